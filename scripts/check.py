@@ -1,0 +1,153 @@
+"""Every check of the project in one command; ``make test`` and CI run this and nothing else.
+
+Each check prints one line with its time, and its output when it fails. All checks run even when an early
+one fails, so one run shows everything; the exit code is 1 when any failed. Nothing here needs a network
+beyond what single tests say about themselves.
+
+    python scripts/check.py                 everything
+    python scripts/check.py --lint          all but the tests
+    python scripts/check.py -- -k spool     arguments after -- go to pytest (coverage floors are skipped)
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+FLOOR = 90
+FLOORED_ROOMS = ("core", "detect", "ledger")
+PYTEST_NOTHING_COLLECTED = 5
+_OUTCOME = re.compile(r"(\d+) (passed|failed|skipped|errors?|xfailed|xpassed)\b")
+_CLOSING = re.compile(r"=* ?((?:\d+ \w+(?:, )?)+) in [\d.]+s.*")
+
+
+@dataclass
+class Outcome:
+    """What ran so far: the names of failed checks, and pytest's counts summed over its runs."""
+
+    failed: list[str] = field(default_factory=list)
+    tests: Counter[str] = field(default_factory=Counter)
+
+
+def python_folders() -> list[str]:
+    """The folders with Python in them, relative to the root; a folder that is still empty is left out."""
+    folders = ("src/veracity", "tests", "scripts", "bench", "examples")
+    return [folder for folder in folders if any((ROOT / folder).rglob("*.py"))]
+
+
+def environment() -> dict[str, str]:
+    """This environment without the user's own settings for Veracity and for colours."""
+    colours = ("FORCE_COLOR", "CLICOLOR_FORCE", "PY_COLORS")
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("VERACITY_") and name not in colours
+    }
+
+
+def report(outcome: Outcome, name: str, seconds: float, problem: str = "") -> None:
+    """One line per check."""
+    print(f"{'FAILED' if problem else 'ok':6}  {name:<24} {seconds:7.1f} s", flush=True)
+    if problem:
+        outcome.failed.append(name)
+
+
+def check(outcome: Outcome, name: str, *command: str) -> None:
+    """Run ``command``; show its output only when it fails."""
+    started = time.monotonic()
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    if done.returncode:
+        print(done.stdout.rstrip())
+    report(outcome, name, time.monotonic() - started, "failed" if done.returncode else "")
+
+
+def static_checks(outcome: Outcome) -> None:
+    """Style, types, architecture and sizes."""
+    python, folders = sys.executable, python_folders()
+    check(outcome, "ruff check", python, "-m", "ruff", "check", "--quiet", *folders)
+    check(outcome, "ruff format", python, "-m", "ruff", "format", "--check", "--quiet", *folders)
+    check(outcome, "mypy --strict", python, "-m", "mypy", "--strict", "--no-error-summary", *folders)
+    check(
+        outcome, "import-linter", python, "-c", "from importlinter.cli import lint_imports_command as c; c()"
+    )
+    check(outcome, "module sizes", python, "scripts/module_sizes.py")
+    check(outcome, "generated docs", python, "scripts/generate_docs.py", "--check")
+
+
+def run_pytest(outcome: Outcome, name: str, *arguments: str, may_be_empty: bool = False) -> None:
+    """Run pytest, passing its output through as it comes and keeping its counts."""
+    started = time.monotonic()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pytest", *arguments],
+        cwd=ROOT,
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    )
+    with process:
+        if process.stdout is not None:
+            for line in process.stdout:
+                print(line, end="", flush=True)
+                if closing := _CLOSING.fullmatch(line.strip()):
+                    outcome.tests.update({what: int(n) for n, what in _OUTCOME.findall(closing[1])})
+    empty = may_be_empty and process.returncode == PYTEST_NOTHING_COLLECTED
+    report(outcome, name, time.monotonic() - started, "failed" if process.returncode and not empty else "")
+
+
+def tests(outcome: Outcome, chosen: list[str]) -> None:
+    """The tests on two workers, then those that want the machine to themselves, then the floors."""
+    if chosen:
+        run_pytest(outcome, "pytest", *chosen)
+        return
+    coverage = ("--cov", "--cov-report=")
+    workers = ("-n", "2", "--dist", "loadscope")
+    run_pytest(outcome, "pytest", "-m", "not serial", *workers, *coverage)
+    run_pytest(outcome, "pytest, serial", "-m", "serial", *coverage, "--cov-append", may_be_empty=True)
+    for room in FLOORED_ROOMS:
+        floor = ("--include", f"*/veracity/{room}/*", f"--fail-under={FLOOR}")
+        check(outcome, f"coverage of {room} >= {FLOOR}%", sys.executable, "-m", "coverage", "report", *floor)
+
+
+def main() -> int:
+    """Run what was asked for; 1 when any check failed."""
+    parser = argparse.ArgumentParser(description="Run every check of the project.")
+    parser.add_argument("--lint", action="store_true", help="all but the tests")
+    parser.add_argument("pytest", nargs="*", help="after --: run pytest alone, with these arguments")
+    asked = parser.parse_args()
+    outcome = Outcome()
+    if not asked.pytest:
+        static_checks(outcome)
+    if not asked.lint:
+        tests(outcome, asked.pytest)
+    if outcome.failed:
+        print(f"\nfailed: {', '.join(outcome.failed)}")
+    if outcome.tests:
+        counts = outcome.tests
+        wrong = counts["failed"] + counts["error"] + counts["errors"]
+        print(f"{counts['passed']} passed, {wrong} failed, {counts['skipped']} skipped")
+    return 1 if outcome.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
