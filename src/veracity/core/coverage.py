@@ -1,0 +1,45 @@
+"""Coverage: how much a law really checked. A law that checked nothing says so."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+MAX_REASONS = 32
+
+
+@dataclass(slots=True)
+class Coverage:
+    """Counts of one law, kept by its detector and merged by the monitor.
+
+    ``checked`` of ``possible`` units (``unit``: steps, epochs, modules, …). ``reasons`` explains, once
+    each, what was not checked and why; ``stopped`` names a law that could check and then no longer could.
+    """
+
+    law: str
+    unit: str
+    checked: int = 0
+    possible: int = 0
+    reasons: dict[str, int] = field(default_factory=dict)
+    stopped: str = ""
+
+    def count(self, *, checked: bool, reason: str = "") -> None:
+        """One more unit; ``reason`` says why it was not checked, or what weakens the check."""
+        self.possible += 1
+        if checked:
+            self.checked += 1
+        if reason:
+            self.skip(reason)
+
+    def skip(self, reason: str) -> None:
+        """Note a reason without counting a unit (for instance: no loader was ever seen)."""
+        if reason in self.reasons or len(self.reasons) < MAX_REASONS:
+            self.reasons[reason] = self.reasons.get(reason, 0) + 1
+
+    def merge(self, other: Coverage) -> None:
+        """Add what another detector of the same law counted."""
+        self.checked += other.checked
+        self.possible += other.possible
+        self.stopped = self.stopped or other.stopped
+        for reason, times in other.reasons.items():
+            if reason in self.reasons or len(self.reasons) < MAX_REASONS:
+                self.reasons[reason] = self.reasons.get(reason, 0) + times

@@ -1,0 +1,24 @@
+"""Which frame kind carries which observation. The guard writes these kinds and no others."""
+
+from __future__ import annotations
+
+from . import observation as seen
+
+KINDS: dict[str, type[seen.Observation]] = {
+    "hello": seen.Hello,
+    "bye": seen.Goodbye,
+    "gap": seen.Gap,
+    "optimizer": seen.OptimizerDeclared,
+    "scheduler": seen.SchedulerDeclared,
+    "scheduled": seen.SchedulerStepped,
+    "step": seen.StepRecord,
+    "moved": seen.WeightsMoved,
+    "loader": seen.LoaderStarted,
+    "sampler": seen.SamplerStarted,
+    "batches": seen.BatchesDrawn,
+    "saved": seen.CheckpointSaved,
+    "loaded": seen.CheckpointLoaded,
+    "restored": seen.StateRestored,
+    "module": seen.ModuleImported,
+    "functions": seen.FunctionsSeen,
+}
