@@ -1,0 +1,53 @@
+"""All rules there are, in the order in which they are asked: one explicit list, no discovery."""
+
+from __future__ import annotations
+
+from ..core.rule import Rule
+from .detector import Detector
+from .rules.code.bytecode_forged import BytecodeForged
+from .rules.code.function_swapped import FunctionSwapped
+from .rules.code.loaded_elsewhere import LoadedElsewhere
+from .rules.code.source_altered import SourceAltered
+from .rules.continuity.checkpoint_edited import CheckpointEdited
+from .rules.continuity.checkpoint_unknown_origin import CheckpointUnknownOrigin
+from .rules.continuity.load_differs import LoadDiffers
+from .rules.continuity.resume_differs import ResumeDiffers
+from .rules.continuity.saved_differs import SavedDiffers
+from .rules.continuity.weights_changed import WeightsChanged
+from .rules.data.order_drift import OrderDrift
+from .rules.data.order_repeated import OrderRepeated
+from .rules.life.crashed import Crashed
+from .rules.life.exit_nonzero import ExitNonzero
+from .rules.life.killed import Killed
+from .rules.record.missing import RecordMissing
+from .rules.record.spool_altered import SpoolAltered
+from .rules.schedule.drift import ScheduleDrift
+from .rules.time.stall import Stall
+from .rules.update.hyper_drift import HyperDrift
+from .rules.update.not_declared import UpdateNotDeclared
+
+DETECTORS: tuple[type[Detector], ...] = (
+    UpdateNotDeclared,
+    HyperDrift,
+    ScheduleDrift,
+    OrderDrift,
+    OrderRepeated,
+    WeightsChanged,
+    CheckpointEdited,
+    CheckpointUnknownOrigin,
+    SavedDiffers,
+    LoadDiffers,
+    ResumeDiffers,
+    SourceAltered,
+    BytecodeForged,
+    LoadedElsewhere,
+    FunctionSwapped,
+    Stall,
+    Killed,
+    Crashed,
+    ExitNonzero,
+    SpoolAltered,
+    RecordMissing,
+)
+
+RULES: tuple[Rule, ...] = tuple(detector.rule for detector in DETECTORS)

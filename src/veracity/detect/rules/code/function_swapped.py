@@ -1,0 +1,145 @@
+"""A function that training depends on was exchanged in memory.
+
+## The law
+
+Code identity: what executes is what was sealed. The functions that decide a step (optimizer `step`, clipping,
+`backward` …) stay what the files they come from define.
+
+## What breaks it
+
+A function replaced while the job runs, its `__code__` exchanged, or a method put on one object, from a module
+that has nothing to do with training.
+
+## How it is checked
+
+The guard reads the code digests of the watched functions again while the run goes on. The monitor compiles
+the files they say they come from: a digest that is not among those is an error, and so is a function that is
+another one than at the first look, unless the new one's file is as RECORD says and belongs to a distribution
+(schedulers, accelerate, autologgers): that is a note. This guard's own functions are expected.
+
+## What fools it
+
+Code that restores the function whenever the guard looks; a replacement made before the first look by a file
+that defines it openly (it is sealed by content). Functions without a code object are counted, not checked.
+
+## What to do
+
+Read the place named: it is where the new code says it comes from, which is self-reported. Search the job's
+imports for the module that could reach it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+from ....core.coverage import Coverage
+from ....core.finding import Evidence, Finding, Location, finding_of
+from ....core.observation import FunctionIdentity, FunctionsExpected, FunctionsSeen, Observation
+from ....core.rule import Confidence, Rule, Severity
+
+MAX_WATCHED = 20_000
+GUARD_FOLDER = "_veracity_guard"
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """A function to judge; ``before`` is what it was at an earlier look, None at the first."""
+
+    rank: int
+    step: int
+    now: FunctionIdentity
+    before: FunctionIdentity | None
+
+
+class FunctionSwapped:
+    """Judges each function at its first look and whenever it changes."""
+
+    rule: ClassVar[Rule] = Rule(
+        "code-function-swapped",
+        "code-identity",
+        "A watched function is not the one its file defines",
+        Severity.ERROR,
+        Confidence.HIGH,
+    )
+
+    def __init__(self) -> None:
+        self._last: dict[tuple[int, str], FunctionIdentity] = {}
+        self._expected: dict[str, FunctionsExpected] = {}
+        self._digests: dict[str, frozenset[str]] = {}
+        self._waiting: deque[_Look] = deque(maxlen=MAX_WATCHED)
+        self._coverage = Coverage(self.rule.law, "modules")
+
+    def observe(self, observation: Observation) -> Iterator[Finding]:
+        """Take in what was seen and what is expected, in any order."""
+        if isinstance(observation, FunctionsExpected):
+            self._expected[observation.path] = observation
+            self._digests[observation.path] = frozenset(observation.functions.values())
+            waiting, self._waiting = self._waiting, deque(maxlen=MAX_WATCHED)
+            for look in waiting:
+                yield from self._judge(look)
+        elif isinstance(observation, FunctionsSeen):
+            for function in observation.functions:
+                key = (observation.origin.pid, function.name)
+                before = self._last.get(key)
+                if before is not None and (before.code, before.path) == (function.code, function.path):
+                    continue
+                if before is None and len(self._last) >= MAX_WATCHED:
+                    self._coverage.skip("too many watched functions")
+                    continue
+                self._last[key] = function
+                yield from self._judge(_Look(observation.origin.rank, observation.step, function, before))
+
+    def _judge(self, look: _Look) -> Iterator[Finding]:
+        now = look.now
+        if not now.code or now.path.startswith("<") or not now.path:
+            if look.before is not None:
+                yield self._finding(look, "was replaced while the run went on by code of no file")
+            else:
+                self._coverage.skip("a watched function has no code of its own in a file")
+            return
+        expected = self._expected.get(now.path)
+        if expected is None:
+            self._waiting.append(look)
+            return
+        digests = self._digests[now.path]
+        if digests and now.code not in digests:
+            yield self._finding(look, f"is not among the functions that {now.path} defines")
+        elif look.before is not None:
+            vouched = expected.sealed and expected.distribution != ""
+            if not vouched:
+                yield self._finding(look, f"was replaced while the run went on by code of {now.path}")
+            elif expected.distribution != "veracity":
+                message = f"was replaced while the run went on by {expected.distribution}, as installed"
+                yield self._finding(look, message, Severity.NOTE)
+        elif not digests:
+            self._coverage.skip("a watched function's file could not be compiled as it was imported")
+
+    def _finding(self, look: _Look, what: str, severity: Severity = Severity.ERROR) -> Finding:
+        now, before = look.now, look.before
+        was = f"{before.path}:{before.line} ({before.code[:16]})" if before is not None else ""
+        return finding_of(
+            self.rule,
+            now.name,
+            f"{now.name} {what}",
+            rank=look.rank,
+            first_step=look.step if look.step >= 0 else None,
+            locations=(Location(now.path, max(now.line, 0)),) if now.path else (),
+            evidence=(Evidence("function", was, f"{now.path}:{now.line} ({now.code[:16]})"),),
+            severity=severity,
+        )
+
+    def finish(self) -> Iterator[Finding]:
+        """Judge what no expectation came for."""
+        for look in self._waiting:
+            if look.before is None:
+                self._coverage.skip("the file of a watched function was not compiled")
+            elif GUARD_FOLDER not in look.now.path.split("/"):
+                yield self._finding(look, f"was replaced while the run went on by code of {look.now.path}")
+        self._waiting.clear()
+
+    def coverage(self) -> Coverage:
+        """Modules are counted by ``code-bytecode-forged``, once for the law."""
+        return self._coverage

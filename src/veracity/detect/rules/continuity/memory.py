@@ -1,0 +1,163 @@
+"""What each step left behind, kept until the next one is seen."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from ....core.finding import Evidence
+from ....core.observation import Observation, OptimizerDeclared, StepRecord
+from ....core.sample import TensorSample
+from .compare import Change, compare, name_of
+
+MAX_OPTIMIZERS = 1024
+_SHOWN = 5
+
+
+@dataclass(slots=True)
+class _Left:
+    """What an optimizer's last step left; ``loaded``/``lost``: since then was a load or a lost record."""
+
+    step: int
+    samples: dict[int, TensorSample]
+    fingers: dict[int, int]
+    loaded: bool = False
+    lost: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One step against the step before. ``checked`` is false with a ``reason``; ``whole`` are the tensors
+    whose fingerprint differs."""
+
+    checked: bool
+    reason: str = ""
+    changes: Sequence[Change] = ()
+    whole: Sequence[int] = ()
+
+    @property
+    def broken(self) -> bool:
+        """Whether anything differs."""
+        return bool(self.changes or self.whole)
+
+    def what(self) -> str:
+        """Weights, optimizer state, or both."""
+        weights = bool(self.whole) or any(change.field == "param" for change in self.changes)
+        state = any(change.field != "param" for change in self.changes)
+        if weights and state:
+            return "weights and optimizer state"
+        return "weights" if weights else "optimizer state"
+
+    def subject(self, names: Sequence[str]) -> str:
+        """The tensors concerned, by name."""
+        tensors = list(dict.fromkeys([*(change.tensor for change in self.changes), *self.whole]))
+        first = ", ".join(name_of(tensor, names) for tensor in tensors[:3])
+        more = f" and {len(tensors) - 3} more" if len(tensors) > 3 else ""
+        return f"{self.what()} of {first}{more}"
+
+    def fingers(self, names: Sequence[str]) -> list[Evidence]:
+        """Evidence of whole tensors whose fingerprint differs."""
+        return [
+            Evidence(f"{name_of(tensor, names)}, fingerprint of the whole tensor", "unchanged", "changed")
+            for tensor in self.whole[:_SHOWN]
+        ]
+
+
+@dataclass(slots=True)
+class _Declared:
+    class_name: str = ""
+    names: list[str] = field(default_factory=list)
+
+
+class Memories:
+    """Last steps by (pid, optimizer), with names and what happened since."""
+
+    def __init__(self) -> None:
+        self._left: OrderedDict[tuple[int, int], _Left] = OrderedDict()
+        self._declared: OrderedDict[tuple[int, int], _Declared] = OrderedDict()
+        self._sequence: OrderedDict[int, int] = OrderedDict()
+
+    def sequence(self, seen: Observation) -> None:
+        """Notice lost records: a guard numbers its records without holes."""
+        pid, number = seen.origin.pid, seen.origin.seq
+        if number < 0 or seen.origin.source != "guard":
+            return
+        last = self._sequence.get(pid)
+        if last is not None and number > last + 1:
+            self._mark(pid, lost=True)
+        self._sequence[pid] = max(number, last if last is not None else number)
+        if len(self._sequence) > MAX_OPTIMIZERS:
+            self._sequence.popitem(last=False)
+
+    def declare(self, seen: OptimizerDeclared) -> None:
+        """Names of an optimizer's tensors; a new declaration means other tensors."""
+        key = (seen.origin.pid, seen.optimizer.index)
+        names = [tensor.name for tensor in seen.optimizer.tensors]
+        if key in self._declared and self._declared[key].names != names:
+            self._left.pop(key, None)
+        self._declared[key] = _Declared(seen.optimizer.class_name, names)
+        if len(self._declared) > MAX_OPTIMIZERS:
+            self._declared.popitem(last=False)
+
+    def loaded(self, pid: int) -> None:
+        """A checkpoint was loaded or restored in that process."""
+        self._mark(pid, loaded=True)
+
+    def names(self, pid: int, optimizer: int) -> list[str]:
+        """Tensor names of an optimizer, empty when it was not declared."""
+        declared = self._declared.get((pid, optimizer))
+        return declared.names if declared is not None else []
+
+    def class_name(self, pid: int, optimizer: int) -> str:
+        """Class of an optimizer, empty when it was not declared."""
+        declared = self._declared.get((pid, optimizer))
+        return declared.class_name if declared is not None else ""
+
+    def step(self, record: StepRecord) -> Verdict | None:
+        """Compare a step with what the one before left, and keep what it leaves. None: it is the first."""
+        key = (record.origin.pid, record.optimizer)
+        before = self._left.pop(key, None)
+        self._left[key] = _Left(
+            record.step,
+            {sample.tensor: sample for sample in record.samples if not sample.repeated},
+            _fingers(record.fingerprint_after),
+        )
+        if len(self._left) > MAX_OPTIMIZERS:
+            self._left.popitem(last=False)
+        if before is None:
+            return None if record.step <= 0 else Verdict(False, "the record of the step before is missing")
+        if record.step != before.step + 1:
+            return Verdict(False, "the record of the step before is missing")
+        return _judge(before, record)
+
+    def _mark(self, pid: int, *, loaded: bool = False, lost: bool = False) -> None:
+        for key, left in self._left.items():
+            if key[0] == pid:
+                left.loaded, left.lost = left.loaded or loaded, left.lost or lost
+
+
+def _judge(before: _Left, record: StepRecord) -> Verdict:
+    compared = 0
+    changes: list[Change] = []
+    for sample in record.samples:
+        former = before.samples.get(sample.tensor) if sample.repeated else None
+        if former is not None:
+            fields, found = compare(former, sample)
+            compared += fields
+            changes += found
+    now = _fingers(record.fingerprint_before)
+    both = [tensor for tensor in before.fingers if tensor in now]
+    whole = [tensor for tensor in both if before.fingers[tensor] != now[tensor]]
+    if not compared and not both:
+        return Verdict(False, "no element was read on both sides of two steps")
+    if changes or whole:
+        if before.loaded:
+            return Verdict(False, "values were loaded between two steps")
+        if before.lost:
+            return Verdict(False, "records between two steps were lost")
+    return Verdict(True, "", changes, whole)
+
+
+def _fingers(pairs: Sequence[Sequence[int]]) -> dict[int, int]:
+    return {pair[0]: pair[1] for pair in pairs if len(pair) == 2}

@@ -1,0 +1,119 @@
+"""A resumed run goes on with what its checkpoint held.
+
+## The law
+
+At the first step after a checkpoint was loaded, parameters and optimizer state in memory are those of the
+object that `torch.load` returned.
+
+## What breaks it
+
+Code between load and first step that scales or overwrites weights; a `load_state_dict` that drops or alters
+entries; optimizer state that is cleared, or restored from another file than it seems.
+
+## How it is checked
+
+At that step the digests of all parameters (by name, prefixes of wrappers removed) and of all optimizer state
+(by index) are compared with those of the loaded tensors. One loaded namesake that agrees is enough. When
+both a module and its optimizer were loaded the run is a resume and a difference an error; when only a module
+was, it may be surgery for fine-tuning and is a warning, given that some of the module's tensors did arrive.
+
+## What fools it
+
+Tensors that are loaded under other names, or converted to another type or shape: not compared. Changes made
+before `torch.load` returned (see `continuity-load-differs`).
+
+## What to do
+
+Look at what runs between load and first step. A resumed run that differs from its checkpoint is another run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+from ....core.coverage import Coverage
+from ....core.finding import Evidence, Finding, Location, finding_of
+from ....core.observation import Observation, StateRestored
+from ....core.rule import Confidence, Rule, Severity
+from .naming import listed, tensor_evidence
+from .restored import Comparison, Resume, Resumes, compare_parameters, compare_state
+
+MAX_FINDINGS = 256
+
+
+class ResumeDiffers:
+    """Compares memory at the first step after a load with what was loaded."""
+
+    rule: ClassVar[Rule] = Rule(
+        "continuity-resume-differs",
+        "weight-continuity",
+        "A resumed run goes on with what its checkpoint held",
+        Severity.ERROR,
+        Confidence.HIGH,
+    )
+
+    def __init__(self) -> None:
+        self._coverage = Coverage(self.rule.law, "steps")
+        self._resumes = Resumes()
+        self._reported: set[tuple[int, int]] = set()
+
+    def observe(self, observation: Observation) -> Iterator[Finding]:
+        """Take one observation in."""
+        resume = self._resumes.observe(observation)
+        if resume is None or not isinstance(observation, StateRestored):
+            return
+        if not resume.loads:
+            self._coverage.skip("state was restored, but not from a file that torch.load read")
+            return
+        weights = state = Comparison()
+        if resume.module:
+            weights = compare_parameters(resume.tensors, observation.tensors, resume.shared)
+        if observation.loaded_optimizer:
+            state = compare_state(resume.tensors, observation.state)
+        self._explain(weights, state)
+        whole = resume.module and observation.loaded_optimizer
+        if not whole and not weights.agreeing and not state.agreeing:
+            # Nothing arrived: what was loaded was for another module or optimizer.
+            return
+        key = (observation.origin.pid, observation.optimizer)
+        fresh = key not in self._reported and len(self._reported) < MAX_FINDINGS
+        if fresh and (weights.differing or state.differing):
+            self._reported.add(key)
+            yield self._finding(observation, resume, weights, state, whole)
+
+    def finish(self) -> Iterator[Finding]:
+        """Nothing shows only at the end."""
+        return iter(())
+
+    def coverage(self) -> Coverage:
+        """Reasons only: `continuity-weights-changed` counts the steps of this law."""
+        return self._coverage
+
+    def _explain(self, weights: Comparison, state: Comparison) -> None:
+        if weights.reshaped or state.reshaped:
+            self._coverage.skip("restored tensors have another shape or type than those loaded")
+        if not any((weights.agreeing, weights.differing, state.agreeing, state.differing)):
+            self._coverage.skip("no restored tensor could be matched with a loaded one by name")
+
+    def _finding(
+        self, seen: StateRestored, resume: Resume, weights: Comparison, state: Comparison, whole: bool
+    ) -> Finding:
+        parts = []
+        for what, found in (("parameters", weights), ("optimizer state tensors", state)):
+            if found.differing:
+                names = listed([pair[1].key for pair in found.differing])
+                parts.append(f"{len(found.differing)} {what} ({names})")
+        paths = list(dict.fromkeys(load.path for load in resume.loads if load.path))
+        files = tuple(Evidence("loaded", observed=path) for path in paths)
+        return finding_of(
+            self.rule,
+            f"optimizer {seen.optimizer}",
+            f"at step {seen.step}, {' and '.join(parts)} differ from the loaded checkpoint",
+            rank=seen.origin.rank,
+            first_step=seen.step,
+            locations=tuple(Location(path) for path in paths),
+            evidence=(*tensor_evidence(weights.differing), *tensor_evidence(state.differing), *files),
+            severity=None if whole else Severity.WARNING,
+            confidence=None if whole else Confidence.MEDIUM,
+        )

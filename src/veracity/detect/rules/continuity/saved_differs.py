@@ -1,0 +1,114 @@
+"""A saved checkpoint holds the tensors that were in memory.
+
+## The law
+
+What `torch.save` writes is what it was given.
+
+## What breaks it
+
+An edited `torch.save` or pickler that scales, swaps or rounds tensors on their way to the file; a process
+that rewrites the file right after it was closed.
+
+## How it is checked
+
+Before `torch.save` runs, the digests of all tensors in its argument are taken. The file is then read outside
+the training process, and each tensor must be found again among the digests of its raw storages. A tensor that
+may be a view (of a larger storage, transposed, channels-last) proves nothing by being absent. It counts if an
+earlier save showed it to be a storage of its own, or if several one-dimensional parameters are absent.
+
+## What fools it
+
+A first save in which only matrices were altered, one tensor set to what another holds, formats other than
+torch's zip, lists cut short: `continuity-load-differs` sees the former when the file is loaded. Numbers in a
+checkpoint that are not tensors.
+
+## What to do
+
+Do not resume from this file. Check the code of `torch.serialization` and what else writes to the path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+from ....core.coverage import Coverage
+from ....core.finding import Evidence, Finding, Location, finding_of
+from ....core.observation import CheckpointSaved, FileDigested, Observation, OptimizerDeclared
+from ....core.rule import Confidence, Rule, Severity
+from .files import Files
+from .naming import SHOWN, bare, listed
+from .storages import Storages
+
+MAX_NAMES = 100_000
+
+
+class SavedDiffers:
+    """Looks for each saved tensor among the storages of the file."""
+
+    rule: ClassVar[Rule] = Rule(
+        "continuity-saved-differs",
+        "weight-continuity",
+        "A saved checkpoint holds the tensors that were in memory",
+        Severity.ERROR,
+        Confidence.HIGH,
+    )
+
+    def __init__(self) -> None:
+        self._coverage = Coverage(self.rule.law, "steps")
+        self._files = Files(self._coverage)
+        self._storages = Storages()
+        self._parameters: set[str] = set()
+        self._reported: set[tuple[int, str]] = set()
+
+    def observe(self, observation: Observation) -> Iterator[Finding]:
+        """Take one observation in."""
+        yield from self._files.observe(observation)
+        if isinstance(observation, OptimizerDeclared) and len(self._parameters) < MAX_NAMES:
+            self._parameters.update(bare(tensor.name) for tensor in observation.optimizer.tensors)
+        elif isinstance(observation, FileDigested) and observation.event == "saved":
+            yield from self._saved(observation)
+
+    def finish(self) -> Iterator[Finding]:
+        """Release what still waits."""
+        yield from self._files.finish()
+
+    def coverage(self) -> Coverage:
+        """Reasons only: `continuity-weights-changed` counts the steps of this law."""
+        return self._coverage
+
+    def _saved(self, seen: FileDigested) -> Iterator[Finding]:
+        saved = self._files.spoken(seen)
+        if not seen.digest or not seen.storages:
+            self._coverage.skip("a saved file is not one whose storages can be read")
+            return
+        if not isinstance(saved, CheckpointSaved) or saved.truncated:
+            self._coverage.skip("the tensors given to a save were not all recorded")
+            return
+        pid = seen.origin.pid
+        missing, certain = self._storages.missing(pid, saved.tensors, seen.storages, self._parameters)
+        if not certain:
+            if missing:
+                self._coverage.skip("some saved tensors may be views and were not compared with the file")
+            return
+        key = (pid, seen.path)
+        if key in self._reported or len(self._reported) >= 1024:
+            return
+        self._reported.add(key)
+        names = [tensor.key for tensor in missing]
+        evidence = [
+            Evidence(
+                f"tensor {tensor.key}", f"a storage sha256:{tensor.sha256}", "no such storage in the file"
+            )
+            for tensor in missing[:SHOWN]
+        ]
+        finding = finding_of(
+            self.rule,
+            seen.path,
+            f"{len(names)} tensors in memory are not in the file that torch.save wrote: {listed(names)}",
+            rank=seen.origin.rank,
+            first_step=max(saved.step, 0),
+            locations=(Location(seen.path),),
+            evidence=(*evidence, Evidence("file", digest=seen.digest)),
+        )
+        yield from self._files.hold(seen, finding)

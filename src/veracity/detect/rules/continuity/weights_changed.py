@@ -1,0 +1,149 @@
+"""Weights and optimizer state change only inside optimizer steps.
+
+## The law
+
+What an optimizer step leaves behind is what the next one finds, bit for bit: parameters, momentum, second
+moments, step counts.
+
+## What breaks it
+
+Code that writes into weights between two steps; optimizer state scaled or cleared; a `step` put on the
+optimizer instance that updates by its own rules and fires no hook; another process writing into memory.
+
+## How it is checked
+
+At each step the elements sampled at the step before, chosen by a key the program does not have, are read
+again and compared with what they were, and so are keyed fingerprints of whole tensors. Weights that moved
+before a backward pass without a step are reported at once when `step` was replaced, else when the next step
+record shows that they did not come back. Values loaded by `load_state_dict` or from a checkpoint explain a
+change.
+
+## What fools it
+
+A change undone before the next look. A few elements out of millions, until a sample or a fingerprint meets
+them. A change made together with a load. Nothing is compared across a lost record or from one optimizer
+object to the next; coverage counts it.
+
+## What to do
+
+Find what runs between the two steps: hooks, callbacks, threads, averaging, clamping. If the program means it,
+do it inside the optimizer's `step`. Otherwise go back to the last checkpoint before the first changed step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+from ....core.coverage import Coverage
+from ....core.finding import Evidence, Finding, Location, finding_of
+from ....core.observation import (
+    CheckpointLoaded,
+    Observation,
+    OptimizerDeclared,
+    StateRestored,
+    StepRecord,
+    WeightsMoved,
+)
+from ....core.rule import Confidence, Rule, Severity
+from .compare import change_evidence, common_factor
+from .memory import Memories, Verdict
+from .moves import Movement, Moves, moved_message
+
+
+class WeightsChanged:
+    """Compares each step's beginning with the end of the step before, per process and optimizer."""
+
+    rule: ClassVar[Rule] = Rule(
+        "continuity-weights-changed",
+        "weight-continuity",
+        "Weights and optimizer state change only inside optimizer steps",
+        Severity.ERROR,
+        Confidence.HIGH,
+    )
+
+    def __init__(self) -> None:
+        self._coverage = Coverage(self.rule.law, "steps")
+        self._memories = Memories()
+        self._moves = Moves()
+        self._reported: set[tuple[int, int]] = set()
+
+    def observe(self, observation: Observation) -> Iterator[Finding]:
+        """Take one observation in."""
+        pid = observation.origin.pid
+        self._memories.sequence(observation)
+        if isinstance(observation, OptimizerDeclared):
+            self._memories.declare(observation)
+        elif isinstance(observation, (CheckpointLoaded, StateRestored)):
+            self._memories.loaded(pid)
+            self._moves.loaded(pid)
+        elif isinstance(observation, WeightsMoved):
+            certain = self._moves.moved(observation, self._memories.class_name(pid, observation.optimizer))
+            if certain is not None:
+                yield from self._moved(certain)
+        elif isinstance(observation, StepRecord):
+            verdict = self._memories.step(observation)
+            yield from self._stepped(observation, verdict)
+
+    def finish(self) -> Iterator[Finding]:
+        """Report movements that no step followed."""
+        for movement in self._moves.left():
+            yield from self._moved(movement, None if movement.times > 1 else Confidence.MEDIUM)
+
+    def coverage(self) -> Coverage:
+        """Steps compared with the one before, of those that had one."""
+        if not self._coverage.possible and not self._coverage.reasons:
+            self._coverage.skip("no optimizer made a second step")
+        return self._coverage
+
+    def _stepped(self, record: StepRecord, verdict: Verdict | None) -> Iterator[Finding]:
+        pid, rank = record.origin.pid, record.origin.rank
+        movement = self._moves.stepped(pid, record.optimizer)
+        if verdict is None:
+            return
+        self._coverage.count(checked=verdict.checked, reason=verdict.reason)
+        if not verdict.checked or not verdict.broken:
+            if movement is not None:
+                back = "weights moved between steps and came back" if verdict.checked else verdict.reason
+                self._coverage.skip(back)
+            return
+        if not self._first(pid, record.optimizer):
+            return
+        names = self._memories.names(pid, record.optimizer)
+        factor = common_factor(verdict.changes)
+        evidence = [*change_evidence(verdict.changes, names), *verdict.fingers(names)]
+        if factor:
+            evidence.insert(0, Evidence("all changed elements", "unchanged", factor))
+        if movement is not None:
+            evidence.append(Evidence("seen before the step", observed=moved_message(movement)))
+        tail = f": all sampled elements that changed were {factor}" if factor else ""
+        yield finding_of(
+            self.rule,
+            verdict.subject(names),
+            f"{verdict.what()} changed between step {record.step - 1} and step {record.step}{tail}",
+            rank=rank,
+            first_step=record.step,
+            evidence=tuple(evidence),
+        )
+
+    def _moved(self, movement: Movement, confidence: Confidence | None = None) -> Iterator[Finding]:
+        seen = movement.first
+        if not self._first(seen.origin.pid, seen.optimizer):
+            return
+        names = self._memories.names(seen.origin.pid, seen.optimizer)
+        some = ", ".join(names[place] for place in seen.tensors[:5] if 0 <= place < len(names))
+        yield finding_of(
+            self.rule,
+            f"parameters of optimizer {seen.optimizer}",
+            moved_message(movement),
+            rank=seen.origin.rank,
+            first_step=seen.after_step + 1,
+            locations=(Location(seen.path, seen.line),) if seen.step_replaced and seen.path else (),
+            evidence=(Evidence(f"{seen.compared} elements compared", "unchanged", f"changed, among {some}"),),
+            confidence=confidence,
+        )
+
+    def _first(self, pid: int, optimizer: int) -> bool:
+        known = (pid, optimizer) in self._reported or len(self._reported) >= 1024
+        self._reported.add((pid, optimizer))
+        return not known

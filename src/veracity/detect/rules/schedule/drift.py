@@ -1,0 +1,140 @@
+"""The learning rate at a step is not the one that the declared schedule gives.
+
+## The law
+
+The learning rate of each parameter group at a step is the declared function of the scheduler's position;
+without a scheduler it stays what it was declared to be.
+
+## What breaks it
+
+A rate scaled after some step, an edited scheduler file, a schedule's position changed by hand, a resumed
+run whose rate does not belong to its position.
+
+## How it is checked
+
+The rates in force at each step are compared with an own derivation of torch's schedulers from their
+parameters and the number of their steps (``formulas.py``), to 1e-6 of the largest base rate.
+
+## What fools it
+
+A rate computed by the program itself or by a function it hands to LambdaLR: unless it is declared in
+contract.toml it is reported as unchecked. There, a rate that is not the one the scheduler left is still a
+warning. Extra calls of ``scheduler.step`` move the position and are believed.
+
+## What to do
+
+Compare the named step's rate with the schedule; look for code that writes to ``param_groups``. A resumed run
+usually lacks ``optimizer.load_state_dict``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+from ....core.contract import OptimizerDeclaration
+from ....core.coverage import Coverage
+from ....core.finding import Finding
+from ....core.observation import (
+    Observation,
+    OptimizerDeclared,
+    SchedulerDeclared,
+    SchedulerStepped,
+    StepRecord,
+)
+from ....core.rule import Confidence, Rule, Severity
+from .account import drift_finding, left_finding, rates_of, same_rates
+from .course import Course
+
+MAX_OPTIMIZERS = 4096
+BY_HAND = "lr set by the program itself; declare it in contract.toml"
+
+
+class ScheduleDrift:
+    """Follows each optimizer's schedulers and compares the rates at each step."""
+
+    rule: ClassVar[Rule] = Rule(
+        "schedule-drift",
+        "schedule",
+        "The learning rate is not the declared function of the step",
+        Severity.ERROR,
+        Confidence.HIGH,
+    )
+
+    def __init__(self) -> None:
+        self._coverage = Coverage("schedule", "steps")
+        self._courses: dict[tuple[int, int, int], Course] = {}
+        self._declared: dict[tuple[int, int, int], OptimizerDeclaration] = {}
+        self._owners: dict[tuple[int, int, int], int] = {}
+        self._last_seq: dict[tuple[int, int], int] = {}
+        self._reported: set[tuple[int, int, int]] = set()
+
+    def observe(self, observation: Observation) -> Iterator[Finding]:
+        """A finding at the first step of an optimizer whose rate is not the derived one."""
+        rank, pid = observation.origin.rank, observation.origin.pid
+        lost = self._lost((rank, pid), observation.origin.seq)
+        if isinstance(observation, StepRecord):
+            yield from self._step((rank, pid, observation.optimizer), observation)
+        elif isinstance(observation, SchedulerStepped):
+            course = self._courses.get((rank, pid, self._owners.get((rank, pid, observation.scheduler), -1)))
+            if course is not None:
+                course.step(observation, resync=lost)
+        elif isinstance(observation, OptimizerDeclared):
+            key = (rank, pid, observation.optimizer.index)
+            rates = rates_of(observation.optimizer.groups)
+            course = self._course(key, rates or [], "" if rates else "lr could not be read")
+            if course is not None:
+                self._declared.setdefault(key, observation.optimizer)
+                course.add_groups(rates or [])
+        elif isinstance(observation, SchedulerDeclared):
+            scheduler = observation.scheduler
+            course = self._course((rank, pid, scheduler.optimizer), scheduler.lrs, "")
+            if course is not None and len(self._owners) < MAX_OPTIMIZERS:
+                self._owners[rank, pid, scheduler.index] = scheduler.optimizer
+                course.declare(scheduler, reloaded=observation.reloaded)
+
+    def finish(self) -> Iterator[Finding]:
+        """Nothing is left for the end."""
+        yield from ()
+
+    def coverage(self) -> Coverage:
+        """Steps whose rates were compared with a derivation."""
+        return self._coverage
+
+    def _step(self, key: tuple[int, int, int], step: StepRecord) -> Iterator[Finding]:
+        course = self._courses.get(key)
+        rates = rates_of(step.groups)
+        if course is None or rates is None:
+            reason = "the optimizer was never declared" if course is None else "lr could not be read"
+            self._coverage.count(checked=False, reason=reason)
+            return
+        agreed = not course.unknown and course.agrees(rates)
+        if len(rates) != len(course.lrs):
+            course.unknown = course.unknown or "the parameter groups are not those that were declared"
+        elif not agreed and not course.scheduled:
+            course.unknown = course.unknown or BY_HAND
+        self._coverage.count(checked=not course.unknown, reason=course.unknown)
+        if key in self._reported:
+            return
+        if not course.unknown and not agreed:
+            self._reported.add(key)
+            yield drift_finding(self.rule, step, course, rates, self._declared.get(key))
+        elif (
+            course.left is not None and len(course.left) == len(rates) and not same_rates(course.left, rates)
+        ):
+            self._reported.add(key)
+            yield left_finding(self.rule, step, course, rates, self._declared.get(key))
+
+    def _course(self, key: tuple[int, int, int], rates: list[float], unknown: str) -> Course | None:
+        course = self._courses.get(key)
+        if course is None and len(self._courses) < MAX_OPTIMIZERS:
+            course = Course(list(rates), unknown=unknown, largest=max(map(abs, rates), default=0.0))
+            self._courses[key] = course
+        return course
+
+    def _lost(self, source: tuple[int, int], seq: int) -> bool:
+        """Whether records of this process were lost just before this one."""
+        last = self._last_seq.get(source)
+        if last is not None or len(self._last_seq) < MAX_OPTIMIZERS:
+            self._last_seq[source] = seq
+        return last is not None and seq > last + 1

@@ -1,0 +1,59 @@
+"""What happened between two optimizer steps of one process: samples, and whether it was an ordinary step."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from ....core.observation import (
+    BatchesDrawn,
+    CheckpointLoaded,
+    CheckpointSaved,
+    Observation,
+    StackSampled,
+    StepRecord,
+)
+
+WINDOW = 101
+MAX_SAMPLES = 64
+_COMPILERS = ("/torch/_dynamo/", "/torch/_inductor/", "/torch/_functorch/")
+
+
+class Intervals:
+    """Collects what falls between steps. ``total`` is the time of all steps so far in ns."""
+
+    def __init__(self) -> None:
+        self.total = 0
+        self._samples: list[StackSampled] = []
+        self._durations: deque[int] = deque(maxlen=WINDOW)
+        self._delivered: dict[int, int] = {}
+        self._loaders: set[int] = set()
+        self._busy = False
+
+    def take(self, observation: Observation) -> None:
+        """Note what belongs to the step that comes next."""
+        if isinstance(observation, StackSampled):
+            if len(self._samples) < MAX_SAMPLES:
+                self._samples.append(observation)
+            if any(part in frame.path for frame in observation.frames for part in _COMPILERS):
+                self._busy = True
+        elif isinstance(observation, (CheckpointSaved, CheckpointLoaded)):
+            self._busy = True
+        elif isinstance(observation, BatchesDrawn):
+            before = self._delivered.get(observation.loader, 0)
+            if observation.delivered != before:
+                self._loaders.add(observation.loader)
+                self._delivered[observation.loader] = observation.delivered
+
+    def close(self, record: StepRecord) -> tuple[list[StackSampled], int, bool]:
+        """A step is complete: its samples, its time over the median in ns, and whether it was ordinary.
+
+        Not ordinary: a checkpoint, a compilation, or batches of more than one loader (an evaluation).
+        """
+        duration = sum(record.phases.values())
+        usual = sorted(self._durations)[len(self._durations) // 2] if self._durations else duration
+        ordinary = not self._busy and len(self._loaders) <= 1
+        samples, self._samples = self._samples, []
+        self._busy, self._loaders = False, set()
+        self.total += duration
+        self._durations.append(duration)
+        return samples, max(0, duration - usual), ordinary

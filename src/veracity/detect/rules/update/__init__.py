@@ -1,0 +1,1 @@
+"""Rules of the law *update*: the step applied is the declared optimizer's, with the declared values."""

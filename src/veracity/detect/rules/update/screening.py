@@ -1,0 +1,104 @@
+"""A first, fast pass over the sampled elements: which of them need a closer look.
+
+The tolerances here are *smaller* than the bounds of ``formulas.py`` for every element, so whatever passes
+here would pass there; what does not is judged there. Nearly all elements of an honest step pass, which is
+what keeps a step of 512 elements near half a millisecond. Squares stand for absolute values because a
+product is cheaper than a call. NaN fails every comparison and so is looked at closely.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+from math import sqrt
+
+from .formulas import AdamSettings, Precision, SgdSettings, bias_correction
+
+
+def adam_suspects(
+    settings: AdamSettings,
+    count: float,
+    before: Sequence[array[float]],
+    after: Sequence[array[float]],
+    precision: Precision,
+) -> list[int]:
+    """Positions whose values after the step are not plainly right; arrays as in ADAM_BEFORE, ADAM_AFTER.
+
+    Raises ZeroDivisionError or ValueError where the formula has no value (the caller then looks at all).
+    """
+    beta1, beta2, eps = settings.beta1, settings.beta2, settings.eps
+    weight1, weight2 = 1.0 - beta1, 1.0 - beta2
+    sign = -1.0 if settings.maximize else 1.0
+    decay = settings.weight_decay
+    coupled = 0.0 if settings.decoupled else decay
+    kept = 1.0 - settings.lr * decay if settings.decoupled else 1.0
+    size = settings.lr / bias_correction(beta1, count, 0.0)[0]
+    root_scale = 1.0 / sqrt(bias_correction(beta2, count, 0.0)[0])
+    unit = precision.unit
+    near_moment = (5.9 * unit) ** 2
+    near_square = 5.9 * unit
+    near_param = ((2.9 if settings.decoupled and decay else 1.4) * unit) ** 2
+    near_update = (18.0 * unit) ** 2
+    suspects = []
+    if settings.amsgrad:
+        highest_before, highest_after = before[4], after[3]
+    else:
+        # The maximum does not exist then; a maximum with -1 changes nothing.
+        highest_before = array("d", [-1.0]) * len(before[0])
+        highest_after = after[2]
+    for at, param, grad, first, second, highest, param_seen, first_seen, second_seen, highest_seen in zip(
+        range(len(before[0])), *before[:4], highest_before, *after[:3], highest_after, strict=True
+    ):
+        grad = sign * grad + coupled * param
+        first = beta1 * first + weight1 * grad
+        second = beta2 * second + weight2 * grad * grad
+        if highest < second:
+            highest = second
+        update = size * first / (sqrt(highest) * root_scale + eps)
+        apart = first_seen - first
+        moved = param_seen - kept * param + update
+        allowed = near_square * second
+        if not (
+            moved * moved <= near_param * param * param + near_update * update * update
+            and apart * apart <= near_moment * first * first
+            and -allowed <= second_seen - second <= allowed
+            and -allowed <= highest_seen - highest <= allowed
+        ):
+            suspects.append(at)
+    return suspects
+
+
+def sgd_suspects(
+    settings: SgdSettings,
+    count: float,
+    before: Sequence[array[float]],
+    after: Sequence[array[float]],
+    precision: Precision,
+) -> list[int]:
+    """Positions whose values after the step are not plainly right; arrays as in SGD_BEFORE, SGD_AFTER."""
+    momentum, lr, decay = settings.momentum, settings.lr, settings.weight_decay
+    sign = -1.0 if settings.maximize else 1.0
+    carried, weight = (0.0, 1.0) if count <= 1.0 else (momentum, 1.0 - settings.dampening)
+    if not momentum:
+        carried, weight = 0.0, 1.0
+    ahead, own = (momentum, 1.0) if momentum and settings.nesterov else (1.0, 0.0)
+    unit = precision.unit
+    near = (unit if count <= 1.0 else 3.9 * unit) ** 2
+    near_param = (1.4 * unit) ** 2
+    near_update = (4.0 * unit) ** 2
+    buffer_after = after[1] if momentum else before[2]
+    suspects = []
+    for at, param, grad, buffer, param_seen, buffer_seen in zip(
+        range(len(before[0])), *before[:3], after[0], buffer_after, strict=True
+    ):
+        grad = sign * grad + decay * param
+        buffer = carried * buffer + weight * grad
+        update = lr * (own * grad + ahead * buffer)
+        apart = buffer_seen - buffer if momentum else 0.0
+        moved = param_seen - param + update
+        if not (
+            moved * moved <= near_param * param * param + near_update * update * update
+            and apart * apart <= near * buffer * buffer
+        ):
+            suspects.append(at)
+    return suspects
