@@ -1,0 +1,237 @@
+"""A process as ``/proc`` shows it: bounded, race-safe readers that answer None once it is gone.
+
+Layouts as described in proc(5). A process may end, change its program or be replaced by another of the same
+number between two reads; ``Stat.starttime`` tells two processes of one number apart.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+PROC = "/proc"
+MAX_READ = 4 << 20
+MAX_PROCESSES = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Stat:
+    """``/proc/<pid>/stat``. Times in clock ticks (``os.sysconf("SC_CLK_TCK")`` per second).
+
+    ``exit_code`` is the wait status of a zombie, readable for one's own processes only; 0 otherwise.
+    ``blocked_io`` is time spent waiting for block I/O (0 where the kernel does not account for it).
+    """
+
+    pid: int
+    name: str
+    state: str
+    ppid: int
+    utime: int
+    stime: int
+    threads: int
+    starttime: int
+    blocked_io: int
+    exit_code: int
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """``schedstat`` of a task in nanoseconds: on a CPU, and runnable but waiting for one."""
+
+    cpu: int
+    run_queue: int
+
+
+def read_stat(pid: int) -> Stat | None:
+    """State of a process, None when it does not exist."""
+    return parse_stat(_read(pid, "stat"))
+
+
+def parse_stat(data: bytes | None) -> Stat | None:
+    """The fields of a ``stat`` line; the name may hold spaces and parentheses."""
+    if data is None:
+        return None
+    left, right = data.find(b"("), data.rfind(b")")
+    fields = data[right + 1 :].split()
+    if left < 0 or right < left or len(fields) < 22 or len(fields[0]) != 1:
+        return None
+    try:
+        numbers = [int(field) for field in fields[1:]]
+        pid = int(data[:left])
+    except ValueError:
+        return None
+    # fields[0] is field 3 of proc(5), so field n is numbers[n - 4].
+    return Stat(
+        pid=pid,
+        name=data[left + 1 : right].decode("utf-8", "replace"),
+        state=fields[0].decode("ascii", "replace"),
+        ppid=numbers[0],
+        utime=numbers[14 - 4],
+        stime=numbers[15 - 4],
+        threads=numbers[20 - 4],
+        starttime=numbers[22 - 4],
+        blocked_io=numbers[42 - 4] if len(numbers) > 42 - 4 else 0,
+        exit_code=numbers[52 - 4] if len(numbers) > 52 - 4 else 0,
+    )
+
+
+def read_cmdline(pid: int) -> list[str] | None:
+    """The command line; empty for a zombie or kernel thread."""
+    data = _read(pid, "cmdline")
+    if data is None:
+        return None
+    parts = data.rstrip(b"\0").split(b"\0") if data else []
+    return [part.decode("utf-8", "surrogateescape") for part in parts]
+
+
+def read_environ(pid: int, names: frozenset[str] | None = None) -> dict[str, str] | None:
+    """The environment a process was started with (later changes do not show), or those ``names`` of it.
+
+    None when it is gone or belongs to another account.
+    """
+    data = _read(pid, "environ")
+    if data is None:
+        return None
+    found: dict[str, str] = {}
+    for part in data.split(b"\0"):
+        name, equals, value = part.decode("utf-8", "surrogateescape").partition("=")
+        if equals and (names is None or name in names):
+            found.setdefault(name, value)
+    return found
+
+
+def read_exe(pid: int) -> str | None:
+    """The program file; ends in `` (deleted)`` when it is gone from disk."""
+    return _link(pid, "exe")
+
+
+def read_cwd(pid: int) -> str | None:
+    """The working directory."""
+    return _link(pid, "cwd")
+
+
+def mapped_files(pid: int) -> list[str] | None:
+    """Files mapped into the process, in order of first address, each once."""
+    data = _read(pid, "maps", MAX_READ * 4)
+    if data is None:
+        return None
+    found: dict[str, None] = {}
+    for line in data.splitlines():
+        fields = line.split(None, 5)
+        if len(fields) == 6 and fields[5].startswith(b"/"):
+            found[fields[5].decode("utf-8", "surrogateescape")] = None
+    return list(found)
+
+
+def maps_torch(pid: int) -> bool | None:
+    """Whether a torch library is mapped; None when the process is gone or not ours to read."""
+    files = mapped_files(pid)
+    if files is None:
+        return None
+    return any(is_torch_library(path) for path in files)
+
+
+def is_torch_library(path: str) -> bool:
+    """Whether ``path`` is one of torch's own shared libraries."""
+    name = os.path.basename(path.removesuffix(" (deleted)"))
+    return ".so" in name and name.startswith(("libtorch.", "libtorch_", "libc10."))
+
+
+def shared_objects(pid: int) -> list[str] | None:
+    """Mapped files that are shared libraries by name."""
+    files = mapped_files(pid)
+    if files is None:
+        return None
+    return [path for path in files if ".so" in os.path.basename(path)]
+
+
+def read_schedule(pid: int, task: int | None = None) -> Schedule | None:
+    """CPU time and run-queue delay of one task, the main one by default."""
+    data = _read(pid, f"task/{pid if task is None else task}/schedstat")
+    fields = data.split() if data is not None else []
+    if len(fields) < 2 or not (fields[0].isdigit() and fields[1].isdigit()):
+        return None
+    return Schedule(int(fields[0]), int(fields[1]))
+
+
+def blocked_io_ns(pid: int) -> int | None:
+    """Nanoseconds the process waited for block I/O, 0 where the kernel does not account for it."""
+    status = read_stat(pid)
+    return None if status is None else status.blocked_io * 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+
+
+def read_wchan(pid: int) -> str | None:
+    """The kernel function the main task sleeps in; empty when it runs or the kernel does not say."""
+    data = _read(pid, "wchan")
+    if data is None:
+        return None
+    name = data.decode("ascii", "replace").strip()
+    return "" if name == "0" else name
+
+
+def descendants(pid: int) -> list[int]:
+    """Children, their children and so on, parents before children.
+
+    A process whose parent ended has been adopted by another one and is not found any more.
+    """
+    children: dict[int, list[int]] = {}
+    try:
+        names = [name for name in os.listdir(PROC) if name.isdigit()][:MAX_PROCESSES]
+    except OSError:
+        return []
+    for name in names:
+        status = read_stat(int(name))
+        if status is not None:
+            children.setdefault(status.ppid, []).append(status.pid)
+    found: list[int] = []
+    seen = {pid}
+    pending = [pid]
+    while pending:
+        for child in children.get(pending.pop(0), []):
+            if child not in seen:
+                seen.add(child)
+                found.append(child)
+                pending.append(child)
+    return found
+
+
+def oom_kills(pid: int) -> int | None:
+    """Processes the kernel killed for memory in the process's cgroup (v2); None when that is unreadable."""
+    data = _read(pid, "cgroup")
+    for line in (data or b"").splitlines():
+        if line.startswith(b"0::/"):
+            path = line[4:].decode("utf-8", "surrogateescape")
+            if ".." in path.split("/"):
+                return None
+            events = _read_file(os.path.join("/sys/fs/cgroup", path, "memory.events"), MAX_READ)
+            return parse_oom_kills(events)
+    return None
+
+
+def parse_oom_kills(data: bytes | None) -> int | None:
+    """The ``oom_kill`` count of a ``memory.events`` file."""
+    for line in (data or b"").splitlines():
+        name, _, value = line.partition(b" ")
+        if name == b"oom_kill" and value.strip().isdigit():
+            return int(value)
+    return None
+
+
+def _link(pid: int, name: str) -> str | None:
+    try:
+        return os.readlink(f"{PROC}/{pid}/{name}")
+    except OSError:
+        return None
+
+
+def _read(pid: int, name: str, limit: int = MAX_READ) -> bytes | None:
+    return _read_file(f"{PROC}/{pid}/{name}", limit)
+
+
+def _read_file(path: str, limit: int) -> bytes | None:
+    """At most ``limit`` bytes, None when the file cannot be opened or its process ended meanwhile."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(limit)
+    except OSError:
+        return None

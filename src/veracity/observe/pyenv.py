@@ -1,0 +1,300 @@
+"""Distributions of a Python environment, and where each file of theirs should lie with which content.
+
+Read from ``*.dist-info`` alone (names, RECORD, INSTALLER, direct_url.json): nothing is imported or executed,
+and the interpreter need not be the one that runs this. RECORD is what the installer wrote; it lies in the
+same writable folder as the files, so it finds edits, not a careful adversary who edits it too.
+
+Format: https://packaging.python.org/en/latest/specifications/recording-installed-packages/
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import csv
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+MAX_RECORD = 64 << 20
+MAX_SMALL = 256 << 10
+MAX_LINES = 1_000_000
+MAX_DISTRIBUTIONS = 10_000
+MAX_PATH = 4096
+
+# Top-level names that many projects use for their own folders and some wheels install by mistake.
+_GENERIC = frozenset(
+    {
+        *("bench", "benchmark", "benchmarks", "config", "conftest", "data", "demo", "demos", "doc", "docs"),
+        *("example", "examples", "helpers", "lib", "main", "model", "models", "sample", "samples"),
+        *("scripts", "setup", "src", "test", "tests", "tools", "train", "utils"),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """An installed distribution. ``installer`` is what INSTALLER says, empty when it says nothing."""
+
+    name: str
+    version: str
+    installer: str
+    editable: bool
+    directory: str
+    info: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecordEntry:
+    """One RECORD line. ``path`` is the absolute recorded place; ``sha256`` is empty when RECORD has none,
+    ``size`` -1."""
+
+    distribution: Distribution
+    path: str
+    sha256: str
+    size: int
+
+
+class RecordIndex:
+    """Looks files up in the RECORDs of the distributions found in ``directories`` (a ``sys.path``).
+
+    RECORD files are parsed when a file is looked up that the distribution could own.
+    """
+
+    def __init__(self, directories: Sequence[str]) -> None:
+        self._roots: dict[str, list[Distribution]] = {}
+        self._records: dict[str, dict[str, tuple[str, int]]] = {}
+        self._raw: dict[str, bytes] = {}
+        self.unreadable: list[str] = []
+        for directory in directories:
+            self.add(directory)
+
+    def add(self, directory: str) -> None:
+        """Look in ``directory`` too, after those already known; one that does not exist is passed over."""
+        root = os.path.realpath(directory) if directory else ""
+        if root and root not in self._roots and os.path.isdir(root):
+            self._roots[root] = list_distributions(root)
+
+    def distributions(self) -> list[Distribution]:
+        """All distributions, in the order of the directories, then by name."""
+        return [distribution for found in self._roots.values() for distribution in found]
+
+    def lookup(self, path: str) -> RecordEntry | None:
+        """The RECORD entry of the file at ``path``, as named or behind its symbolic links."""
+        for candidate in _spellings(path):
+            for root in self._roots:
+                if candidate.startswith(root + os.sep):
+                    entry = self._entry(root, candidate[len(root) + 1 :])
+                    if entry is not None:
+                        return entry
+        return None
+
+    def elsewhere(self, path: str, module: str) -> RecordEntry | None:
+        """The entry that RECORD has for ``module`` at another place than ``path``; None when there is none.
+
+        A file of a distribution that RECORD knows at ``path`` itself is not elsewhere. Generic top-level
+        names (``tests``, ``utils`` …) are never claimed for a distribution.
+        """
+        relative = _relative(path, module)
+        if not relative or relative.split("/")[0].removesuffix(".py") in _GENERIC:
+            return None
+        if self.lookup(path) is not None:
+            return None
+        for root in self._roots:
+            if os.path.exists(os.path.join(root, relative.split("/")[0])):
+                entry = self._entry(root, relative)
+                if entry is not None:
+                    return entry
+        return None
+
+    def owns_top_level(self, module: str) -> Distribution | None:
+        """The distribution whose name is the top-level package of ``module``, if one is installed."""
+        wanted = normalised(module.split(".")[0])
+        for distribution in self.distributions():
+            if normalised(distribution.name) == wanted:
+                return distribution
+        return None
+
+    def _entry(self, root: str, relative: str) -> RecordEntry | None:
+        """The entry for a path below ``root``, from the likeliest distribution first."""
+        relative = relative.replace(os.sep, "/")
+        top = normalised(relative.split("/")[0].removesuffix(".py"))
+        ordered = sorted(self._roots[root], key=lambda distribution: normalised(distribution.name) != top)
+        for distribution in ordered:
+            if relative.encode("utf-8", "surrogateescape") not in self._bytes(distribution):
+                continue
+            found = self._record(distribution).get(relative)
+            if found is not None:
+                return RecordEntry(distribution, os.path.join(root, relative), found[0], found[1])
+        return None
+
+    def _bytes(self, distribution: Distribution) -> bytes:
+        data = self._raw.get(distribution.info)
+        if data is None:
+            data = _read(os.path.join(distribution.info, "RECORD"), MAX_RECORD)
+            if data is None:
+                self.unreadable.append(os.path.join(distribution.info, "RECORD"))
+                data = b""
+            self._raw[distribution.info] = data
+        return data
+
+    def _record(self, distribution: Distribution) -> dict[str, tuple[str, int]]:
+        parsed = self._records.get(distribution.info)
+        if parsed is None:
+            parsed = parse_record(self._bytes(distribution))
+            self._records[distribution.info] = parsed
+        return parsed
+
+
+def site_directories(python: str, version: str, environment: Mapping[str, str]) -> list[str]:
+    """Directories in which an interpreter finds distributions, without running it.
+
+    ``python`` is its path as called (the link inside a virtual environment), ``version`` such as ``3.11``.
+    PYTHONPATH comes first, then the environment's own, the account's and the base installation's.
+    """
+    entries = [entry for entry in environment.get("PYTHONPATH", "").split(os.pathsep) if entry]
+    folder = f"python{version}"
+    prefix = os.path.dirname(os.path.dirname(os.path.abspath(python)))
+    bases = [prefix]
+    settings = _read(os.path.join(prefix, "pyvenv.cfg"), MAX_SMALL)
+    own_only = settings is not None and b"include-system-site-packages = true" not in settings
+    if not own_only:
+        bases.append(os.path.dirname(os.path.dirname(os.path.realpath(python))))
+        home = environment.get("PYTHONUSERBASE") or os.path.join(environment.get("HOME", ""), ".local")
+        if not environment.get("PYTHONNOUSERSITE") and os.path.isabs(home):
+            entries.append(os.path.join(home, "lib", folder, "site-packages"))
+    for base in bases:
+        entries.append(os.path.join(base, "lib", folder, "site-packages"))
+        entries.append(os.path.join(base, "lib64", folder, "site-packages"))
+        # Debian keeps its own packages apart.
+        entries.append(os.path.join(base, "lib", "python3", "dist-packages"))
+        entries.append(os.path.join(base, "local", "lib", folder, "dist-packages"))
+    return [entry for entry in dict.fromkeys(entries) if os.path.isdir(entry)]
+
+
+def import_root(path: str, module: str) -> str:
+    """The directory on ``sys.path`` from which ``module`` at ``path`` was imported; empty when unknown."""
+    relative = _relative(path, module)
+    return os.path.abspath(path)[: -len(relative) - 1] if relative else ""
+
+
+def list_distributions(directory: str) -> list[Distribution]:
+    """Distributions installed in ``directory``, by name; an unreadable directory has none."""
+    try:
+        names = sorted(name for name in os.listdir(directory) if name.endswith(".dist-info"))
+    except OSError:
+        return []
+    return [_distribution(directory, name) for name in names[:MAX_DISTRIBUTIONS]]
+
+
+def parse_record(data: bytes) -> dict[str, tuple[str, int]]:
+    """RECORD's lines as relative path → (sha256 in hexadecimal or empty, size or -1).
+
+    Paths that are absolute or leave the directory (scripts, data files) are left out, as are malformed
+    lines; lines beyond ``MAX_LINES`` are not read.
+    """
+    entries: dict[str, tuple[str, int]] = {}
+    for line in data.splitlines()[:MAX_LINES]:
+        text = line.decode("utf-8", "surrogateescape")
+        fields = _quoted(text) if '"' in text else text.rsplit(",", 2)
+        if len(fields) != 3 or not fields[0] or len(fields[0]) > MAX_PATH:
+            continue
+        path = fields[0].replace("\\", "/")
+        if path.startswith("/") or ".." in path.split("/") or "\0" in path:
+            continue
+        entries[path.removeprefix("./")] = (_sha256(fields[1]), _size(fields[2]))
+    return entries
+
+
+def normalised(name: str) -> str:
+    """A distribution's name in the normalised spelling of PEP 503."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _quoted(text: str) -> list[str]:
+    if len(text) > 4 * MAX_PATH:
+        return []
+    try:
+        return next(csv.reader([text], strict=True), [])
+    except csv.Error:
+        return []
+
+
+def _sha256(text: str) -> str:
+    """Hexadecimal of ``sha256=<urlsafe base64 without padding>``; empty for anything else."""
+    algorithm, _, value = text.partition("=")
+    if algorithm != "sha256" or len(value) != 43:
+        return ""
+    try:
+        raw = base64.b64decode(value + "=", altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        return ""
+    return raw.hex()
+
+
+def _size(text: str) -> int:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else -1
+
+
+def _distribution(directory: str, folder: str) -> Distribution:
+    info = os.path.join(directory, folder)
+    name, _, version = folder.removesuffix(".dist-info").partition("-")
+    for line in (_read(os.path.join(info, "METADATA"), MAX_SMALL, cut=True) or b"").splitlines():
+        if not line.strip():
+            break
+        key, _, value = line.decode("utf-8", "replace").partition(":")
+        if key.lower() == "name" and value.strip():
+            name = value.strip()[:200]
+        elif key.lower() == "version" and value.strip():
+            version = value.strip()[:200]
+    tool = _read(os.path.join(info, "INSTALLER"), 200, cut=True) or b""
+    installer = tool.decode("utf-8", "replace").strip()
+    return Distribution(name, version, installer, _is_editable(info), directory, info)
+
+
+def _is_editable(info: str) -> bool:
+    data = _read(os.path.join(info, "direct_url.json"), MAX_SMALL)
+    if data is None:
+        return False
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError):
+        return False
+    details = value.get("dir_info") if isinstance(value, dict) else None
+    return isinstance(details, dict) and details.get("editable") is True
+
+
+def _read(path: str, limit: int, *, cut: bool = False) -> bytes | None:
+    """The bytes of a file; None when absent, unreadable or larger than ``limit`` (``cut``: cut there)."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (OSError, ValueError):
+        return None
+    with open(descriptor, "rb") as file:
+        try:
+            data = file.read(limit + 1)
+        except OSError:
+            return None
+    if len(data) > limit:
+        return data[:limit] if cut else None
+    return data
+
+
+def _spellings(path: str) -> list[str]:
+    """``path`` with its directory resolved, and wholly resolved: a file itself may be a link into a cache."""
+    directory, name = os.path.split(os.path.abspath(path))
+    named = os.path.join(os.path.realpath(directory), name)
+    return list(dict.fromkeys((os.path.realpath(path), named, os.path.abspath(path))))
+
+
+def _relative(path: str, module: str) -> str:
+    """The path of ``module`` relative to the directory it was imported from; empty when they do not fit."""
+    parts = module.split(".")
+    stem = "/".join(parts)
+    posix = os.path.abspath(path).replace(os.sep, "/")
+    for relative in (f"{stem}.py", f"{stem}/__init__.py"):
+        if posix.endswith("/" + relative):
+            return relative
+    return ""

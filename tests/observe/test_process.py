@@ -1,0 +1,170 @@
+"""/proc readers on real processes, and why a process is silent."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from veracity.observe import process, silence
+
+GONE = 2**22 + 1  # above the largest process number Linux gives
+
+
+@pytest.fixture
+def sleeper() -> Iterator[subprocess.Popen[bytes]]:
+    child = subprocess.Popen(
+        [sys.executable, "-Es", "-c", "import time; time.sleep(60)", "an argument"],
+        env={"PYTHONPATH": "/other"},
+    )
+    yield child
+    child.kill()
+    child.wait()
+
+
+def test_a_live_process(sleeper: subprocess.Popen[bytes]) -> None:
+    status = process.read_stat(sleeper.pid)
+    assert status is not None
+    assert (status.pid, status.ppid) == (sleeper.pid, os.getpid())
+    assert status.starttime > 0
+    assert process.read_cmdline(sleeper.pid) == sleeper.args
+    assert process.read_environ(sleeper.pid) == {"PYTHONPATH": "/other"}
+    assert process.read_environ(sleeper.pid, frozenset({"HOME"})) == {}
+    assert os.path.realpath(sys.executable) == process.read_exe(sleeper.pid)
+    assert process.read_cwd(sleeper.pid) == os.getcwd()
+    assert sleeper.pid in process.descendants(os.getpid())
+    assert process.maps_torch(sleeper.pid) is False
+    libraries = process.shared_objects(sleeper.pid)
+    assert libraries is not None
+    assert any("libc" in path for path in libraries)
+    schedule = process.read_schedule(sleeper.pid)
+    assert schedule is not None
+    assert schedule.cpu >= 0
+    assert process.blocked_io_ns(sleeper.pid) is not None
+    assert process.read_wchan(sleeper.pid) is not None
+
+
+def test_a_zombie_tells_how_it_ended() -> None:
+    child = subprocess.Popen(
+        [sys.executable, "-c", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"]
+    )
+    deadline = time.monotonic() + 20
+    while (status := process.read_stat(child.pid)) is not None and status.state != "Z":
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert status is not None
+    assert os.WTERMSIG(status.exit_code) == signal.SIGKILL
+    assert process.read_cmdline(child.pid) == []
+    child.wait()
+
+
+def test_a_process_that_is_gone() -> None:
+    readers = (
+        process.read_stat,
+        process.read_cmdline,
+        process.read_environ,
+        process.read_exe,
+        process.mapped_files,
+        process.maps_torch,
+        process.shared_objects,
+        process.read_schedule,
+        process.blocked_io_ns,
+        process.read_wchan,
+        process.oom_kills,
+    )
+    for reader in readers:
+        assert reader(GONE) is None
+    assert process.descendants(GONE) == []
+    assert silence.explain_silence(GONE, "/archive") is None
+
+
+def test_names_with_parentheses_and_spaces() -> None:
+    fields = " ".join(str(number) for number in range(4, 53))
+    found = process.parse_stat(f"7 (a) b (c) S {fields}\n".encode())
+    assert found is not None
+    assert (found.pid, found.name, found.state, found.ppid) == (7, "a) b (c", "S", 4)
+    assert (found.utime, found.stime, found.threads, found.starttime) == (14, 15, 20, 22)
+    assert (found.blocked_io, found.exit_code) == (42, 52)
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_may_stand_in_stat(data: bytes) -> None:
+    found = process.parse_stat(data)
+    assert found is None or isinstance(found.ppid, int)
+
+
+def test_oom_events() -> None:
+    assert process.parse_oom_kills(b"low 0\noom 3\noom_kill 2\noom_group_kill 0\n") == 2
+    assert process.parse_oom_kills(b"low 0\n") is None
+    assert process.parse_oom_kills(None) is None
+
+
+@pytest.mark.parametrize(
+    ("path", "torch"),
+    [
+        ("/site/torch/lib/libtorch_cpu.so", True),
+        ("/x/libc10.so", True),
+        ("/x/libtorch.so.2 (deleted)", True),
+        ("/x/libtorchvision.so", False),
+        ("/x/libc.so.6", False),
+        ("/torch/x.py", False),
+    ],
+)
+def test_torch_libraries(path: str, torch: bool) -> None:
+    assert process.is_torch_library(path) is torch
+
+
+@pytest.mark.parametrize(
+    ("command", "flags"),
+    [
+        ("python train.py -I", ""),
+        ("python -I train.py", "I"),
+        ("python -Es -W ignore -u train.py", "EsWu"),
+        ("python -Wignore -S train.py", "WS"),
+        ("python -X dev -m torch.distributed.run -E", "Xm"),
+        ("python -c pass -I", "c"),
+        ("python -Ic pass", "Ic"),
+        ("python --check-hash-based-pycs always -E x.py", "E"),
+        ("python - -I", ""),
+        ("python", ""),
+    ],
+)
+def test_flags(command: str, flags: str) -> None:
+    assert silence.interpreter_flags(command.split()) == flags
+
+
+ARCHIVE = "/run/guard.zip"
+GOOD = {"PYTHONPATH": f"{ARCHIVE}:/other"}
+
+
+@pytest.mark.parametrize(
+    ("command", "environment", "word"),
+    [
+        (["python3.11", "-I", "t.py"], GOOD, "-I"),
+        (["python", "-Es", "t.py"], GOOD, "-E"),
+        (["python", "-S", "t.py"], GOOD, "-S"),
+        (["python", "t.py"], {}, "emptied"),
+        (["python", "t.py"], {"HOME": "/"}, "removed"),
+        (["python", "t.py"], {"PYTHONPATH": "/mine"}, "replaced"),
+        (["python", "t.py"], GOOD, "did not speak"),
+        (["python", "t.py"], None, "another account"),
+        (["trainer"], GOOD, "not a Python"),
+    ],
+)
+def test_reasons(command: list[str], environment: dict[str, str] | None, word: str) -> None:
+    found = silence.explain(command, f"/usr/bin/{command[0]}", environment, ARCHIVE)
+    assert word in found.reason
+    assert found.remedy
+
+
+def test_a_real_silent_process(sleeper: subprocess.Popen[bytes]) -> None:
+    found = silence.explain_silence(sleeper.pid, ARCHIVE)
+    assert found is not None
+    assert "-E" in found.reason
