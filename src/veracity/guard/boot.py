@@ -1,0 +1,52 @@
+"""The way in. ``sitecustomize`` calls :func:`start`; everything else happens when torch arrives."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+from types import ModuleType
+
+from . import imports
+from .session import CONFIG_VARIABLE, Session, read_config
+
+_session: Session | None = None
+
+
+def start(archive: str) -> None:
+    """Prepare a process of the job: watch imports, and wake up when torch has been imported.
+
+    Does nothing without a readable configuration: that is no guarded job, or one whose silence the
+    monitor will report.
+    """
+    global _session
+    path = os.environ.get(CONFIG_VARIABLE)
+    if _session is not None or not path:
+        return
+    try:
+        config = read_config(path)
+    except (OSError, ValueError, KeyError):
+        return
+    if os.path.realpath(config.archive) != os.path.realpath(archive):
+        return
+    session = Session(config)
+    _session = session
+    watch = imports.watch_imports(session)
+    if "torch" in sys.modules:
+        session.shield.run("install", _install, session, watch, sys.modules["torch"])
+    else:
+        imports.after_import(
+            "torch", lambda torch: session.shield.run("install", _install, session, watch, torch)
+        )
+
+
+def session() -> Session | None:
+    """This process's session, None when it is not guarded."""
+    return _session
+
+
+def _install(session: Session, watch: imports.ImportWatch, torch: ModuleType) -> None:
+    from . import install
+
+    install.install(session, watch, torch)
+    atexit.register(session.say_goodbye)

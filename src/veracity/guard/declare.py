@@ -1,0 +1,155 @@
+"""Reading what a run declares from its own objects: optimizers, schedulers, loaders, parameter names."""
+
+from __future__ import annotations
+
+import gc
+import inspect
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+MAX_LIST = 256
+_HIDDEN_PREFIXES = ("module.", "_orig_mod.")
+
+
+def class_name(value: object) -> str:
+    """``module.QualName`` of a value's class."""
+    kind = type(value)
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def hyper(value: object) -> object:
+    """A hyper-parameter as a JSON scalar or list; tensors of one element as numbers, the rest by type name."""
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, (list, tuple)) and len(value) <= MAX_LIST:
+        return [hyper(item) if not isinstance(item, (list, tuple)) else str(item) for item in value]
+    item = getattr(value, "item", None)
+    if item is not None and getattr(value, "numel", lambda: 0)() == 1:
+        number = item()
+        return number if isinstance(number, (bool, int, float)) else str(number)
+    return f"<{class_name(value)}>"
+
+
+def groups_of(optimizer: torch.optim.Optimizer) -> list[dict[str, object]]:
+    """Each parameter group's hyper-parameters, without its parameters."""
+    return [
+        {key: hyper(value) for key, value in group.items() if key not in ("params", "param_names")}
+        for group in optimizer.param_groups
+    ]
+
+
+def parameter_names(parameters: Sequence[torch.Tensor]) -> dict[int, str]:
+    """Names of parameters by ``id``, from the module that owns most of them.
+
+    Looks through the garbage collector's objects once; by type, so that no proxy's attributes are touched.
+    Prefixes of DistributedDataParallel and torch.compile wrappers are removed.
+    """
+    import torch
+
+    wanted = {id(parameter) for parameter in parameters}
+    best: dict[int, str] = {}
+    for candidate in gc.get_objects():
+        if not issubclass(type(candidate), torch.nn.Module):
+            continue
+        try:
+            named = {id(p): name for name, p in candidate.named_parameters() if id(p) in wanted}
+        except Exception:  # noqa: S112 - a half-built module elsewhere in the program is not ours to judge
+            continue
+        if len(named) > len(best) or (len(named) == len(best) and _total(named) > _total(best)):
+            best = named
+    return {key: _bare(name) for key, name in best.items()}
+
+
+def _total(named: dict[int, str]) -> int:
+    return sum(len(_bare(name)) for name in named.values())
+
+
+def _bare(name: str) -> str:
+    changed = True
+    while changed:
+        changed = False
+        for prefix in _HIDDEN_PREFIXES:
+            if name.startswith(prefix):
+                name, changed = name[len(prefix) :], True
+    return name.replace("._orig_mod.", ".")
+
+
+def place_of(function: object) -> tuple[str, int]:
+    """Source path and first line of a function below its wrappers; empty and 0 when it has none."""
+    try:
+        code = inspect.unwrap(function).__code__  # type: ignore[arg-type]
+    except (AttributeError, ValueError):
+        return "", 0
+    return code.co_filename, code.co_firstlineno
+
+
+def optimizer_body(
+    index: int, optimizer: torch.optim.Optimizer, parameters: Iterable[tuple[int, torch.Tensor]]
+) -> dict[str, object]:
+    """The ``OptimizerDeclaration`` of an optimizer. ``parameters`` are (group, tensor) in group order."""
+    listed = list(parameters)
+    names = parameter_names([tensor for _, tensor in listed])
+    path, line = place_of(type(optimizer).step)
+    return {
+        "index": index,
+        "class_name": class_name(optimizer),
+        "path": path,
+        "line": line,
+        "groups": groups_of(optimizer),
+        "tensors": [
+            {
+                "name": names.get(id(tensor), f"param.{position}"),
+                "shape": list(tensor.shape),
+                "dtype": str(tensor.dtype).removeprefix("torch."),
+                "numel": tensor.numel(),
+                "group": group,
+            }
+            for position, (group, tensor) in enumerate(listed)
+        ],
+    }
+
+
+_NOT_PARAMETERS = frozenset({"optimizer", "base_lrs", "last_epoch", "verbose"})
+
+
+def scheduler_body(
+    index: int, optimizer_index: int, scheduler: object, lrs: Sequence[float]
+) -> dict[str, object]:
+    """The ``SchedulerDeclaration`` of a learning-rate scheduler, its children included."""
+    parameters = {}
+    unreadable = ""
+    for key, value in vars(scheduler).items():
+        if key in _NOT_PARAMETERS or key == "_schedulers" or callable(value):
+            continue
+        if key == "lr_lambdas":
+            unreadable = "the rate is computed by a function of the program"
+            continue
+        name = key.removeprefix("_") if key in ("_milestones",) else key
+        if name.startswith("_") and name not in ("_step_count",):
+            continue
+        parameters[name] = _scheduler_value(value)
+    children = [
+        scheduler_body(position, optimizer_index, child, lrs)
+        for position, child in enumerate(getattr(scheduler, "_schedulers", ()))
+    ]
+    return {
+        "index": index,
+        "optimizer": optimizer_index,
+        "class_name": class_name(scheduler),
+        "parameters": parameters,
+        "base_lrs": [float(rate) for rate in getattr(scheduler, "base_lrs", ())],
+        "lrs": list(lrs),
+        "last_epoch": int(getattr(scheduler, "last_epoch", 0)),
+        "children": children,
+        "unreadable": unreadable,
+    }
+
+
+def _scheduler_value(value: object) -> object:
+    # MultiStepLR keeps its milestones in a Counter: spelled out again as a sorted list.
+    if isinstance(value, dict) and all(isinstance(item, int) for item in value.values()):
+        return sorted(key for key, times in value.items() for _ in range(times))[:MAX_LIST]
+    return hyper(value)

@@ -1,0 +1,213 @@
+"""Watching imports: which code each module executed, and the moment torch arrives.
+
+A live function does not show a module's top level, and a ``.pyc`` may be gone a moment after it was read.
+So the code is captured where the import system unmarshals or compiles it: the body of the ``.pyc`` that
+was read, or the digest of the source that was compiled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.abc
+import importlib.machinery
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import CodeType, ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .session import Session
+
+MAX_HELD = 48 << 20
+MAX_MODULES = 50_000
+
+
+@dataclass(frozen=True, slots=True)
+class Capture:
+    """What one module was made of. ``body`` is the .pyc's marshalled code, empty when not held."""
+
+    module: str
+    path: str
+    cached: str
+    how: str
+    sha256: str
+    body: bytes
+
+
+class ImportWatch:
+    """Captures of this process not shipped yet, and the names already shipped."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._pending: list[Capture] = []
+        self._held = 0
+        self._seen: set[str] = set()
+        self._known: frozenset[str] | None = None
+
+    def bytecode(self, body: bytes, name: str, cached: str, path: str) -> None:
+        """A .pyc is being executed for module ``name``."""
+        hold = body if self._held + len(body) <= MAX_HELD else b""
+        self._held += len(hold)
+        self._add(Capture(name, path, cached, "bytecode", hashlib.sha256(body).hexdigest(), hold))
+
+    def source(self, data: bytes, path: str) -> None:
+        """Source text is being compiled (the name is not known here; the path identifies it)."""
+        self._add(Capture("", path, "", "source", hashlib.sha256(data).hexdigest(), b""))
+
+    def _add(self, capture: Capture) -> None:
+        if len(self._pending) + len(self._seen) < MAX_MODULES:
+            self._pending.append(capture)
+
+    def flush(self) -> None:
+        """Ship what is pending, and name the modules whose code could not be captured."""
+        pending, self._pending, self._held = self._pending, [], 0
+        by_path = {}
+        for name, module in list(sys.modules.items()):
+            path = getattr(module, "__file__", None)
+            if isinstance(path, str):
+                by_path[path] = name
+        known = self._known_bytecode()
+        captured = set()
+        for capture in pending:
+            name = capture.module or by_path.get(capture.path, "")
+            captured.add(capture.path)
+            self._ship(capture, name, b"" if capture.sha256 in known else capture.body, "")
+        for path, name in by_path.items():
+            if path not in captured and path not in self._seen:
+                self._ship_uncaptured(path, name)
+        self._seen |= captured
+
+    def _ship_uncaptured(self, path: str, name: str) -> None:
+        self._seen.add(path)
+        if path.endswith(tuple(importlib.machinery.EXTENSION_SUFFIXES)) or "_veracity_guard" in path:
+            return
+        loader = type(getattr(sys.modules.get(name), "__loader__", None)).__name__
+        reason = (
+            "imported before the guard"
+            if loader in ("SourceFileLoader", "FrozenImporter", "type")
+            else f"loaded by {loader}"
+        )
+        self._ship(Capture(name, path, "", "none", "", b""), name, b"", reason)
+
+    def _ship(self, capture: Capture, name: str, blob: bytes, reason: str) -> None:
+        loader = type(getattr(sys.modules.get(name), "__loader__", None)).__name__
+        body = {
+            "module": name,
+            "path": capture.path,
+            "cached": capture.cached,
+            "loader": loader,
+            "captured": capture.how,
+            "sha256": capture.sha256,
+            "reason": reason,
+        }
+        self._session.emit("module", body, blob)
+
+    def _known_bytecode(self) -> frozenset[str]:
+        """Digests of bodies the monitor has already verified: they need not be shipped again."""
+        if self._known is None:
+            path = self._session.config.known_bytecode.replace("{tag}", cache_tag())
+            try:
+                with open(path, encoding="ascii") as file:
+                    self._known = frozenset(file.read(16 << 20).split())
+            except (OSError, ValueError):
+                self._known = frozenset()
+        return self._known
+
+
+def cache_tag() -> str:
+    """The interpreter and optimization level that bytecode belongs to, for instance ``cpython-311-0``."""
+    return f"{sys.implementation.cache_tag}-{sys.flags.optimize}"
+
+
+def watch_imports(session: Session) -> ImportWatch:
+    """Start capturing. Wraps the import system's two ways from bytes to code; both still do their work."""
+    watch = ImportWatch(session)
+    external = sys.modules["importlib._bootstrap_external"]
+    unmarshal: Callable[..., CodeType] = external._compile_bytecode
+    loader = external.SourceLoader
+    compile_source: Callable[..., CodeType] = loader.source_to_code
+
+    def compile_bytecode(
+        data: object,
+        name: str | None = None,
+        bytecode_path: str | None = None,
+        source_path: str | None = None,
+    ) -> CodeType:
+        session.shield.run(
+            "modules", _captured_bytecode, watch, data, name or "", bytecode_path or "", source_path or ""
+        )
+        return unmarshal(data, name, bytecode_path, source_path)
+
+    def source_to_code(self: object, data: object, path: object, *args: object, **kwargs: object) -> CodeType:
+        session.shield.run("modules", _captured_source, watch, data, path)
+        return compile_source(self, data, path, *args, **kwargs)
+
+    external._compile_bytecode = compile_bytecode  # type: ignore[attr-defined]
+    loader.source_to_code = source_to_code
+    return watch
+
+
+def _captured_bytecode(watch: ImportWatch, data: object, name: str, cached: str, path: str) -> None:
+    if isinstance(data, (bytes, bytearray, memoryview)):
+        watch.bytecode(bytes(data), name, cached, path)
+
+
+def _captured_source(watch: ImportWatch, data: object, path: object) -> None:
+    if isinstance(data, (bytes, bytearray, memoryview)) and isinstance(path, str):
+        watch.source(bytes(data), path)
+
+
+def after_import(name: str, callback: Callable[[ModuleType], object]) -> None:
+    """Call ``callback(module)`` once, right after the module ``name`` has been executed."""
+    sys.meta_path.insert(0, _Herald(name, callback))
+
+
+class _Herald(importlib.abc.MetaPathFinder):
+    """Finds one module through the other finders and puts a loader around its own that tells us."""
+
+    def __init__(self, name: str, callback: Callable[[ModuleType], object]) -> None:
+        self._name = name
+        self._callback = callback
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        if fullname != self._name:
+            return None
+        for finder in sys.meta_path:
+            if finder is self or not hasattr(finder, "find_spec"):
+                continue
+            spec = finder.find_spec(fullname, path, target)
+            if spec is not None:
+                if spec.loader is not None:
+                    spec.loader = _Messenger(spec.loader, self)
+                return spec
+        return None
+
+    def arrived(self, module: ModuleType) -> None:
+        """The module has been executed: step aside and tell."""
+        if self in sys.meta_path:
+            sys.meta_path.remove(self)
+        self._callback(module)
+
+
+class _Messenger(importlib.abc.Loader):
+    """Behaves as the loader it wraps, is gone from the module afterwards, and tells the herald."""
+
+    def __init__(self, loader: importlib.abc.Loader, herald: _Herald) -> None:
+        self._loader = loader
+        self._herald = herald
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._loader, name)
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType | None:
+        return self._loader.create_module(spec)
+
+    def exec_module(self, module: ModuleType) -> None:
+        if module.__spec__ is not None:
+            module.__spec__.loader = self._loader
+        module.__loader__ = self._loader
+        self._loader.exec_module(module)
+        self._herald.arrived(module)

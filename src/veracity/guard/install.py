@@ -1,0 +1,150 @@
+"""Once torch has been imported: hooks and wrappers, in one place, so that a reader sees all of them."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from time import perf_counter_ns
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from .checkpoints import watch_checkpoints
+from .functions import Functions
+from .imports import ImportWatch
+from .loaders import Loaders, watch_loaders
+from .patching import replace
+from .schedulers import watch_schedulers
+from .session import Session
+from .steps import Steps
+
+if TYPE_CHECKING:
+    import torch
+
+MINIMUM_TORCH = (2, 1)
+
+
+def install(session: Session, imports: ImportWatch, torch: ModuleType) -> None:
+    """Put the guard's hooks into this process. Called once, right after ``import torch``."""
+    version = str(getattr(torch, "__version__", ""))
+    session.greet(version, _numerics(torch))
+    imports.flush()
+    if _parse(version) < MINIMUM_TORCH:
+        session.gap(
+            f"torch {version} is older than the guard can read",
+            "global optimizer hooks exist from torch 2.1 on",
+            remedy="train with torch >= 2.1",
+            law="update",
+            stops=True,
+        )
+        return
+    steps = Steps(session)
+    loaders = watch_loaders(session, steps)
+    schedulers = watch_schedulers(session, steps)
+    watch_checkpoints(session, steps, torch)
+    functions = Functions(session, steps)
+    _watch_backward(session, steps, torch)
+    _watch_clipping(session, steps, torch)
+    _watch_optimizers(session, steps, torch)
+    run = session.shield.run
+
+    def before(optimizer: torch.optim.Optimizer, args: Sequence[object], kwargs: dict[str, object]) -> None:
+        run("scheduler", schedulers.before_step, optimizer)
+        run("step", steps.before, optimizer, args, kwargs)
+
+    def after(optimizer: torch.optim.Optimizer, args: Sequence[object], kwargs: dict[str, object]) -> None:
+        run("step", steps.after, optimizer)
+        run("after step", _after_step, session, imports, loaders, functions)
+
+    for hook in (before, after):
+        # torch.compile leaves functions with this mark alone.
+        hook._torchdynamo_disable = True  # type: ignore[attr-defined]
+    # torch.optim deletes the name of this submodule from itself, so it is reached through the import system.
+    optimizer_module = importlib.import_module("torch.optim.optimizer")
+    optimizer_module.register_optimizer_step_pre_hook(before)
+    optimizer_module.register_optimizer_step_post_hook(after)
+
+
+def _after_step(session: Session, imports: ImportWatch, loaders: Loaders, functions: Functions) -> None:
+    session.shield.run("loader", loaders.flush)
+    session.shield.run("functions", functions.look)
+    if session.last_step % 50 == 0:
+        session.shield.run("modules", imports.flush)
+
+
+def _watch_backward(session: Session, steps: Steps, torch: ModuleType) -> None:
+    def make(original: Callable[..., object]) -> Callable[..., object]:
+        def backward(self: torch.Tensor, *args: object, **kwargs: object) -> object:
+            started = perf_counter_ns()
+            result = original(self, *args, **kwargs)
+            session.shield.run("step", ran, self, started)
+            return result
+
+        return backward
+
+    def ran(loss: torch.Tensor, started: int) -> None:
+        steps.phases.backward(started, perf_counter_ns())
+        if loss.numel() == 1:
+            steps.loss = loss.detach()
+        steps.losses += 1
+        steps.backward_ran()
+
+    replace(torch.Tensor, "backward", make)
+
+
+def _watch_clipping(session: Session, steps: Steps, torch: ModuleType) -> None:
+    def make(original: Callable[..., object]) -> Callable[..., object]:
+        def clip_grad_norm_(parameters: object, max_norm: float, *args: object, **kwargs: object) -> object:
+            total = original(parameters, max_norm, *args, **kwargs)
+            session.shield.run("step", clipped, max_norm, total)
+            return total
+
+        return clip_grad_norm_
+
+    def clipped(max_norm: float, total: object) -> None:
+        if isinstance(total, torch.Tensor) and total.numel() == 1:
+            steps.clipped = (float(max_norm), total.detach())
+
+    for owner in (torch.nn.utils, torch.nn.utils.clip_grad):
+        replace(owner, "clip_grad_norm_", make)
+
+
+def _watch_optimizers(session: Session, steps: Steps, torch: ModuleType) -> None:
+    def make(original: Callable[..., object]) -> Callable[..., object]:
+        def __init__(self: torch.optim.Optimizer, *args: object, **kwargs: object) -> None:
+            original(self, *args, **kwargs)
+            session.shield.run("step", steps.constructed, self)
+
+        return __init__
+
+    replace(torch.optim.Optimizer, "__init__", make)
+
+
+def _numerics(torch: ModuleType) -> dict[str, str]:
+    """What decides the bits of a run on this machine, as strings."""
+    found = {
+        "threads": str(torch.get_num_threads()),
+        "interop_threads": str(torch.get_num_interop_threads()),
+        "deterministic": str(torch.are_deterministic_algorithms_enabled()),
+        "default_dtype": str(torch.get_default_dtype()).removeprefix("torch."),
+        "matmul_precision": str(torch.get_float32_matmul_precision()),
+        "byteorder": sys.byteorder,
+        "git": str(getattr(torch.version, "git_version", "")),
+        "cuda": str(getattr(torch.version, "cuda", "")),
+    }
+    capability = getattr(torch.backends.cpu, "get_cpu_capability", None)
+    if capability is not None:
+        found["cpu_capability"] = str(capability())
+    for name in ("ATEN_CPU_CAPABILITY", "MKL_CBWR", "OMP_NUM_THREADS", "CUBLAS_WORKSPACE_CONFIG"):
+        if name in os.environ:
+            found[name] = os.environ[name][:64]
+    return found
+
+
+def _parse(version: str) -> tuple[int, int]:
+    parts = version.split(".")
+    try:
+        return int(parts[0]), int(parts[1])
+    except (IndexError, ValueError):
+        return (0, 0)

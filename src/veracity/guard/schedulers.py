@@ -1,0 +1,150 @@
+"""Learning-rate schedulers: what they declare and when they are stepped."""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import weakref
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from . import declare
+from .patching import replace
+
+if TYPE_CHECKING:
+    import torch
+
+    from .session import Session
+    from .steps import Steps
+
+
+class Schedulers:
+    """All schedulers of this process. Only outermost calls count: SequentialLR steps its children itself."""
+
+    def __init__(self, session: Session, steps: Steps) -> None:
+        self._session = session
+        self._steps = steps
+        self._numbers: weakref.WeakKeyDictionary[object, int] = weakref.WeakKeyDictionary()
+        self._counter = itertools.count()
+        self._searched: weakref.WeakSet[torch.optim.Optimizer] = weakref.WeakSet()
+        self.depth = 0
+        self.constructing = 0
+
+    def before_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Before an optimizer's first step: declare the schedulers that were built for it."""
+        if optimizer in self._searched:
+            return
+        self._searched.add(optimizer)
+        from torch.optim import lr_scheduler
+
+        kinds = (lr_scheduler.LRScheduler, lr_scheduler.ReduceLROnPlateau)
+        found = [
+            one
+            for one in gc.get_objects()
+            if issubclass(type(one), kinds) and vars(one).get("optimizer") is optimizer
+        ]
+        inner = {id(child) for one in found for child in vars(one).get("_schedulers", ())}
+        for scheduler in found:
+            if id(scheduler) not in inner:
+                self._declare(scheduler)
+
+    def about_to_step(self, scheduler: object) -> None:
+        """The program calls ``scheduler.step``: a scheduler never seen before is declared first."""
+        if scheduler not in self._numbers:
+            self._declare(scheduler)
+
+    def stepped(self, scheduler: object, *, explicit: bool) -> None:
+        """The outermost ``scheduler.step`` returned."""
+        optimizer = vars(scheduler).get("optimizer")
+        if optimizer is None:
+            return
+        tracked = dict(self._steps.known()).get(optimizer)
+        body = {
+            "scheduler": self._numbers.get(scheduler, -1),
+            "last_epoch": int(getattr(scheduler, "last_epoch", 0)),
+            "explicit": explicit,
+            "before_step": tracked.steps if tracked is not None else 0,
+            "lrs": _rates(optimizer),
+        }
+        self._session.emit("scheduled", body)
+
+    def reloaded(self, scheduler: object) -> None:
+        """``load_state_dict`` was called: the scheduler declares itself anew."""
+        if vars(scheduler).get("optimizer") is not None:
+            self._declare(scheduler, reloaded=True)
+
+    def _declare(self, scheduler: object, *, reloaded: bool = False) -> None:
+        optimizer = vars(scheduler).get("optimizer")
+        if optimizer is None:
+            return
+        number = self._numbers.get(scheduler)
+        if number is None:
+            number = self._numbers[scheduler] = next(self._counter)
+        tracked = self._steps.register(optimizer)
+        body = declare.scheduler_body(number, tracked.index, scheduler, _rates(optimizer))
+        self._session.emit("scheduler", {"scheduler": body, "reloaded": reloaded})
+
+
+def _rates(optimizer: torch.optim.Optimizer) -> list[float]:
+    return [float(group["lr"]) for group in optimizer.param_groups]
+
+
+def watch_schedulers(session: Session, steps: Steps) -> Schedulers:
+    """Wrap ``step``, ``_initial_step`` and ``load_state_dict`` of torch's scheduler classes."""
+    from torch.optim import lr_scheduler
+
+    schedulers = Schedulers(session, steps)
+    run = session.shield.run
+
+    def around_step(original: Callable[..., object]) -> Callable[..., object]:
+        def step(self: object, *args: object, **kwargs: object) -> object:
+            outermost = schedulers.depth == 0 and schedulers.constructing == 0
+            if outermost:
+                run("scheduler", schedulers.about_to_step, self)
+            schedulers.depth += 1
+            try:
+                result = original(self, *args, **kwargs)
+            finally:
+                schedulers.depth -= 1
+            if outermost:
+                explicit = any(value is not None for value in (*args, *kwargs.values()))
+                run("scheduler", schedulers.stepped, self, explicit=explicit)
+            return result
+
+        return step
+
+    def around_construction(original: Callable[..., object]) -> Callable[..., object]:
+        def wrapper(self: object, *args: object, **kwargs: object) -> object:
+            schedulers.constructing += 1
+            try:
+                return original(self, *args, **kwargs)
+            finally:
+                schedulers.constructing -= 1
+
+        return wrapper
+
+    def around_load(original: Callable[..., object]) -> Callable[..., object]:
+        def load_state_dict(self: object, *args: object, **kwargs: object) -> object:
+            schedulers.depth += 1
+            try:
+                result = original(self, *args, **kwargs)
+            finally:
+                schedulers.depth -= 1
+            if schedulers.depth == 0:
+                run("scheduler", schedulers.reloaded, self)
+            return result
+
+        return load_state_dict
+
+    for kind in vars(lr_scheduler).values():
+        if not isinstance(kind, type) or not kind.__module__.endswith("lr_scheduler"):
+            continue
+        for name, make in (
+            ("step", around_step),
+            ("_initial_step", around_construction),
+            ("__init__", around_construction),
+            ("load_state_dict", around_load),
+        ):
+            if name in vars(kind) and hasattr(kind, "step"):
+                replace(kind, name, make)
+    return schedulers

@@ -1,0 +1,129 @@
+"""The guard's state in one process: configuration, stream, counters. There is one session per process."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from .shield import Shield
+from .stream import Stream
+
+CONFIG_VARIABLE = "VERACITY_GUARD"
+MAX_CONFIG = 1 << 16
+_IDS = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "GROUP_RANK", "TORCHELASTIC_RESTART_COUNT")
+_LAUNCHERS = ("torchrun", "torch.distributed.run", "torch.distributed.launch")
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """What ``veracity run`` wrote for the guard (``guard.json``, mode 0600)."""
+
+    run: str
+    archive: str
+    socket: str
+    spool: str
+    key: bytes
+    known_bytecode: str
+
+
+def read_config(path: str) -> Config:
+    """The configuration at ``path``; raises OSError, ValueError or KeyError when it is not usable."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise ValueError("not a regular file")
+        data = os.read(fd, MAX_CONFIG)
+    finally:
+        os.close(fd)
+    raw = json.loads(data)
+    return Config(
+        run=str(raw["run"]),
+        archive=str(raw["archive"]),
+        socket=str(raw["socket"]),
+        spool=str(raw["spool"]),
+        key=bytes.fromhex(raw["key"]),
+        known_bytecode=str(raw["known_bytecode"]),
+    )
+
+
+class Session:
+    """Ships records of this process. A forked child that trains gets a stream of its own."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.shield = Shield()
+        self.shield.report = self._report_failure
+        self.stream = Stream(config.spool, config.socket)
+        self.steps = 0
+        self.last_step = -1
+        self._greeting: dict[str, object] | None = None
+
+    def emit(self, kind: str, body: Mapping[str, object], blob: bytes = b"") -> None:
+        """Ship one record of ``kind`` (see ``core.wiremap``)."""
+        if os.getpid() != self.stream.pid:
+            self._begin_in_child()
+        self.stream.send(kind, time.time_ns(), body, blob)
+
+    def greet(self, torch_version: str, numerics: dict[str, str]) -> None:
+        """Say hello: who this process is and which torch it runs."""
+        self._greeting = {
+            "ppid": os.getppid(),
+            "role": role_of_process(),
+            "executable": sys.executable or "",
+            "python": sys.version.split()[0],
+            "torch": torch_version,
+            "optimize": sys.flags.optimize,
+            "ids": {name: os.environ[name] for name in _IDS if name in os.environ},
+            "numerics": numerics,
+        }
+        self.stream.greet(time.time_ns(), self._greeting)
+
+    def say_goodbye(self) -> None:
+        """The last record of a process that ends in order."""
+        if os.getpid() != self.stream.pid or self._greeting is None:
+            return
+        self.emit("bye", {"records": self.stream.sent, "dropped": self.stream.dropped, "steps": self.steps})
+
+    def gap(self, what: str, reason: str, *, law: str = "", stops: bool = False, remedy: str = "") -> None:
+        """Report something that could not be observed."""
+        self.emit("gap", {"what": what, "reason": reason, "remedy": remedy, "law": law, "stops": stops})
+
+    def _begin_in_child(self) -> None:
+        self.stream = Stream(self.config.spool, self.config.socket)
+        if self._greeting is not None:
+            self._greeting = {**self._greeting, "ppid": os.getppid(), "role": role_of_process()}
+            self.stream.greet(time.time_ns(), self._greeting)
+
+    def _report_failure(self, site: str, message: str, rests: bool) -> None:
+        what = f"the guard failed in {site}" + (" and rests there" if rests else "")
+        self.gap(what, message, law=LAW_OF_SITE.get(site, ""), stops=rests)
+
+
+LAW_OF_SITE = {
+    "step": "update",
+    "loader": "data-order",
+    "scheduler": "schedule",
+    "checkpoint": "weight-continuity",
+    "modules": "code-identity",
+    "functions": "code-identity",
+}
+
+
+def role_of_process() -> str:
+    """``launcher`` for torchrun's agent, ``child`` for a multiprocessing child, else ``rank``."""
+    words = list(getattr(sys, "orig_argv", ()))[:6]
+    if "RANK" not in os.environ and any(
+        os.path.basename(word) in _LAUNCHERS or word in _LAUNCHERS for word in words
+    ):
+        return "launcher"
+    process = sys.modules.get("multiprocessing.process")
+    if process is not None and process.parent_process() is not None:
+        return "child"
+    if "--multiprocessing-fork" in words:
+        return "child"
+    return "rank"

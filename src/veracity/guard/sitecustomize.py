@@ -1,0 +1,40 @@
+# The first module of a guarded process: this file stands at the root of the guard's archive, which
+# `veracity run` puts first on PYTHONPATH. It must be valid and silent in any Python from 2.7 on, because
+# the job's environment decides which Python meets it; an interpreter the guard does not know is left alone.
+import sys
+
+
+def _enter():
+    archive = __file__[: -len("sitecustomize.py") - 1] if "__file__" in globals() else None
+    if archive in sys.path:
+        sys.path.remove(archive)
+    if sys.version_info < (3, 10) or archive is None:
+        return
+    sys.path.insert(0, archive)
+    try:
+        from _veracity_guard.guard import boot
+
+        boot.start(archive)
+    except Exception:  # whatever is wrong with the guard, the program comes first; silence is seen outside
+        pass
+    finally:
+        if archive in sys.path:
+            sys.path.remove(archive)
+
+
+def _chain():
+    # A program may have a sitecustomize of its own, further down the path. It runs exactly as it would have
+    # without us: same module name, and what it raises is raised.
+    mine = sys.modules.pop("sitecustomize", None)
+    try:
+        import sitecustomize  # noqa: F401
+    except ImportError as error:
+        if getattr(error, "name", "sitecustomize") != "sitecustomize":
+            raise
+    finally:
+        if "sitecustomize" not in sys.modules and mine is not None:
+            sys.modules["sitecustomize"] = mine
+
+
+_enter()
+_chain()

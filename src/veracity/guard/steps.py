@@ -1,0 +1,428 @@
+"""One record per optimizer step, read on both sides of it.
+
+PyTorch's global step hooks call :meth:`Steps.before` and :meth:`Steps.after` around every optimizer's step.
+They may nest (a subclass' ``step`` calling its parent's, both hooked) and may never close (a step that
+raised): a step opens and closes once, with the outermost call.
+"""
+
+from __future__ import annotations
+
+import sys
+import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from time import perf_counter_ns
+from typing import TYPE_CHECKING
+
+from ..core.sample import keyed_order, pick
+from . import declare, fingerprint, randomness, tensors
+from .phases import Phases
+from .tensors import Picked
+
+if TYPE_CHECKING:
+    import torch
+
+    from .session import Session
+
+MAX_MOVE_REPORTS = 20
+ALL_GENERATORS_EVERY = 8
+Picks = list[tuple[int, Picked]]
+Piece = tuple[str, bytes]
+
+
+@dataclass(slots=True)
+class Tracked:
+    """What the guard remembers of one optimizer."""
+
+    index: int
+    parameters: list[torch.Tensor]
+    groups: list[int]
+    numels: list[int]
+    plain: list[bool]
+    shape: tuple[int, ...]
+    steps: int = 0
+    picks: Picks = field(default_factory=list)
+    open_frame: int = 0
+    pending: _Open | None = None
+    finger_at: int = 0
+    finger_tensors: list[int] = field(default_factory=list)
+    backwards: int = 0
+    baseline: _Baseline | None = None
+    moves: int = 0
+    loaded_module: bool = False
+    loaded_state: bool = False
+    restore: bool = False
+    reader: tensors.Reader = field(default_factory=tensors.Reader)
+
+
+@dataclass(slots=True)
+class _Baseline:
+    """Parameter elements as they were after the last step: what the next look compares with."""
+
+    picks: Picks
+    values: list[Piece]
+
+
+@dataclass(slots=True)
+class _Open:
+    """A step between its two hooks."""
+
+    picks: list[tuple[int, bool, Picked]]
+    items: list[list[object]]
+    pieces: list[list[Piece]]
+    body: dict[str, object]
+    started: int
+
+
+class FieldSets:
+    """Distinct lists of field names, so that a record names each once."""
+
+    def __init__(self) -> None:
+        self.names: list[list[str]] = []
+        self._index: dict[tuple[str, ...], int] = {}
+
+    def index(self, names: Sequence[str]) -> int:
+        """The position of ``names`` in :attr:`names`."""
+        key = tuple(names)
+        if key not in self._index:
+            self._index[key] = len(self.names)
+            self.names.append(list(key))
+        return self._index[key]
+
+
+class Steps:
+    """All optimizers of this process and their step records."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._key = session.config.key
+        self._tracked: weakref.WeakKeyDictionary[torch.optim.Optimizer, Tracked] = weakref.WeakKeyDictionary()
+        self._count = 0
+        self._fingerprinter: fingerprint.Fingerprinter | None = None
+        self._constructed: weakref.WeakSet[torch.optim.Optimizer] = weakref.WeakSet()
+        self._module_loaded = False
+        self._last_stepper: dict[int, int] = {}
+        self.phases = Phases()
+        self.loss: torch.Tensor | None = None
+        self.losses = 0
+        self.clipped: tuple[float, torch.Tensor] | None = None
+
+    # --- registering -----------------------------------------------------------------------------
+
+    def constructed(self, optimizer: torch.optim.Optimizer) -> None:
+        """An optimizer was constructed; it is declared at the first backward pass or step."""
+        self._constructed.add(optimizer)
+
+    def register(self, optimizer: torch.optim.Optimizer) -> Tracked:
+        """Track ``optimizer``; declare it when it is new or its parameters are no longer the same."""
+        known = self._tracked.get(optimizer)
+        shape = tuple(len(group["params"]) for group in optimizer.param_groups)
+        if known is not None and known.shape == shape:
+            return known
+        listed = [
+            (number, parameter)
+            for number, group in enumerate(optimizer.param_groups)
+            for parameter in group["params"]
+        ]
+        index = known.index if known is not None else self._count
+        self._count += known is None
+        fresh = known is None
+        tracked = Tracked(
+            index=index,
+            parameters=[parameter for _, parameter in listed],
+            groups=[number for number, _ in listed],
+            numels=[parameter.numel() for _, parameter in listed],
+            plain=[tensors.is_plain(parameter) for _, parameter in listed],
+            shape=shape,
+            steps=known.steps if known is not None else 0,
+            # A module may have been loaded before this optimizer was built on it.
+            restore=fresh and self._module_loaded,
+            loaded_module=fresh and self._module_loaded,
+        )
+        self._tracked[optimizer] = tracked
+        self._session.emit("optimizer", {"optimizer": declare.optimizer_body(index, optimizer, listed)})
+        hidden = tracked.plain.count(False)
+        if hidden:
+            self._session.gap(
+                f"{hidden} of {len(listed)} parameters cannot be read element by element",
+                "they are sharded, quantized, sparse or of a tensor subclass",
+                law="update",
+            )
+        return tracked
+
+    def known(self) -> list[tuple[torch.optim.Optimizer, Tracked]]:
+        """The optimizers alive, with what is remembered of each."""
+        return list(self._tracked.items())
+
+    def restored(self, *, optimizer: torch.optim.Optimizer | None = None) -> None:
+        """State was loaded into a module (or into ``optimizer``): the next step reports all digests.
+
+        Which optimizers a module concerns is not known here, so each of them reports at its next step.
+        """
+        for candidate in [one for one in self._constructed if one not in self._tracked]:
+            self.register(candidate)
+        if optimizer is not None:
+            self.register(optimizer)
+        else:
+            self._module_loaded = True
+        for candidate, tracked in self.known():
+            if optimizer is None:
+                tracked.restore = tracked.loaded_module = True
+            elif candidate is optimizer:
+                tracked.restore = tracked.loaded_state = True
+
+    # --- around a step ---------------------------------------------------------------------------
+
+    def before(
+        self, optimizer: torch.optim.Optimizer, args: Sequence[object], kwargs: dict[str, object]
+    ) -> None:
+        """The pre-hook: reads what the step is about to use."""
+        import torch
+
+        tracked = self.register(optimizer)
+        frame = sys._getframe(3)
+        if tracked.pending is not None and _on_stack(frame.f_back, tracked.open_frame):
+            return
+        tracked.open_frame = id(frame)
+        with torch.no_grad():
+            if tracked.restore:
+                self._report_restored(optimizer, tracked)
+            tracked.pending = self._open(optimizer, tracked, args, kwargs)
+        tracked.pending.started = perf_counter_ns()
+
+    def after(self, optimizer: torch.optim.Optimizer) -> None:
+        """The post-hook: reads what the step left, and ships the record."""
+        import torch
+
+        ended = perf_counter_ns()
+        tracked = self._tracked.get(optimizer)
+        if tracked is None or tracked.pending is None or id(sys._getframe(3)) != tracked.open_frame:
+            return
+        opened, tracked.pending, tracked.open_frame = tracked.pending, None, 0
+        self.phases.optimizer(opened.started, ended)
+        with torch.no_grad():
+            self._close(optimizer, tracked, opened)
+
+    def _open(
+        self,
+        optimizer: torch.optim.Optimizer,
+        tracked: Tracked,
+        args: Sequence[object],
+        kwargs: dict[str, object],
+    ) -> _Open:
+        fresh = self._fresh_picks(tracked)
+        picks = [(tensor, True, picked) for tensor, picked in tracked.picks if self._is_own(tracked, tensor)]
+        picks += [(tensor, False, picked) for tensor, picked in fresh]
+        tracked.picks = fresh
+        sets = FieldSets()
+        items: list[list[object]] = []
+        pieces: list[list[Piece]] = []
+        for tensor, repeated, picked in picks:
+            names, found, count = self._read(optimizer, tracked, tensor, picked, with_grad=True)
+            items.append([tensor, int(repeated), len(picked.indices), count, None, sets.index(names), 0])
+            pieces.append(found)
+        body: dict[str, object] = {
+            "optimizer": tracked.index,
+            "step": tracked.steps,
+            "groups": declare.groups_of(optimizer),
+            "rng": randomness.digests(every=tracked.steps % ALL_GENERATORS_EVERY == 0),
+            "fingerprint_before": self._fingerprints(
+                tracked, [tensor for tensor in tracked.finger_tensors if self._is_own(tracked, tensor)]
+            ),
+            "loss": float(self.loss) if self.loss is not None else None,
+            "losses": self.losses,
+            "total_norm": float(self.clipped[1]) if self.clipped is not None else None,
+            "max_norm": self.clipped[0] if self.clipped is not None else None,
+            "scaled": getattr(optimizer, "grad_scale", None) is not None,
+            "closure": any(callable(value) for value in (*args[1:], *kwargs.values())),
+            "fields": sets.names,
+        }
+        return _Open(picks, items, pieces, body, 0)
+
+    def _close(self, optimizer: torch.optim.Optimizer, tracked: Tracked, opened: _Open) -> None:
+        sets = FieldSets()
+        sets.names = opened.body["fields"]  # type: ignore[assignment]
+        pieces: list[Piece] = []
+        baseline = _Baseline([], [])
+        for item, before, (tensor, repeated, picked) in zip(
+            opened.items, opened.pieces, opened.picks, strict=True
+        ):
+            names, found, count = self._read(optimizer, tracked, tensor, picked, with_grad=False)
+            item[4], item[6] = count, sets.index(names)
+            pieces += before
+            pieces += found
+            if not repeated:
+                baseline.picks.append((tensor, picked))
+                baseline.values.append(found[0])
+        typecode, blob = tensors.join(pieces)
+        tracked.finger_tensors = self._next_fingers(tracked)
+        body = opened.body
+        body["phases"] = self.phases.close()
+        body["fingerprint_after"] = self._fingerprints(tracked, tracked.finger_tensors)
+        body["layout"] = opened.items
+        body["typecode"] = typecode
+        self._session.emit("step", body, blob)
+        self._session.steps += 1
+        self._session.last_step = tracked.steps
+        tracked.steps += 1
+        tracked.backwards = 0
+        tracked.baseline = baseline
+        if len(self._tracked) > 1:
+            for parameter in tracked.parameters:
+                self._last_stepper[id(parameter)] = tracked.index
+        self.loss, self.losses, self.clipped = None, 0, None
+
+    # --- reading ---------------------------------------------------------------------------------
+
+    def _fresh_picks(self, tracked: Tracked) -> Picks:
+        return [
+            (tensor, Picked.of(indices))
+            for tensor, indices in pick(self._key, tracked.steps, tracked.numels)
+            if tracked.plain[tensor]
+        ]
+
+    def _read(
+        self,
+        optimizer: torch.optim.Optimizer,
+        tracked: Tracked,
+        tensor: int,
+        picked: Picked,
+        *,
+        with_grad: bool,
+    ) -> tuple[list[str], list[Piece], float | None]:
+        """Field names, the sampled values of each, and the tensor's own step count."""
+        import torch
+
+        parameter = tracked.parameters[tensor]
+        numel = tracked.numels[tensor]
+        elements = tracked.reader.elements
+        names = ["param"]
+        found = [elements((tensor, "param"), parameter, picked)]
+        grad = parameter.grad if with_grad else None
+        if grad is not None and tensors.is_plain(grad):
+            names.append("grad")
+            found.append(elements((tensor, "grad"), grad, picked))
+        count: float | None = None
+        for name, value in optimizer.state.get(parameter, {}).items():
+            if name == "step":
+                count = float(value)
+            elif isinstance(value, torch.Tensor) and value.numel() == numel and tensors.is_plain(value):
+                names.append(name)
+                found.append(elements((tensor, name), value, picked))
+        return names, found, count
+
+    def _fingerprints(self, tracked: Tracked, chosen: Sequence[int]) -> list[list[int]]:
+        if not chosen:
+            return []
+        if self._fingerprinter is None:
+            self._fingerprinter = fingerprint.Fingerprinter(self._key)
+        values = self._fingerprinter.take([tracked.parameters[tensor] for tensor in chosen])
+        return [[tensor, value] for tensor, value in zip(chosen, values, strict=True)]
+
+    def _next_fingers(self, tracked: Tracked) -> list[int]:
+        order = [tensor for tensor in keyed_order(self._key, 0, len(tracked.numels)) if tracked.plain[tensor]]
+        if not order:
+            return []
+        chosen, tracked.finger_at = fingerprint.choose(order, tracked.numels, tracked.finger_at)
+        return chosen
+
+    def _report_restored(self, optimizer: torch.optim.Optimizer, tracked: Tracked) -> None:
+        names = declare.parameter_names(tracked.parameters)
+        parameters, _ = tensors.describe(
+            (names.get(id(parameter), f"param.{position}"), parameter)
+            for position, parameter in enumerate(tracked.parameters)
+        )
+        state, _ = tensors.describe(
+            (f"{position}.{name}", value)
+            for position, parameter in enumerate(tracked.parameters)
+            for name, value in tensors.walk(optimizer.state.get(parameter, {}))
+        )
+        body = {
+            "optimizer": tracked.index,
+            "step": tracked.steps,
+            "loaded_module": tracked.loaded_module,
+            "loaded_optimizer": tracked.loaded_state,
+            "tensors": parameters,
+            "state": state,
+        }
+        self._session.emit("restored", body)
+        tracked.loaded_module = tracked.loaded_state = tracked.restore = False
+        self._module_loaded = False
+
+    # --- between steps ---------------------------------------------------------------------------
+
+    def backward_ran(self) -> None:
+        """Called after each backward pass: weights must not have moved since the last step.
+
+        In an ordinary loop each backward is followed by a step, whose pre-hook compares; here it is looked
+        at only when no step came in between, which is also how a ``step`` that fires no hook is seen.
+        """
+        import torch
+
+        for optimizer in [one for one in self._constructed if one not in self._tracked]:
+            self.register(optimizer)
+        with torch.no_grad():
+            for optimizer, tracked in self.known():
+                if tracked.pending is not None:
+                    continue  # a closure inside an open step: the optimizer moves its own weights
+                tracked.backwards += 1
+                if tracked.backwards > 1 or tracked.baseline is None:
+                    self._compare_baseline(optimizer, tracked)
+
+    def _compare_baseline(self, optimizer: torch.optim.Optimizer, tracked: Tracked) -> None:
+        if tracked.restore:
+            tracked.baseline = None
+            return
+        if tracked.baseline is None:
+            picks = self._fresh_picks(tracked)
+            tracked.baseline = _Baseline(picks, self._read_parameters(tracked, picks))
+            return
+        own = [
+            position
+            for position, (tensor, _) in enumerate(tracked.baseline.picks)
+            if self._is_own(tracked, tensor)
+        ]
+        picks = [tracked.baseline.picks[position] for position in own]
+        values = [tracked.baseline.values[position] for position in own]
+        now = self._read_parameters(tracked, picks)
+        if values == now:
+            return
+        tracked.baseline = _Baseline(picks, now)
+        tracked.moves += 1
+        # One move before any step may be an initialisation after a trial pass; a second one is not.
+        if tracked.moves > MAX_MOVE_REPORTS or (tracked.steps == 0 and tracked.moves < 2):
+            return
+        self._report_moved(optimizer, tracked, picks)
+
+    def _report_moved(self, optimizer: torch.optim.Optimizer, tracked: Tracked, picks: Picks) -> None:
+        replaced = vars(optimizer).get("step")
+        path, line = declare.place_of(replaced) if replaced is not None else ("", 0)
+        name = getattr(replaced, "__qualname__", type(replaced).__name__) if replaced is not None else ""
+        body = {
+            "optimizer": tracked.index,
+            "after_step": tracked.steps - 1,
+            "tensors": sorted({tensor for tensor, _ in picks}),
+            "compared": sum(len(picked.indices) for _, picked in picks),
+            "step_replaced": name,
+            "path": path,
+            "line": line,
+        }
+        self._session.emit("moved", body)
+
+    def _is_own(self, tracked: Tracked, tensor: int) -> bool:
+        """Whether this optimizer was the last to step on that parameter (two may share it)."""
+        return self._last_stepper.get(id(tracked.parameters[tensor]), tracked.index) == tracked.index
+
+    def _read_parameters(self, tracked: Tracked, picks: Picks) -> list[Piece]:
+        return [
+            tracked.reader.elements((tensor, "param"), tracked.parameters[tensor], picked)
+            for tensor, picked in picks
+        ]
+
+
+def _on_stack(frame: object, wanted: int) -> bool:
+    while frame is not None:
+        if id(frame) == wanted:
+            return True
+        frame = getattr(frame, "f_back", None)
+    return False

@@ -1,0 +1,238 @@
+"""The code checker's worker: says "same" of honest bytecode and of no other."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import io
+import json
+import json as json_package
+import marshal
+import os
+import py_compile
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from veracity.guard import codecheck
+
+SRC = Path(codecheck.__file__).parents[2]
+PROGRAM = "import sys; sys.path.insert(0, sys.argv[1]); from veracity.guard.codecheck import main; main()"
+HONEST = "RATE = 0.1\ndef step(x):\n    return x - RATE * x\n"
+
+
+def _ask(source: Path, body: bytes | None, **more: object) -> dict[str, object]:
+    request: dict[str, object] = {"id": 1, "source": str(source), **more}
+    if body is not None:
+        request["body"] = base64.b64encode(body).decode()
+    return codecheck.answer(json.dumps(request).encode())
+
+
+def _body(text: str, path: str = "m.py", optimize: int = 0) -> bytes:
+    return marshal.dumps(compile(text, path, "exec", dont_inherit=True, optimize=optimize))
+
+
+@pytest.fixture
+def module(tmp_path: Path) -> Path:
+    path = tmp_path / "m.py"
+    path.write_text(HONEST)
+    return path
+
+
+@pytest.mark.parametrize("optimize", [0, 1, 2])
+def test_honest_bytecode_is_the_same(module: Path, optimize: int) -> None:
+    text = HONEST + '"doc"\nassert True\n'
+    module.write_text(text)
+    reply = _ask(module, _body(text, "/built/elsewhere.py", optimize), optimize=optimize)
+    assert reply["same"] is True
+    assert reply["reason"] == ""
+
+
+def test_forged_body_names_the_function(module: Path) -> None:
+    reply = _ask(module, _body(HONEST.replace("x - RATE", "x + RATE")))
+    assert reply["same"] is False
+    assert reply["reason"] == "changed: step"
+
+
+def test_forged_top_level_is_found(module: Path) -> None:
+    reply = _ask(module, _body(HONEST.replace("0.1", "0.2")))
+    assert (reply["same"], reply["reason"]) == (False, "the module's top level differs")
+
+
+def test_added_code_is_found(module: Path) -> None:
+    reply = _ask(module, _body(HONEST + "def extra(): pass\n"))
+    assert reply["reason"] == "added: extra"
+
+
+def test_bytecode_without_columns_is_the_same(module: Path) -> None:
+    if sys.version_info < (3, 11):
+        pytest.skip("columns exist since 3.11")
+    script = f"import marshal,sys;sys.stdout.buffer.write(marshal.dumps(compile({HONEST!r},'m.py','exec')))"
+    body = subprocess.run(
+        [sys.executable, "-X", "no_debug_ranges", "-c", script], check=True, capture_output=True
+    ).stdout
+    reply = _ask(module, body)
+    assert (reply["same"], reply["reason"]) == (True, "compiled without column positions")
+
+
+def test_other_columns_are_a_difference(module: Path) -> None:
+    if sys.version_info < (3, 11):
+        pytest.skip("columns exist since 3.11")
+    assert _ask(module, _body(HONEST.replace("x - RATE", "x  - RATE")))["same"] is False
+
+
+def test_nan_constants_are_the_same(module: Path) -> None:
+    text = "x = 1e999 - 1e999\n"
+    module.write_text(text)
+    assert _ask(module, _body(text))["same"] is True
+
+
+def test_text_and_twin_replace_files(module: Path) -> None:
+    def encoded(text: str) -> str:
+        return base64.b64encode(text.encode()).decode()
+
+    comment = HONEST + "# remark\n"
+    reply = _ask(module, None, text=encoded(comment), twin=encoded(HONEST))
+    assert reply["same"] is True
+    reply = _ask(module, None, twin=encoded(HONEST.replace("0.1", "0.2")))
+    assert reply["same"] is False
+
+
+def test_functions_are_listed_without_a_body(module: Path) -> None:
+    reply = _ask(module, None)
+    assert reply["same"] is None
+    assert isinstance(reply["functions"], dict)
+    assert list(reply["functions"]) == ["step"]
+
+
+@pytest.mark.parametrize("text", ["def broken(:\n", "x = 1\0\n"])
+def test_source_that_does_not_compile_differs(module: Path, text: str) -> None:
+    module.write_text(text)
+    reply = _ask(module, _body(HONEST))
+    assert reply["same"] is False
+    assert "does not compile" in str(reply["reason"])
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"",
+        b"\xff\n",
+        b"[]\n",
+        b"{}\n",
+        b'{"id":1,"source":1}\n',
+        b"[" * 100_000,
+        b'{"id":1,"source":"/nowhere"}',
+    ],
+)
+def test_malformed_requests_are_answered(line: bytes) -> None:
+    assert "error" in codecheck.answer(line)
+
+
+def test_malformed_base64_and_level_are_answered(module: Path) -> None:
+    for more in ({"body": "!"}, {"optimize": 7}, {"twin": "\u00e4"}):
+        request = json.dumps({"id": 1, "source": str(module), **more}).encode()
+        assert "error" in codecheck.answer(request)
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.data())
+def test_no_edited_body_is_the_same(data: st.DataObject) -> None:
+    body = bytearray(_body(HONEST))
+    position = data.draw(st.integers(0, len(body) - 1))
+    body[position] ^= data.draw(st.integers(1, 255))
+    request = {
+        "id": 1,
+        "source": "m.py",
+        "text": base64.b64encode(HONEST.encode()).decode(),
+        "body": base64.b64encode(bytes(body)).decode(),
+    }
+    reply = codecheck.answer(json.dumps(request).encode())
+    if reply["same"]:
+        # marshal's own flags and references and the file name may change without any meaning.
+        code = marshal.loads(bytes(body))
+        assert code == compile(HONEST, "m.py", "exec", dont_inherit=True)
+    else:
+        assert reply["reason"]
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.lists(st.binary(max_size=200), min_size=20, max_size=60))
+def test_random_bodies_never_pass(bodies: list[bytes]) -> None:
+    requests = b""
+    for number, body in enumerate(bodies):
+        request = {
+            "id": number,
+            "source": "m.py",
+            "text": base64.b64encode(HONEST.encode()).decode(),
+            "body": base64.b64encode(body).decode(),
+        }
+        requests += json.dumps(request).encode() + b"\n"
+    # In a process of its own: such bodies claim gigabytes, and the worker bounds its memory.
+    result = subprocess.run(
+        [sys.executable, "-I", "-S", "-B", "-c", PROGRAM, str(SRC)],
+        input=requests,
+        check=True,
+        capture_output=True,
+    )
+    assert [json.loads(line)["same"] for line in result.stdout.splitlines()] == [False] * len(bodies)
+
+
+def test_main_answers_line_by_line(module: Path) -> None:
+    requests = b"".join(
+        json.dumps({"id": number, "source": str(module)}).encode() + b"\n" for number in range(3)
+    )
+    sink = io.BytesIO()
+    codecheck.main(io.BytesIO(requests), sink)
+    assert [json.loads(line)["id"] for line in sink.getvalue().splitlines()] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("package", [json_package, asyncio])
+def test_all_bytecode_of_the_standard_library_is_the_same(package: ModuleType, tmp_path: Path) -> None:
+    assert package.__file__ is not None
+    sources = sorted(Path(package.__file__).parent.glob("*.py"))
+    assert len(sources) >= 4
+    for source in sources:
+        target = tmp_path / f"{source.stem}.pyc"
+        py_compile.compile(str(source), cfile=str(target), doraise=True)
+        reply = _ask(source, target.read_bytes()[16:])
+        assert (reply["same"], reply["reason"]) == (True, ""), source
+
+
+def _interpreters() -> list[str]:
+    """This interpreter, and others of the supported range where pyenv has them."""
+    root = Path(os.environ.get("PYENV_ROOT", "~/.pyenv")).expanduser()
+    found = {f"3.{minor}": sorted(root.glob(f"versions/3.{minor}.*/bin/python")) for minor in (10, 12, 13)}
+    return [sys.executable] + [str(paths[-1]) for paths in found.values() if paths]
+
+
+@pytest.mark.parametrize("python", _interpreters())
+def test_forged_file_with_its_header_kept_is_found(python: str, module: Path) -> None:
+    """The attack itself: source intact, header intact, body exchanged; the job's interpreter runs it."""
+    cached = module.parent / "m.pyc"
+    forge = (
+        "import py_compile,marshal,sys\n"
+        "source, cached = sys.argv[1:]\n"
+        "py_compile.compile(source, cfile=cached, doraise=True)\n"
+        "data = open(cached, 'rb').read()\n"
+        "code = compile(open(source).read().replace('x - RATE', 'x + RATE'), source, 'exec')\n"
+        "open(cached + '.forged', 'wb').write(data[:16] + marshal.dumps(code))\n"
+    )
+    subprocess.run([python, "-I", "-S", "-B", "-c", forge, str(module), str(cached)], check=True)
+    honest, forged = cached.read_bytes(), Path(f"{cached}.forged").read_bytes()
+    assert honest[:16] == forged[:16]
+    requests = b""
+    for number, data in enumerate((honest, forged, b"\0" * 16 + b"nonsense")):
+        request = {"id": number, "source": str(module), "body": base64.b64encode(data[16:]).decode()}
+        requests += json.dumps(request).encode() + b"\n"
+    result = subprocess.run(
+        [python, "-I", "-S", "-B", "-c", PROGRAM, str(SRC)], input=requests, check=True, capture_output=True
+    )
+    replies = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [reply["same"] for reply in replies] == [True, False, False]
+    assert replies[1]["reason"] == "changed: step"

@@ -1,0 +1,377 @@
+"""One record per optimizer step, whatever a program does with its optimizers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.guard.conftest import Guarded
+from veracity.core import observation as seen
+
+torch = pytest.importorskip("torch")
+
+
+def a_model(dtype: Any = None) -> Any:
+    torch.manual_seed(3)
+    return torch.nn.Sequential(torch.nn.Linear(5, 7), torch.nn.Tanh(), torch.nn.Linear(7, 3)).to(dtype)
+
+
+def backward(model: Any) -> Any:
+    loss = model(torch.ones(2, 5, dtype=next(model.parameters()).dtype)).square().mean()
+    loss.backward()
+    return loss
+
+
+def train(model: Any, optimizer: Any, steps: int) -> None:
+    for _ in range(steps):
+        optimizer.zero_grad()
+        backward(model)
+        optimizer.step()
+
+
+def no_failure(guarded: Guarded) -> None:
+    assert guarded.session.shield.failures == {}
+    assert guarded.seen(seen.Gap) == []
+
+
+def test_each_step_gives_one_record_that_goes_on_where_the_last_one_ended(guarded: Guarded) -> None:
+    model = a_model()
+    train(model, torch.optim.AdamW(model.parameters(), lr=0.1), 4)
+    records = guarded.seen(seen.StepRecord)
+    assert [record.step for record in records] == [0, 1, 2, 3]
+    for before, after in zip(records, records[1:], strict=False):
+        left = {sample.tensor: sample.after["param"] for sample in before.samples if not sample.repeated}
+        found = {sample.tensor: sample.before["param"] for sample in after.samples if sample.repeated}
+        assert left == found
+        assert len(found) == 4
+        assert before.fingerprint_after == after.fingerprint_before
+    assert records[1].samples[0].before.keys() == {"param", "grad", "exp_avg", "exp_avg_sq"}
+    assert records[1].samples[0].step_before == 1.0
+    assert records[1].samples[0].step_after == 2.0
+    (declared,) = guarded.seen(seen.OptimizerDeclared)
+    assert [tensor.name for tensor in declared.optimizer.tensors] == ["0.weight", "0.bias", "2.weight", "2.bias"]
+    no_failure(guarded)
+
+
+def test_the_loss_is_the_one_backward_was_called_on(guarded: Guarded) -> None:
+    model = a_model()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    loss = backward(model)
+    optimizer.step()
+    (record,) = guarded.seen(seen.StepRecord)
+    assert record.loss == loss.item()
+    assert record.losses == 1
+
+
+def test_a_step_that_calls_its_parents_is_one_step(guarded: Guarded) -> None:
+    class Doubled(torch.optim.SGD):
+        def step(self, closure: Any = None) -> Any:
+            super().step()
+            return super().step(closure)
+
+    class Deeper(Doubled):
+        def step(self, closure: Any = None) -> Any:
+            return super().step(closure)
+
+    model = a_model()
+    train(model, Deeper(model.parameters(), lr=0.1), 3)
+    assert [record.step for record in guarded.seen(seen.StepRecord)] == [0, 1, 2]
+    no_failure(guarded)
+
+
+def test_a_step_that_raises_does_not_swallow_the_next_one(guarded: Guarded) -> None:
+    class Fragile(torch.optim.SGD):
+        fails = False
+
+        def step(self, closure: Any = None) -> Any:
+            if self.fails:
+                raise RuntimeError("no step today")
+            return super().step(closure)
+
+    model = a_model()
+    optimizer = Fragile(model.parameters(), lr=0.1)
+    train(model, optimizer, 1)
+    optimizer.fails = True
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="no step today"):
+            train(model, optimizer, 1)
+    optimizer.fails = False
+    train(model, optimizer, 2)
+    assert [record.step for record in guarded.seen(seen.StepRecord)] == [0, 1, 2]
+    no_failure(guarded)
+
+
+def test_a_step_that_raises_deep_inside_does_not_swallow_the_next_one(guarded: Guarded) -> None:
+    class Wrapped(torch.optim.SGD):
+        def step(self, closure: Any = None) -> Any:
+            return super().step(closure)
+
+    model = a_model()
+    optimizer = Wrapped(model.parameters(), lr=0.1)
+
+    def closure() -> Any:
+        raise RuntimeError("no loss today")
+
+    for _ in range(3):
+        with pytest.raises(RuntimeError, match="no loss today"):
+            optimizer.step(closure)
+        train(model, optimizer, 1)
+    assert [record.step for record in guarded.seen(seen.StepRecord)] == [0, 1, 2]
+    no_failure(guarded)
+
+
+def test_closures_are_marked_and_their_moves_are_the_optimizers(guarded: Guarded) -> None:
+    model = a_model()
+    optimizer = torch.optim.LBFGS(model.parameters(), lr=0.1, max_iter=4)
+
+    def closure() -> Any:
+        optimizer.zero_grad()
+        return backward(model)
+
+    for _ in range(3):
+        optimizer.step(closure)
+    records = guarded.seen(seen.StepRecord)
+    assert [record.step for record in records] == [0, 1, 2]
+    assert all(record.closure for record in records)
+    assert guarded.seen(seen.WeightsMoved) == []
+    no_failure(guarded)
+
+
+def test_two_optimizers_that_share_parameters_do_not_accuse_each_other(guarded: Guarded) -> None:
+    model = a_model()
+    one = torch.optim.SGD(model.parameters(), lr=0.1)
+    other = torch.optim.AdamW(model[2].parameters(), lr=0.1)
+    for _ in range(4):
+        one.zero_grad()
+        backward(model)
+        one.step()
+        other.step()
+    records = guarded.seen(seen.StepRecord)
+    assert len(records) == 8
+    shared = {0: {2, 3}, 1: {0, 1}}
+    for record in records:
+        if record.step > 1:
+            touched = {sample.tensor for sample in record.samples if sample.repeated}
+            assert not touched & shared[record.optimizer]
+            assert not {tensor for tensor, _ in record.fingerprint_before} & shared[record.optimizer]
+    assert {sample.tensor for record in records if record.optimizer == 0 for sample in record.samples} == {0, 1, 2, 3}
+    assert guarded.seen(seen.WeightsMoved) == []
+    no_failure(guarded)
+
+
+def test_a_second_optimizer_that_comes_later_does_not_make_the_first_one_accuse(guarded: Guarded) -> None:
+    model = a_model()
+    first = torch.optim.SGD(model.parameters(), lr=0.1)
+    train(model, first, 3)
+    second = torch.optim.SGD(model.parameters(), lr=0.1)
+    train(model, second, 1)
+    train(model, first, 1)
+    last = guarded.seen(seen.StepRecord)[-1]
+    assert last.optimizer == 0
+    assert [sample for sample in last.samples if sample.repeated] == []
+    assert last.fingerprint_before == []
+    assert guarded.seen(seen.WeightsMoved) == []
+
+
+def test_groups_added_later_are_declared_anew(guarded: Guarded) -> None:
+    model = a_model()
+    optimizer = torch.optim.SGD(model[0].parameters(), lr=0.1)
+    train(model, optimizer, 2)
+    optimizer.add_param_group({"params": list(model[2].parameters()), "lr": 0.5})
+    train(model, optimizer, 3)
+    first, second = guarded.seen(seen.OptimizerDeclared)
+    assert len(first.optimizer.tensors) == 2
+    assert [tensor.group for tensor in second.optimizer.tensors] == [0, 0, 1, 1]
+    assert first.optimizer.index == second.optimizer.index
+    records = guarded.seen(seen.StepRecord)
+    assert [record.step for record in records] == [0, 1, 2, 3, 4]
+    assert records[-1].groups[1]["lr"] == 0.5
+    assert guarded.seen(seen.WeightsMoved) == []
+    no_failure(guarded)
+
+
+def test_parameters_exchanged_for_as_many_others_are_declared_anew(guarded: Guarded) -> None:
+    model, fresh = a_model(), a_model()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    train(model, optimizer, 2)
+    optimizer.param_groups[0]["params"] = list(fresh.parameters())
+    train(fresh, optimizer, 2)
+    assert len(guarded.seen(seen.OptimizerDeclared)) == 2
+    last = guarded.seen(seen.StepRecord)[-1]
+    values = {float(value) for sample in last.samples for value in sample.after["param"]}
+    assert values <= {value for parameter in fresh.parameters() for value in parameter.flatten().tolist()}
+    no_failure(guarded)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float64", "float32"])
+def test_values_of_every_precision_are_exact(guarded: Guarded, dtype: str) -> None:
+    model = a_model(getattr(torch, dtype))
+    train(model, torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9), 2)
+    record = guarded.seen(seen.StepRecord)[-1]
+    parameters = list(model.parameters())
+    for sample in record.samples:
+        present = set(parameters[sample.tensor].detach().double().flatten().tolist())
+        assert set(sample.after["param"]) <= present
+        assert sample.count >= 3
+        assert sample.before["grad"]
+    no_failure(guarded)
+
+
+def test_sparse_gradients_are_left_out_of_the_sample(guarded: Guarded) -> None:
+    table = torch.nn.Embedding(10, 4, sparse=True)
+    optimizer = torch.optim.SparseAdam(table.parameters(), lr=0.1)
+    for _ in range(3):
+        optimizer.zero_grad()
+        table(torch.tensor([1, 3])).sum().backward()
+        optimizer.step()
+    records = guarded.seen(seen.StepRecord)
+    assert len(records) == 3
+    assert all("grad" not in sample.before for record in records for sample in record.samples)
+    no_failure(guarded)
+
+
+def test_frozen_parameters_have_no_gradient_and_stay(guarded: Guarded) -> None:
+    model = a_model()
+    model[0].weight.requires_grad_(False)
+    train(model, torch.optim.AdamW(model.parameters(), lr=0.1), 3)
+    for record in guarded.seen(seen.StepRecord):
+        for sample in record.samples:
+            assert ("grad" in sample.before) == (sample.tensor != 0)
+            if sample.tensor == 0:
+                assert sample.before["param"] == sample.after["param"]
+    no_failure(guarded)
+
+
+def test_a_step_replaced_on_the_instance_shows_as_weights_that_move(guarded: Guarded) -> None:
+    model = a_model()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    train(model, optimizer, 2)
+
+    def crooked(closure: Any = None) -> None:
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.sub_(parameter.grad, alpha=-0.1)
+
+    optimizer.step = crooked
+    train(model, optimizer, 3)
+    moved = guarded.seen(seen.WeightsMoved)
+    assert moved
+    assert all(one.optimizer == 0 and one.after_step == 1 for one in moved)
+    assert moved[0].step_replaced.endswith("crooked")
+    assert moved[0].path == __file__
+    assert moved[0].line == crooked.__code__.co_firstlineno
+    no_failure(guarded)
+
+
+def test_a_step_replaced_before_the_first_shows_as_well(guarded: Guarded) -> None:
+    model = a_model()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    own = optimizer.step
+
+    def crooked() -> None:
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.sub_(parameter.grad, alpha=-0.1)
+
+    optimizer.step = crooked
+    assert own is not optimizer.step
+    train(model, optimizer, 4)
+    assert guarded.seen(seen.StepRecord) == []
+    assert guarded.seen(seen.WeightsMoved)
+
+
+@pytest.mark.parametrize("passes", [2, 5])
+def test_gradient_accumulation_is_no_move(guarded: Guarded, passes: int) -> None:
+    model = a_model()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
+    for _ in range(4):
+        for _ in range(passes):
+            backward(model)
+        optimizer.step()
+        optimizer.zero_grad()
+    assert [record.losses for record in guarded.seen(seen.StepRecord)] == [passes] * 4
+    assert guarded.seen(seen.WeightsMoved) == []
+    no_failure(guarded)
+
+
+def test_weights_set_by_hand_between_two_passes_are_reported(guarded: Guarded) -> None:
+    model = a_model()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
+    train(model, optimizer, 2)
+    backward(model)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(1.0)
+    backward(model)
+    (moved,) = guarded.seen(seen.WeightsMoved)
+    assert moved.after_step == 1
+    assert moved.step_replaced == ""
+
+
+def test_a_loaded_state_is_reported_once_and_is_no_move(guarded: Guarded) -> None:
+    model = a_model()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
+    train(model, optimizer, 2)
+    kept = {name: value.clone() for name, value in model.state_dict().items()}
+    train(model, optimizer, 1)
+    model.load_state_dict(kept)
+    optimizer.load_state_dict(optimizer.state_dict())
+    train(model, optimizer, 2)
+    (restored,) = guarded.seen(seen.StateRestored)
+    assert (restored.loaded_module, restored.loaded_optimizer, restored.step) == (True, True, 3)
+    assert [tensor.key for tensor in restored.tensors] == list(kept)
+    assert guarded.seen(seen.WeightsMoved) == []
+    no_failure(guarded)
+
+
+def test_a_grad_scaler_is_seen(guarded: Guarded) -> None:
+    model = a_model()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
+    for _ in range(2):
+        optimizer.zero_grad()
+        scaler.scale(model(torch.ones(2, 5)).square().mean()).backward()
+        scaler.step(optimizer)
+        scaler.update()
+    assert [record.step for record in guarded.seen(seen.StepRecord)] == [0, 1]
+    assert guarded.seen(seen.WeightsMoved) == []
+    no_failure(guarded)
+
+
+def test_clipping_is_recorded_with_the_step_it_belongs_to(guarded: Guarded) -> None:
+    model = a_model()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    backward(model)
+    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 0.25)
+    optimizer.step()
+    train(model, optimizer, 1)
+    first, second = guarded.seen(seen.StepRecord)
+    assert (first.max_norm, first.total_norm) == (0.25, norm.item())
+    assert (second.max_norm, second.total_norm) == (None, None)
+
+
+def test_an_optimizer_without_parameters_or_of_empty_ones_does_no_harm(guarded: Guarded) -> None:
+    empty = torch.nn.Parameter(torch.empty(0, 3))
+    single = torch.nn.Parameter(torch.tensor(2.0))
+    optimizer = torch.optim.AdamW([empty, single], lr=0.1)
+    for _ in range(3):
+        optimizer.zero_grad()
+        (single * 3 + empty.sum()).backward()
+        optimizer.step()
+    assert [record.step for record in guarded.seen(seen.StepRecord)] == [0, 1, 2]
+    no_failure(guarded)
+
+
+def test_guarding_leaves_generators_and_grad_mode_alone(guarded: Guarded) -> None:
+    model = a_model()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
+    backward(model)
+    before = torch.get_rng_state()
+    optimizer.step()
+    assert torch.equal(before, torch.get_rng_state())
+    assert torch.is_grad_enabled()
+    with torch.inference_mode():
+        optimizer.step()
+        assert torch.is_inference_mode_enabled()
+    no_failure(guarded)
