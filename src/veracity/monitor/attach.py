@@ -1,0 +1,46 @@
+"""``veracity attach``: take up a run whose monitor ended before it."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from ..core.observation import Gap
+from ..core.origin import monitor_origin
+from ..core.summary import RunSummary
+from .folder import RunFolder
+from .pipeline import Pipeline
+from .summary import load_summary
+
+READ_EVERY = 0.1
+COMMIT_EVERY = 1.0
+
+
+def attach_run(home: Path, run: str) -> RunSummary:
+    """Take in what the guards of ``run`` wrote, until its processes have ended; then judge and close.
+
+    Nothing that reached a spool is lost: the spools are read from where the record ends. What only a parent
+    sees (how processes ended) is a gap. Raises UsageError while the run has a monitor.
+    """
+    folder = RunFolder(home.absolute() / "runs" / run)
+    with Pipeline.resume(folder) as pipeline:
+        pipeline.observe(
+            Gap(
+                monitor_origin(time.time_ns()),
+                "the monitor was not there for a part of the run",
+                "it ended before the job; how processes ended and where steps stalled was not seen meanwhile",
+                law="life",
+            )
+        )
+        next_commit = 0.0
+        while True:
+            pipeline.read()
+            if time.monotonic() >= next_commit:
+                next_commit = time.monotonic() + COMMIT_EVERY
+                pipeline.commit()
+            if not pipeline.alive():
+                break
+            time.sleep(READ_EVERY)
+        pipeline.drain()
+        pipeline.finish(exit_code=None, note="taken up by attach")
+    return load_summary(folder.path)

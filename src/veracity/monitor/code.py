@@ -1,0 +1,130 @@
+"""The run's code: each imported module checked once, whoever of the job's processes imported it."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from dataclasses import dataclass
+
+from ..core.observation import FunctionsExpected, FunctionsSeen, Gap, Hello, ModuleChecked, ModuleImported
+from ..core.origin import monitor_origin
+from ..observe import process
+from ..observe.pyenv import Distribution, RecordIndex, site_directories
+from .codecheck import CodeChecker
+from .folder import RunFolder
+from .sources import SourceStore
+
+MAX_HELD = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Interpreter:
+    """The interpreter of the job's first guarded process."""
+
+    path: str
+    version: str
+    torch: str
+
+
+class Code:
+    """Starts the checker when the first guard greets, under that process's own interpreter."""
+
+    def __init__(self, folder: RunFolder, started_at: int) -> None:
+        self._folder = folder
+        self._started_at = started_at
+        self._checker: CodeChecker | None = None
+        self._records: RecordIndex | None = None
+        self._early: list[tuple[ModuleImported, bytes]] = []
+        self._problem = ""
+        self.checked: dict[str, ModuleChecked] = {}
+        self.interpreter: Interpreter | None = None
+        self.pids: set[int] = set()
+
+    @property
+    def pending(self) -> int:
+        """Checks that are not finished."""
+        return 0 if self._checker is None else self._checker.pending
+
+    @property
+    def worker_pid(self) -> int:
+        """The checker's own process, 0 when there is none."""
+        return 0 if self._checker is None else self._checker.worker_pid
+
+    def greeted(self, hello: Hello) -> None:
+        """A guard greeted: the first one decides which interpreter checks."""
+        self.pids.add(hello.origin.pid)
+        if self._checker is not None:
+            return
+        python = _interpreter(hello)
+        version = ".".join(hello.python.split(".")[:2])
+        self.interpreter = Interpreter(python, hello.python, hello.torch)
+        environment = process.read_environ(hello.origin.pid) or dict(os.environ)
+        self._records = RecordIndex(site_directories(hello.executable or python, version, environment))
+        home = self._folder.home
+        sources = SourceStore(home / "sources")
+        self._checker = CodeChecker(
+            python, self._folder.archive, home / "cache", self._records, sources, self._started_at
+        )
+        self._checker.optimize = hello.optimize
+        early, self._early = self._early, []
+        for module, body in early:
+            self._checker.submit(module, body)
+
+    def imported(self, module: ModuleImported, body: bytes) -> None:
+        """A module was imported in some process of the job."""
+        if self._checker is not None:
+            self._checker.submit(module, body)
+        elif len(self._early) < MAX_HELD:
+            self._early.append((module, body))
+
+    def functions(self, seen: FunctionsSeen) -> None:
+        """Functions were read in memory: ask for what their files define."""
+        if self._checker is not None:
+            for function in seen.functions:
+                if function.path:
+                    self._checker.watch(function.path)
+
+    def poll(self) -> list[ModuleChecked | FunctionsExpected | Gap]:
+        """What was finished since the last call."""
+        if self._checker is None:
+            return []
+        try:
+            found = self._checker.poll()
+        except OSError as error:
+            if self._problem:
+                return []
+            self._problem = f"{error.strerror or error}"
+            origin = monitor_origin(time.time_ns())
+            return [
+                Gap(origin, "code is not checked any more", self._problem, law="code-identity", stops=True)
+            ]
+        for one in found:
+            if isinstance(one, ModuleChecked) and len(self.checked) < MAX_HELD:
+                self.checked[one.path] = one
+        return found
+
+    def distributions(self) -> list[Distribution]:
+        """Distributions in the directories the job imports from."""
+        return [] if self._records is None else self._records.distributions()
+
+    def held(self) -> None:
+        """The run held: its own sources become what later changes are shown against."""
+        if self._checker is not None:
+            self._checker.trust_held()
+
+    def close(self) -> None:
+        """End the checker's process."""
+        if self._checker is not None:
+            self._checker.close()
+
+
+def _interpreter(hello: Hello) -> str:
+    """The job's interpreter: as it was called when that is the program the kernel runs, else the latter."""
+    running = process.read_exe(hello.origin.pid)
+    called = hello.executable
+    if running is None:
+        return called or sys.executable
+    if called and os.path.realpath(called) == os.path.realpath(running):
+        return called
+    return running

@@ -1,0 +1,88 @@
+"""From a frame to an observation. The guard lives beside hostile code, so every field is checked."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+import msgspec
+
+from ..core.errors import EvidenceError
+from ..core.observation import Observation, StepRecord
+from ..core.origin import Origin, Trust
+from ..core.sample import TensorSample, unpack
+from ..core.wire import Frame
+from ..core.wiremap import KINDS
+
+_SAMPLE_KEYS = ("layout", "typecode", "fields")
+_INT_BOUND = 2**63
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """The envelope of a frame."""
+
+    kind: str
+    seq: int
+    at: int
+    body: dict[str, object]
+
+
+def read_header(frame: Frame) -> Header:
+    """The frame's envelope; raises EvidenceError when it is not one the guard writes."""
+    try:
+        value = json.loads(frame.header)
+    except (ValueError, RecursionError) as error:
+        raise EvidenceError(f"record is not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise EvidenceError("record is not an object")
+    kind, seq, at, body = value.get("k"), value.get("s"), value.get("t"), value.get("b")
+    if type(kind) is not str or type(seq) is not int or type(at) is not int or type(body) is not dict:
+        raise EvidenceError("record has a malformed envelope")
+    if not 0 <= seq < 2**63 or not 0 <= at < 2**63:
+        raise EvidenceError("record has an impossible sequence number or time")
+    return Header(kind, seq, at, body)
+
+
+def observation_of(header: Header, frame: Frame, *, pid: int, rank: int, verified: bool) -> Observation:
+    """The observation a frame carries; ``verified`` says that the kernel confirmed the sender's pid.
+
+    Raises EvidenceError for unknown kinds and for bodies that do not fit their kind.
+    """
+    kind = KINDS.get(header.kind)
+    if kind is None:
+        raise EvidenceError(f"record of unknown kind {header.kind[:40]!r}")
+    trust = Trust.USERLAND if verified else Trust.SELF_REPORT
+    origin = Origin("guard", trust, pid, rank, header.seq, header.at)
+    body: dict[str, object] = dict(header.body)
+    samples = None
+    if any(type(value) is int and not -_INT_BOUND <= value < _INT_BOUND for value in body.values()):
+        raise EvidenceError(f"record of kind {header.kind!r} has an impossible number")
+    if kind is StepRecord:
+        if "samples" in body:
+            raise EvidenceError("step record brings samples beside its block")
+        layout, typecode, fields = (body.pop(key, None) for key in _SAMPLE_KEYS)
+        samples = _samples(layout, typecode, fields, frame.blob)
+    body["origin"] = origin
+    try:
+        observation = msgspec.convert(body, type=kind, strict=True)
+    except msgspec.ValidationError as error:
+        raise EvidenceError(f"record of kind {header.kind!r}: {error}") from error
+    except RecursionError as error:
+        raise EvidenceError(f"record of kind {header.kind!r} is nested too deeply") from error
+    if samples is not None and isinstance(observation, StepRecord):
+        observation.samples.extend(samples)
+    return observation
+
+
+def _samples(layout: object, typecode: object, fields: object, blob: bytes) -> list[TensorSample]:
+    if not isinstance(layout, list) or not isinstance(typecode, str) or not isinstance(fields, list):
+        raise EvidenceError("step record has no sample description")
+    if not all(isinstance(item, list) for item in layout):
+        raise EvidenceError("step record has a malformed sample description")
+    names = []
+    for group in fields:
+        if not isinstance(group, list) or not all(isinstance(name, str) for name in group):
+            raise EvidenceError("step record has malformed field names")
+        names.append(group)
+    return unpack(layout, names, typecode, blob)

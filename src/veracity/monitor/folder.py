@@ -1,0 +1,113 @@
+"""The run directory: what lies where. Everything about a run is under it, readable with plain tools."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..core.canonical import Json
+from ..core.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """Paths inside ``<home>/runs/<run-id>/``."""
+
+    path: Path
+
+    @property
+    def run(self) -> str:
+        """The run's id."""
+        return self.path.name
+
+    @property
+    def home(self) -> Path:
+        """The home this run belongs to."""
+        return self.path.parent.parent
+
+    @property
+    def ledger(self) -> Path:
+        """The append-only record."""
+        return self.path / "ledger"
+
+    @property
+    def blobs(self) -> Path:
+        """Raw evidence by digest."""
+        return self.path / "blobs"
+
+    @property
+    def spool(self) -> Path:
+        """What the guards wrote and the monitor has not consumed."""
+        return self.path / "spool"
+
+    @property
+    def archive(self) -> Path:
+        """The guard, as it entered the job's processes."""
+        return self.path / "guard.zip"
+
+    @property
+    def guard_config(self) -> Path:
+        """The guard's configuration; holds the sampling key."""
+        return self.path / "guard.json"
+
+    @property
+    def document(self) -> Path:
+        """``run.json``: a short description, derived from the ledger."""
+        return self.path / "run.json"
+
+    @property
+    def seal(self) -> Path:
+        """The signed manifest of what ran."""
+        return self.path / "seal.dsse.json"
+
+    @property
+    def state(self) -> Path:
+        """How far the spools are consumed (for ``attach``)."""
+        return self.path / "monitor.json"
+
+    @property
+    def verifier(self) -> Path:
+        """The public key the ledger was signed with, as a vkey line."""
+        return self.path / "ledger.vkey"
+
+
+def create_folder(home: Path, at: int) -> RunFolder:
+    """A new run directory, mode 0700. Raises UsageError when the home cannot be written."""
+    stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(at // 1_000_000_000))
+    folder = RunFolder(home / "runs" / f"run-{stamp}-{secrets.token_hex(3)}")
+    try:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.path.parent.mkdir(mode=0o700, exist_ok=True)
+        for path in (folder.path, folder.blobs, folder.spool):
+            path.mkdir(mode=0o700)
+    except OSError as error:
+        raise UsageError(
+            f"cannot write to the home: {error.strerror}",
+            where=str(home),
+            remedy="choose another one with --home DIR or VERACITY_HOME",
+        ) from error
+    return folder
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Write a file of mode 0600 in one go: it is either the old one or the new one, never half."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(fd, "wb") as file:
+            file.write(data)
+        os.replace(temporary, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+
+
+def write_document(path: Path, value: dict[str, Json]) -> None:
+    """Write a JSON document for people and programs."""
+    write_private(path, json.dumps(value, indent=1, sort_keys=True).encode() + b"\n")

@@ -1,0 +1,181 @@
+"""``veracity run``: one job from launch to verdict.
+
+The monitor is the job's parent. It prepares, launches, receives, judges and records; whatever happens to it,
+the job goes on, and whatever happens to the job, the record ends in order.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import shutil
+import signal
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..core.summary import RunSummary
+from ..core.verdict import Outcome
+from . import launch
+from .folder import RunFolder, create_folder
+from .listener import Listener
+from .pipeline import Pipeline
+from .prepare import Prepared, prepare
+from .processes import Processes
+from .stacks import Stacks, find_py_spy
+from .summary import load_summary
+
+TICK = 0.02
+READ_EVERY = 0.05
+COMMIT_EVERY = 1.0
+GRACE = 3.0
+NICENESS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """How to run. ``policy``: ``observe``, or ``enforce``: stop what is broken or unobserved."""
+
+    home: Path
+    policy: str = "observe"
+    name: str = ""
+    stacks: bool = True
+    quiet: bool = False
+    environment: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JobResult:
+    """What became of a job: its run id, the exit code for ``run``, and the summary."""
+
+    run: str
+    exit_code: int
+    summary: RunSummary
+
+
+def run_job(command: Sequence[str], options: RunOptions) -> JobResult:
+    """Run ``command`` guarded and return when it has ended and the verdict is recorded.
+
+    Raises UsageError for a home that cannot be used; CommandError (a UsageError) when the command cannot be
+    started, after that has been recorded.
+    """
+    started_at = time.time_ns()
+    folder = create_folder(options.home.absolute(), started_at)
+    environment = os.environ if options.environment is None else options.environment
+    prepared = prepare(folder, environment)
+    with Pipeline.create(folder, command, started_at, prepared, options) as pipeline:
+        try:
+            process = launch.start(command, prepared.environment)
+        except launch.CommandError as error:
+            pipeline.finish(exit_code=error.status, note=str(error))
+            _clean_up(folder, prepared)
+            raise
+        status = _Loop(folder, prepared, pipeline, process.pid, options).run()
+        process.returncode = status
+        exit_code = launch.shell_status(status)
+        verdict = pipeline.finish(exit_code=exit_code)
+    _clean_up(folder, prepared)
+    summary = load_summary(folder.path)
+    if options.policy == "enforce" and exit_code == 0 and verdict.outcome is not Outcome.HELD:
+        exit_code = verdict.outcome.exit_code
+    return JobResult(folder.run, exit_code, summary)
+
+
+def _clean_up(folder: RunFolder, prepared: Prepared) -> None:
+    if prepared.socket_folder is not None:
+        shutil.rmtree(prepared.socket_folder, ignore_errors=True)
+    if folder.spool.exists() and not any(folder.spool.iterdir()):
+        folder.spool.rmdir()
+
+
+class _Loop:
+    """The monitor's event loop: sockets, pidfds, signals, and a short tick."""
+
+    def __init__(
+        self, folder: RunFolder, prepared: Prepared, pipeline: Pipeline, pid: int, options: RunOptions
+    ) -> None:
+        self._pipeline = pipeline
+        self._pid = pid
+        self._enforce = options.policy == "enforce"
+        self._selector = selectors.DefaultSelector()
+        launch.become_subreaper()
+        self._signals = launch.Signals(pid)
+        self._selector.register(self._signals.reader, selectors.EVENT_READ)
+        self._listener = Listener(prepared.socket, self._selector)
+        self._processes = Processes(pid, str(folder.archive), self._selector)
+        pipeline.attach_processes(self._processes)
+        program = find_py_spy() if options.stacks else None
+        self._stacks = Stacks(program) if program is not None else None
+        if self._stacks is None:
+            pipeline.no_stacks("py-spy is not installed" if options.stacks else "switched off by --no-stacks")
+        self._next_read = self._next_commit = 0.0
+        self._stopped = False
+
+    def run(self) -> int:
+        """Serve until the job has ended; its wait status as ``Popen.returncode`` has it."""
+        with contextlib.suppress(OSError):
+            os.nice(NICENESS)
+        try:
+            while self._pid in self._processes.known:
+                self._turn()
+            self._wait_for_goodbyes()
+        finally:
+            self._pipeline.drain()
+            self._listener.close()
+            self._processes.close()
+            self._signals.close()
+            self._selector.close()
+        status = self._processes.statuses.get(self._pid)
+        return os.waitstatus_to_exitcode(status) if status is not None else 1
+
+    def _turn(self) -> None:
+        for key, _ in self._selector.select(TICK):
+            self._ready(key.fileobj)
+        now = time.monotonic()
+        for number, sent in self._signals.take():
+            if number != signal.SIGCHLD:
+                self._processes.forwarded.append(number)
+                self._pipeline.forwarded(number, sent=sent)
+        if now >= self._next_read:
+            self._next_read = now + READ_EVERY
+            self._pipeline.read()
+            for seen in self._processes.scan():
+                self._pipeline.observe(seen)
+        if self._stacks is not None:
+            for pid, rank, step in self._pipeline.take_steps():
+                self._stacks.stepped(pid, rank, step)
+            for sample in self._stacks.look():
+                self._pipeline.observe(sample)
+        if now >= self._next_commit:
+            self._next_commit = now + COMMIT_EVERY
+            self._pipeline.commit()
+        if self._enforce and not self._stopped and self._pipeline.must_stop():
+            self._stopped = True
+            self._pipeline.stopped_by_policy()
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._pid, signal.SIGTERM)
+            self._processes.forwarded.append(signal.SIGTERM)
+
+    def _ready(self, candidate: object) -> None:
+        if self._listener.owns(candidate):
+            for peer, frame in self._listener.ready(candidate):
+                self._pipeline.heard(peer, frame)
+        elif isinstance(candidate, int) and self._processes.owns(candidate):
+            # What the process wrote last is read before its end is noted, so that the two stay in order.
+            self._pipeline.read()
+            ended = self._processes.ended(candidate)
+            if ended is not None:
+                if self._stacks is not None:
+                    self._stacks.forget(ended.origin.pid)
+                self._pipeline.observe(ended)
+
+    def _wait_for_goodbyes(self) -> None:
+        """The command has ended: give guarded processes that are still there a moment to end as well."""
+        deadline = time.monotonic() + GRACE
+        while self._processes.greeted_alive() and time.monotonic() < deadline:
+            self._turn()
+        left = self._processes.greeted_alive()
+        if left:
+            self._pipeline.outlived(left)

@@ -1,0 +1,104 @@
+"""Running the detectors over observations as they come, and asking them at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from ..core.coverage import Coverage
+from ..core.finding import Finding
+from ..core.observation import Observation
+from ..core.verdict import Verdict, judge
+from ..detect.detector import Detector
+
+MAX_FINDINGS = 2000
+MAX_PER_RULE = 100
+
+
+class Judge:
+    """All detectors of one run. A detector that fails is switched off and its law counts as stopped."""
+
+    def __init__(self, detectors: Iterable[type[Detector]]) -> None:
+        self._detectors: list[Detector] = [kind() for kind in detectors]
+        self._failed: dict[str, str] = {}
+        self._per_rule: dict[str, int] = {}
+        self._seen: set[tuple[str, int, str, int | None]] = set()
+        self.findings: list[Finding] = []
+        self.suppressed = 0
+        self.stopped: list[str] = []
+        self.ranks_expected = 1
+        self.ranks_heard: set[int] = set()
+
+    def observe(self, observation: Observation) -> Iterator[Finding]:
+        """Feed one observation to every detector; yields new findings."""
+        for detector in list(self._detectors):
+            try:
+                found = list(detector.observe(observation))
+            except Exception as error:  # noqa: BLE001 - a detector's fault costs its law, not the run
+                self._fail(detector, error)
+                continue
+            yield from self._new(found)
+
+    def finish(self) -> Iterator[Finding]:
+        """The run is over."""
+        for detector in list(self._detectors):
+            try:
+                found = list(detector.finish())
+            except Exception as error:  # noqa: BLE001 - a detector's fault costs its law, not the run
+                self._fail(detector, error)
+                continue
+            yield from self._new(found)
+
+    def coverage(self) -> dict[str, Coverage]:
+        """Coverage per law, over all its detectors."""
+        merged: dict[str, Coverage] = {}
+        for detector in self._detectors:
+            part = detector.coverage()
+            if part.law in merged:
+                _join(merged[part.law], part)
+            else:
+                merged[part.law] = Coverage(
+                    part.law, part.unit, part.checked, part.possible, dict(part.reasons), part.stopped
+                )
+        for law, reason in self._failed.items():
+            merged.setdefault(law, Coverage(law, "checks")).stopped = reason
+        return merged
+
+    def verdict(self, required: Sequence[str] | None = None) -> Verdict:
+        """The verdict as things stand."""
+        arguments = {} if required is None else {"required": required}
+        return judge(
+            self.findings,
+            self.coverage(),
+            ranks_expected=self.ranks_expected,
+            ranks_heard=len(self.ranks_heard),
+            stopped=self.stopped,
+            **arguments,
+        )
+
+    def _fail(self, detector: Detector, error: Exception) -> None:
+        self._detectors.remove(detector)
+        rule = detector.rule
+        self._failed[rule.law] = f"the detector of {rule.id} failed: {type(error).__name__}: {error}"[:300]
+
+    def _new(self, found: Iterable[Finding]) -> Iterator[Finding]:
+        for finding in found:
+            key = (finding.rule, finding.rank, finding.subject, finding.first_step)
+            if key in self._seen:
+                continue
+            count = self._per_rule.get(finding.rule, 0)
+            if count >= MAX_PER_RULE or len(self.findings) >= MAX_FINDINGS:
+                self.suppressed += 1
+                continue
+            self._seen.add(key)
+            self._per_rule[finding.rule] = count + 1
+            self.findings.append(finding)
+            yield finding
+
+
+def _join(whole: Coverage, part: Coverage) -> None:
+    """Several rules may serve one law and look at the same units: the most thorough one counts."""
+    if (part.checked, part.possible) > (whole.checked, whole.possible):
+        whole.checked, whole.possible, whole.unit = part.checked, part.possible, part.unit
+    whole.stopped = whole.stopped or part.stopped
+    for reason, times in part.reasons.items():
+        whole.reasons[reason] = max(times, whole.reasons.get(reason, 0))

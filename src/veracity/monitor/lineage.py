@@ -1,0 +1,126 @@
+"""Which checkpoint came from which run: every recorded file digest of a home, looked up by digest or path.
+
+The table is derived and can be deleted: what counts is the entry in the run's ledger it points to, and a row
+whose entry does not say the same is ignored.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import msgspec
+
+from ..core.errors import Error, EvidenceError
+from ..core.observation import TensorDigest
+from ..ledger.entry import Entry
+from ..ledger.reader import Reader
+
+FILE_NAME = "index.sqlite"
+MAX_MATCHES = 50
+MAX_UNCOMMITTED = 4096
+_Row: TypeAlias = tuple[str, str, str, int, int, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A checkpoint file that some run recorded when it was saved."""
+
+    digest: str
+    path: str
+    run: str
+    at: int
+    tensors: list[TensorDigest]
+
+
+class Lineage:
+    """The checkpoint table of one home."""
+
+    def __init__(self, home: Path, current: str) -> None:
+        self._home = home
+        self._current = current
+        self._path = home / FILE_NAME
+        self._uncommitted: dict[int, tuple[str, str]] = {}
+
+    def remember(self, recorded: Recorded, entry: int) -> None:
+        """Add a saved checkpoint, recorded as entry number ``entry`` of its run's ledger."""
+        path = _spelled(recorded.path)
+        tensors = json.dumps(msgspec.to_builtins(recorded.tensors))
+        row = (recorded.digest, path, recorded.run, recorded.at, entry, tensors)
+        while len(self._uncommitted) >= MAX_UNCOMMITTED:
+            del self._uncommitted[next(iter(self._uncommitted))]
+        self._uncommitted[entry] = (recorded.digest, path)
+        try:
+            with closing(self._open()) as database, database:
+                database.execute("INSERT OR REPLACE INTO checkpoint VALUES (?, ?, ?, ?, ?, ?)", row)
+        except sqlite3.Error as error:
+            raise self._unusable(error) from error
+
+    def by_digest(self, digest: str) -> list[Recorded]:
+        """Records of a file with this digest, newest first."""
+        return list(self._find("digest = ?", digest))
+
+    def by_path(self, path: str) -> list[Recorded]:
+        """Records of a file saved at this path, newest first."""
+        return list(self._find("path = ?", _spelled(path)))
+
+    def _find(self, condition: str, value: str) -> Iterator[Recorded]:
+        query = f"SELECT * FROM checkpoint WHERE {condition} ORDER BY at DESC LIMIT {MAX_MATCHES}"  # noqa: S608
+        try:
+            with closing(self._open()) as database:
+                rows = database.execute(query, (value,)).fetchall()
+        except sqlite3.Error as error:
+            raise self._unusable(error) from error
+        for row in rows:
+            try:
+                digest, path, run, at, entry, tensors = msgspec.convert(row, type=_Row)
+                described = msgspec.json.decode(tensors, type=list[TensorDigest])
+            except (msgspec.DecodeError, RecursionError):
+                continue  # not a row of ours: the table is derived and anybody may have written to it
+            if self._is_in_ledger(run, entry, digest, path):
+                yield Recorded(digest, path, run, at, described)
+
+    def _is_in_ledger(self, run: str, index: int, digest: str, path: str) -> bool:
+        if "/" in run or run.startswith("."):
+            return False
+        try:
+            with Reader(self._home / "runs" / run / "ledger") as reader:
+                if index >= reader.size:
+                    # The run that goes on now has appended it and not committed yet.
+                    return run == self._current and self._uncommitted.get(index) == (digest, path)
+                entry = Entry.decode(next(iter(reader.entries(index, index + 1))))
+        except (Error, OSError):
+            return False
+        return (
+            entry.kind == "checkpoint"
+            and entry.body.get("digest") == digest
+            and _spelled(str(entry.body.get("path"))) == path
+        )
+
+    def _open(self) -> sqlite3.Connection:
+        try:
+            database = sqlite3.connect(self._path, timeout=5.0)
+            database.execute(
+                "CREATE TABLE IF NOT EXISTS checkpoint (digest TEXT, path TEXT, run TEXT, at INTEGER,"
+                " entry INTEGER, tensors TEXT, PRIMARY KEY (digest, path, run))"
+            )
+        except sqlite3.Error as error:
+            raise self._unusable(error) from error
+        return database
+
+    def _unusable(self, error: sqlite3.Error) -> EvidenceError:
+        return EvidenceError(
+            f"the table of checkpoints cannot be used: {error}",
+            where=str(self._path),
+            remedy="delete it: it is derived from the ledgers",
+        )
+
+
+def _spelled(path: str) -> str:
+    """``path`` as SQLite can hold it: file names need not be valid Unicode."""
+    return path.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -1,0 +1,67 @@
+"""The first entry of a run: what was asked for, where, and by whom as far as the monitor knows itself."""
+
+from __future__ import annotations
+
+import getpass
+import hashlib
+import os
+import platform
+import socket
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from .. import __version__
+from ..core.canonical import Json
+from ..core.digest import Digest
+from ..seal.masking import Masker
+from .folder import RunFolder
+
+if TYPE_CHECKING:
+    from .job import RunOptions
+    from .prepare import Prepared
+
+
+def opening_entry(
+    folder: RunFolder, command: Sequence[str], started_at: int, prepared: Prepared, options: RunOptions
+) -> dict[str, Json]:
+    """The body of the ``run`` entry.
+
+    ``key`` is a commitment to the sampling key (its SHA-256): shown later, it proves which elements were
+    chosen in advance. ``same_account``: monitor and job share one account, so the record is
+    tamper-visible only.
+    """
+    return {
+        "run": folder.run,
+        "version": __version__,
+        "command": list(masker_of(prepared.key).command(command)),
+        "name": options.name,
+        "policy": options.policy,
+        "folder": os.getcwd(),
+        "started_at": started_at,
+        "host": socket.gethostname(),
+        "kernel": platform.release(),
+        "user": _user(),
+        "uid": os.getuid(),
+        "monitor": os.getpid(),
+        "same_account": True,
+        "archive": str(prepared.archive),
+        "key": str(Digest.of(prepared.key)),
+    }
+
+
+def run_document(entry: dict[str, Json]) -> dict[str, Json]:
+    """``run.json`` while the run goes on, from the body of its ``run`` entry."""
+    kept: dict[str, Json] = {name: entry[name] for name in ("run", "name", "command", "started_at")}
+    return {**kept, "verdict": None}
+
+
+def masker_of(key: bytes) -> Masker:
+    """The masker of secrets of one run; its key never leaves the run's private configuration."""
+    return Masker(hashlib.sha256(key + b"mask").digest())
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())

@@ -1,0 +1,477 @@
+"""Observe, detect, record: what happens to everything the monitor hears or sees about one run."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterable, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from ..core import observation as seen
+from ..core.errors import Error, EvidenceError
+from ..core.origin import Origin, Trust, monitor_origin
+from ..core.verdict import Verdict
+from ..core.wire import Frame
+from ..detect.registry import DETECTORS
+from ..ledger.blobs import Blobs
+from ..ledger.entry import Entry
+from ..ledger.keys import SigningKey
+from ..ledger.reader import Reader
+from ..ledger.store import Ledger
+from ..observe import process
+from .code import Code
+from .decode import Header, observation_of, read_header
+from .files import CheckpointFiles
+from .folder import RunFolder, write_document, write_private
+from .judge import Judge
+from .lineage import Lineage
+from .listener import Peer
+from .opening import masker_of, opening_entry, run_document
+from .prepare import CONFIG_VARIABLE, sampling_key
+from .recorder import Recorder
+from .replayed import replayed
+from .sealing import Libraries, seal_run
+from .spool import Damage, SpoolReader
+from .streams import Source
+
+if TYPE_CHECKING:
+    from .job import RunOptions
+    from .prepare import Prepared
+    from .processes import Known, Processes
+
+SETTLE_SECONDS = 90.0
+KEY_FILE = "key.pem"
+KEY_NAME = "veracity.local"
+
+
+class Pipeline:
+    """Takes in frames and the monitor's own observations; judges and records each as it comes."""
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        ledger: Ledger,
+        signer: SigningKey,
+        started_at: int,
+        command: Sequence[str],
+        key: bytes,
+    ) -> None:
+        self._folder = folder
+        self._ledger = ledger
+        self._signer = signer
+        self._started_at = started_at
+        self._command = command
+        self._masker = masker_of(key)
+        self._recorder = Recorder(ledger, Blobs(folder.blobs))
+        self._judge = Judge(DETECTORS)
+        self._spool = SpoolReader(folder.spool)
+        self._sources: dict[str, Source] = {}
+        self._by_pid: dict[int, str] = {}
+        self._verified: dict[str, int] = {}
+        self._lineage = Lineage(folder.home, folder.run)
+        self._files = CheckpointFiles(self._lineage, folder.run)
+        self._code = Code(folder, started_at)
+        self._processes: Processes | None = None
+        self._steps: list[tuple[int, int, int]] = []
+        self._last_step = -1
+        self._unobserved = False
+        self._hello: seen.Hello | None = None
+        self._read_files: dict[str, tuple[str, int]] = {}
+        self._libraries = Libraries()
+
+    # --- opening and closing ---------------------------------------------------------------------
+
+    @classmethod
+    def create(
+        cls,
+        folder: RunFolder,
+        command: Sequence[str],
+        started_at: int,
+        prepared: Prepared,
+        options: RunOptions,
+    ) -> Pipeline:
+        """A new run: its ledger, its key, its first entry."""
+        signer = SigningKey.load_or_create(folder.home / KEY_FILE, KEY_NAME)
+        ledger = Ledger.create(folder.ledger, f"{KEY_NAME}/{folder.run}", signer)
+        pipeline = cls(folder, ledger, signer, started_at, command, prepared.key)
+        write_private(folder.verifier, signer.verifier.vkey.encode() + b"\n")
+        entry = opening_entry(folder, command, started_at, prepared, options)
+        pipeline._recorder.entry("run", entry)
+        pipeline._recorder.commit(publish=True)
+        write_document(folder.document, run_document(entry))
+        return pipeline
+
+    @classmethod
+    def resume(cls, folder: RunFolder) -> Pipeline:
+        """A run whose monitor ended before it: everything recorded so far is judged again, then it goes on.
+
+        Raises UsageError while another monitor writes to its ledger, EvidenceError when it cannot be read.
+        """
+        key = sampling_key(folder)
+        signer = SigningKey.load(folder.home / KEY_FILE, KEY_NAME)
+        ledger = Ledger.open(folder.ledger, signer)
+        try:
+            with Reader(folder.ledger) as reader:
+                entries = [Entry.decode(data) for data in reader.entries()]
+            opening = entries[0].body if entries else {}
+            words = opening.get("command")
+            command = [str(word) for word in words] if isinstance(words, list) else []
+            started = opening.get("started_at")
+            pipeline = cls(folder, ledger, signer, started if isinstance(started, int) else 0, command, key)
+            pipeline._judge_again(entries)
+        except BaseException:
+            ledger.close()
+            raise
+        return pipeline
+
+    def _judge_again(self, entries: Sequence[Entry]) -> None:
+        """Bring detectors and sequence numbers to where the record ends."""
+        blobs = Blobs(self._folder.blobs)
+        for index, entry in enumerate(entries):
+            try:
+                observation = replayed(entry, blobs)
+            except Error as error:
+                self.observe(_gap(f"entry {index} could not be judged again", str(error)))
+                continue
+            name, pid, number = (entry.body.get(part) for part in ("stream", "pid", "seq"))
+            if isinstance(name, str) and isinstance(pid, int) and isinstance(number, int):
+                source = self._sources.setdefault(name, Source(name, pid, verified=True))
+                source.next_seq = source.recorded_below = number + 1
+                if isinstance(observation, seen.Hello):
+                    source.greeted(observation)
+                self._noted(source, observation)
+            if isinstance(observation, seen.ModuleChecked):
+                self._code.checked[observation.path] = observation
+            if observation is not None:
+                list(self._judge.observe(observation))
+
+    def alive(self) -> list[int]:
+        """Guarded processes that have not said goodbye and still run with this run's configuration."""
+        mine = str(self._folder.guard_config)
+        return [
+            source.pid
+            for source in self._sources.values()
+            if not source.said_goodbye
+            and (process.read_environ(source.pid, frozenset({CONFIG_VARIABLE})) or {}).get(CONFIG_VARIABLE)
+            == mine
+        ]
+
+    def __enter__(self) -> Pipeline:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._files.close()
+        self._libraries.close()
+        self._code.close()
+        self._ledger.close()
+
+    def attach_processes(self, processes: Processes) -> None:
+        """Tell the process watcher who greeted and stepped."""
+        self._processes = processes
+        processes.mask = self._masker.command
+        processes.is_ours = lambda pid: pid == self._code.worker_pid
+
+    # --- what the guards say ---------------------------------------------------------------------
+
+    def read(self) -> None:
+        """Take in what is new in the spools, and what the checkers have finished."""
+        for item in self._spool.read():
+            if isinstance(item, Damage):
+                self._damaged(item.stream, item.pid, item.reason)
+            else:
+                stream, frame = item
+                self._frame(stream.name, stream.pid, frame)
+        self._collect()
+        for source in self._sources.values():
+            if source.falls_silent():
+                self.observe(
+                    seen.Gap(
+                        monitor_origin(time.time_ns(), pid=source.pid, rank=source.rank),
+                        f"rank {source.rank} is silent for {time.monotonic() - source.last_heard:.0f} s",
+                        "no step, batch or checkpoint came; evaluation and compilation look like this too",
+                    )
+                )
+
+    def heard(self, peer: Peer, frame: Frame) -> None:
+        """A datagram from a guard; the kernel says that it comes from ``peer``."""
+        try:
+            header = read_header(frame)
+        except EvidenceError:
+            return
+        spool = header.body.get("spool")
+        if header.kind == "hello" and isinstance(spool, str):
+            self._verified[spool] = peer.pid
+            self._by_pid[peer.pid] = spool
+            source = self._sources.get(spool)
+            if source is not None:
+                source.verified = source.pid == peer.pid
+            self.read()
+        elif peer.pid in self._by_pid:
+            self.read()
+            self._frame(self._by_pid[peer.pid], peer.pid, frame)
+
+    def _frame(self, name: str, pid: int, frame: Frame) -> None:
+        source = self._sources.get(name)
+        if source is None:
+            source = self._sources[name] = Source(name, pid)
+        source.verified = self._verified.get(name) == pid
+        try:
+            header = read_header(frame)
+            if header.seq < source.recorded_below:
+                self._caught_up(source, header, frame)
+                return
+            if header.seq < source.next_seq:
+                self._damaged(name, pid, f"record {header.seq} came again after {source.next_seq - 1}")
+                return
+            if header.seq > source.next_seq:
+                self._missing(source, header.seq)
+            source.next_seq = header.seq + 1
+            observation = observation_of(header, frame, pid=pid, rank=source.rank, verified=source.verified)
+        except EvidenceError as error:
+            self._damaged(name, pid, str(error))
+            return
+        source.heard(step=header.kind == "step")
+        if isinstance(observation, seen.Hello):
+            source.greeted(observation)
+            observation = observation_of(header, frame, pid=pid, rank=source.rank, verified=source.verified)
+        index = -1
+        if not isinstance(observation, seen.ModuleImported):
+            index = self._recorder.record(name, source.rank, pid, header, frame)
+        self._taken_in(source, observation, frame, index)
+
+    def _caught_up(self, source: Source, header: Header, frame: Frame) -> None:
+        """A record the ledger has already; modules are not entries of their own, so they may still be due."""
+        if header.kind != "module":
+            return
+        module = observation_of(header, frame, pid=source.pid, rank=source.rank, verified=source.verified)
+        if isinstance(module, seen.ModuleImported) and module.path not in self._code.checked:
+            self._code.imported(module, frame.blob)
+
+    def _taken_in(self, source: Source, observation: seen.Observation, frame: Frame, index: int) -> None:
+        self._noted(source, observation)
+        if isinstance(observation, seen.StepRecord):
+            self._steps.append((source.pid, source.rank, observation.step))
+            self._libraries.look(self._code.pids)
+            if self._processes is not None:
+                self._processes.stepped(source.pid, observation.step)
+        elif isinstance(observation, seen.ModuleImported):
+            self._code.imported(observation, frame.blob)
+        elif isinstance(observation, seen.FunctionsSeen):
+            self._code.functions(observation)
+        elif isinstance(observation, (seen.CheckpointSaved, seen.CheckpointLoaded)):
+            gap = self._files.submit(observation)
+            if gap is not None:
+                self.observe(gap)
+        self._detect(observation, index)
+
+    def _noted(self, source: Source, observation: object) -> None:
+        """What a record says about its source and the ranks."""
+        if isinstance(observation, seen.Hello):
+            self._greeted(source, observation)
+        elif isinstance(observation, seen.StepRecord):
+            source.steps += 1
+            source.last_step = self._last_step = observation.step
+            self._judge.ranks_heard.add(source.rank)
+        elif isinstance(observation, seen.Goodbye):
+            source.said_goodbye, source.dropped = True, observation.dropped
+
+    def _greeted(self, source: Source, hello: seen.Hello) -> None:
+        self._hello = self._hello or hello
+        self._code.greeted(hello)
+        if source.role == "rank":
+            self._judge.ranks_heard.add(source.rank)
+            size = hello.ids.get("LOCAL_WORLD_SIZE", hello.ids.get("WORLD_SIZE", "1"))
+            if size.isdigit():
+                self._judge.ranks_expected = max(self._judge.ranks_expected, min(int(size), 4096))
+        if self._processes is not None:
+            self._processes.greeted(hello, source.pid, source.rank)
+
+    def _missing(self, source: Source, got: int) -> None:
+        origin = monitor_origin(time.time_ns(), pid=source.pid, rank=source.rank)
+        missing = seen.RecordsMissing(origin, source.name, source.next_seq, got, source.last_step)
+        self.observe(missing)
+        self.observe(
+            seen.Gap(
+                origin,
+                f"{got - source.next_seq} records of rank {source.rank} never arrived",
+                f"the numbers jump from {source.next_seq - 1} to {got} after step {source.last_step}",
+                remedy="was the disk full, or a spool edited? The guard counts what it has to drop",
+            )
+        )
+
+    def _damaged(self, name: str, pid: int, reason: str) -> None:
+        source = self._sources.get(name) or Source(name, pid)
+        origin = monitor_origin(time.time_ns(), pid=pid, rank=source.rank)
+        self.observe(seen.RecordDamaged(origin, name, reason, source.next_seq - 1, source.last_step))
+        self.observe(
+            seen.Gap(
+                origin,
+                f"the spool of process {pid} cannot be read on",
+                reason,
+                law="update" if source.role == "rank" else "",
+                stops=source.role == "rank",
+            )
+        )
+
+    # --- what the monitor sees -------------------------------------------------------------------
+
+    def observe(self, observation: seen.Observation) -> None:
+        """Record and judge something the monitor saw by itself."""
+        index = self._recorder.observed(observation)
+        self._detect(observation, index)
+
+    def _detect(self, observation: seen.Observation, index: int) -> None:
+        if isinstance(observation, seen.Gap) and observation.law == "update":
+            self._unobserved = True
+        if isinstance(observation, seen.Gap) and observation.stops:
+            self._judge.stopped.append(f"{observation.law}: {observation.what}: {observation.reason}"[:400])
+        for finding in self._judge.observe(observation):
+            self._recorder.finding(finding, index)
+
+    def _collect(self) -> None:
+        for found in self._code.poll():
+            self.observe(found)
+        for observed, remember in self._files.poll():
+            if remember is not None:
+                entry = self._recorder.entry(
+                    "checkpoint",
+                    {"digest": remember.digest, "path": remember.path, "at": remember.at},
+                )
+                try:
+                    self._lineage.remember(remember, entry)
+                except EvidenceError as error:
+                    self.observe(_gap("a checkpoint is not in the home's table", str(error)))
+            if isinstance(observed, seen.FileDigested) and observed.event == "loaded":
+                self._read_files[observed.path] = (observed.digest, observed.size)
+            self.observe(observed)
+
+    def take_steps(self) -> list[tuple[int, int, int]]:
+        """``(pid, rank, step)`` of the steps taken in since the last call."""
+        steps, self._steps = self._steps, []
+        return steps
+
+    def forwarded(self, number: int, *, sent: bool) -> None:
+        """A signal reached the monitor and went on to the job."""
+        self.observe(seen.SignalForwarded(monitor_origin(time.time_ns()), number))
+        del sent
+
+    def no_stacks(self, reason: str) -> None:
+        """Stacks cannot be sampled in this run: that is coverage, not a gap."""
+        self.observe(seen.StacksUnavailable(monitor_origin(time.time_ns()), reason))
+
+    def outlived(self, left: Iterable[Known]) -> None:
+        """Processes of the job are still there although the command has ended."""
+        for known in left:
+            command = " ".join(self._masker.command(known.command))[:160]
+            self.observe(
+                seen.Gap(
+                    monitor_origin(time.time_ns(), pid=known.pid, rank=known.rank, source="/proc"),
+                    f"process {known.pid} of the job outlived the command: {command}",
+                    "the command returned while a guarded process went on",
+                    remedy=f"veracity attach {self._folder.run} takes in what it writes from now on",
+                    law="life",
+                )
+            )
+
+    def must_stop(self) -> bool:
+        """For ``--policy enforce``: a finding has broken the run, or a process trains unobserved."""
+        return self._unobserved or any(finding.breaks for finding in self._judge.findings)
+
+    def stopped_by_policy(self) -> None:
+        """``--policy enforce`` ends the job."""
+        self._recorder.entry("enforced", {"at": time.time_ns(), "step": self._last_step})
+
+    def commit(self) -> None:
+        """Make what was recorded durable."""
+        self._recorder.commit()
+
+    # --- the end ---------------------------------------------------------------------------------
+
+    def drain(self) -> None:
+        """The job has ended: take in all that is left."""
+        before = -1
+        while before != self._spool.taken:
+            before = self._spool.taken
+            self.read()
+        for torn in self._spool.torn():
+            self._damaged(torn.stream, torn.pid, torn.reason)
+
+    def finish(self, *, exit_code: int | None, note: str = "") -> Verdict:
+        """Settle what is pending, seal, judge, and close the record."""
+        self._settle()
+        for source in self._sources.values():
+            if source.role == "rank" and source.last_step >= 0 and not source.said_goodbye:
+                self.observe(
+                    seen.Gap(
+                        monitor_origin(time.time_ns(), pid=source.pid, rank=source.rank),
+                        f"rank {source.rank} ended without a goodbye",
+                        "it was killed, or left by os._exit: what it did after its last record is not known",
+                    )
+                )
+        for finding in self._judge.finish():
+            self._recorder.finding(finding, -1)
+        self._seal()
+        if self._recorder.refused:
+            self._judge.stopped.append(
+                f"{self._recorder.refused} entries were not recorded: {self._recorder.refusal}"
+            )
+        verdict = self._judge.verdict()
+        ended_at = time.time_ns()
+        self._recorder.judged(
+            verdict, self._judge.coverage(), {"exit_code": exit_code, "ended_at": ended_at, "note": note}
+        )
+        self._recorder.commit(publish=True)
+        self._close_document(verdict, exit_code, ended_at)
+        return verdict
+
+    def _seal(self) -> None:
+        """Sign what the run consisted of; kept as a blob, beside the ledger, and named in it."""
+        try:
+            envelope = seal_run(
+                self._folder.run,
+                self._command,
+                self._started_at,
+                self._code,
+                self._hello,
+                self._libraries.all(),
+                self._read_files,
+                os.environ,
+                self._masker,
+                self._signer,
+            )
+            write_private(self._folder.seal, envelope)
+        except (Error, OSError) as error:
+            self.observe(_gap("the run could not be sealed", str(error)))
+            return
+        self._recorder.entry("seal", {"envelope": self._recorder.blob(envelope)})
+
+    def _settle(self) -> None:
+        """Give the code and file checkers time to finish; what does not is a gap."""
+        deadline = time.monotonic() + SETTLE_SECONDS
+        while (
+            self._code.pending or self._files.pending or self._libraries.pending
+        ) and time.monotonic() < deadline:
+            self._collect()
+            time.sleep(0.02)
+        self._collect()
+        if self._code.pending or self._files.pending or self._libraries.pending:
+            self.observe(
+                _gap("not all code or files were checked", f"not finished after {SETTLE_SECONDS:.0f} s")
+            )
+
+    def _close_document(self, verdict: Verdict, exit_code: int | None, ended_at: int) -> None:
+        try:
+            document = json.loads(self._folder.document.read_bytes())
+        except (OSError, ValueError):
+            document = {"run": self._folder.run, "command": [], "started_at": self._started_at}
+        document.update(verdict=verdict.outcome.value, exit_code=exit_code, ended_at=ended_at)
+        write_document(self._folder.document, document)
+
+
+def _gap(what: str, reason: str) -> seen.Gap:
+    origin = Origin("monitor", Trust.SERVICE, 0, -1, -1, time.time_ns())
+    return seen.Gap(origin, what, reason)

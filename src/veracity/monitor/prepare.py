@@ -1,0 +1,80 @@
+"""What a job needs so that the guard enters its Python processes: archive, configuration, environment."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..core.digest import Digest
+from ..core.errors import EvidenceError, UsageError
+from .archive import build_archive
+from .folder import RunFolder, write_private
+
+CONFIG_VARIABLE = "VERACITY_GUARD"
+MAX_SOCKET_PATH = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A job ready to start. ``socket_folder`` is set when a temporary folder holds the socket."""
+
+    environment: dict[str, str]
+    socket: Path
+    socket_folder: Path | None
+    archive: Digest
+    key: bytes
+
+
+def prepare(folder: RunFolder, environment: Mapping[str, str]) -> Prepared:
+    """Write the guard's archive and configuration; return the environment to start the job in.
+
+    Raises UsageError when the home's path cannot stand on PYTHONPATH.
+    """
+    if os.pathsep in str(folder.path):
+        raise UsageError(
+            f"the home's path holds {os.pathsep!r}, which separates the entries of PYTHONPATH",
+            where=str(folder.path),
+            remedy="choose another home with --home DIR",
+        )
+    data, digest = build_archive()
+    write_private(folder.archive, data)
+    key = secrets.token_bytes(32)
+    socket, socket_folder = _socket_path(folder)
+    config = {
+        "run": folder.run,
+        "archive": str(folder.archive),
+        "socket": str(socket),
+        "spool": str(folder.spool),
+        "key": key.hex(),
+        "known_bytecode": str(folder.home / "cache" / "bytecode-{tag}"),
+    }
+    write_private(folder.guard_config, json.dumps(config).encode())
+    guarded = dict(environment)
+    others = guarded.get("PYTHONPATH", "")
+    guarded["PYTHONPATH"] = str(folder.archive) + (os.pathsep + others if others else "")
+    guarded[CONFIG_VARIABLE] = str(folder.guard_config)
+    return Prepared(guarded, socket, socket_folder, digest, key)
+
+
+def sampling_key(folder: RunFolder) -> bytes:
+    """The key of a run that was prepared before; raises EvidenceError when its configuration is gone."""
+    try:
+        return bytes.fromhex(json.loads(folder.guard_config.read_bytes())["key"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise EvidenceError(
+            "the guard's configuration cannot be read", where=str(folder.guard_config)
+        ) from error
+
+
+def _socket_path(folder: RunFolder) -> tuple[Path, Path | None]:
+    """A path short enough for the kernel (108 bytes): in the run directory, else a private one."""
+    path = folder.path / "guard.sock"
+    if len(os.fsencode(path)) <= MAX_SOCKET_PATH:
+        return path, None
+    private = Path(tempfile.mkdtemp(prefix="veracity-"))
+    return private / "guard.sock", private

@@ -1,0 +1,249 @@
+"""The job's processes: who they are, who stays silent, how each one ended.
+
+A process that ends is noticed through its pidfd at once, and its exit status is read from ``/proc`` while it
+waits to be reaped by its parent (or by us, for our own children and adopted orphans).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from ..core.observation import Gap, Hello, HostLoad, ProcessEnded
+from ..core.origin import monitor_origin
+from ..observe import process
+from ..observe.silence import explain_silence
+
+SILENT_AFTER = 10.0
+SCAN_EVERY = 1.0
+MAX_PROCESSES = 4096
+
+
+@dataclass(slots=True)
+class Known:
+    """What is known of one process of the job."""
+
+    pid: int
+    parent: int
+    starttime: int
+    command: tuple[str, ...]
+    first_seen: float
+    role: str = "other"
+    rank: int = -1
+    greeted: bool = False
+    reported_silent: bool = False
+    pidfd: int = -1
+    step: int = -1
+    load: tuple[int, int, int, int] | None = None
+    oom_kills: int | None = None
+
+
+@dataclass(slots=True)
+class Processes:
+    """Watches everything below the process that ``run`` started."""
+
+    root: int
+    archive: str
+    selector: selectors.BaseSelector
+    known: dict[int, Known] = field(default_factory=dict)
+    forwarded: list[int] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+    statuses: dict[int, int] = field(default_factory=dict)
+    mask: Callable[[Sequence[str]], list[str]] = field(default=list)
+    is_ours: Callable[[int], bool] = field(default=lambda pid: False)
+    _next_scan: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._add(self.root, "root")
+
+    def greeted(self, hello: Hello, pid: int, rank: int) -> None:
+        """A guard spoke up in process ``pid``."""
+        known = self.known.get(pid) or self._add(pid, hello.role)
+        if known is None:
+            return
+        known.greeted = True
+        known.rank = rank
+        if known.role != "root":
+            known.role = hello.role
+
+    def stepped(self, pid: int, step: int) -> None:
+        """Process ``pid`` has done optimizer step ``step``."""
+        if pid in self.known:
+            self.known[pid].step = step
+
+    def scan(self) -> Iterator[Gap | HostLoad]:
+        """Find new processes and silent ones; at most once in ``SCAN_EVERY`` seconds."""
+        now = time.monotonic()
+        if now < self._next_scan:
+            return
+        self._next_scan = now + SCAN_EVERY
+        for pid in process.descendants(os.getpid()):
+            if pid not in self.known and len(self.known) < MAX_PROCESSES and not self.is_ours(pid):
+                self._add(pid, "other")
+        for known in list(self.known.values()):
+            gap = self._silence(known, now)
+            if gap is not None:
+                yield gap
+            if known.greeted and known.step >= 0:
+                load = self._load(known)
+                if load is not None:
+                    yield load
+
+    def last_look(self) -> Iterator[Gap]:
+        """Before the job's end is taken note of: silent processes, however young they are."""
+        for known in list(self.known.values()):
+            gap = self._silence(known, now=float("inf"))
+            if gap is not None:
+                yield gap
+
+    def owns(self, candidate: object) -> bool:
+        """Whether a ready descriptor of the selector is one of our pidfds."""
+        return isinstance(candidate, int) and any(known.pidfd == candidate for known in self.known.values())
+
+    def ended(self, pidfd: int) -> ProcessEnded | None:
+        """The process behind ``pidfd`` has ended."""
+        for known in list(self.known.values()):
+            if known.pidfd == pidfd:
+                return self._end(known)
+        return None
+
+    def greeted_alive(self) -> list[Known]:
+        """Processes with a guard that have not ended."""
+        return [known for known in self.known.values() if known.greeted]
+
+    def close(self) -> None:
+        """Let go of all pidfds."""
+        for known in self.known.values():
+            self._forget_pidfd(known)
+        self.known.clear()
+
+    # --- one process -----------------------------------------------------------------------------
+
+    def _add(self, pid: int, role: str) -> Known | None:
+        status = process.read_stat(pid)
+        if status is None:
+            return None
+        command = tuple(process.read_cmdline(pid) or ())
+        known = Known(pid, status.ppid, status.starttime, command, time.monotonic(), role)
+        known.oom_kills = process.oom_kills(pid)
+        try:
+            known.pidfd = os.pidfd_open(pid)
+            self.selector.register(known.pidfd, selectors.EVENT_READ)
+        except OSError:
+            known.pidfd = -1
+        self.known[pid] = known
+        return known
+
+    def _silence(self, known: Known, now: float) -> Gap | None:
+        if known.greeted or known.reported_silent or now - known.first_seen < SILENT_AFTER:
+            return None
+        if self._is_fork_of_greeted(known) or not process.maps_torch(known.pid):
+            return None
+        silence = explain_silence(known.pid, self.archive)
+        if silence is None:
+            return None
+        known.reported_silent = True
+        command = " ".join(self.mask(known.command))[:200]
+        return Gap(
+            origin=monitor_origin(time.time_ns(), pid=known.pid, source="/proc"),
+            what=f"process {known.pid} uses torch and has no guard: {command}",
+            reason=silence.reason,
+            remedy=silence.remedy,
+            law="update",
+        )
+
+    def _is_fork_of_greeted(self, known: Known) -> bool:
+        """A child by fork alone (a loader's worker) maps what its parent maps and trains nothing itself."""
+        command = tuple(process.read_cmdline(known.pid) or known.command)
+        parent = self.known.get(known.parent)
+        depth = 0
+        while parent is not None and depth < 8:
+            if parent.greeted and (
+                parent.command == command or tuple(process.read_cmdline(parent.pid) or ()) == command
+            ):
+                return True
+            parent, depth = self.known.get(parent.parent), depth + 1
+        return False
+
+    def _load(self, known: Known) -> HostLoad | None:
+        schedule = process.read_schedule(known.pid)
+        blocked = process.blocked_io_ns(known.pid)
+        if schedule is None or blocked is None:
+            return None
+        now = time.time_ns()
+        current = (now, schedule.run_queue, blocked, schedule.cpu)
+        before, known.load = known.load, current
+        if before is None:
+            return None
+        span, waited, io, cpu = (after - earlier for after, earlier in zip(current, before, strict=True))
+        return HostLoad(
+            monitor_origin(now, pid=known.pid, rank=known.rank, source="/proc"), span, waited, io, cpu
+        )
+
+    def _end(self, known: Known) -> ProcessEnded:
+        status = self._exit_status(known)
+        self._forget_pidfd(known)
+        del self.known[known.pid]
+        parent_alive = process.read_stat(known.parent) is not None
+        how, code = "unknown", 0
+        if status is not None:
+            how, code = (
+                ("signalled", os.WTERMSIG(status))
+                if os.WIFSIGNALED(status)
+                else ("exited", os.WEXITSTATUS(status))
+            )
+        explained = self._explain(known, how, code)
+        bad = how == "signalled" or (how == "exited" and code != 0)
+        if bad and known.role in ("root", "rank", "launcher"):
+            self.failed.append(f"process {known.pid} ({known.role}) had ended before")
+        return ProcessEnded(
+            origin=monitor_origin(time.time_ns(), pid=known.pid, rank=known.rank, source="/proc"),
+            role="rank" if known.role == "root" and known.step >= 0 else known.role,
+            command=" ".join(self.mask(known.command))[:300],
+            how=how,
+            code=code,
+            parent=known.parent,
+            parent_alive=parent_alive,
+            explained=explained,
+            step=known.step,
+        )
+
+    def _exit_status(self, known: Known) -> int | None:
+        """The wait status: by reaping our own children, else from the zombie's entry in /proc."""
+        if known.pid in self.statuses:
+            return self.statuses[known.pid]
+        with contextlib.suppress(ChildProcessError):
+            pid, status = os.waitpid(known.pid, os.WNOHANG)
+            if pid == known.pid:
+                self.statuses[pid] = status
+                return status
+        seen = process.read_stat(known.pid)
+        if seen is not None and seen.state in ("Z", "X") and seen.starttime == known.starttime:
+            return seen.exit_code
+        return None
+
+    def _explain(self, known: Known, how: str, code: int) -> str:
+        if how != "signalled":
+            return ""
+        if self.forwarded:
+            names = ", ".join(signal.Signals(number).name for number in dict.fromkeys(self.forwarded))
+            return f"the monitor had passed {names} on"
+        if self.failed:
+            return self.failed[0]
+        if code == signal.SIGKILL and known.oom_kills is not None:
+            now = process.oom_kills(os.getpid())
+            if now is not None and now > known.oom_kills:
+                return "the kernel killed a process of this control group for memory"
+        return ""
+
+    def _forget_pidfd(self, known: Known) -> None:
+        if known.pidfd >= 0:
+            with contextlib.suppress(KeyError):
+                self.selector.unregister(known.pidfd)
+            os.close(known.pidfd)
+            known.pidfd = -1

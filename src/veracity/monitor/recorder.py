@@ -1,0 +1,190 @@
+"""Writing the record: entries into the ledger, large payloads into blobs, findings and gaps as they come."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+import msgspec
+
+from ..core.canonical import Json
+from ..core.coverage import Coverage
+from ..core.digest import Digest
+from ..core.errors import EvidenceError
+from ..core.finding import Finding
+from ..core.observation import Observation
+from ..core.verdict import Verdict
+from ..core.wire import Frame
+from ..ledger.blobs import Blobs
+from ..ledger.entry import Entry
+from ..ledger.store import Ledger
+from .decode import Header
+
+INLINE_BYTES = 2048
+BATCH_BYTES = 32 << 20
+MAX_DEPTH = 48
+MAX_FINDING = 48 << 10
+_CLIPPED_TEXT = 1000
+_CLIPPED_LIST = 20
+
+
+class Recorder:
+    """Appends to one run's ledger. A disk that refuses costs counted entries, never the job."""
+
+    def __init__(self, ledger: Ledger, blobs: Blobs) -> None:
+        self._ledger = ledger
+        self._blobs = blobs
+        self._waiting = 0
+        self.refused = 0
+        self.refusal = ""
+
+    def entry(self, kind: str, body: Mapping[str, Json]) -> int:
+        """Append one entry; its index, or -1 when it was refused."""
+        try:
+            data = Entry(kind, dict(body)).encode()
+            self._waiting += len(data)
+            index = self._ledger.append(data)
+            if self._waiting > BATCH_BYTES:
+                self.commit()
+        except EvidenceError as error:
+            self._refuse(error)
+            return -1
+        return index
+
+    def blob(self, data: bytes) -> str:
+        """Keep ``data``; its digest (which is recorded even when the disk refuses the data)."""
+        try:
+            return str(self._blobs.put(data))
+        except EvidenceError as error:
+            self._refuse(error)
+            return str(Digest.of(data))
+
+    def record(self, stream: str, rank: int, pid: int, header: Header, frame: Frame) -> int:
+        """One record of a guard: small ones without floats stand in the entry, the others in a blob."""
+        body: dict[str, Json] = {
+            "kind": header.kind,
+            "stream": stream,
+            "seq": header.seq,
+            "rank": rank,
+            "pid": pid,
+            "at": header.at,
+        }
+        small = inline_form(header.body) if len(frame.raw) <= INLINE_BYTES else None
+        if small is not None and not frame.blob:
+            body["body"] = small
+        else:
+            body["frame"] = self.blob(frame.raw)
+            body["length"] = len(frame.raw)
+        if header.kind == "step":
+            body.update(_step_summary(header.body))
+        return self.entry("record", body)
+
+    def observed(self, observation: Observation) -> int:
+        """Something the monitor saw by itself."""
+        value = msgspec.to_builtins(observation)
+        kind = type(observation).__name__
+        data = json.dumps(value, sort_keys=True).encode()
+        small = inline_form(value) if len(data) <= INLINE_BYTES else None
+        if small is not None:
+            return self.entry("observed", {"kind": kind, "body": small})
+        return self.entry("observed", {"kind": kind, "data": self.blob(data)})
+
+    def finding(self, finding: Finding, entry: int) -> None:
+        """A finding, with the index of the entry that brought it."""
+        value = inline_form(msgspec.to_builtins(finding))
+        if value is None:
+            self._refuse(EvidenceError(f"a finding of {finding.rule} has no canonical form"))
+            return
+        if len(json.dumps(value)) > MAX_FINDING:
+            value = _clipped(value)
+        self.entry("finding", {"finding": value, "entry": entry})
+
+    def judged(self, verdict: Verdict, coverage: Mapping[str, Coverage], final: Mapping[str, Json]) -> None:
+        """The verdict and what it rests on. The last one in the ledger counts."""
+        body: dict[str, Json] = {
+            "outcome": verdict.outcome.value,
+            "reasons": [reason[:500] for reason in verdict.reasons[:40]],
+            "coverage": inline_form({law: msgspec.to_builtins(part) for law, part in coverage.items()}),
+        }
+        self.entry("judged", {**body, **final})
+
+    def commit(self, *, publish: bool = False) -> None:
+        """Make what was appended durable."""
+        try:
+            self._ledger.commit(publish=publish)
+            self._waiting = 0
+        except EvidenceError as error:
+            self._refuse(error)
+
+    @property
+    def size(self) -> int:
+        """Entries so far."""
+        return self._ledger.size
+
+    def _refuse(self, error: EvidenceError) -> None:
+        self.refused += 1
+        self.refusal = self.refusal or str(error.diagnostics().what)
+
+
+def inline_form(value: object, depth: int = 0) -> Json:
+    """``value`` as canonical JSON allows it, None when it holds a float or another foreign value.
+
+    None as well when it is nested deeper than ``MAX_DEPTH``.
+    """
+    if depth > MAX_DEPTH:
+        return None
+    if value is None or isinstance(value, (bool, str)):
+        return value
+    if isinstance(value, int):
+        return value if -(2**63) <= value < 2**63 else None
+    if isinstance(value, (list, tuple)):
+        items: list[Json] = []
+        for item in value:
+            form = inline_form(item, depth + 1)
+            if form is None and item is not None:
+                return None
+            items.append(form)
+        return items
+    if isinstance(value, dict):
+        found: dict[str, Json] = {}
+        for key, item in value.items():
+            form = inline_form(item, depth + 1)
+            if (form is None and item is not None) or not isinstance(key, str) or not key.isascii():
+                return None
+            found[key] = form
+        return found
+    return None
+
+
+def _clipped(value: Json) -> Json:
+    """``value`` with long texts and lists cut, so that an entry can hold it.
+
+    A finding must be recorded however long the names are that the job gave to its things.
+    """
+    if isinstance(value, str):
+        return value if len(value) <= _CLIPPED_TEXT else value[:_CLIPPED_TEXT] + " …"
+    if isinstance(value, list):
+        return [_clipped(item) for item in value[:_CLIPPED_LIST]]
+    if isinstance(value, dict):
+        return {key: _clipped(item) for key, item in value.items()}
+    return value
+
+
+def _step_summary(body: Mapping[str, object]) -> dict[str, Json]:
+    """What plots need, so that a report need not open every blob: floats in hexadecimal, times in ns."""
+    summary: dict[str, Json] = {}
+    step, optimizer, loss = body.get("step"), body.get("optimizer"), body.get("loss")
+    if isinstance(step, int) and isinstance(optimizer, int):
+        summary["step"], summary["optimizer"] = step, optimizer
+    if isinstance(loss, float):
+        summary["loss"] = loss.hex()
+    groups, phases = body.get("groups"), body.get("phases")
+    if isinstance(groups, list) and groups and isinstance(groups[0], dict):
+        rate = groups[0].get("lr")
+        if isinstance(rate, float):
+            summary["lr"] = rate.hex()
+    if isinstance(phases, dict):
+        names = ("data", "forward", "backward", "optimizer", "other")
+        times = [phases.get(name) for name in names]
+        summary["ns"] = [time if type(time) is int and 0 <= time < 2**62 else 0 for time in times]
+    return summary

@@ -1,0 +1,159 @@
+"""Reading the guards' spools: every record of every process, in order, each once.
+
+A spool is a sequence of append-only segment files ``<pid>-<token>.<number>.spool``. The next segment is begun
+only when the last one is finished, so a segment with a successor is complete and can be removed once read.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..core.errors import EvidenceError
+from ..core.wire import Frame, unpack
+
+READ_BYTES = 4 << 20
+MAX_STREAMS = 4096
+# Not blocking: the job may have put a pipe there.
+_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_NAME = re.compile(r"(\d{1,10})-([0-9a-f]{8})\.(\d{6})\.spool\Z")
+
+
+@dataclass(slots=True)
+class Stream:
+    """What has been read of one process's spool."""
+
+    name: str
+    pid: int
+    segment: int = 0
+    offset: int = 0
+    buffer: bytearray = field(default_factory=bytearray)
+    damaged: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """A spool that is not what the guard wrote: cut, overwritten or removed."""
+
+    stream: str
+    pid: int
+    reason: str
+
+
+class SpoolReader:
+    """Reads all spools of one run. ``taken`` counts the bytes read so far."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.taken = 0
+        self._streams: dict[str, Stream] = {}
+        self._refused = 0
+        self.progress = 0  # bytes and segments taken in: unchanged after a read() when nothing is left
+
+    def read(self) -> Iterator[tuple[Stream, Frame] | Damage]:
+        """Everything new since the last call, a bounded portion per spool."""
+        self._discover()
+        for stream in list(self._streams.values()):
+            if not stream.damaged:
+                yield from self._read_stream(stream)
+
+    def torn(self) -> list[Damage]:
+        """Spools that end within a record (asked for when the processes are gone)."""
+        return [
+            Damage(stream.name, stream.pid, f"the last record is cut after {len(stream.buffer)} bytes")
+            for stream in self._streams.values()
+            if stream.buffer and not stream.damaged
+        ]
+
+    def _discover(self) -> None:
+        try:
+            names = sorted(os.listdir(self._folder))
+        except OSError:
+            # Gone or locked: the streams known so far notice that by themselves.
+            names = []
+        for name in names:
+            match = _NAME.match(name)
+            if match is None:
+                continue
+            key = f"{match[1]}-{match[2]}"
+            if key in self._streams:
+                continue
+            if len(self._streams) >= MAX_STREAMS:
+                self._refused += 1
+                continue
+            # The first segment there is: a reader before us may have consumed and removed earlier ones.
+            self._streams[key] = Stream(key, int(match[1]), int(match[3]))
+
+    def _path(self, stream: Stream, segment: int) -> Path:
+        return self._folder / f"{stream.name}.{segment:06d}.spool"
+
+    def _read_stream(self, stream: Stream) -> Iterator[tuple[Stream, Frame] | Damage]:
+        while True:
+            data, finished = self._new_bytes(stream)
+            stream.buffer += data
+            yield from self._frames(stream)
+            if stream.damaged:
+                yield Damage(stream.name, stream.pid, stream.damaged)
+                return
+            if data:
+                return
+            if not finished:
+                return
+            if stream.buffer:
+                stream.damaged = f"segment {stream.segment} ends within a record"
+                continue
+            _remove(self._path(stream, stream.segment))
+            stream.segment, stream.offset = stream.segment + 1, 0
+            self.progress += 1
+
+    def _new_bytes(self, stream: Stream) -> tuple[bytes, bool]:
+        """The next bytes, and whether the segment is finished (a later one exists)."""
+        finished = os.path.lexists(self._path(stream, stream.segment + 1))
+        try:
+            fd = os.open(self._path(stream, stream.segment), _FLAGS)
+        except FileNotFoundError:
+            # A stream is known by a file of it, so one that is not there any more has been removed.
+            if not finished:
+                stream.damaged = "the spool was removed"
+            return b"", finished
+        except OSError as error:
+            stream.damaged = f"the spool cannot be opened: {error.strerror}"
+            return b"", finished
+        try:
+            status = os.fstat(fd)
+            if not stat.S_ISREG(status.st_mode):
+                stream.damaged = "the spool is no regular file"
+                return b"", finished
+            if status.st_size < stream.offset:
+                stream.damaged = f"the spool was cut from {stream.offset} to {status.st_size} bytes"
+                return b"", finished
+            data = os.pread(fd, READ_BYTES, stream.offset)
+        finally:
+            os.close(fd)
+        stream.offset += len(data)
+        self.taken += len(data)
+        return data, finished
+
+    @staticmethod
+    def _frames(stream: Stream) -> Iterator[tuple[Stream, Frame]]:
+        position = 0
+        try:
+            while (found := unpack(stream.buffer, position)) is not None:
+                frame, position = found
+                yield stream, frame
+        except EvidenceError as error:
+            stream.damaged = str(error)
+        finally:
+            del stream.buffer[:position]
+
+
+def _remove(segment: Path) -> None:
+    try:
+        segment.unlink()
+    except OSError:
+        # It has been read to its end; where it cannot be deleted it only takes room.
+        return

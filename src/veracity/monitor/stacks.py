@@ -1,0 +1,167 @@
+"""Looking at the main threads from outside: is one asleep on a timer, and at which line?
+
+The kernel's word (``/proc/<pid>/wchan``) costs ten microseconds, so it is asked often; the Python stack is
+read by py-spy's own program, without stopping the process, only when there is something to explain.
+"""
+
+from __future__ import annotations
+
+import json
+import linecache
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..core.observation import StackFrame, StackSampled
+from ..core.origin import Origin, Trust
+from ..observe import process
+
+TIMER_WAITS = ("hrtimer_nanosleep", "do_nanosleep", "common_nsleep")
+MIN_SLEEP = 0.012
+DUMPS_PER_SECOND = 8.0
+LATE_FACTOR = 1.5
+LATE_FLOOR = 0.02
+MAX_OUTPUT = 1 << 20
+MAX_FRAMES = 64
+WARM_STEPS = 5
+
+
+@dataclass(slots=True)
+class _Watched:
+    """One rank's process."""
+
+    pid: int
+    rank: int
+    step: int = -1
+    stepped_at: float = 0.0
+    durations: list[float] = field(default_factory=list)
+    asleep_since: float = 0.0
+    frames: list[StackFrame] = field(default_factory=list)
+    late_dumps: int = 0
+
+
+class Stacks:
+    """Samples stacks of the ranks when they sleep or are late. ``program`` is py-spy's executable."""
+
+    def __init__(self, program: str) -> None:
+        self._program = program
+        self._watched: dict[int, _Watched] = {}
+        self._budget = DUMPS_PER_SECOND
+        self._last = time.monotonic()
+        self.failure = ""
+
+    def stepped(self, pid: int, rank: int, step: int) -> None:
+        """A step record of ``pid`` was read just now."""
+        now = time.monotonic()
+        watched = self._watched.setdefault(pid, _Watched(pid, rank))
+        if watched.step >= 0:
+            watched.durations = [*watched.durations[-30:], now - watched.stepped_at]
+        watched.step, watched.stepped_at, watched.late_dumps = step, now, 0
+
+    def forget(self, pid: int) -> None:
+        """The process has ended."""
+        self._watched.pop(pid, None)
+
+    def look(self) -> Iterator[StackSampled]:
+        """One glance at each rank; yields a sample when a sleep has ended or a step is late."""
+        now = time.monotonic()
+        self._budget = min(DUMPS_PER_SECOND, self._budget + (now - self._last) * DUMPS_PER_SECOND)
+        self._last = now
+        for watched in list(self._watched.values()):
+            if watched.step < WARM_STEPS:
+                continue
+            if process.read_wchan(watched.pid) in TIMER_WAITS:
+                self._asleep(watched, now)
+            elif watched.asleep_since:
+                yield from self._awake(watched, now)
+            elif self._is_late(watched, now) and self._budget >= 1:
+                watched.late_dumps += 1
+                frames = self._read(watched.pid)
+                if frames:
+                    yield _sample(watched, now, now - watched.stepped_at, frames, asleep=False)
+
+    def _asleep(self, watched: _Watched, now: float) -> None:
+        """The main thread sleeps on a timer: once it does so for a while, read where."""
+        if not watched.asleep_since:
+            watched.asleep_since, watched.frames = now, []
+        if not watched.frames and now - watched.asleep_since >= MIN_SLEEP and self._budget >= 1:
+            watched.frames = self._read(watched.pid)
+            if process.read_wchan(watched.pid) not in TIMER_WAITS:
+                # It may have woken before the stack was read: the line is not certain.
+                watched.frames = []
+
+    def _awake(self, watched: _Watched, now: float) -> Iterator[StackSampled]:
+        span, watched.asleep_since = now - watched.asleep_since, 0.0
+        if watched.frames:
+            yield _sample(watched, now, span, watched.frames, asleep=True)
+
+    def _is_late(self, watched: _Watched, now: float) -> bool:
+        if len(watched.durations) < WARM_STEPS:
+            return False
+        usual = sorted(watched.durations)[len(watched.durations) // 2]
+        allowance = max(LATE_FACTOR * usual, usual + LATE_FLOOR) * (1 + watched.late_dumps)
+        return now - watched.stepped_at > allowance
+
+    def _read(self, pid: int) -> list[StackFrame]:
+        self._budget -= 1
+        command = [self._program, "dump", "--pid", str(pid), "--json", "--nonblocking"]
+        try:
+            done = subprocess.run(
+                command, capture_output=True, timeout=5, check=False, stdin=subprocess.DEVNULL
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            self.failure = self.failure or f"py-spy could not be run: {error}"
+            return []
+        if done.returncode != 0 or len(done.stdout) > MAX_OUTPUT:
+            text = done.stderr.decode("utf-8", "replace").strip().splitlines()
+            self.failure = self.failure or f"py-spy: {text[0] if text else done.returncode}"
+            return []
+        return read_frames(done.stdout, pid)
+
+
+def _sample(
+    watched: _Watched, now: float, span: float, frames: list[StackFrame], *, asleep: bool
+) -> StackSampled:
+    return StackSampled(
+        origin=Origin("py-spy", Trust.SERVICE, watched.pid, watched.rank, -1, time.time_ns()),
+        after_step=watched.step,
+        late=int((now - watched.stepped_at) * 1e9),
+        asleep=asleep,
+        span=int(span * 1e9),
+        frames=frames,
+    )
+
+
+def read_frames(data: bytes, pid: int) -> list[StackFrame]:
+    """The main thread's frames, innermost first, from py-spy's JSON; empty when it does not have them."""
+    try:
+        threads = json.loads(data)
+    except ValueError:
+        return []
+    if not isinstance(threads, list):
+        return []
+    for thread in threads:
+        if isinstance(thread, dict) and thread.get("os_thread_id") == pid:
+            return [
+                _frame(frame) for frame in thread.get("frames", [])[:MAX_FRAMES] if isinstance(frame, dict)
+            ]
+    return []
+
+
+def _frame(frame: dict[str, object]) -> StackFrame:
+    path, line, name = frame.get("filename"), frame.get("line"), frame.get("name")
+    path = path if isinstance(path, str) else ""
+    line = line if isinstance(line, int) else 0
+    text = linecache.getline(path, line).strip()[:300] if path and os.path.isabs(path) else ""
+    return StackFrame(path, line, name if isinstance(name, str) else "", text)
+
+
+def find_py_spy() -> str | None:
+    """py-spy's program: beside our own interpreter or on PATH."""
+    beside = Path(sys.executable).parent / "py-spy"
+    return str(beside) if os.access(beside, os.X_OK) else shutil.which("py-spy")

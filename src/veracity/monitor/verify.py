@@ -1,0 +1,92 @@
+"""``veracity verify``: is the record of a run what was written, to the last payload byte?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from ..core.canonical import Json
+from ..core.digest import Digest
+from ..core.errors import EvidenceError, VerificationError
+from ..ledger.blobs import Blobs
+from ..ledger.entry import Entry
+from ..ledger.keys import PublicKey
+from ..ledger.reader import Reader
+from .folder import RunFolder
+
+MAX_PAYLOAD = 80 << 20
+_PAYLOADS = ("frame", "data", "envelope")
+
+
+def verify_run(folder: Path) -> list[str]:
+    """Check tree, signature, order and payloads; returns a sentence for each thing that was checked.
+
+    Raises VerificationError naming the entry that does not hold, EvidenceError when something needed for the
+    check is missing (a payload that is no longer kept, a ledger that was never finished).
+    """
+    run = RunFolder(folder)
+    done: list[str] = []
+    key = _key(run)
+    missing: list[int] = []
+    with Reader(run.ledger) as reader:
+        reader.verify_tree(key)
+        done.append(
+            f"the tree head over {reader.size} entries is signed by {key.name} and matches every entry"
+        )
+        if reader.unpublished:
+            done.append(
+                f"{reader.unpublished} entries are committed but not published: the writer was stopped"
+            )
+        payloads = _payloads(reader, Blobs(run.blobs), missing)
+        done.append(f"{payloads} payloads were read again and match their digests")
+        sequences = _order(reader)
+        done.append(f"the records of {sequences} processes stand in order")
+    if missing:
+        raise EvidenceError(
+            f"{len(missing)} payloads are no longer kept, the first is that of entry {missing[0]}",
+            where=str(run.blobs),
+            remedy="held runs keep their sample blocks only for a time; what is there was verified",
+        )
+    return done
+
+
+def _key(run: RunFolder) -> PublicKey:
+    try:
+        text = run.verifier.read_text("ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise EvidenceError("the ledger's public key is not there", where=str(run.verifier)) from error
+    return PublicKey.parse(text)
+
+
+def _payloads(reader: Reader, blobs: Blobs, missing: list[int]) -> int:
+    checked = 0
+    for index, data in enumerate(reader.entries()):
+        for digest in _digests(Entry.decode(data).body):
+            try:
+                blobs.get(digest, MAX_PAYLOAD)
+            except VerificationError as error:
+                raise VerificationError(
+                    f"the payload of entry {index} was altered", where=str(digest)
+                ) from error
+            except EvidenceError:
+                missing.append(index)
+            else:
+                checked += 1
+    return checked
+
+
+def _digests(body: Mapping[str, Json]) -> list[Digest]:
+    return [Digest.parse(value) for name in _PAYLOADS if isinstance(value := body.get(name), str)]
+
+
+def _order(reader: Reader) -> int:
+    """Sequence numbers of each process must rise; a repetition would be a record put in twice."""
+    last: dict[str, int] = {}
+    for index, data in enumerate(reader.entries()):
+        body = Entry.decode(data).body
+        stream, number = body.get("stream"), body.get("seq")
+        if isinstance(stream, str) and isinstance(number, int):
+            if number <= last.get(stream, -1):
+                raise VerificationError(f"entry {index} is out of order: record {number} of {stream}")
+            last[stream] = number
+    return len(last)
