@@ -1,0 +1,128 @@
+"""Arguments shared by all verbs, and a parser whose mistakes are explained."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NoReturn
+
+from ..core.errors import UsageError
+
+HOME_VARIABLE = "VERACITY_HOME"
+FORMATS = ("text", "json", "html")
+RUN_HELP = "a run: its id, a prefix that only one id has, or `latest`"
+# Global flags, needed to find the verb before anything is parsed: those with a value, those without.
+VALUED = ("--home", "--format", "--output")
+PLAIN = ("--quiet", "--version", "--help", "-h")
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong as a UsageError, with the nearest flag or verb when something was mistyped."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise UsageError in place of printing usage and leaving."""
+        verb = self.prog.removeprefix("veracity").strip()
+        raise UsageError(message, remedy=f"see `veracity {verb} --help`" if verb else "see `veracity --help`")
+
+
+def new_parser(prog: str, description: str, epilog: str) -> Parser:
+    """The parser of the whole command line, with the global flags."""
+    parser = Parser(
+        prog=prog,
+        description=description,
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add_shared(parser, home=default_home(), quiet=False, form=None, output=None)
+    return parser
+
+
+def add_verb(
+    subparsers: argparse._SubParsersAction[Parser],
+    name: str,
+    summary: str,
+    description: str,
+    examples: str,
+    exit_codes: Iterable[tuple[str, str]],
+) -> Parser:
+    """A verb's parser: what it does, examples, and what its exit codes mean."""
+    codes = "\n".join(f"  {code:<6}{meaning}" for code, meaning in exit_codes)
+    parser = subparsers.add_parser(
+        name,
+        help=summary,
+        description=description,
+        epilog=f"examples:\n{examples}\n\nexit codes:\n{codes}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    # A flag that stands before the verb must survive the verb's own defaults.
+    nothing = argparse.SUPPRESS
+    add_shared(parser, home=nothing, quiet=nothing, form=nothing, output=nothing)
+    return parser
+
+
+def add_shared(
+    parser: argparse.ArgumentParser,
+    *,
+    home: Path | str,
+    quiet: bool | str,
+    form: str | None,
+    output: str | None,
+) -> None:
+    """The flags every verb takes, before or after its name."""
+    group = parser.add_argument_group("everywhere")
+    group.add_argument(
+        "--home",
+        type=Path,
+        default=home,
+        metavar="DIR",
+        help="where runs are kept (default: $VERACITY_HOME, else ~/.veracity)",
+    )
+    group.add_argument("--quiet", action="store_true", default=quiet, help="say only what was asked for")
+    group.add_argument(
+        "--format", choices=FORMATS, default=form, help="form of the output (which ones, each verb says)"
+    )
+    group.add_argument(
+        "--output",
+        default=output,
+        metavar="FILE",
+        help="write there instead of to the terminal; - is standard output",
+    )
+
+
+def default_home() -> Path:
+    """``VERACITY_HOME`` when it is set and not empty, else ``.veracity`` in the user's own directory."""
+    given = os.environ.get(HOME_VARIABLE, "")
+    return Path(given) if given else Path("~/.veracity")
+
+
+def home_of(arguments: argparse.Namespace) -> Path:
+    """The home to use, as an absolute path; raises UsageError when ``~`` leads nowhere."""
+    try:
+        home: Path = arguments.home.expanduser()
+    except RuntimeError as error:
+        raise UsageError(
+            "the user's own directory is not known", remedy="name a home with --home DIR or VERACITY_HOME"
+        ) from error
+    return home.absolute()
+
+
+def format_of(arguments: argparse.Namespace, *allowed: str) -> str:
+    """The form asked for, or the verb's usual one, which is the first of ``allowed``."""
+    form: str | None = arguments.format
+    if form is None:
+        return allowed[0]
+    if form not in allowed:
+        raise UsageError(
+            f"`veracity {arguments.verb}` has no format {form!r}", remedy=f"it has {' and '.join(allowed)}"
+        )
+    return form
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """The known word most like ``word``, empty when none is."""
+    return next(iter(difflib.get_close_matches(word[:64], sorted(known), n=1, cutoff=0.5)), "")

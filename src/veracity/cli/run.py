@@ -1,0 +1,109 @@
+"""``veracity run -- CMD``: run a training job under observation."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+from ..core.errors import UsageError
+from ..core.rule import Severity
+from ..core.verdict import Outcome
+from .output import console_for, deliver, say, tell_error
+from .parsing import Parser, add_verb, format_of, home_of
+
+if TYPE_CHECKING:
+    from ..core.summary import RunSummary
+
+_DESCRIPTION = """\
+Run CMD as you would without `veracity run --` in front of it. Its output, its signals and its exit code
+are its own; each training step is checked from outside the process and recorded. Nothing found or failed
+here stops the job, unless --policy enforce says so."""
+
+_EXAMPLES = """\
+  veracity run -- python train.py --steps 300
+  veracity run --name baseline -- torchrun --nproc-per-node 2 train.py
+  veracity run --fail-on warning --format json --output run.json -- python train.py"""
+
+_CODES = (
+    ("CMD's", "when CMD was started and --fail-on asks for nothing else"),
+    ("1", "with --fail-on: the verdict is not held, or a finding is at or above SEVERITY"),
+    ("2", "could not start observing (wrong usage, home not writable)"),
+    ("126", "CMD is not executable"),
+    ("127", "CMD does not exist"),
+)
+
+
+def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
+    """Add ``run``."""
+    parser = add_verb(
+        subparsers, "run", "run a training job under observation", _DESCRIPTION, _EXAMPLES, _CODES
+    )
+    parser.usage = "veracity run [flags] -- CMD ..."
+    parser.add_argument(
+        "--policy",
+        choices=("observe", "enforce"),
+        default="observe",
+        help="observe never stops the job; enforce does when it cannot be observed (default: observe)",
+    )
+    parser.add_argument(
+        "--fail-on",
+        choices=[level.value for level in Severity],
+        metavar="SEVERITY",
+        help="exit 1 when the verdict is not held or a finding is at least error, warning or note",
+    )
+    parser.add_argument("--name", default="", metavar="NAME", help="a name for people to know the run by")
+    parser.add_argument(
+        "--no-stacks",
+        dest="stacks",
+        action="store_false",
+        help="do not read the stacks of slow steps from outside",
+    )
+    parser.add_argument(
+        "command",
+        nargs=argparse.REMAINDER,
+        metavar="-- CMD ...",
+        help="the command to run, with its arguments",
+    )
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Run the command; its exit code, or what ``--fail-on`` makes of the verdict."""
+    if not arguments.command:
+        raise UsageError("no command to run", remedy="veracity run -- python train.py")
+    form = format_of(arguments, "text", "json")
+    from ..monitor.job import RunOptions, run_job
+    from ..monitor.launch import CommandError
+    from ..render import json_document, text
+
+    options = RunOptions(
+        home=home_of(arguments),
+        policy=arguments.policy,
+        name=arguments.name,
+        stacks=arguments.stacks,
+        quiet=arguments.quiet,
+    )
+    try:
+        result = run_job(arguments.command, options)
+    except CommandError as error:
+        tell_error(error)
+        return error.status
+    if not arguments.quiet:
+        # On standard error: standard output is the job's own.
+        say(text.closing(result.summary, console_for(sys.stderr)))
+    if form == "json":
+        deliver(arguments, json_document.document(result.summary))
+    elif arguments.output is not None:
+        deliver(arguments, text.show(result.summary))
+    return exit_code_of(result.summary, result.exit_code, arguments.fail_on)
+
+
+def exit_code_of(summary: RunSummary, code: int, fail_on: str | None) -> int:
+    """The command's own ``code``; 1 instead when ``fail_on`` is given and the run is not clean enough."""
+    if fail_on is None:
+        return code
+    threshold = Severity(fail_on).weight
+    held = summary.verdict is not None and summary.verdict.outcome is Outcome.HELD
+    if held and all(finding.severity.weight < threshold for finding in summary.findings):
+        return code
+    return 1

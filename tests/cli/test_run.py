@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.render import samples
+from veracity.cli.main import main
+from veracity.cli.run import exit_code_of
+from veracity.core.errors import UsageError
+from veracity.core.summary import RunSummary
+
+Put = Callable[..., None]
+Captured = pytest.CaptureFixture[str]
+
+
+@dataclasses.dataclass
+class Options:
+    home: Path
+    policy: str
+    fail_on: str | None
+    name: str
+    stacks: bool
+    quiet: bool
+
+
+@dataclasses.dataclass
+class Result:
+    run: str
+    exit_code: int
+    summary: RunSummary
+
+
+class CommandError(UsageError):
+    """As the launcher raises it."""
+
+    status = 127
+
+
+@dataclasses.dataclass
+class Job:
+    """What the monitor was asked for, and what it answers."""
+
+    result: Result
+    asked: list[tuple[list[str], Options]] = dataclasses.field(default_factory=list)
+
+    def run(self, command: Sequence[str], options: Options) -> Result:
+        self.asked.append((list(command), options))
+        if command[0] == "missing":
+            raise CommandError("there is no command 'missing'", remedy="check the name")
+        return self.result
+
+
+@pytest.fixture
+def job(put: Put, home: Path) -> Job:
+    """A monitor that answers at once."""
+    job = Job(Result(samples.RUN, 0, samples.held()))
+    put("veracity.monitor.job", run_job=job.run, RunOptions=Options)
+    put("veracity.monitor.launch", CommandError=CommandError)
+    return job
+
+
+@pytest.mark.parametrize(
+    ("words", "command"),
+    [
+        (["run", "--", "python", "t.py", "--steps", "3"], ["python", "t.py", "--steps", "3"]),
+        (["run", "python", "t.py", "--steps", "3"], ["python", "t.py", "--steps", "3"]),
+        (["run", "--quiet", "python", "t.py", "--home", "x"], ["python", "t.py", "--home", "x"]),
+        (["run", "--", "python", "--", "--help"], ["python", "--", "--help"]),
+        (["run", "python", "t.py", "--", "-x"], ["python", "t.py", "--", "-x"]),
+        (["--quiet", "run", "--name", "a", "--", "--odd"], ["--odd"]),
+        (["run", "--", "--", "x"], ["--", "x"]),
+    ],
+)
+def test_the_command_is_everything_after_the_dashes(words: list[str], command: list[str], job: Job) -> None:
+    assert main(words) == 0
+    assert [given for given, _ in job.asked] == [command]
+
+
+def test_flags_reach_the_monitor(job: Job, home: Path) -> None:
+    flags = ["--policy", "enforce", "--fail-on", "error", "--name", "n", "--no-stacks", "--quiet"]
+    assert main(["run", *flags, "--", "x"]) == 0
+    assert job.asked[0][1] == Options(home, "enforce", "error", "n", False, True)
+    assert main(["run", "--", "x"]) == 0
+    assert job.asked[1][1] == Options(home, "observe", None, "", True, False)
+
+
+def test_standard_output_stays_the_jobs_own(job: Job, capsys: Captured) -> None:
+    assert main(["run", "--", "x"]) == 0
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith(f"veracity: held  {samples.RUN}")
+    assert main(["run", "--quiet", "--", "x"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_a_result_can_be_asked_for(job: Job, tmp_path: Path, capsys: Captured) -> None:
+    assert main(["run", "--format", "json", "--", "x"]) == 0
+    assert json.loads(capsys.readouterr().out)["verdict"] == "held"
+    assert main(["run", "--output", str(tmp_path / "run.txt"), "--", "x"]) == 0
+    assert (tmp_path / "run.txt").read_text().startswith("held  ")
+
+
+def test_a_command_that_is_not_there_gives_the_shells_code(job: Job, capsys: Captured) -> None:
+    assert main(["run", "--", "missing"]) == 127
+    assert "what to do: check the name" in capsys.readouterr().err
+
+
+def test_the_commands_exit_code_is_passed_on(job: Job) -> None:
+    job.result = Result(samples.RUN, 7, samples.broken())
+    assert main(["run", "--", "x"]) == 7
+    assert main(["run", "--fail-on", "error", "--", "x"]) == 1
+
+
+NOTED = dataclasses.replace(samples.held(), findings=(samples.STALL,))
+
+
+@pytest.mark.parametrize(
+    ("summary", "fail_on", "code"),
+    [
+        (samples.held(), "note", 0),
+        (samples.broken(), None, 0),
+        (samples.broken(), "error", 1),
+        (samples.incomplete(), "error", 1),
+        (samples.unfinished(), "error", 1),
+        (NOTED, "error", 0),
+        (NOTED, "warning", 1),
+        (NOTED, "note", 1),
+    ],
+)
+def test_fail_on(summary: RunSummary, fail_on: str | None, code: int) -> None:
+    assert exit_code_of(summary, 0, fail_on) == code
