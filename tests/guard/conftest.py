@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -13,6 +13,7 @@ import pytest
 from veracity.core.observation import Observation
 from veracity.core.wire import Frame, unpack
 from veracity.guard import checkpoints, install, loaders, patching, schedulers
+from veracity.guard.functions import Functions
 from veracity.guard.imports import ImportWatch
 from veracity.guard.session import Config, Session
 from veracity.monitor.decode import observation_of, read_header
@@ -41,7 +42,6 @@ class Guarded:
 
     session: Session
     spool: Path
-    frames: list[Frame] = field(default_factory=list)
 
     def seen(self, kind: type[T]) -> list[T]:
         """All observations of one kind so far."""
@@ -79,6 +79,9 @@ def guarded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Guarded
     optimizer = importlib.import_module("torch.optim.optimizer")
     hooks = (optimizer._global_optimizer_pre_hooks, optimizer._global_optimizer_post_hooks)
     kept = [dict(table) for table in hooks]
+    # The test process has imported thousands of modules; tests of steps need not read about them.
+    monkeypatch.setattr(ImportWatch, "flush", lambda self: None)
+    monkeypatch.setattr(Functions, "look", lambda self: None)
     session = Session(config_for(tmp_path))
     install.install(session, ImportWatch(session), torch)
     yield Guarded(session, tmp_path / "spool")

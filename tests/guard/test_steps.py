@@ -8,6 +8,7 @@ import pytest
 
 from tests.guard.conftest import Guarded
 from veracity.core import observation as seen
+from veracity.guard import steps
 
 torch = pytest.importorskip("torch")
 
@@ -23,8 +24,8 @@ def backward(model: Any) -> Any:
     return loss
 
 
-def train(model: Any, optimizer: Any, steps: int) -> None:
-    for _ in range(steps):
+def train(model: Any, optimizer: Any, times: int) -> None:
+    for _ in range(times):
         optimizer.zero_grad()
         backward(model)
         optimizer.step()
@@ -194,6 +195,8 @@ def test_groups_added_later_are_declared_anew(guarded: Guarded) -> None:
 def test_parameters_exchanged_for_as_many_others_are_declared_anew(guarded: Guarded) -> None:
     model, fresh = a_model(), a_model()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with torch.no_grad():
+        fresh[0].weight.add_(0.25)
     train(model, optimizer, 2)
     optimizer.param_groups[0]["params"] = list(fresh.parameters())
     train(fresh, optimizer, 2)
@@ -202,6 +205,22 @@ def test_parameters_exchanged_for_as_many_others_are_declared_anew(guarded: Guar
     values = {float(value) for sample in last.samples for value in sample.after["param"]}
     assert values <= {value for parameter in fresh.parameters() for value in parameter.flatten().tolist()}
     no_failure(guarded)
+
+
+def test_parameters_exchanged_all_the_time_are_a_gap_and_no_flood(
+    guarded: Guarded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(steps, "MAX_DECLARATIONS", 3)
+    model = a_model()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    for _ in range(6):
+        model = a_model()
+        optimizer.param_groups[0]["params"] = list(model.parameters())
+        train(model, optimizer, 1)
+    assert len(guarded.seen(seen.OptimizerDeclared)) == 3
+    (gap,) = guarded.seen(seen.Gap)
+    assert (gap.law, gap.stops) == ("update", True)
+    assert len(guarded.seen(seen.StepRecord)) == 6
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float64", "float32"])

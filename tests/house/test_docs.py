@@ -136,11 +136,11 @@ def test_generated_pages_are_what_the_generator_makes() -> None:
 
 
 def test_every_rule_has_its_page() -> None:
-    from veracity.detect.registry import RULES
+    from veracity.detect.registry import DETECTORS
 
     made = generate_docs.pages()
-    assert RULES
-    for detector in RULES:
+    assert DETECTORS
+    for detector in DETECTORS:
         page = (ROOT / "docs/rules" / f"{detector.rule.id}.md").read_text(encoding="utf-8")
         assert page == made[f"docs/rules/{detector.rule.id}.md"]
         assert [heading for heading in generate_docs.HEADINGS if f"\n## {heading}\n" not in page] == []

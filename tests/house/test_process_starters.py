@@ -12,6 +12,10 @@ SOURCES = Path(__file__).resolve().parents[2] / "src" / "veracity"
 
 # Module (relative to src/veracity) → what it starts, so that a reader can judge whether that is wanted.
 PROCESS_STARTERS: dict[str, str] = {
+    "drill/interpreter.py": "a Python, to ask whether it has torch",
+    "monitor/launch.py": "the job itself, as the user wrote it",
+    "monitor/stacks.py": "py-spy's program, to read the stack of a step that is late",
+    "observe/git.py": "git, with a scrubbed environment, to name the commit and what differs from it",
     "monitor/checkworker.py": "the job's own interpreter, which compiles sources and compares code objects",
 }
 

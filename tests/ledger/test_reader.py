@@ -14,9 +14,11 @@ import pytest
 
 from tests.ledger.growing import ORIGIN, check, entry, grow
 from veracity.core.errors import EvidenceError, UsageError, VerificationError
+from veracity.ledger import reader as reader_module
 from veracity.ledger.keys import SigningKey
 from veracity.ledger.merkle import leaf_hash, tree_root
 from veracity.ledger.reader import Reader
+from veracity.ledger.shelf import read_head
 from veracity.ledger.store import Ledger
 from veracity.ledger.tile import decode_bundle, encode_bundle
 from veracity.ledger.tree_head import TreeHead
@@ -120,6 +122,26 @@ def test_a_reader_can_audit_while_the_writer_appends(tmp_path: Path, signer: Sig
     assert sizes == sorted(sizes)
     assert len(set(sizes)) > 2
     assert len(check(folder, signer)) == 2000
+
+
+def test_a_writer_that_begins_a_new_journal_in_between_is_no_fault(
+    copy: Path, signer: SigningKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writes = [1, 400]
+
+    def read_head_just_before(folder: Path) -> TreeHead | None:
+        head = read_head(folder)
+        if writes:
+            with Ledger.open(folder, signer) as ledger:
+                for index in range(ledger.size, ledger.size + writes.pop()):
+                    ledger.append(entry(index))
+        return head
+
+    monkeypatch.setattr(reader_module, "read_head", read_head_just_before)
+    with Reader(copy) as reader:
+        assert (reader.size, reader.unpublished) == (COUNT + 401, 0)
+        reader.verify_tree(signer.verifier)
+        assert list(reader.entries()) == [entry(index) for index in range(COUNT + 401)]
 
 
 def test_there_is_nothing_to_read(tmp_path: Path) -> None:

@@ -24,6 +24,9 @@ def sleeper() -> Iterator[subprocess.Popen[bytes]]:
         [sys.executable, "-Es", "-c", "import time; time.sleep(60)", "an argument"],
         env={"PYTHONPATH": "/other"},
     )
+    deadline = time.monotonic() + 20
+    while not process.read_cmdline(child.pid) and time.monotonic() < deadline:
+        time.sleep(0.01)  # the kernel sets it a moment after the program was started
     yield child
     child.kill()
     child.wait()

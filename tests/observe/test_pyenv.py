@@ -144,7 +144,7 @@ def test_hostile_lines_are_left_out() -> None:
         "a/../../b,,",
         "x" * 5000 + ",,",
         "nocommas",
-        'broken"quote,,',
+        '"broken quote,,',
         '"' * 50_000,
         ",,",
         "a\0b,,",

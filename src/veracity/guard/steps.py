@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .session import Session
 
 MAX_MOVE_REPORTS = 20
+MAX_DECLARATIONS = 64
 ALL_GENERATORS_EVERY = 8
 Picks = list[tuple[int, Picked]]
 Piece = tuple[str, bytes]
@@ -39,7 +40,8 @@ class Tracked:
     groups: list[int]
     numels: list[int]
     plain: list[bool]
-    shape: tuple[int, ...]
+    identity: tuple[tuple[int, ...], ...]
+    declarations: int = 1
     steps: int = 0
     picks: Picks = field(default_factory=list)
     open_frame: int = 0
@@ -116,9 +118,12 @@ class Steps:
     def register(self, optimizer: torch.optim.Optimizer) -> Tracked:
         """Track ``optimizer``; declare it when it is new or its parameters are no longer the same."""
         known = self._tracked.get(optimizer)
-        shape = tuple(len(group["params"]) for group in optimizer.param_groups)
-        if known is not None and known.shape == shape:
+        # ids are safe to compare: what is tracked is also held, so no number is given to another tensor.
+        identity = tuple([tuple(map(id, group["params"])) for group in optimizer.param_groups])
+        if known is not None and known.identity == identity:
             return known
+        if known is not None and known.declarations >= MAX_DECLARATIONS:
+            return self._declared_too_often(known)
         listed = [
             (number, parameter)
             for number, group in enumerate(optimizer.param_groups)
@@ -133,7 +138,8 @@ class Steps:
             groups=[number for number, _ in listed],
             numels=[parameter.numel() for _, parameter in listed],
             plain=[tensors.is_plain(parameter) for _, parameter in listed],
-            shape=shape,
+            identity=identity,
+            declarations=known.declarations + 1 if known is not None else 1,
             steps=known.steps if known is not None else 0,
             # A module may have been loaded before this optimizer was built on it.
             restore=fresh and self._module_loaded,
@@ -147,6 +153,18 @@ class Steps:
                 f"{hidden} of {len(listed)} parameters cannot be read element by element",
                 "they are sharded, quantized, sparse or of a tensor subclass",
                 law="update",
+            )
+        return tracked
+
+    def _declared_too_often(self, tracked: Tracked) -> Tracked:
+        """The program exchanges its parameters all the time: the last ones declared are read on."""
+        if tracked.declarations == MAX_DECLARATIONS:
+            tracked.declarations += 1
+            self._session.gap(
+                f"the parameters of optimizer {tracked.index} were exchanged {MAX_DECLARATIONS} times",
+                "each exchange is a new declaration, and that many are not followed",
+                law="update",
+                stops=True,
             )
         return tracked
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from ..core.digest import Digest
 
 if TYPE_CHECKING:
-    from importlib.resources.abc import Traversable
+    from importlib.abc import Traversable
 
 PACKAGE = "_veracity_guard"
 _TIME = (2020, 1, 1, 0, 0, 0)

@@ -163,6 +163,7 @@ class _Loop:
             for peer, frame in self._listener.ready(candidate):
                 self._pipeline.heard(peer, frame)
         elif isinstance(candidate, int) and self._processes.owns(candidate):
+            self._processes.note_status(candidate)
             # What the process wrote last is read before its end is noted, so that the two stay in order.
             self._pipeline.read()
             ended = self._processes.ended(candidate)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 from ..core import observation as seen
 from ..core.errors import Error, EvidenceError
 from ..core.origin import Origin, Trust, monitor_origin
-from ..core.verdict import Verdict
+from ..core.verdict import Outcome, Verdict
 from ..core.wire import Frame
 from ..detect.registry import DETECTORS
 from ..ledger.blobs import Blobs
@@ -32,6 +33,7 @@ from .opening import masker_of, opening_entry, run_document
 from .prepare import CONFIG_VARIABLE, sampling_key
 from .recorder import Recorder
 from .replayed import replayed
+from .retention import make_room
 from .sealing import Libraries, seal_run
 from .spool import Damage, SpoolReader
 from .streams import Source
@@ -426,7 +428,15 @@ class Pipeline:
         )
         self._recorder.commit(publish=True)
         self._close_document(verdict, exit_code, ended_at)
+        if verdict.outcome is Outcome.HELD:
+            self._keep_trusted()
         return verdict
+
+    def _keep_trusted(self) -> None:
+        """A held run's sources are what later changes are shown against; old sample blocks make room."""
+        with contextlib.suppress(OSError):
+            self._code.held()
+            make_room(self._folder.home, keep=self._folder.run)
 
     def _seal(self) -> None:
         """Sign what the run consisted of; kept as a blob, beside the ledger, and named in it."""

@@ -105,6 +105,14 @@ class Processes:
         """Whether a ready descriptor of the selector is one of our pidfds."""
         return isinstance(candidate, int) and any(known.pidfd == candidate for known in self.known.values())
 
+    def note_status(self, pidfd: int) -> None:
+        """Read how the process behind ``pidfd`` ended, at once: its parent may reap it any moment."""
+        for known in self.known.values():
+            if known.pidfd == pidfd:
+                status = self._exit_status(known)
+                if status is not None:
+                    self.statuses[known.pid] = status
+
     def ended(self, pidfd: int) -> ProcessEnded | None:
         """The process behind ``pidfd`` has ended."""
         for known in list(self.known.values()):

@@ -6,10 +6,11 @@ read by py-spy's own program, without stopping the process, only when there is s
 
 from __future__ import annotations
 
+import functools
 import json
-import linecache
 import os
 import shutil
+import stat
 import subprocess
 import sys
 import time
@@ -28,6 +29,7 @@ LATE_FACTOR = 1.5
 LATE_FLOOR = 0.02
 MAX_OUTPUT = 1 << 20
 MAX_FRAMES = 64
+MAX_SOURCE = 4 << 20
 WARM_STEPS = 5
 
 
@@ -141,24 +143,40 @@ def read_frames(data: bytes, pid: int) -> list[StackFrame]:
     """The main thread's frames, innermost first, from py-spy's JSON; empty when it does not have them."""
     try:
         threads = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         return []
     if not isinstance(threads, list):
         return []
     for thread in threads:
         if isinstance(thread, dict) and thread.get("os_thread_id") == pid:
-            return [
-                _frame(frame) for frame in thread.get("frames", [])[:MAX_FRAMES] if isinstance(frame, dict)
-            ]
+            frames = thread.get("frames")
+            frames = frames[:MAX_FRAMES] if isinstance(frames, list) else []
+            return [_frame(frame) for frame in frames if isinstance(frame, dict)]
     return []
 
 
 def _frame(frame: dict[str, object]) -> StackFrame:
     path, line, name = frame.get("filename"), frame.get("line"), frame.get("name")
     path = path if isinstance(path, str) else ""
-    line = line if isinstance(line, int) else 0
-    text = linecache.getline(path, line).strip()[:300] if path and os.path.isabs(path) else ""
+    line = line if type(line) is int and 0 <= line < 2**31 else 0
+    lines = _source_lines(path) if os.path.isabs(path) else ()
+    text = lines[line - 1].strip()[:300] if 1 <= line <= len(lines) else ""
     return StackFrame(path, line, name if isinstance(name, str) else "", text)
+
+
+@functools.lru_cache(maxsize=64)
+def _source_lines(path: str) -> tuple[str, ...]:
+    """Lines of a source file as it stood when first asked for; none when it is not a readable file.
+
+    The name comes from the job and may lead to a pipe or a device, so ``linecache`` is no way to read it.
+    """
+    try:
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                return ()
+            return tuple(file.read(MAX_SOURCE).decode("utf-8", "replace").split("\n"))
+    except (OSError, ValueError):
+        return ()
 
 
 def find_py_spy() -> str | None:

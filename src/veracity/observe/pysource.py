@@ -43,11 +43,12 @@ def read_source(path: str) -> PySource | str:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (OSError, ValueError) as error:
         return f"cannot be opened: {_why(error)}"
-    with open(descriptor, "rb") as file:
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(descriptor)
+        return "not a regular file"
+    with os.fdopen(descriptor, "rb") as file:
         try:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
-                return "not a regular file"
             data = file.read(MAX_SOURCE + 1)
         except OSError as error:
             return f"cannot be read: {_why(error)}"

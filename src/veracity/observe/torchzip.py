@@ -6,6 +6,7 @@ compressed. The archive is read, never unpickled.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -46,8 +47,6 @@ def digest_file(path: str, limit: int = DEFAULT_BUDGET) -> FileDigest | str:
     try:
         with _open_regular(path) as file:
             before = os.fstat(file.fileno())
-            if not stat.S_ISREG(before.st_mode):
-                return "not a regular file"
             if before.st_size > limit:
                 return f"larger than {limit} bytes"
             hasher = hashlib.sha256()
@@ -67,8 +66,6 @@ def storage_digests(path: str, budget: int = DEFAULT_BUDGET) -> Storages:
     """Digests of the storages in the torch zip at ``path``, of at most ``budget`` bytes in all."""
     try:
         with _open_regular(path) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                return Storages([], "not a regular file")
             if file.read(4) != b"PK\x03\x04":
                 return Storages([], "not a torch zip archive")
             if _directory_size(file) > MAX_DIRECTORY:
@@ -121,8 +118,12 @@ def _directory_size(file: BinaryIO) -> int:
 
 
 def _open_regular(path: str) -> BinaryIO:
-    """Open for reading without waiting for a writer (a FIFO would)."""
-    return os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+    """Open for reading, without waiting for a writer as a FIFO would; OSError for what is no file."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "not a regular file")
+    return os.fdopen(descriptor, "rb")
 
 
 def _same(one: os.stat_result, other: os.stat_result) -> bool:

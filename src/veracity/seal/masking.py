@@ -109,6 +109,17 @@ _HEX = re.compile(r"[0-9a-fA-F]{32,}\Z")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
 
 
+# Short options that take a user with a password, by program: elsewhere -u means something else (python -u).
+_CREDENTIAL_OPTIONS = {
+    "curl": ("-u", "-U"),
+    "mysql": ("-u",),
+    "mongosh": ("-u",),
+    "http": ("-a",),
+    "https": ("-a",),
+    "sshpass": ("-p",),
+}
+
+
 class Masker:
     """Masks texts under one key (at least 16 bytes, kept secret)."""
 
