@@ -280,6 +280,25 @@ def test_a_socket_path_that_leads_nowhere(tmp_path: Path, kind: str) -> None:
     assert len(set(os.listdir("/proc/self/fd")) - before) <= 1  # the spool's own
 
 
+def test_a_monitor_that_is_gone_does_not_end_a_program_with_default_signals(tmp_path: Path) -> None:
+    program = textwrap.dedent(
+        """
+        import signal, socket, sys
+        from veracity.guard.stream import Stream
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+        server = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        server.bind(sys.argv[1])
+        server.listen(4)
+        stream = Stream("/nowhere", sys.argv[1])
+        assert stream.send("gap", 1, {})
+        server.accept()[0].close()
+        server.close()
+        assert not stream.send("gap", 1, {})
+        """
+    )
+    subprocess.run([sys.executable, "-c", program, str(tmp_path / "guard.sock")], check=True, env=with_source())
+
+
 def test_without_spool_and_socket_all_is_dropped_and_counted(tmp_path: Path) -> None:
     stream = Stream(str(tmp_path / "nowhere"), str(tmp_path / "nobody"))
     assert [stream.send("gap", 1, BODY) for _ in range(4)] == [False] * 4
@@ -323,6 +342,24 @@ def test_a_spool_is_never_opened_through_a_link(tmp_path: Path) -> None:
     os.symlink(precious, stream._path())
     assert not stream.send("gap", 1, BODY)
     assert precious.read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize("read", [False, True])
+def test_a_named_pipe_in_a_segments_place_is_not_waited_for(tmp_path: Path, read: bool) -> None:
+    stream = a_stream(tmp_path)
+    os.mkfifo(stream._path())
+    reader = os.open(stream._path(), os.O_RDONLY | os.O_NONBLOCK) if read else -1
+    done = threading.Event()
+
+    def send() -> None:
+        assert not stream.send("gap", 1, BODY)
+        done.set()
+
+    threading.Thread(target=send, daemon=True).start()
+    assert done.wait(10)
+    if read:
+        assert os.read(reader, 100) == b""
+        os.close(reader)
 
 
 def test_a_forked_child_has_a_spool_of_its_own_that_begins_with_a_hello(tmp_path: Path) -> None:

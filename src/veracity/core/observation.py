@@ -137,7 +137,8 @@ class StepRecord(Observation):
     ``optimizer``, ``other``. ``loss`` is the value of the tensor ``backward`` was called on, NaN when none.
     ``fingerprint`` lists ``[tensor, before, after]`` keyed fingerprints of whole tensors, ``before`` of the
     tensors fingerprinted after the previous step; see ``guard/fingerprint.py``.
-    ``rng`` are digests of the generators' states. ``closure``: step was given a closure.
+    ``rng`` are digests of the generators' states. ``closure``: step was given a closure, or hooks of the
+    program run between the two readings, so that gradients or weights may change in between.
     """
 
     optimizer: int
@@ -325,8 +326,8 @@ class ModuleChecked(Observation):
 
     ``source``: ``true`` (as its distribution's RECORD says), ``altered``, ``unrecorded`` (in no RECORD),
     ``elsewhere`` (its distribution's RECORD names another place), ``missing``.
-    ``bytecode``: ``same`` as a fresh compile, ``forged``, ``compiled`` (source was executed),
-    ``unchecked`` with ``reason``.
+    ``bytecode``: ``same`` as a fresh compile, ``forged``, ``stale`` (differs, but the file was changed after
+    launch and no RECORD vouches for it), ``compiled`` (source was executed), ``unchecked`` with ``reason``.
     ``diff``: unified diff lines against the last trusted text, ``diff_from`` says which.
     """
 

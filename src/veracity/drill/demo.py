@@ -27,11 +27,12 @@ from .victim import victim_path
 
 REPORT = "report.html"
 LOG_TAIL = 12
+PIPE_WIDTH = 120
 
 
 @dataclass(frozen=True, slots=True)
 class DemoSize:
-    """How much is trained: ``steps`` from the start, to ``resumed`` after the resume; ``flags`` for the model."""
+    """How much is trained: ``steps`` at first, up to ``resumed`` after the resume; ``flags``: the model."""
 
     steps: int = 100
     resumed: int = 140
@@ -46,6 +47,7 @@ class Scenario:
     """What to train and what must come out. ``rules``: each one must be among the breaking findings."""
 
     title: str
+    about: str
     options: tuple[str, ...]
     steps: int
     outcome: Outcome
@@ -65,10 +67,10 @@ class Caught:
 
 
 def run_demo(home: Path, quiet: bool, size: DemoSize | None = None) -> int:
-    """Run the three scenarios in ``home`` and say what came of them; 0 when all came out as they must, else 1.
+    """Run the three scenarios in ``home`` and say what came of them; 0 when all came out as they must.
 
-    Raises UsageError when there is no Python with torch, when the sabotage does not fit its version, and when
-    the home cannot be used.
+    Otherwise 1. Raises UsageError when there is no Python with torch, when the sabotage does not fit its
+    version, and when the home cannot be used.
     """
     size = size or DemoSize()
     python = training_python()
@@ -77,10 +79,10 @@ def run_demo(home: Path, quiet: bool, size: DemoSize | None = None) -> int:
         log = scratch / "output.log"
         results = _Demo(home, python, scratch, size).run(log, bars=not quiet and sys.stdout.isatty())
         if not quiet:
-            _tell(results)
+            _tell(results, scratch)
         for result in results:
             if not result.expected:
-                sys.stderr.write(_complaint(result, log))
+                sys.stderr.write(complaint(result, log))
     return 0 if all(result.expected for result in results) else 1
 
 
@@ -103,14 +105,15 @@ class _Demo:
         return results
 
     def _clean(self) -> Scenario:
-        return Scenario("as it should be", self._options("clean"), self._size.steps, Outcome.HELD)
+        return Scenario("clean", "nothing changed", self._options("clean"), self._size.steps, Outcome.HELD)
 
     def _shadowed(self) -> Scenario:
         package = self._python.torch
         file, text = edited_text(package, BIAS_CORRECTION)
         root = build_shadow(package, self._scratch / "shadow", {file: text})
         return Scenario(
-            f"{BIAS_CORRECTION.about}, in a copy of torch/{file}",
+            f"{Path(file).name} edited",
+            f"{BIAS_CORRECTION.about}, in a throw-away copy of torch/{file}",
             self._options("shadowed"),
             self._size.steps,
             Outcome.BROKEN,
@@ -124,7 +127,8 @@ class _Demo:
         self._python.run(EDIT_WEIGHTS, str(checkpoint), "0.9")
         options = (*self._options("clean", self._size.resumed), "--resume", str(checkpoint))
         return Scenario(
-            "weights of a checkpoint scaled between save and resume",
+            "checkpoint edited",
+            "its weights scaled by 0.9 between save and resume",
             options,
             self._size.resumed - self._size.steps,
             Outcome.BROKEN,
@@ -161,37 +165,44 @@ def _judged(scenario: Scenario, summary: RunSummary) -> Caught:
     return Caught(scenario, summary, report, expected, shown)
 
 
-def _tell(results: list[Caught]) -> None:
+def _tell(results: list[Caught], scratch: Path) -> None:
     table = Table(box=None, padding=(0, 2, 0, 0), show_edge=False)
-    for title in ("scenario", "verdict", "rule", "first step", "where"):
-        table.add_column(title, overflow="fold")
+    for title in ("scenario", "verdict", "rule", "step"):
+        table.add_column(title, no_wrap=True)
+    table.add_column("where", overflow="fold")
     for result in results:
         verdict = result.summary.verdict
         word = verdict.outcome.value if verdict is not None else "no verdict"
-        rows = result.shown or (None,)
-        for number, finding in enumerate(rows):
+        for number, finding in enumerate(result.shown or (None,)):
             left = (result.scenario.title, word) if number == 0 else ("", "")
-            table.add_row(*left, *_columns(finding))
+            table.add_row(*left, *_columns(finding, scratch))
     console = Console(file=sys.stdout, highlight=False, markup=False)
+    if not console.is_terminal:
+        console.width = PIPE_WIDTH
     console.print(table)
-    for result in results:
-        sys.stdout.write(f"report: {visible(str(result.report))}\n")
-    word = "all three came out as they must" if all(one.expected for one in results) else "not as it must be"
-    sys.stdout.write(f"{word}\n")
+    lines = [f"{one.scenario.title}: {one.scenario.about}\n  {one.report}" for one in results]
+    good = all(one.expected for one in results)
+    lines.append("The clean run held, both changes were caught." if good else "Not all came out as it must.")
+    text = "\n".join(lines)
+    sys.stdout.write("\n" + "\n".join(visible(line) for line in text.splitlines()) + "\n")
     sys.stdout.flush()
 
 
-def _columns(finding: Finding | None) -> tuple[str, str, str]:
+def _columns(finding: Finding | None, scratch: Path) -> tuple[str, str, str]:
+    """Rule, first step, and the place, relative to the demonstration's own folder, which is gone by then."""
     if finding is None:
         return "-", "-", "-"
-    place = finding.locations[0] if finding.locations else None
-    where = "-"
-    if place is not None:
-        where = visible(f"{place.path}:{place.line}" if place.line else place.path)
-    return finding.rule, "-" if finding.first_step is None else str(finding.first_step), where
+    step = "-" if finding.first_step is None else str(finding.first_step)
+    if not finding.locations:
+        return finding.rule, step, "-"
+    place = finding.locations[0]
+    path = Path(place.path)
+    inside = path.is_relative_to(scratch)
+    shown = str(path.relative_to(scratch)) if inside else place.path
+    return finding.rule, step, visible(f"{shown}:{place.line}" if place.line else shown)
 
 
-def _complaint(result: Caught, log: Path) -> str:
+def complaint(result: Caught, log: Path) -> str:
     """What was expected of a scenario, what came, and the end of what the jobs printed."""
     scenario, verdict = result.scenario, result.summary.verdict
     lines = [

@@ -41,11 +41,6 @@ class Edit:
             )
         return text.replace(self.old, self.new)
 
-    def line(self, text: str) -> int:
-        """The line (from 1) of the edited ``text`` that holds the mark, 0 when none does."""
-        at = text.find(MARK)
-        return text.count("\n", 0, at) + 1 if at >= 0 else 0
-
 
 @dataclass(frozen=True, slots=True)
 class Sabotage:

@@ -1,4 +1,4 @@
-"""A throw-away shadow of an installed package: all of it by symbolic links, but for the files that are edited.
+"""A throw-away shadow of an installed package: symbolic links to all of it but the files that are edited.
 
 The shadow's folder goes first on the job's PYTHONPATH; the installed package is never written to. On the way
 to an edited file folders are real; everything else in them is a link.
@@ -44,7 +44,7 @@ def shadow_environment(environment: Mapping[str, str], root: Path) -> dict[str, 
 
 
 def edited_text(package: Path, sabotage: Sabotage) -> tuple[str, str]:
-    """``(file, text)`` of the sabotage in this version of the package. Raises UsageError when it does not fit."""
+    """``(file, edited text)`` for this version of the package. Raises UsageError when nothing fits."""
     texts: dict[str, str] = {}
     for edit in sabotage.edits:
         path = package / edit.file

@@ -66,7 +66,6 @@ def answer(line: bytes) -> dict[str, object]:
     reply["source_sha256"] = hashlib.sha256(data).hexdigest()
     try:
         fresh = _compile(data, path, optimize)
-        exact = codeobject.digest(fresh, columns=True)
         if body is None:
             reply["functions"] = codeobject.functions(fresh)
     except (SyntaxError, ValueError) as error:
@@ -78,7 +77,7 @@ def answer(line: bytes) -> dict[str, object]:
         reply["error"] = f"the source is beyond the checker: {type(error).__name__}"
         return reply
     if body is not None:
-        reply["same"], reply["reason"] = _compare(fresh, exact, body)
+        reply["same"], reply["reason"] = _compare(fresh, body)
     return reply
 
 
@@ -130,7 +129,7 @@ def _compile(data: bytes, path: str, optimize: int) -> CodeType:
     return code
 
 
-def _compare(fresh: CodeType, exact: str, body: bytes) -> tuple[bool, str]:
+def _compare(fresh: CodeType, body: bytes) -> tuple[bool, str]:
     """Whether ``body`` unmarshals to the code ``fresh``, and what the difference is.
 
     Whatever cannot be unmarshalled or digested differs, because the fresh compile could be.
@@ -142,14 +141,16 @@ def _compare(fresh: CodeType, exact: str, body: bytes) -> tuple[bool, str]:
     if not isinstance(loaded, CodeType):
         return False, f"the bytecode file holds a {type(loaded).__name__}, not code"
     try:
-        if codeobject.digest(loaded, columns=True) != exact:
+        if loaded == fresh:
+            return True, ""
+        if codeobject.digest(loaded, columns=True) != codeobject.digest(fresh, columns=True):
             if codeobject.digest(loaded) != codeobject.digest(fresh):
                 return False, _difference(fresh, loaded)
             if codeobject.has_columns(loaded):
                 return False, "column positions differ"
             return True, "compiled without column positions"
         # The digest covers what == compares, except that == tells a NaN constant from itself.
-        if loaded != fresh and not _holds_nan(fresh):
+        if not _holds_nan(fresh):
             return False, "the interpreter finds the code objects unequal"
     except (EvidenceError, RecursionError, MemoryError, ValueError) as error:
         return False, f"the bytecode is beyond the checker, its source is not: {error}"

@@ -131,6 +131,7 @@ def scheduler_body(
         if name.startswith("_") and name not in ("_step_count",):
             continue
         parameters[name] = _scheduler_value(value)
+    parameters.update(_cycle_parameters(scheduler))
     children = [
         scheduler_body(position, optimizer_index, child, lrs)
         for position, child in enumerate(getattr(scheduler, "_schedulers", ()))
@@ -146,6 +147,28 @@ def scheduler_body(
         "children": children,
         "unreadable": unreadable,
     }
+
+
+def _cycle_parameters(scheduler: object) -> dict[str, object]:
+    """What one-cycle and cyclic policies keep in private fields and in the optimizer's groups."""
+    values = vars(scheduler)
+    found: dict[str, object] = {}
+    phases = values.get("_schedule_phases")
+    if isinstance(phases, list):
+        groups = getattr(values.get("optimizer"), "param_groups", [])
+        found["phase_ends"] = [hyper(phase.get("end_step")) for phase in phases[:8]]
+        found["max_lr"] = [hyper(group.get("max_lr")) for group in groups[:MAX_LIST]]
+        found["min_lr"] = [hyper(group.get("min_lr")) for group in groups[:MAX_LIST]]
+        found["anneal_strategy"] = hyper(values.get("_anneal_func_type"))
+    if "_scale_fn_custom" in values:
+        custom = values["_scale_fn_custom"]
+        found["scale_fn"] = None if custom is None else declared_name(custom)
+    return found
+
+
+def declared_name(value: object) -> str:
+    """The name of a function of the program, for the record."""
+    return str(getattr(value, "__qualname__", type(value).__name__))
 
 
 def _scheduler_value(value: object) -> object:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from types import CodeType, FunctionType, ModuleType
+from collections.abc import Iterator, Mapping
+from types import CodeType, FunctionType
 from typing import TYPE_CHECKING
 
 from ..core.codeobject import digest
@@ -35,6 +35,11 @@ _MODULES = (
 )
 
 
+_Place = tuple[Mapping[str, object], str, object, FunctionType, str]
+"""Where a function is looked up: a namespace, its key there, the value (the function or what wraps it), the
+function, its qualified name."""
+
+
 class Functions:
     """Watches the functions of the modules above and of every optimizer's own module."""
 
@@ -43,13 +48,20 @@ class Functions:
         self._steps = steps
         self._codes: dict[str, CodeType] = {}
         self._next = 0
+        self._near: list[tuple[_Place, CodeType]] = []
 
     def look(self) -> None:
-        """Every ``EVERY`` steps: report functions that are new or whose code object is another one."""
+        """Every ``EVERY`` steps: report functions that are new or whose code object is another one.
+
+        Those of the optimizers' own modules are compared after each step, and a difference starts a look.
+        """
         step = self._session.last_step
-        if step < self._next:
+        if step < self._next and not self._near_changed():
             return
         self._next = step + EVERY
+        self._near = [
+            (place, place[3].__code__) for module in self._optimizer_modules() for place in _places(module)
+        ]
         changed = []
         for name, function in self._watched():
             for layer, code in _layers(name, function):
@@ -68,30 +80,42 @@ class Functions:
         if changed:
             self._session.emit("functions", {"step": step, "functions": changed})
 
+    def _near_changed(self) -> bool:
+        for (names, key, value, function, _), code in self._near:
+            if names.get(key) is not value or function.__code__ is not code:
+                return True
+        return False
+
+    def _optimizer_modules(self) -> list[str]:
+        kinds = [kind for optimizer, _ in self._steps.known() for kind in type(optimizer).__mro__]
+        return list(dict.fromkeys(kind.__module__ for kind in kinds if kind is not object))
+
     def _watched(self) -> Iterator[tuple[str, FunctionType]]:
-        names = list(_MODULES)
+        names = [*_MODULES, *self._optimizer_modules()]
         for optimizer, _ in self._steps.known():
-            names += [kind.__module__ for kind in type(optimizer).__mro__ if kind is not object]
             step = vars(optimizer).get("step")
             function = getattr(step, "__func__", step)
             if isinstance(function, FunctionType):
                 yield f"{type(optimizer).__module__}.{type(optimizer).__qualname__}().step", function
         for name in dict.fromkeys(names):
-            module = sys.modules.get(name)
-            if module is not None:
-                yield from _functions_of(name, module)
+            for _, _, _, function, qualified in _places(name):
+                yield qualified, function
 
 
-def _functions_of(name: str, module: ModuleType) -> Iterator[tuple[str, FunctionType]]:
+def _places(name: str) -> Iterator[_Place]:
+    """Where the functions of a module lie: in itself, and in the classes it defines."""
+    module = sys.modules.get(name)
+    if module is None:
+        return
     for key, value in list(vars(module).items()):
         # By type, never by isinstance: a deprecated name's proxy would warn when asked for its class.
         if type(value) is FunctionType:
-            yield f"{name}.{key}", value
+            yield vars(module), key, value, value, f"{name}.{key}"
         elif issubclass(type(value), type) and value.__module__ == name:
             for inner, member in list(vars(value).items()):
                 function = member.__func__ if isinstance(member, (staticmethod, classmethod)) else member
                 if isinstance(function, FunctionType):
-                    yield f"{name}.{key}.{inner}", function
+                    yield vars(value), inner, member, function, f"{name}.{key}.{inner}"
 
 
 def _layers(name: str, function: FunctionType) -> Iterator[tuple[str, CodeType]]:

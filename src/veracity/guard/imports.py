@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import importlib.abc
 import importlib.machinery
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -108,11 +109,15 @@ class ImportWatch:
         if self._known is None:
             path = self._session.config.known_bytecode.replace("{tag}", cache_tag())
             try:
-                with open(path, encoding="ascii") as file:
+                with open(path, encoding="ascii", opener=_without_waiting) as file:
                     self._known = frozenset(file.read(16 << 20).split())
             except (OSError, ValueError):
                 self._known = frozenset()
         return self._known
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)
 
 
 def cache_tag() -> str:

@@ -33,7 +33,8 @@ class Config:
 
 def read_config(path: str) -> Config:
     """The configuration at ``path``; raises OSError, ValueError or KeyError when it is not usable."""
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    # Without O_NONBLOCK a named pipe in its place would hold the program up for ever.
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise ValueError("not a regular file")

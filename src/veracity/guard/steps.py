@@ -231,6 +231,8 @@ class Steps:
         fresh = self._fresh_picks(tracked)
         picks = [(tensor, True, picked) for tensor, picked in tracked.picks if self._is_own(tracked, tensor)]
         picks += [(tensor, False, picked) for tensor, picked in fresh]
+        # A sparse gradient cannot be read element by element: its tensor is left out, not called untouched.
+        picks = [one for one in picks if not _has_unreadable_gradient(tracked.parameters[one[0]])]
         tracked.picks = fresh
         sets = FieldSets()
         items: list[list[object]] = []
@@ -252,10 +254,19 @@ class Steps:
             "total_norm": float(self.clipped[1]) if self.clipped is not None else None,
             "max_norm": self.clipped[0] if self.clipped is not None else None,
             "scaled": getattr(optimizer, "grad_scale", None) is not None,
-            "closure": any(callable(value) for value in (*args[1:], *kwargs.values())),
+            "closure": any(callable(value) for value in (*args[1:], *kwargs.values()))
+            or self._others_hook(optimizer),
             "fields": sets.names,
         }
         return _Open(picks, items, pieces, body, 0)
+
+    @staticmethod
+    def _others_hook(optimizer: torch.optim.Optimizer) -> bool:
+        """Whether the program's own step hooks run between our two readings: they may change what we read."""
+        return bool(
+            getattr(optimizer, "_optimizer_step_pre_hooks", None)
+            or getattr(optimizer, "_optimizer_step_post_hooks", None)
+        )
 
     def _close(self, optimizer: torch.optim.Optimizer, tracked: Tracked, opened: _Open) -> None:
         sets = FieldSets()
@@ -436,6 +447,11 @@ class Steps:
             tracked.reader.elements((tensor, "param"), tracked.parameters[tensor], picked)
             for tensor, picked in picks
         ]
+
+
+def _has_unreadable_gradient(parameter: torch.Tensor) -> bool:
+    gradient = parameter.grad
+    return gradient is not None and not tensors.is_plain(gradient)
 
 
 def _on_stack(frame: object, wanted: int) -> bool:

@@ -85,9 +85,13 @@ class Stream:
         return False
 
     def _open(self) -> None:
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        # O_NONBLOCK: a named pipe in the segment's place must not hold the program up.
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         fd = os.open(self._path(), flags, 0o600)
         status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):
+            os.close(fd)
+            raise OSError("not a regular file")
         self._fd, self._identity, self._written = fd, (status.st_dev, status.st_ino), status.st_size
 
     def _next_segment(self) -> None:
@@ -124,7 +128,8 @@ class Stream:
             if self._socket is None:
                 self._connect()
             assert self._socket is not None
-            self._socket.send(frame)
+            # A program may have given SIGPIPE back its default, which is to end the process.
+            self._socket.send(frame, socket.MSG_NOSIGNAL)
         except OSError:
             return False
         return True

@@ -94,7 +94,7 @@ class CheckpointEdited:
             seen.path,
             f"the checkpoint was changed after it was recorded by {seen.last_run or 'an earlier run'}{what}",
             rank=seen.origin.rank,
-            first_step=self._files.next_step(seen.origin.pid),
+            first_step=self._files.next_step(seen),
             locations=(Location(seen.path),),
             evidence=tuple(evidence),
         )

@@ -41,13 +41,16 @@ class Files:
         self._saves: OrderedDict[str, CheckpointSaved] = OrderedDict()
         self._held: list[_Held] = []
         self._next_step: dict[int, int] = {}
+        self._step_at: dict[tuple[int, int], int] = {}
 
     def observe(self, seen: Observation) -> Iterator[Finding]:
         """Take an observation in; yield the findings whose wait is over."""
         if isinstance(seen, (CheckpointSaved, CheckpointLoaded)):
-            self._spoken[seen.origin.pid, seen.origin.seq] = seen
+            key = (seen.origin.pid, seen.origin.seq)
+            self._spoken[key] = seen
+            self._step_at[key] = self._next_step.get(seen.origin.pid, 0)
             if len(self._spoken) > MAX_KEPT:
-                self._spoken.popitem(last=False)
+                self._step_at.pop(self._spoken.popitem(last=False)[0], None)
         if isinstance(seen, CheckpointSaved):
             self._saves[seen.path] = seen
             self._saves.move_to_end(seen.path)
@@ -73,9 +76,10 @@ class Files:
         """What the guard said of the save or load that ``digested`` belongs to."""
         return self._spoken.get((digested.origin.pid, digested.seq))
 
-    def next_step(self, pid: int) -> int:
-        """The step a process makes next."""
-        return self._next_step.get(pid, 0)
+    def next_step(self, digested: FileDigested) -> int:
+        """The step that followed the save or load: training goes on while the file is read."""
+        pid = digested.origin.pid
+        return self._step_at.get((pid, digested.seq), self._next_step.get(pid, 0))
 
     def hold(self, digested: FileDigested, finding: Finding) -> Iterator[Finding]:
         """Let ``finding`` wait; it comes out of :meth:`observe` or :meth:`finish`, or never.

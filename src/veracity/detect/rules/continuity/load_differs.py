@@ -77,7 +77,7 @@ class LoadDiffers:
                 observation.path,
                 f"torch.load returned {len(pairs)} of {shared} tensors other than the file holds: {names}",
                 rank=observation.origin.rank,
-                first_step=self._files.next_step(observation.origin.pid),
+                first_step=self._files.next_step(observation),
                 locations=(Location(observation.path),),
                 evidence=(*tensor_evidence(pairs), Evidence("file", digest=observation.digest)),
             )

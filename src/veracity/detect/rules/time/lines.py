@@ -8,10 +8,11 @@ from ....core.observation import StackFrame
 
 # What stands before an opening parenthesis: a dotted name, or the end of a longer expression.
 _CALL = re.compile(r"([\w.)\]]*)\s*\(")
-_KEYWORDS = frozenset("while for if elif else and or not in is lambda".split())
+_KEYWORDS = frozenset(("while", "for", "if", "elif", "else", "and", "or", "not", "in", "is", "lambda"))
 _CLOCKS = frozenset(
-    "time perf_counter monotonic process_time thread_time "
-    "time_ns perf_counter_ns monotonic_ns process_time_ns thread_time_ns".split()
+    name + unit
+    for name in ("time", "perf_counter", "monotonic", "process_time", "thread_time")
+    for unit in ("", "_ns")
 )
 _PASSING = _CLOCKS | {f"time.{clock}" for clock in _CLOCKS} | {"time.sleep", "sleep", "range"}
 _ARITHMETIC = frozenset(("len", "min", "max", "int"))

@@ -35,7 +35,7 @@ optimizer state from the first named step on are not what the declared training 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import ClassVar
 
 from ....core.contract import OptimizerDeclaration
@@ -48,17 +48,9 @@ from ....core.sample import TensorSample
 from .account import account_of
 from .judgement import Case, broken_kinds, judge, prepare
 from .settings import KINDS, settings_of
+from .watched import NOT_DETERMINED, Watched
 
 MAX_OPTIMIZERS = 4096
-NOT_DETERMINED = "elements whose result is not finite or not determined were passed over"
-
-
-@dataclass(slots=True)
-class _Watched:
-    """An optimizer of one process, with the kinds of deviation already reported."""
-
-    declared: OptimizerDeclaration
-    reported: set[str] = field(default_factory=set)
 
 
 class UpdateNotDeclared:
@@ -74,7 +66,7 @@ class UpdateNotDeclared:
 
     def __init__(self) -> None:
         self._coverage = Coverage("update", "steps")
-        self._watched: dict[tuple[int, int, int], _Watched] = {}
+        self._watched: dict[tuple[int, int, int], Watched] = {}
 
     def observe(self, observation: Observation) -> Iterator[Finding]:
         """Findings of one step, each kind once per optimizer and process, at its first step."""
@@ -89,6 +81,8 @@ class UpdateNotDeclared:
 
     def coverage(self) -> Coverage:
         """Steps of which at least one element could be checked."""
+        for (rank, _, _), watched in self._watched.items():
+            self._coverage.stopped = self._coverage.stopped or watched.stopped(rank)
         return self._coverage
 
     def _declare(self, seen: OptimizerDeclared) -> None:
@@ -98,13 +92,15 @@ class UpdateNotDeclared:
             first = known.declared.groups
             known.declared = replace(seen.optimizer, groups=first + seen.optimizer.groups[len(first) :])
         elif len(self._watched) < MAX_OPTIMIZERS:
-            self._watched[key] = _Watched(seen.optimizer)
+            self._watched[key] = Watched(seen.optimizer)
 
     def _step(self, step: StepRecord) -> Iterator[Finding]:
         watched = self._watched.get((step.origin.rank, step.origin.pid, step.optimizer))
         reason = _why_not(step, watched)
         if reason or watched is None:
             self._coverage.count(checked=False, reason=reason)
+            if watched is not None:
+                watched.count(checked=False, reason=reason)
             return
         cases: list[Case] = []
         reasons: set[str] = set()
@@ -120,7 +116,9 @@ class UpdateNotDeclared:
             reasons.add(f"{dtype} parameters: their rounding hides small changes, the check is weak")
         for text in sorted(reasons):
             self._coverage.skip(text)
-        self._coverage.count(checked=any(case.checked for case in cases))
+        checked = any(case.checked for case in cases)
+        self._coverage.count(checked=checked)
+        watched.count(checked=checked)
         for kind, found in broken_kinds(cases).items():
             if kind not in watched.reported:
                 watched.reported.add(kind)
@@ -138,7 +136,7 @@ def _case(declared: OptimizerDeclaration, step: StepRecord, sample: TensorSample
     return prepare(sample, settings, tensor.dtype)
 
 
-def _why_not(step: StepRecord, watched: _Watched | None) -> str:
+def _why_not(step: StepRecord, watched: Watched | None) -> str:
     if watched is None:
         return "the optimizer was never declared"
     if watched.declared.class_name not in KINDS:

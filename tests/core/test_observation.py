@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from veracity.core import contract, observation, summary
+from veracity.core.finding import Evidence, Finding, Location
+from veracity.core.origin import Origin, Trust
+from veracity.core.sample import TensorSample
+from veracity.core.verdict import Verdict
+from veracity.core.wiremap import KINDS
+
+ORIGIN = Origin("guard", Trust.USERLAND, 1, 0, 0, 0)
+MADE_HERE = [
+    value
+    for module in (observation, contract, summary)
+    for value in vars(module).values()
+    if isinstance(value, type) and dataclasses.is_dataclass(value) and value.__module__ == module.__name__
+]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [*MADE_HERE, Finding, Evidence, Location, TensorSample, Verdict, Origin],
+    ids=lambda kind: kind.__name__,
+)
+def test_nouns_are_frozen_and_slotted(kind: type) -> None:
+    parameters = kind.__dataclass_params__  # type: ignore[attr-defined]
+    assert parameters.frozen
+    assert "__slots__" in vars(kind)
+    assert kind.__doc__
+    bare: object = object.__new__(kind)
+    for name in [*(one.name for one in dataclasses.fields(kind)), "another"]:
+        with pytest.raises((dataclasses.FrozenInstanceError, TypeError)):
+            setattr(bare, name, 1)
+    assert not hasattr(bare, "__dict__")
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_every_observation_begins_with_its_origin(kind: str) -> None:
+    assert dataclasses.fields(KINDS[kind])[0].name == "origin"
+
+
+def test_what_is_not_said_has_a_harmless_default() -> None:
+    gap = observation.Gap(ORIGIN, "no stacks", "py-spy is not installed")
+    assert (gap.remedy, gap.law, gap.stops) == ("", "", False)
+    saved = observation.CheckpointSaved(ORIGIN, "a.pt", 1, [], False)
+    assert saved.inode == 0
+
+
+def test_defaults_are_not_shared() -> None:
+    def scheduler() -> contract.SchedulerDeclaration:
+        return contract.SchedulerDeclaration(0, 0, "StepLR", {}, [], [], 0)
+
+    assert scheduler().children is not scheduler().children
+    first, second = (summary.StepPoint(0, step, None, None, 5) for step in (1, 2))
+    assert first.phases is not second.phases

@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+from veracity.core import observation as seen
+from veracity.core.wiremap import KINDS
+
+
+def test_each_kind_stands_for_one_observation() -> None:
+    assert len(set(KINDS.values())) == len(KINDS)
+    assert all(issubclass(kind, seen.Observation) for kind in KINDS.values())
+
+
+def test_what_only_the_monitor_can_know_has_no_frame() -> None:
+    outside = {
+        seen.RecordDamaged,
+        seen.RecordsMissing,
+        seen.FileDigested,
+        seen.ModuleChecked,
+        seen.FunctionsExpected,
+        seen.StackSampled,
+        seen.StacksUnavailable,
+        seen.HostLoad,
+        seen.ProcessEnded,
+        seen.SignalForwarded,
+    }
+    assert not outside & set(KINDS.values())
+    made = {one for one in vars(seen).values() if isinstance(one, type) and issubclass(one, seen.Observation)}
+    assert outside | set(KINDS.values()) == made - {seen.Observation}

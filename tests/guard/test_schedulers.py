@@ -1,0 +1,128 @@
+"""Learning-rate schedulers: declared once, stepped once, however they are nested."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.guard.conftest import Guarded
+from veracity.core import observation as seen
+
+torch = pytest.importorskip("torch")
+
+
+def an_optimizer(lr: float = 1.0) -> Any:
+    return torch.optim.SGD([torch.nn.Parameter(torch.ones(2))], lr=lr)
+
+
+def go(optimizer: Any, scheduler: Any, times: int) -> list[float]:
+    rates = []
+    for _ in range(times):
+        optimizer.zero_grad()
+        optimizer.param_groups[0]["params"][0].sum().backward()
+        optimizer.step()
+        scheduler.step()
+        rates.append(optimizer.param_groups[0]["lr"])
+    return rates
+
+
+def no_failure(guarded: Guarded) -> None:
+    assert guarded.session.shield.failures == {}
+    assert guarded.seen(seen.Gap) == []
+
+
+def test_each_call_is_one_step(guarded: Guarded) -> None:
+    optimizer = an_optimizer()
+    rates = go(optimizer, torch.optim.lr_scheduler.StepLR(optimizer, 2, gamma=0.5), 5)
+    stepped = guarded.seen(seen.SchedulerStepped)
+    assert [one.lrs for one in stepped] == [[rate] for rate in rates]
+    assert [one.before_step for one in stepped] == [1, 2, 3, 4, 5]
+    assert [one.last_epoch for one in stepped] == [1, 2, 3, 4, 5]
+    assert not any(one.explicit for one in stepped)
+    (declared,) = guarded.seen(seen.SchedulerDeclared)
+    assert declared.scheduler.class_name == "torch.optim.lr_scheduler.StepLR"
+    assert declared.scheduler.parameters["step_size"] == 2
+    assert declared.scheduler.base_lrs == [1.0]
+    no_failure(guarded)
+
+
+@pytest.mark.parametrize("kind", ["sequential", "chained", "nested"])
+def test_schedulers_that_step_others_count_once(guarded: Guarded, kind: str) -> None:
+    schedules = torch.optim.lr_scheduler
+    optimizer = an_optimizer()
+    warm = schedules.LinearLR(optimizer, 0.1, total_iters=3)
+    fall = schedules.CosineAnnealingLR(optimizer, 10)
+    scheduler = (
+        schedules.ChainedScheduler([warm, fall])
+        if kind == "chained"
+        else schedules.SequentialLR(optimizer, [warm, fall], [3])
+    )
+    if kind == "nested":
+        scheduler = schedules.SequentialLR(optimizer, [scheduler, schedules.ConstantLR(optimizer)], [4])
+    rates = go(optimizer, scheduler, 6)
+    assert [one.lrs for one in guarded.seen(seen.SchedulerStepped)] == [[rate] for rate in rates]
+    (declared,) = guarded.seen(seen.SchedulerDeclared)
+    assert len(declared.scheduler.children) == 2
+    if kind == "nested":
+        assert len(declared.scheduler.children[0].children) == 2
+    no_failure(guarded)
+
+
+def test_an_explicit_epoch_or_metric_is_told(guarded: Guarded) -> None:
+    optimizer = an_optimizer()
+    scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, patience=0)
+    for loss in (1.0, 2.0, 3.0):
+        optimizer.step()
+        scheduler.step(loss)
+    assert [one.explicit for one in guarded.seen(seen.SchedulerStepped)] == [True] * 3
+    no_failure(guarded)
+
+
+def test_a_function_of_the_program_is_unreadable(guarded: Guarded) -> None:
+    optimizer = an_optimizer()
+    go(optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 / (1 + step)), 2)
+    (declared,) = guarded.seen(seen.SchedulerDeclared)
+    assert declared.scheduler.unreadable
+    assert len(guarded.seen(seen.SchedulerStepped)) == 2
+    no_failure(guarded)
+
+
+def test_a_step_that_raises_does_not_hide_the_later_ones(guarded: Guarded) -> None:
+    optimizer = an_optimizer()
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 / (2 - step))
+    optimizer.step()
+    scheduler.step()
+    with pytest.raises(ZeroDivisionError):
+        scheduler.step()
+    with pytest.raises(ZeroDivisionError):
+        torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 / step)
+    scheduler.step()
+    assert len(guarded.seen(seen.SchedulerStepped)) == 2
+
+
+def test_loading_a_state_declares_anew(guarded: Guarded) -> None:
+    optimizer = an_optimizer()
+    scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 2)
+    go(optimizer, scheduler, 1)
+    kept = scheduler.state_dict()
+    go(optimizer, scheduler, 2)
+    scheduler.load_state_dict(kept)
+    first, second = guarded.seen(seen.SchedulerDeclared)
+    assert (first.reloaded, second.reloaded) == (False, True)
+    assert first.scheduler.index == second.scheduler.index
+    assert second.scheduler.last_epoch == 1
+    no_failure(guarded)
+
+
+def test_two_optimizers_keep_their_own(guarded: Guarded) -> None:
+    one, other = an_optimizer(), an_optimizer(2.0)
+    first = torch.optim.lr_scheduler.StepLR(one, 1)
+    second = torch.optim.lr_scheduler.StepLR(other, 1)
+    go(one, first, 1)
+    go(other, second, 1)
+    declared = {part.scheduler.index: part.scheduler.optimizer for part in guarded.seen(seen.SchedulerDeclared)}
+    assert len(declared) == 2
+    assert len(set(declared.values())) == 2
+    assert [part.scheduler for part in guarded.seen(seen.SchedulerStepped)] == sorted(declared)
+    no_failure(guarded)

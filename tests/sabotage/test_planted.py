@@ -1,0 +1,285 @@
+"""Each law is broken on purpose, on a throw-away copy, in a real training run; none is in the clean twins.
+
+Steps count from 0. What is planted bears the drill's mark; nothing outside the test's folder is changed.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import marshal
+import os
+import shutil
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.sabotage.planting import (
+    TINY,
+    TINY_DIGITS,
+    at_start_of_step,
+    before_step,
+    breaking,
+    caught,
+    held,
+    planted_script,
+    shadowed,
+    train,
+)
+from veracity.drill.interpreter import find_torch, training_python
+from veracity.drill.sabotage import BIAS_CORRECTION, EDIT_WEIGHTS, MARK, Edit
+from veracity.drill.shadow import build_shadow, edited_text, shadow_environment
+from veracity.drill.victim import victim_path
+
+pytestmark = pytest.mark.serial
+
+BESIDE = str(Path(sys.executable).parent)
+PY_SPY = shutil.which("py-spy", path=os.pathsep.join([BESIDE, os.environ.get("PATH", "")]))
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One home for all: what it knows of installed code need not be found out again."""
+    return tmp_path_factory.mktemp("home")
+
+
+def options(folder: Path, steps: int, *more: str) -> list[str]:
+    return [*TINY, "--steps", str(steps), "--out-dir", str(folder / "out"), *more]
+
+
+# --- clean twins ------------------------------------------------------------------------------------
+
+
+def test_clean_single_process(home: Path, tmp_path: Path) -> None:
+    clean = ["--steps", "40", "--save-every", "20", "--eval-every", "20", "--workers", "2"]
+    summary = train(home, victim_path("chargpt"), [*options(tmp_path, 40), *clean], stacks=True)
+    held(summary)
+    for law in ("update", "schedule", "data-order", "weight-continuity", "code-identity", "life"):
+        assert summary.coverage[law].checked > 0, (law, summary.coverage[law].reasons)
+
+
+def test_clean_two_ranks(home: Path, tmp_path: Path) -> None:
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    summary = train(home, victim_path("chargpt"), options(tmp_path, 20), launcher=launcher)
+    held(summary)
+    assert {point.rank for point in summary.points} == {0, 1}
+
+
+@pytest.mark.parametrize("flags", [[], ["--nesterov"], ["--momentum", "0", "--weight-decay", "0"]])
+def test_clean_sgd(home: Path, tmp_path: Path, flags: list[str]) -> None:
+    settings = [*TINY_DIGITS, "--steps", "25", "--out-dir", str(tmp_path)]
+    summary = train(home, victim_path("digits"), [*settings, *flags])
+    held(summary)
+    for law in ("update", "schedule", "data-order", "weight-continuity"):
+        assert summary.coverage[law].checked > 0, (law, summary.coverage[law].reasons)
+
+
+def test_clean_resume(home: Path, tmp_path: Path) -> None:
+    first = options(tmp_path, 10, "--decay-steps", "25")
+    held(train(home, victim_path("chargpt"), first))
+    checkpoint = str(tmp_path / "out" / "checkpoint-000010.pt")
+    held(train(home, victim_path("chargpt"), options(tmp_path, 25, "--resume", checkpoint)))
+
+
+# --- update -----------------------------------------------------------------------------------------
+
+
+def test_bias_correction_left_out(home: Path, tmp_path: Path) -> None:
+    python = training_python()
+    file, text = edited_text(python.torch, BIAS_CORRECTION)
+    shadow = build_shadow(python.torch, tmp_path / "shadow", {file: text})
+    environment = shadow_environment(os.environ, shadow)
+    summary = train(home, victim_path("chargpt"), options(tmp_path, 15), environment=environment)
+    finding = caught(summary, BIAS_CORRECTION.rule)
+    assert finding.first_step == 0
+    assert "bias correction" in finding.message
+    code = caught(summary, "code-loaded-elsewhere")
+    place = code.locations[0]
+    assert place.path == str(tmp_path / "shadow" / "torch" / file)
+    edited_line = text[: text.index(MARK)].count("\n") + 1
+    assert place.line == edited_line
+    assert any(MARK in line for one in code.evidence for line in one.excerpt)
+
+
+def test_sign_of_the_update_flipped_from_step_12(home: Path, tmp_path: Path) -> None:
+    edit = Edit(
+        "optim/adam.py",
+        "param.addcdiv_(exp_avg, denom, value=-step_size)",
+        f"param.addcdiv_(exp_avg, denom, value=step_size if step > 12 else -step_size)  {MARK}",
+    )
+    environment = shadowed(tmp_path, edit)
+    summary = train(home, victim_path("chargpt"), options(tmp_path, 20), environment=environment)
+    assert caught(summary, "update-not-declared").first_step == 12
+    caught(summary, "code-loaded-elsewhere")
+
+
+# --- schedule ---------------------------------------------------------------------------------------
+
+
+def test_rate_lowered_from_step_20(home: Path, tmp_path: Path) -> None:
+    lower = "for group in training.optimizer.param_groups: group['lr'] *= 0.7"
+    script = planted_script(tmp_path, before_step("n == 20", lower))
+    summary = train(home, script, options(tmp_path, 30))
+    assert caught(summary, "schedule-drift").first_step == 20
+
+
+# --- data order -------------------------------------------------------------------------------------
+
+
+def test_order_drawn_from_a_constant_seed(home: Path, tmp_path: Path) -> None:
+    edit = Edit(
+        "utils/data/sampler.py",
+        "            generator = self.generator\n\n        if self.replacement:",
+        f"            generator = torch.Generator().manual_seed(7)  {MARK}\n\n        if self.replacement:",
+    )
+    summary = train(home, victim_path("chargpt"), options(tmp_path, 15), environment=shadowed(tmp_path, edit))
+    assert caught(summary, "data-order-drift").first_step == 0
+    caught(summary, "code-loaded-elsewhere")
+
+
+def test_one_index_repeated_in_step_10(home: Path, tmp_path: Path) -> None:
+    edit = Edit(
+        "utils/data/sampler.py",
+        "                yield from torch.randperm(n, generator=generator).tolist()\n            yield",
+        "                order = torch.randperm(n, generator=generator).tolist()\n"
+        f"                order[8 * 10 + 3] = order[0]  {MARK}\n"
+        "                yield from order\n            yield",
+    )
+    summary = train(home, victim_path("chargpt"), options(tmp_path, 20), environment=shadowed(tmp_path, edit))
+    assert caught(summary, "data-order-drift").first_step == 10
+
+
+# --- weight continuity ------------------------------------------------------------------------------
+
+
+def test_weights_scaled_between_two_steps(home: Path, tmp_path: Path) -> None:
+    scale = "training.model.blocks[0].feed[0].weight.data.mul_(0.9)"
+    script = planted_script(tmp_path, at_start_of_step("n == 21", scale))
+    summary = train(home, script, options(tmp_path, 30))
+    finding = caught(summary, "continuity-weights-changed")
+    assert finding.first_step in (21, 22)
+    assert "blocks.0.feed.0.weight" in finding.subject + finding.message
+
+
+def test_step_replaced_on_the_instance_from_step_15(home: Path, tmp_path: Path) -> None:
+    replace = (
+        "def plain(parameters=list(model.parameters())):",
+        "    for one in parameters: one.data.add_(one.grad, alpha=-0.001)",
+        "training.optimizer.step = plain",
+    )
+    script = planted_script(tmp_path, before_step("n == 15", *replace))
+    summary = train(home, script, options(tmp_path, 30))
+    assert caught(summary, "continuity-weights-changed").first_step == 15
+
+
+def test_checkpoint_edited_between_save_and_resume(home: Path, tmp_path: Path) -> None:
+    held(train(home, victim_path("chargpt"), options(tmp_path, 10, "--decay-steps", "25")))
+    checkpoint = str(tmp_path / "out" / "checkpoint-000010.pt")
+    training_python().run(EDIT_WEIGHTS, checkpoint, "0.9")
+    summary = train(home, victim_path("chargpt"), options(tmp_path, 25, "--resume", checkpoint))
+    finding = caught(summary, "continuity-checkpoint-edited")
+    assert finding.first_step == 0
+    assert finding.locations[0].path == checkpoint
+
+
+# --- code identity ----------------------------------------------------------------------------------
+
+
+def test_function_swapped_at_step_10(home: Path, tmp_path: Path) -> None:
+    swap = (
+        "import torch.optim.adam as adam",
+        "def watched(*arguments, kept=adam._single_tensor_adam, **names): return kept(*arguments, **names)",
+        "adam._single_tensor_adam = watched",
+    )
+    script = planted_script(tmp_path, before_step("n == 10", *swap))
+    summary = train(home, script, options(tmp_path, 30))
+    finding = caught(summary, "code-function-swapped")
+    assert finding.subject == "torch.optim.adam._single_tensor_adam"
+    assert finding.first_step == 10
+    assert finding.locations[0].path == str(script)
+    assert set(breaking(summary)) == {"code-function-swapped"}, "the update itself was as declared"
+
+
+def test_bytecode_forged(home: Path, tmp_path: Path) -> None:
+    module = tmp_path / "rates.py"
+    module.write_text("def rate(value):\n    return value\n")
+    bytecode = Path(importlib.util.cache_from_source(str(module)))
+    bytecode.parent.mkdir()
+    at = module.stat()
+    header = importlib.util.MAGIC_NUMBER + b"\0" * 4 + int(at.st_mtime).to_bytes(4, "little")
+    header += at.st_size.to_bytes(4, "little")
+    text = f"def rate(value):\n    return value * 1.5  {MARK}\n"
+    forged = compile(text, str(module), "exec", dont_inherit=True)
+    bytecode.write_bytes(header + marshal.dumps(forged))
+    script = planted_script(
+        tmp_path,
+        ("import torch\nimport torch.dist", f"import rates  {MARK}\nimport torch\nimport torch.dist"),
+        before_step("n == 5", "rates.rate(1.0)"),
+    )
+    summary = train(home, script, options(tmp_path, 10))
+    finding = caught(summary, "code-bytecode-forged")
+    assert finding.locations[0].path == str(module)
+    assert set(breaking(summary)) == {"code-bytecode-forged"}
+
+
+# --- time and life ----------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(PY_SPY is None, reason="py-spy is not installed")
+def test_sleep_in_every_third_step(home: Path, tmp_path: Path) -> None:
+    pause = (
+        "def train_step(",
+        f"def settle() -> None:\n    time.sleep(0.06)  {MARK}\n\n\ndef train_step(",
+    )
+    script = planted_script(tmp_path, pause, before_step("n >= 9 and n % 3 == 0", "settle()"))
+    summary = train(home, script, options(tmp_path, 45), stacks=True)
+    finding = caught(summary, "time-stall")
+    assert finding.first_step is not None
+    assert finding.first_step >= 9
+    assert finding.first_step % 3 == 0
+    lines = script.read_text().splitlines()
+    assert finding.locations[0].path == str(script)
+    assert "time.sleep" in lines[finding.locations[0].line - 1]
+
+
+def test_rank_killed_from_outside(home: Path, tmp_path: Path) -> None:
+    script = planted_script(
+        tmp_path,
+        (
+            "    loader = make_loader(windows, options, world)\n",
+            "    loader = make_loader(windows, options, world)\n"
+            f"    Path(__file__).with_name('pid').write_text(str(os.getpid()))  {MARK}\n",
+        ),
+        before_step("n >= 20", "time.sleep(0.2)"),
+    )
+    metrics = tmp_path / "out" / "metrics.jsonl"
+
+    def kill_at_step_20() -> None:
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline:
+            if metrics.exists() and metrics.read_bytes().count(b"\n") >= 21:
+                os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
+                return
+            time.sleep(0.005)
+
+    killer = threading.Thread(target=kill_at_step_20, daemon=True)
+    killer.start()
+    summary = train(home, script, options(tmp_path, 200))
+    killer.join()
+    finding = caught(summary, "life-killed")
+    assert finding.first_step is not None
+    assert 20 <= finding.first_step <= 22
+    assert "SIGKILL" in finding.message
+    assert summary.exit_code == 128 + signal.SIGKILL
+
+
+def test_installed_torch_was_not_touched(tmp_path: Path) -> None:
+    package = find_torch(sys.executable)
+    assert package is not None
+    for file in ("optim/adam.py", "optim/adamw.py", "utils/data/sampler.py"):
+        assert MARK not in (package / file).read_text()
+        for compiled in (package / file).parent.glob(f"__pycache__/{Path(file).stem}.*.pyc"):
+            assert MARK.encode() not in compiled.read_bytes()
