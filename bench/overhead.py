@@ -2,10 +2,10 @@
 
     python bench/overhead.py [--rounds 5] [--sizes small medium] [--steps 200] [--threads 0]
 
-Each round runs the victim plain and guarded, in alternating order. Reported per size, as median (min-max) over
-rounds: the ratio of the median step times, the difference of the peaks of resident memory of the training
-process, the difference in start-up (wall time outside steps up to the first one's end), the processor time of
-the monitor per second of training, and the size of the record per step. Times come from the victim's own metrics file.
+Each round runs the victim plain and guarded, in alternating order. Reported per size, as median (min-max)
+over rounds: the ratio of the median step times, the difference of the peaks of resident memory of the
+training process, the difference in start-up (wall time until the first step is written), the processor time
+of the monitor per second of training, and the size of the record per step. Step times are the victim's own.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ POLL = 0.02
 
 @dataclass(frozen=True)
 class Measured:
-    """One run: times in s, memory in MiB, monitor's processor seconds per second of training, bytes per step."""
+    """One run: times in s, memory in MiB, the monitor's processor s per s of training, bytes per step."""
 
     step: float
     startup: float

@@ -23,7 +23,8 @@ from veracity.monitor.home import Home
 from veracity.monitor.summary import load_summary
 
 FLAGS = """
-    --n-layer=1 --n-head=2 --n-embd=32 --block-size=16 --batch-size=8 --max-chars=20000 --threads=1 --workers=0
+    --n-layer=1 --n-head=2 --n-embd=32 --block-size=16 --batch-size=8 --max-chars=20000
+    --threads=1 --workers=0
 """
 SIZE = DemoSize(12, 20, tuple(FLAGS.split()))
 

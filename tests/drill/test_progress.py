@@ -27,10 +27,9 @@ def test_the_bar_counts_the_steps_logged_since_the_start(tmp_path: Path) -> None
     metrics = tmp_path / "metrics.jsonl"
     metrics.write_text("".join(row(step) for step in range(5)))
     stream = Terminal()
+    added = "".join(row(step) for step in range(5, 8)) + '{"step": 8, "eval_loss": 2.0}\n{"step": 9, "ms"'
     with Bars(stream, enabled=True) as bars, bars.steps("resumed", 7, metrics):
-        with open(metrics, "a") as file:
-            file.write("".join(row(step) for step in range(5, 8)) + '{"step": 8, "eval_loss": 2.0}\n')
-            file.write('{"step": 9, "ms"')
+        metrics.write_text(metrics.read_text() + added)
     assert "3/7" in stream.getvalue()
 
 
@@ -55,10 +54,15 @@ def test_children_write_to_the_log_and_the_streams_come_back(
 ) -> None:
     log = tmp_path / "log"
     code = "import sys; print('to out'); print('to err', file=sys.stderr)"
-    with pytest.raises(RuntimeError), jobs_output_to(log) as stream:
-        subprocess.run([sys.executable, "-c", code], check=True)
-        stream.write("to the terminal\n")
-        raise RuntimeError
+
+    def body() -> None:
+        with jobs_output_to(log) as stream:
+            subprocess.run([sys.executable, "-c", code], check=True)
+            stream.write("to the terminal\n")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        body()
     subprocess.run([sys.executable, "-c", "print('after')"], check=True)
     assert set(log.read_text().split("\n")) == {"to out", "to err", ""}
     captured = capfd.readouterr()

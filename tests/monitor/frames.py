@@ -166,7 +166,7 @@ def large_step(step: int, tensors: int = 54, seq: int = 0) -> bytes:
         "loss": 4.123456789012345,
         "total_norm": 1.2345678901234567,
         "max_norm": 1.0,
-        "rng": {"cpu": "0123456789abcdef" * 2, "python": "0123456789abcdef" * 2, "numpy": "0123456789abcdef" * 2},
+        "rng": dict.fromkeys(("cpu", "python", "numpy"), "0123456789abcdef" * 2),
         "fingerprint_before": [[tensor, 2**61 - 2] for tensor in range(6)],
         "fingerprint_after": [[tensor, 2**61 - 2] for tensor in range(6)],
         "layout": layout,

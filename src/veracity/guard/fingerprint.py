@@ -82,8 +82,9 @@ def _as_words(tensor: torch.Tensor) -> torch.Tensor:
     if size == 4 or size == 8 or size == 16:
         return flat.view(torch.int32)
     if size == 2:
-        if flat.numel() % 2 == 0 and flat.storage_offset() % 2 == 0:
-            return flat.view(torch.int32)
+        if flat.numel() % 2 == 0:
+            # Pairs need an even offset; a copy has one. The words are the same wherever the tensor lies.
+            return (flat.clone() if flat.storage_offset() % 2 else flat).view(torch.int32)
         return flat.view(torch.int16).to(torch.int32)
     return flat.view(torch.uint8).to(torch.int32)
 

@@ -158,5 +158,5 @@ def join(pieces: Sequence[tuple[str, bytes]]) -> tuple[str, bytes]:
         return "f", b"".join([data for _, data in pieces])
     wide: array[float] = array("d")
     for code, data in pieces:
-        wide.extend(array(code, data))
+        wide.extend(array(code, data).tolist())  # an array extends another one of its own kind only
     return "d", wide.tobytes()

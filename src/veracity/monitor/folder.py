@@ -47,8 +47,12 @@ class RunFolder:
 
     @property
     def archive(self) -> Path:
-        """The guard, as it entered the job's processes."""
-        return self.path / "guard.zip"
+        """The guard, as it entered the job's processes.
+
+        Python's ``warnings`` and ``logging`` do not count frames of files with ``importlib`` and ``_bootstrap``
+        in their names as callers. So what they print names the program's own lines, as without the guard.
+        """
+        return self.path / "guard_importlib_bootstrap.zip"
 
     @property
     def guard_config(self) -> Path:
@@ -59,6 +63,11 @@ class RunFolder:
     def document(self) -> Path:
         """``run.json``: a short description, derived from the ledger."""
         return self.path / "run.json"
+
+    @property
+    def contract(self) -> Path:
+        """What the run declares, for people."""
+        return self.path / "contract.toml"
 
     @property
     def seal(self) -> Path:

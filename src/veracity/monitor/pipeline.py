@@ -23,6 +23,7 @@ from ..ledger.reader import Reader
 from ..ledger.store import Ledger
 from ..observe import process
 from .code import Code
+from .contractfile import ContractFile
 from .decode import Header, observation_of, read_header
 from .files import CheckpointFiles
 from .folder import RunFolder, write_document, write_private
@@ -82,6 +83,7 @@ class Pipeline:
         self._hello: seen.Hello | None = None
         self._read_files: dict[str, tuple[str, int]] = {}
         self._libraries = Libraries()
+        self._contract = ContractFile(folder.contract)
 
     # --- opening and closing ---------------------------------------------------------------------
 
@@ -270,12 +272,17 @@ class Pipeline:
                 self.observe(gap)
         self._detect(observation, index)
 
-    def _noted(self, source: Source, observation: object) -> None:
-        """What a record says about its source and the ranks."""
+    def _noted(self, source: Source, observation: seen.Observation | None) -> None:
+        """What a record says about its source, the ranks and the contract."""
+        if observation is not None:
+            self._contract.take(observation)
         if isinstance(observation, seen.Hello):
             self._greeted(source, observation)
         elif isinstance(observation, seen.StepRecord):
             source.steps += 1
+            if source.steps == 1:
+                with contextlib.suppress(OSError):
+                    self._contract.write()
             source.last_step = self._last_step = observation.step
             self._judge.ranks_heard.add(source.rank)
         elif isinstance(observation, seen.Goodbye):
@@ -416,6 +423,8 @@ class Pipeline:
                 )
         for finding in self._judge.finish():
             self._recorder.finding(finding, -1)
+        with contextlib.suppress(OSError):
+            self._contract.write()
         self._seal()
         if self._recorder.refused:
             self._judge.stopped.append(
