@@ -2,8 +2,8 @@
 
     python bench/clean_runs.py [--seeds 20] [--steps 60] [--forms single torchrun]
 
-Each run is a whole ``veracity run`` process in a home of its own. Prints one row per run and a summary with the
-upper end of the 95 % Wilson interval of the alarm rate. Exit 1 when a run is not held.
+Each run is a whole ``veracity run`` process. Prints one row per run and a summary with the upper end of the
+alarm rate's 95 % Wilson interval. Exit 1 when a run is not held.
 """
 
 from __future__ import annotations

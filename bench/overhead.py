@@ -58,7 +58,7 @@ def main() -> int:
             pairs.append((found[False], found[True]))
             plain, guarded_run = pairs[-1]
             print(
-                f"  {size} round {number + 1}: step {1e3 * plain.step:.1f} -> {1e3 * guarded_run.step:.1f} ms",
+                f"  {size} {number + 1}: step {1e3 * plain.step:.1f} -> {1e3 * guarded_run.step:.1f} ms",
                 flush=True,
             )
         report(size, steps, pairs)

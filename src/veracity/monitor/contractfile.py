@@ -1,4 +1,4 @@
-"""``contract.toml``: what the run declares, for people. Derived from the record; each value says where it is from.
+"""``contract.toml``: what the run declares, for people. Derived from the record.
 
 Written when training begins and again at the end. All values here are of origin ``read``: taken from the
 program's own objects before the first step, so they protect against later change only.

@@ -180,3 +180,15 @@ def test_clean_stories_never_alarm_however_records_are_lost_or_mixed(data: st.Da
     kept = [seen for seen in story.seen if data.draw(st.integers(0, 4))]
     for detector in (CheckpointEdited(), CheckpointUnknownOrigin(), LoadDiffers()):
         assert judge(detector, kept) == []
+
+
+def test_the_first_step_is_the_one_after_the_load_however_long_the_reading_took() -> None:
+    for detector, expected in ((CheckpointEdited(), CHANGED), (LoadDiffers(), KNOWN)):
+        story = Story()
+        story.step(0)
+        seq = story.loaded(EDITED)
+        for number in range(1, 9):
+            story.step(number)
+        story.file("loaded", seq, **expected)
+        (finding,) = judge(detector, story.seen)
+        assert finding.first_step == 1

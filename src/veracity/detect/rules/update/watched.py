@@ -1,4 +1,4 @@
-"""One optimizer of one process under the update law: what it declared, and whether it can still be checked."""
+"""One optimizer of one process under the update law: its declaration, and whether it is still checked."""
 
 from __future__ import annotations
 
@@ -35,4 +35,5 @@ class Watched:
         """Why the law no longer sees this optimizer; empty while it does, or when it never did."""
         if not self.checked or self.blind < BLIND_STEPS:
             return ""
-        return f"the last {self.blind} steps of rank {rank} could not be checked: {self.because or NOT_DETERMINED}"
+        why = self.because or NOT_DETERMINED
+        return f"the last {self.blind} steps of rank {rank} could not be checked: {why}"
