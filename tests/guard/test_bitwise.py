@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +17,29 @@ import pytest
 import veracity
 from veracity.drill.victim import victim_path
 
-pytestmark = pytest.mark.serial
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 
-TINY = "--steps 8 --n-layer 1 --n-head 2 --n-embd 16 --block-size 8 --batch-size 4 --threads 1 --max-chars 9000"
+import torch  # noqa: E402
+
+pytestmark = pytest.mark.serial
+
+TINY = (
+    "--steps 8 --n-layer 1 --n-head 2 --n-embd 16 --block-size 8 --batch-size 4 --threads 1 --max-chars 9000"
+)
 FEW = "--steps 8 --channels 4 --threads 1 --momentum 0.9"
 
 
 def environment(**more: str) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("VERACITY", "COV", "PYTHON"))}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("VERACITY", "COV", "PYTHON"))
+    }
     return {**kept, "OMP_NUM_THREADS": "1", **more}
 
 
 def run(
-    folder: Path, words: list[str | Path], *, guarded: bool, **more: str
+    folder: Path, words: Sequence[str | Path], *, guarded: bool, **more: str
 ) -> subprocess.CompletedProcess[str]:
     """Run ``words`` in ``folder``; guarded means under ``veracity run``, which itself prints nothing."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -43,7 +53,9 @@ def run(
         )
         home = folder.parent / f"{folder.name}-home"
         command = [sys.executable, "-c", enter, "--home", str(home), "run", "--quiet", "--", *command]
-    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=200, check=False)
+    return subprocess.run(
+        command, cwd=folder, env=env, capture_output=True, text=True, timeout=200, check=False
+    )
 
 
 def results(folder: Path) -> dict[str, Any]:
@@ -76,11 +88,15 @@ def held(folder: Path) -> dict[str, Any]:
     return shown
 
 
-CASES = {
+CASES: dict[str, tuple[str, str, list[str]]] = {
     "gpt-alone": ("chargpt", f"{TINY} --workers 0 --dropout 0.1", []),
     "gpt-workers": ("chargpt", f"{TINY} --workers 2 --dropout 0.1", []),
     "digits": ("digits", f"{FEW} --workers 2", []),
-    "gpt-two-ranks": ("chargpt", f"{TINY} --workers 0", ["-m", "torch.distributed.run", "--nproc-per-node", "2"]),
+    "gpt-two-ranks": (
+        "chargpt",
+        f"{TINY} --workers 0",
+        ["-m", "torch.distributed.run", "--nproc-per-node", "2"],
+    ),
 }
 
 
@@ -91,7 +107,14 @@ def test_training_is_bit_identical(case: str, tmp_path: Path) -> None:
         pytest.importorskip("sklearn")
     if launcher:
         launcher = [*launcher, "--master-port", str(20_000 + os.getpid() % 20_000)]
-    words = [sys.executable, *launcher, victim_path(victim), *flags.split(), "--out-dir", "out"]
+    words: list[str | Path] = [
+        sys.executable,
+        *launcher,
+        victim_path(victim),
+        *flags.split(),
+        "--out-dir",
+        "out",
+    ]
     plain = run(tmp_path / "plain", words, guarded=False)
     guarded = run(tmp_path / "guarded", words, guarded=True)
     assert plain.returncode == 0, plain.stderr
@@ -150,10 +173,12 @@ def test_a_program_prints_and_warns_as_without_the_guard(tmp_path: Path) -> None
     pytest.importorskip("numpy")
     own = tmp_path / "site"
     own.mkdir()
-    (own / "sitecustomize.py").write_text("import sys\nMARK = 'own'\nprint('hello from own', file=sys.stderr)\n")
+    (own / "sitecustomize.py").write_text(
+        "import sys\nMARK = 'own'\nprint('hello from own', file=sys.stderr)\n"
+    )
     program = tmp_path / "program.py"
     program.write_text(textwrap.dedent(PROGRAM))
-    words: list[str | Path] = [sys.executable, "-W", "always", program]
+    words = [sys.executable, "-W", "always", program]
     plain = run(tmp_path / "plain", words, guarded=False, PYTHONPATH=str(own))
     guarded = run(tmp_path / "guarded", words, guarded=True, PYTHONPATH=str(own))
     assert plain.returncode == 9, plain.stderr

@@ -9,8 +9,10 @@ import pytest
 from tests.guard.conftest import Guarded
 from veracity.core import observation as seen
 
-torch = pytest.importorskip("torch")
-data = pytest.importorskip("torch.utils.data")
+pytest.importorskip("torch")
+
+import torch  # noqa: E402
+from torch.utils import data  # noqa: E402
 
 
 class Numbers(data.Dataset):
@@ -46,7 +48,9 @@ def test_what_is_drawn_is_what_is_delivered(guarded: Guarded, workers: int, shuf
         assert drawn(guarded, iteration) == delivered
     last = guarded.seen(seen.BatchesDrawn)[-1]
     assert (last.ended, last.delivered) == (True, 4)
-    digests = [digest for part in guarded.seen(seen.BatchesDrawn) if part.iteration == 0 for digest in part.digests]
+    digests = [
+        digest for part in guarded.seen(seen.BatchesDrawn) if part.iteration == 0 for digest in part.digests
+    ]
     assert len(digests) == 4
     assert len(set(digests)) == 4
     no_failure(guarded)

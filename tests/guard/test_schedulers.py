@@ -9,7 +9,9 @@ import pytest
 from tests.guard.conftest import Guarded
 from veracity.core import observation as seen
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
+
+import torch  # noqa: E402
 
 
 def an_optimizer(lr: float = 1.0) -> Any:
@@ -121,7 +123,9 @@ def test_two_optimizers_keep_their_own(guarded: Guarded) -> None:
     second = torch.optim.lr_scheduler.StepLR(other, 1)
     go(one, first, 1)
     go(other, second, 1)
-    declared = {part.scheduler.index: part.scheduler.optimizer for part in guarded.seen(seen.SchedulerDeclared)}
+    declared = {
+        part.scheduler.index: part.scheduler.optimizer for part in guarded.seen(seen.SchedulerDeclared)
+    }
     assert len(declared) == 2
     assert len(set(declared.values())) == 2
     assert [part.scheduler for part in guarded.seen(seen.SchedulerStepped)] == sorted(declared)

@@ -11,9 +11,11 @@ from veracity.core import observation as seen
 from veracity.guard import checkpoints, declare, fingerprint, loaders, schedulers, steps, stream, tensors
 from veracity.guard.shield import FAILURES_BEFORE_REST, Shield
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 
-BROKEN = [
+import torch  # noqa: E402
+
+BROKEN: list[tuple[object, str, str]] = [
     (steps.Steps, "before", "step"),
     (steps.Steps, "after", "step"),
     (steps.Steps, "register", "step"),
@@ -70,7 +72,9 @@ def a_program(folder: Any) -> list[bytes]:
 
 
 @pytest.mark.parametrize(
-    ("owner", "name", "site"), BROKEN, ids=[f"{owner.__name__.split('.')[-1]}.{name}" for owner, name, _ in BROKEN]
+    ("owner", "name", "site"),
+    BROKEN,
+    ids=[f"{getattr(owner, '__name__', '').split('.')[-1]}.{name}" for owner, name, _ in BROKEN],
 )
 def test_any_function_of_the_guard_may_fail(
     guarded: Guarded, monkeypatch: pytest.MonkeyPatch, tmp_path: Any, owner: object, name: str, site: str

@@ -60,7 +60,11 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def environment(*entries: Path | str, config: Path | None = None) -> dict[str, str]:
     """This environment with ``entries`` as the only PYTHONPATH."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VERACITY", "COV"))}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("PYTHON", "VERACITY", "COV"))
+    }
     kept["PYTHONPATH"] = os.pathsep.join(str(entry) for entry in entries)
     kept["PYTHONDONTWRITEBYTECODE"] = "1"
     if config is not None:
@@ -89,7 +93,9 @@ def test_it_is_silent_where_warnings_are_errors(python: str, flag: str, archive:
 
 
 @pytest.mark.parametrize("python", PYTHONS)
-def test_a_sitecustomize_further_down_runs_as_it_would_have(python: str, archive: Path, tmp_path: Path) -> None:
+def test_a_sitecustomize_further_down_runs_as_it_would_have(
+    python: str, archive: Path, tmp_path: Path
+) -> None:
     (tmp_path / "sitecustomize.py").write_text(
         "import sys\nsys.stderr.write(__name__ + ' ' + repr(sys.path[:1]) + ' ' + __file__ + '\\n')\nMARK = 41\n"
     )
@@ -97,7 +103,11 @@ def test_a_sitecustomize_further_down_runs_as_it_would_have(python: str, archive
     plain = run(python, code, environment(tmp_path))
     guarded = run(python, code, environment(archive, tmp_path, config=archive))
     assert plain.returncode == 0, plain.stderr
-    assert (guarded.returncode, guarded.stdout, guarded.stderr) == (plain.returncode, plain.stdout, plain.stderr)
+    assert (guarded.returncode, guarded.stdout, guarded.stderr) == (
+        plain.returncode,
+        plain.stdout,
+        plain.stderr,
+    )
     assert "sitecustomize" in guarded.stderr
 
 
@@ -125,7 +135,9 @@ def test_what_it_raises_is_shown_as_it_would_have_been(
 
 
 @pytest.mark.parametrize("python", PYTHONS)
-@pytest.mark.parametrize("text", [FAILURES["raises"], FAILURES["import-error"]], ids=["raises", "import-error"])
+@pytest.mark.parametrize(
+    "text", [FAILURES["raises"], FAILURES["import-error"]], ids=["raises", "import-error"]
+)
 def test_and_shown_in_full_with_verbose(python: str, text: str, archive: Path, tmp_path: Path) -> None:
     """Python tells the whole traceback only where it is asked to; ours may stand above it, never instead."""
     (tmp_path / "sitecustomize.py").write_text(text)
@@ -141,7 +153,12 @@ def test_and_shown_in_full_with_verbose(python: str, text: str, archive: Path, t
 def test_a_broken_guard_is_not_noticed_by_the_program(python: str, archive: Path, tmp_path: Path) -> None:
     broken = tmp_path / "guard.zip"
     shutil.copyfile(archive, broken)
-    for text in ("", "{", '{"run": 1}', '{"run":"r","archive":"/x","socket":"","spool":"","key":"zz","known_bytecode":""}'):
+    for text in (
+        "",
+        "{",
+        '{"run": 1}',
+        '{"run":"r","archive":"/x","socket":"","spool":"","key":"zz","known_bytecode":""}',
+    ):
         (tmp_path / "guard.json").write_text(text)
         done = run(python, "print(1)", environment(broken, config=broken))
         assert (done.returncode, done.stdout, done.stderr) == (0, "1\n", "")

@@ -10,7 +10,9 @@ from tests.guard.conftest import Guarded
 from veracity.core import observation as seen
 from veracity.guard import steps
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
+
+import torch  # noqa: E402
 
 
 def a_model(dtype: Any = None) -> Any:
@@ -51,7 +53,12 @@ def test_each_step_gives_one_record_that_goes_on_where_the_last_one_ended(guarde
     assert records[1].samples[0].step_before == 1.0
     assert records[1].samples[0].step_after == 2.0
     (declared,) = guarded.seen(seen.OptimizerDeclared)
-    assert [tensor.name for tensor in declared.optimizer.tensors] == ["0.weight", "0.bias", "2.weight", "2.bias"]
+    assert [tensor.name for tensor in declared.optimizer.tensors] == [
+        "0.weight",
+        "0.bias",
+        "2.weight",
+        "2.bias",
+    ]
     no_failure(guarded)
 
 
@@ -156,7 +163,12 @@ def test_two_optimizers_that_share_parameters_do_not_accuse_each_other(guarded: 
             touched = {sample.tensor for sample in record.samples if sample.repeated}
             assert not touched & shared[record.optimizer]
             assert not {tensor for tensor, _ in record.fingerprint_before} & shared[record.optimizer]
-    assert {sample.tensor for record in records if record.optimizer == 0 for sample in record.samples} == {0, 1, 2, 3}
+    assert {sample.tensor for record in records if record.optimizer == 0 for sample in record.samples} == {
+        0,
+        1,
+        2,
+        3,
+    }
     assert guarded.seen(seen.WeightsMoved) == []
     no_failure(guarded)
 

@@ -66,12 +66,14 @@ def close_ours(stream: Stream) -> set[int]:
     return taken
 
 
-def test_a_descriptor_number_that_was_reused_is_not_written_to(tmp_path: Path, listener: socket.socket) -> None:
+def test_a_descriptor_number_that_was_reused_is_not_written_to(
+    tmp_path: Path, listener: socket.socket
+) -> None:
     stream = a_stream(tmp_path)
     stream.greet(1, BODY)
     taken = close_ours(stream)
     assert len(taken) == 2
-    opened = {}
+    opened: dict[int, Path] = {}
     while len(opened.keys() & taken) < len(taken):
         path = tmp_path / f"own-{len(opened)}"
         opened[os.open(path, os.O_RDWR | os.O_CREAT)] = path
@@ -153,9 +155,12 @@ def with_source() -> dict[str, str]:
 def test_a_full_file_system_costs_counted_drops_and_recovers(tmp_path: Path) -> None:
     disk = tmp_path / "spool"
     disk.mkdir()
-    mounted = os.geteuid() == 0 and not subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)], capture_output=True, check=False
-    ).returncode
+    mounted = (
+        os.geteuid() == 0
+        and not subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)], capture_output=True, check=False
+        ).returncode
+    )
     if not mounted:
         pytest.skip("needs the right to mount a file system")
     try:
@@ -197,7 +202,7 @@ def test_no_sequence_of_short_and_failing_writes_tears_a_frame(
 
     results = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stream_module.os, "write", cut)
+        patch.setattr(os, "write", cut)
         while pending:
             results.append(stream.send("gap", 1, BODY))
     assert stream.send("gap", 1, BODY)
@@ -212,14 +217,14 @@ def test_a_cut_frame_that_cannot_be_taken_back_ends_its_segment(
     stream = a_stream(tmp_path)
     stream.send("gap", 1, BODY)
     write = os.write
-    monkeypatch.setattr(stream_module.os, "write", lambda fd, data: write(fd, data[:7]))
+    monkeypatch.setattr(os, "write", lambda fd, data: write(fd, data[:7]))
 
     def refuse(fd: int, length: int) -> None:
         raise OSError(errno.EPERM, "append only")
 
-    monkeypatch.setattr(stream_module.os, "ftruncate", refuse)
+    monkeypatch.setattr(os, "ftruncate", refuse)
     assert not stream.send("gap", 1, BODY)
-    monkeypatch.setattr(stream_module.os, "write", write)
+    monkeypatch.setattr(os, "write", write)
     assert stream.send("gap", 1, BODY)
     assert len(list((tmp_path / "spool").iterdir())) == 2
 
@@ -232,7 +237,7 @@ def test_while_the_disk_is_full_records_go_over_the_socket(
     def full(fd: int, data: bytes) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(stream_module.os, "write", full)
+    monkeypatch.setattr(os, "write", full)
     assert stream.send("gap", 1, BODY)
     connection, _ = listener.accept()
     connection.settimeout(5)
@@ -267,7 +272,9 @@ def test_a_socket_path_that_leads_nowhere(tmp_path: Path, kind: str) -> None:
     if kind == "file":
         path.write_text("")
     elif kind in ("datagram", "closed"):
-        other = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM if kind == "datagram" else socket.SOCK_SEQPACKET)
+        other = socket.socket(
+            socket.AF_UNIX, socket.SOCK_DGRAM if kind == "datagram" else socket.SOCK_SEQPACKET
+        )
         other.bind(str(path))
         if kind == "closed":
             other.listen()
@@ -296,7 +303,9 @@ def test_a_monitor_that_is_gone_does_not_end_a_program_with_default_signals(tmp_
         assert not stream.send("gap", 1, {})
         """
     )
-    subprocess.run([sys.executable, "-c", program, str(tmp_path / "guard.sock")], check=True, env=with_source())
+    subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "guard.sock")], check=True, env=with_source()
+    )
 
 
 def test_without_spool_and_socket_all_is_dropped_and_counted(tmp_path: Path) -> None:

@@ -15,7 +15,9 @@ from veracity.guard import tensors
 from veracity.guard.fingerprint import CHUNK, Fingerprinter, choose
 from veracity.guard.tensors import Picked, Reader
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
+
+import torch  # noqa: E402
 
 DTYPES = ["float32", "float64", "float16", "bfloat16", "int64", "int32", "uint8", "bool"]
 
@@ -89,9 +91,7 @@ def test_a_storage_shrunk_under_the_tensor_is_not_read_in_place() -> None:
 
 @given(a_tensor())
 def test_digests_are_of_the_elements_in_logical_order(tensor: Any) -> None:
-    expected = b"".join(
-        tensors.raw_bytes(element.clone()) for element in tensor.detach().reshape(-1)
-    )
+    expected = b"".join(tensors.raw_bytes(element.clone()) for element in tensor.detach().reshape(-1))
     assert tensors.raw_bytes(tensor) == expected
     assert tensors.digest(tensor) == hashlib.sha256(expected).hexdigest()
 
@@ -156,8 +156,9 @@ def test_describe_goes_through_nested_values_in_order() -> None:
     value = {"model": cyclic, "list": [torch.zeros(1), (torch.zeros(1), "text")], "step": 3}
     found, truncated = tensors.describe(tensors.walk(value))
     assert not truncated
-    assert [one["key"] for one in found][0] == "model.weight"
-    assert [one["key"] for one in found][-2:] == ["list.0", "list.1.0"]
+    keys = [one["key"] for one in found]
+    assert keys[0] == "model.weight"
+    assert keys[-2:] == ["list.0", "list.1.0"]
 
 
 def test_a_block_of_mixed_precision_is_of_the_wider_one() -> None:

@@ -1,4 +1,4 @@
-"""Running jobs as a user does: the command line in a process of its own, then the run as ``show`` tells it."""
+"""Running jobs as a user does: the command line in a process of its own, then what ``show`` tells of it."""
 
 from __future__ import annotations
 
@@ -87,7 +87,9 @@ class Jobs:
             start = [sys.executable, "-c", code]
         return [*start, "--home", str(self.home), *map(str, words)]
 
-    def start(self, *command: str | Path, silent_after: float | None = None, **options: Any) -> subprocess.Popen[bytes]:
+    def start(
+        self, *command: str | Path, silent_after: float | None = None, **options: Any
+    ) -> subprocess.Popen[bytes]:
         """``veracity run -- command``, not waited for."""
         return subprocess.Popen(
             self.command("run", "--", *command, silent_after=silent_after),

@@ -85,7 +85,9 @@ def test_standard_streams_are_inherited_and_not_piped(jobs: Jobs) -> None:
     with open(os.devnull, "rb") as source, out.open("wb") as sink, (jobs.folder / "err").open("wb") as errors:
         wanted = [os.fstat(file.fileno()).st_ino for file in (source, sink, errors)]
         words = jobs.command("run", "--quiet", "--", sys.executable, program)
-        done = subprocess.run(words, env=jobs.environment(), stdin=source, stdout=sink, stderr=errors, check=False)
+        done = subprocess.run(
+            words, env=jobs.environment(), stdin=source, stdout=sink, stderr=errors, check=False
+        )
     assert done.returncode == 0
     assert out.read_text() == f"{wanted}\n"
 
@@ -183,7 +185,9 @@ def test_flags_that_shut_the_guard_out_are_named(jobs: Jobs, flag: str) -> None:
 
 def test_an_emptied_environment_is_named(jobs: Jobs) -> None:
     inner = jobs.write(INNER.format(seconds=2.0), train=True, name="inner.py")
-    outer = jobs.write(SPAWN.format(before="os.environ.clear()", inner=str(inner), environment="{}"), name="outer.py")
+    outer = jobs.write(
+        SPAWN.format(before="os.environ.clear()", inner=str(inner), environment="{}"), name="outer.py"
+    )
     unheard(jobs.run(sys.executable, outer, silent_after=0.5), "environment was emptied")
 
 
@@ -219,7 +223,12 @@ def test_a_guarded_job_beside_an_unguarded_one_is_not_held(jobs: Jobs) -> None:
 def test_a_home_that_cannot_be_used(jobs: Jobs, home: str, tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text("")
-    place = {"file": file, "below-file": file / "home", "proc": Path("/proc/self/home"), "ro": Path("/sys/home")}[home]
+    place = {
+        "file": file,
+        "below-file": file / "home",
+        "proc": Path("/proc/self/home"),
+        "ro": Path("/sys/home"),
+    }[home]
     ran = tmp_path / "ran"
     words = Jobs(place, jobs.folder).command("run", "--", "touch", ran)
     done = subprocess.run(words, env=jobs.environment(), capture_output=True, text=True, check=False)

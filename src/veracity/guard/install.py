@@ -20,7 +20,8 @@ from .session import Session
 from .steps import Steps
 
 if TYPE_CHECKING:
-    import torch
+    from torch import Tensor
+    from torch.optim import Optimizer
 
 MINIMUM_TORCH = (2, 1)
 
@@ -49,11 +50,11 @@ def install(session: Session, imports: ImportWatch, torch: ModuleType) -> None:
     _watch_optimizers(session, steps, torch)
     run = session.shield.run
 
-    def before(optimizer: torch.optim.Optimizer, args: Sequence[object], kwargs: dict[str, object]) -> None:
+    def before(optimizer: Optimizer, args: Sequence[object], kwargs: dict[str, object]) -> None:
         run("scheduler", schedulers.before_step, optimizer)
         run("step", steps.before, optimizer, args, kwargs)
 
-    def after(optimizer: torch.optim.Optimizer, args: Sequence[object], kwargs: dict[str, object]) -> None:
+    def after(optimizer: Optimizer, args: Sequence[object], kwargs: dict[str, object]) -> None:
         run("step", steps.after, optimizer)
         run("after step", _after_step, session, imports, loaders, functions)
 
@@ -75,7 +76,7 @@ def _after_step(session: Session, imports: ImportWatch, loaders: Loaders, functi
 
 def _watch_backward(session: Session, steps: Steps, torch: ModuleType) -> None:
     def make(original: Callable[..., object]) -> Callable[..., object]:
-        def backward(self: torch.Tensor, *args: object, **kwargs: object) -> object:
+        def backward(self: Tensor, *args: object, **kwargs: object) -> object:
             started = perf_counter_ns()
             result = original(self, *args, **kwargs)
             session.shield.run("step", ran, self, started)
@@ -83,7 +84,7 @@ def _watch_backward(session: Session, steps: Steps, torch: ModuleType) -> None:
 
         return backward
 
-    def ran(loss: torch.Tensor, started: int) -> None:
+    def ran(loss: Tensor, started: int) -> None:
         steps.phases.backward(started, perf_counter_ns())
         if loss.numel() == 1:
             steps.loss = loss.detach()
@@ -112,7 +113,7 @@ def _watch_clipping(session: Session, steps: Steps, torch: ModuleType) -> None:
 
 def _watch_optimizers(session: Session, steps: Steps, torch: ModuleType) -> None:
     def make(original: Callable[..., object]) -> Callable[..., object]:
-        def __init__(self: torch.optim.Optimizer, *args: object, **kwargs: object) -> None:
+        def __init__(self: Optimizer, *args: object, **kwargs: object) -> None:
             original(self, *args, **kwargs)
             session.shield.run("step", steps.constructed, self)
 

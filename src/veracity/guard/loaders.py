@@ -19,7 +19,6 @@ from . import declare, tensors
 from .patching import replace
 
 if TYPE_CHECKING:
-    import torch
     from torch.utils.data import DataLoader, Sampler
 
     from .session import Session

@@ -85,7 +85,7 @@ class Picked:
     """Positions of sampled elements in a flattened tensor, in the forms that reading needs."""
 
     indices: tuple[int, ...]
-    getter: Callable[[Sequence[int]], tuple[int, ...]]
+    getter: Callable[[Sequence[int] | ctypes.Array[ctypes.c_uint32]], tuple[int, ...]]
 
     @classmethod
     def of(cls, indices: Sequence[int]) -> Picked:

@@ -437,9 +437,18 @@ class Pipeline:
         )
         self._recorder.commit(publish=True)
         self._close_document(verdict, exit_code, ended_at)
+        self._discard_spools()
         if verdict.outcome is Outcome.HELD:
             self._keep_trusted()
         return verdict
+
+    def _discard_spools(self) -> None:
+        """The record is durable: what was taken in of processes that have ended need not be kept twice."""
+        alive = set(self.alive())
+        for source in self._sources.values():
+            if source.pid not in alive and not self._recorder.refused:
+                with contextlib.suppress(OSError):
+                    self._spool.discard(source.name)
 
     def _keep_trusted(self) -> None:
         """A held run's sources are what later changes are shown against; old sample blocks make room."""

@@ -24,8 +24,7 @@ INLINE_BYTES = 2048
 BATCH_BYTES = 32 << 20
 MAX_DEPTH = 48
 MAX_FINDING = 48 << 10
-_CLIPPED_TEXT = 1000
-_CLIPPED_LIST = 20
+_CLIPS = ((1000, 20), (200, 8), (80, 3))
 
 
 class Recorder:
@@ -95,8 +94,10 @@ class Recorder:
         if value is None:
             self._refuse(EvidenceError(f"a finding of {finding.rule} has no canonical form"))
             return
-        if len(json.dumps(value)) > MAX_FINDING:
-            value = _clipped(value)
+        for text, items in _CLIPS:
+            if len(json.dumps(value)) <= MAX_FINDING:
+                break
+            value = _clipped(value, text, items)
         self.entry("finding", {"finding": value, "entry": entry})
 
     def judged(self, verdict: Verdict, coverage: Mapping[str, Coverage], final: Mapping[str, Json]) -> None:
@@ -156,17 +157,17 @@ def inline_form(value: object, depth: int = 0) -> Json:
     return None
 
 
-def _clipped(value: Json) -> Json:
-    """``value`` with long texts and lists cut, so that an entry can hold it.
+def _clipped(value: Json, text: int, items: int) -> Json:
+    """``value`` with texts and lists longer than that cut, so that an entry can hold it.
 
     A finding must be recorded however long the names are that the job gave to its things.
     """
     if isinstance(value, str):
-        return value if len(value) <= _CLIPPED_TEXT else value[:_CLIPPED_TEXT] + " …"
+        return value if len(value) <= text else value[:text] + " …"
     if isinstance(value, list):
-        return [_clipped(item) for item in value[:_CLIPPED_LIST]]
+        return [_clipped(item, text, items) for item in value[:items]]
     if isinstance(value, dict):
-        return {key: _clipped(item) for key, item in value.items()}
+        return {key: _clipped(item, text, items) for key, item in value.items()}
     return value
 
 

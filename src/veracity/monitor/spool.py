@@ -52,7 +52,6 @@ class SpoolReader:
         self.taken = 0
         self._streams: dict[str, Stream] = {}
         self._refused = 0
-        self.progress = 0  # bytes and segments taken in: unchanged after a read() when nothing is left
 
     def read(self) -> Iterator[tuple[Stream, Frame] | Damage]:
         """Everything new since the last call, a bounded portion per spool."""
@@ -60,6 +59,12 @@ class SpoolReader:
         for stream in list(self._streams.values()):
             if not stream.damaged:
                 yield from self._read_stream(stream)
+
+    def discard(self, name: str) -> None:
+        """Remove what has been taken in of a spool whose process has ended."""
+        stream = self._streams.get(name)
+        if stream is not None and not stream.damaged and not stream.buffer:
+            self._path(stream, stream.segment).unlink(missing_ok=True)
 
     def torn(self) -> list[Damage]:
         """Spools that end within a record (asked for when the processes are gone)."""
@@ -108,7 +113,6 @@ class SpoolReader:
                 continue
             _remove(self._path(stream, stream.segment))
             stream.segment, stream.offset = stream.segment + 1, 0
-            self.progress += 1
 
     def _new_bytes(self, stream: Stream) -> tuple[bytes, bool]:
         """The next bytes, and whether the segment is finished (a later one exists)."""

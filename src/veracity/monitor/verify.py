@@ -12,6 +12,7 @@ from ..ledger.blobs import Blobs
 from ..ledger.entry import Entry
 from ..ledger.keys import PublicKey
 from ..ledger.reader import Reader
+from ..seal.sign import verify_envelope
 from .folder import RunFolder
 
 MAX_PAYLOAD = 80 << 20
@@ -39,6 +40,7 @@ def verify_run(folder: Path) -> list[str]:
             )
         payloads = _payloads(reader, Blobs(run.blobs), missing)
         done.append(f"{payloads} payloads were read again and match their digests")
+        done += _seal(reader, Blobs(run.blobs), run, key)
         sequences = _order(reader)
         done.append(f"the records of {sequences} processes stand in order")
     if missing:
@@ -73,6 +75,31 @@ def _payloads(reader: Reader, blobs: Blobs, missing: list[int]) -> int:
             else:
                 checked += 1
     return checked
+
+
+def _seal(reader: Reader, blobs: Blobs, run: RunFolder, key: PublicKey) -> list[str]:
+    """The seal's signature, and that the file beside the ledger is the one the ledger names."""
+    for index, data in enumerate(reader.entries()):
+        entry = Entry.decode(data)
+        if entry.kind != "seal":
+            continue
+        try:
+            envelope = blobs.get(Digest.parse(str(entry.body.get("envelope"))), MAX_PAYLOAD)
+        except EvidenceError:
+            return []  # counted among the payloads that are no longer kept
+        verify_envelope(envelope, key)
+        if _file(run.seal) not in (None, envelope):
+            raise VerificationError(f"seal.dsse.json is not the seal of entry {index}", where=str(run.seal))
+        return [f"the seal of entry {index} is signed by {key.name}"]
+    return []
+
+
+def _file(path: Path) -> bytes | None:
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_PAYLOAD)
+    except OSError:
+        return None
 
 
 def _digests(body: Mapping[str, Json]) -> list[Digest]:

@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from veracity.core.errors import EvidenceError
+from veracity.core.observation import TensorDigest
+from veracity.ledger.entry import Entry
+from veracity.ledger.keys import SigningKey
+from veracity.ledger.store import Ledger
+from veracity.monitor.lineage import FILE_NAME, Lineage, Recorded
+
+RUN, OTHER = "run-20250301-080000-00000a", "run-20250302-080000-00000b"
+DIGEST, ELSE = "ab" * 32, "cd" * 32
+TENSORS = [TensorDigest("model.w", "0" * 64, "float32", [2])]
+
+
+class Runs:
+    """Ledgers of runs in one home."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.signer = SigningKey.generate("veracity.local")
+        self.ledgers: dict[str, Ledger] = {}
+
+    def save(
+        self,
+        run: str,
+        path: str,
+        digest: str = DIGEST,
+        *,
+        at: int = 5,
+        commit: bool = True,
+        by: Lineage | None = None,
+    ) -> Recorded:
+        """What the monitor does when a run has saved a checkpoint."""
+        if run not in self.ledgers:
+            folder = self.home / "runs" / run
+            folder.mkdir(parents=True)
+            self.ledgers[run] = Ledger.create(folder / "ledger", f"veracity.local/{run}", self.signer)
+            self.ledgers[run].commit()
+        recorded = Recorded(digest, path, run, at, TENSORS)
+        body: dict[str, object] = {"digest": digest, "path": path, "at": at}
+        index = self.ledgers[run].append(Entry("checkpoint", body).encode())  # type: ignore[arg-type]
+        if commit:
+            self.ledgers[run].commit()
+        (by or Lineage(self.home, run)).remember(recorded, index)
+        return recorded
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Iterator[Runs]:
+    made = Runs(tmp_path)
+    yield made
+    for ledger in made.ledgers.values():
+        ledger.close()
+
+
+def edit(home: Path, statement: str, *values: object) -> None:
+    with closing(sqlite3.connect(home / FILE_NAME)) as database, database:
+        database.execute(statement, values)
+
+
+def test_a_saved_file_is_found_by_digest_and_by_path_from_another_run(runs: Runs) -> None:
+    recorded = runs.save(RUN, "/data/a.pt")
+    lineage = Lineage(runs.home, OTHER)
+    assert lineage.by_digest(DIGEST) == [recorded]
+    assert lineage.by_path("/data/a.pt") == [recorded]
+    assert lineage.by_digest(ELSE) == []
+    assert lineage.by_path("/data/b.pt") == []
+
+
+def test_the_newest_record_comes_first(runs: Runs) -> None:
+    runs.save(RUN, "/data/a.pt", at=5)
+    runs.save(OTHER, "/data/a.pt", ELSE, at=9)
+    assert [one.digest for one in Lineage(runs.home, RUN).by_path("/data/a.pt")] == [ELSE, DIGEST]
+
+
+def test_an_empty_home_knows_nothing(tmp_path: Path) -> None:
+    assert Lineage(tmp_path, RUN).by_digest(DIGEST) == []
+
+
+def test_names_are_values_and_never_statements(runs: Runs) -> None:
+    for path in ("/data/a'; DROP TABLE checkpoint; --.pt", "/data/é.pt", "/data/\udcff.pt", "/data/\ud800"):
+        runs.save(RUN, path)
+        assert len(Lineage(runs.home, OTHER).by_path(path)) == 1
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        (ELSE, "/data/a.pt", RUN, 5, 0, "[]"),
+        (DIGEST, "/data/b.pt", RUN, 5, 0, "[]"),
+        (DIGEST, "/data/b.pt", RUN, 5, 1, "[]"),
+        (DIGEST, "/data/b.pt", RUN, 5, 10**9, "[]"),
+        (DIGEST, "/data/b.pt", RUN, 5, -1, "[]"),
+        (DIGEST, "/data/b.pt", OTHER, 5, 0, "[]"),
+        (DIGEST, "/data/b.pt", OTHER, 5, 10**9, "[]"),
+        (DIGEST, "/data/b.pt", "../../elsewhere", 5, 0, "[]"),
+        (DIGEST, "/data/b.pt", "..", 5, 0, "[]"),
+        (DIGEST, "/data/b.pt", "no-run", 5, 0, "[]"),
+        (DIGEST, "/data/b.pt", "\0", 5, 0, "[]"),
+        (DIGEST, "/data/b.pt", b"bytes", 5, 0, "[]"),
+        (DIGEST, "/data/b.pt", None, 5, 0, "[]"),
+        (DIGEST, "/data/b.pt", RUN, "late", 0, "[]"),
+        (DIGEST, "/data/b.pt", RUN, 5, "zero", "[]"),
+        (DIGEST, "/data/b.pt", RUN, 5, 0.5, "[]"),
+        (DIGEST, "/data/b.pt", RUN, 5, 0, None),
+        (DIGEST, "/data/b.pt", RUN, 5, 0, "nonsense"),
+        (DIGEST, "/data/b.pt", RUN, 5, 0, "[" * 100_000),
+        (DIGEST, "/data/b.pt", RUN, 5, 0, '[{"key": 3}]'),
+        (None, "/data/b.pt", RUN, 5, 0, "[]"),
+    ],
+)
+def test_a_row_without_its_entry_in_the_ledger_is_ignored(runs: Runs, row: tuple[object, ...]) -> None:
+    recorded = runs.save(RUN, "/data/a.pt")
+    edit(runs.home, "INSERT INTO checkpoint VALUES (?, ?, ?, ?, ?, ?)", *row)
+    for current in (RUN, OTHER):
+        lineage = Lineage(runs.home, current)
+        assert lineage.by_digest(DIGEST) == [recorded]
+        assert lineage.by_digest(ELSE) == []
+        assert lineage.by_path("/data/b.pt") == []
+
+
+def test_an_entry_of_another_kind_is_no_record(runs: Runs) -> None:
+    runs.save(RUN, "/data/a.pt")
+    body: dict[str, object] = {"digest": ELSE, "path": "/data/b.pt"}
+    index = runs.ledgers[RUN].append(Entry("record", body).encode())  # type: ignore[arg-type]
+    runs.ledgers[RUN].commit()
+    edit(
+        runs.home, "INSERT INTO checkpoint VALUES (?, ?, ?, ?, ?, ?)", ELSE, "/data/b.pt", RUN, 5, index, "[]"
+    )
+    assert Lineage(runs.home, OTHER).by_digest(ELSE) == []
+
+
+def test_what_this_run_has_not_committed_yet_is_known_to_itself_only(runs: Runs) -> None:
+    current = Lineage(runs.home, RUN)
+    runs.save(RUN, "/data/a.pt", by=current)
+    recorded = runs.save(RUN, "/data/b.pt", ELSE, commit=False, by=current)
+    assert current.by_digest(ELSE) == [recorded]
+    assert Lineage(runs.home, OTHER).by_digest(ELSE) == []
+
+
+@pytest.mark.parametrize("data", [b"", b"no database", b"SQLite format 3\0" + bytes(200)])
+def test_a_table_that_is_no_table_is_said_with_a_remedy(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / FILE_NAME).write_bytes(data)
+    lineage = Lineage(tmp_path, RUN)
+    if not data:
+        assert lineage.by_digest(DIGEST) == []
+        return
+    for use in (
+        lambda: lineage.by_digest(DIGEST),
+        lambda: lineage.remember(Recorded(DIGEST, "/a", RUN, 5, []), 0),
+    ):
+        with pytest.raises(EvidenceError, match="table of checkpoints") as caught:
+            use()
+        assert "delete it" in caught.value.diagnostics().remedy
+
+
+@pytest.mark.parametrize(
+    "columns", ["digest TEXT", "a, b, c, d, e, f", "digest, path, run, at, entry, tensors, more"]
+)
+def test_a_table_of_other_columns_is_said_or_empty(tmp_path: Path, columns: str) -> None:
+    edit(tmp_path, f"CREATE TABLE checkpoint ({columns})")
+    lineage = Lineage(tmp_path, RUN)
+    with pytest.raises(EvidenceError, match="table of checkpoints"):
+        lineage.remember(Recorded(DIGEST, "/a", RUN, 5, []), 0)
+    try:
+        assert lineage.by_path("/a") == []
+    except EvidenceError:
+        assert "path" not in columns
+
+
+def test_a_home_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    with pytest.raises(EvidenceError, match="table of checkpoints"):
+        Lineage(tmp_path / "none", RUN).by_digest(DIGEST)
