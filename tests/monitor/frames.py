@@ -149,7 +149,7 @@ def large_step(step: int, tensors: int = 54, seq: int = 0) -> bytes:
     layout: list[list[object]] = []
     blob = b""
     fields = [["param", "grad", "exp_avg", "exp_avg_sq"], ["param", "exp_avg", "exp_avg_sq"]]
-    for repeated, at in ((1, step - 1), (0, step)):
+    for repeated, at in ((1, max(0, step - 1)), (0, step)):
         for tensor, indices in pick(bytes(32), at, numels):
             count = len(indices)
             layout.append([tensor, repeated, count, float(step), float(step + 1), 0, 1])

@@ -181,7 +181,7 @@ def test_schedulers_within_schedulers_end_in_an_observation_or_an_error(depth: i
 
 
 @given(st.sampled_from(sorted(KINDS)), st.data())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_no_body_raises_anything_else(kind: str, data: st.DataObject) -> None:
     names = [*BODIES[kind], "origin", "samples", "extra"]
     changed = data.draw(st.dictionaries(st.sampled_from(names), JSON, max_size=3))

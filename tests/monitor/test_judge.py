@@ -147,3 +147,14 @@ def test_the_verdict_knows_ranks_stops_and_required_laws() -> None:
     judge.ranks_heard.add(1)
     judge.stopped.append("update: spool cut")
     assert judge.verdict(["update"]).reasons == ("update: spool cut",)
+
+
+def test_a_detector_that_cannot_count_is_switched_off_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(self: Shorter) -> Coverage:
+        raise RecursionError
+
+    monkeypatch.setattr(Shorter, "coverage", fail)
+    judge = Judge([Echo, Shorter])
+    judged(judge, GAP)
+    for _ in range(2):
+        assert "update-shorter" in judge.coverage()["update"].stopped

@@ -144,6 +144,25 @@ def test_a_finished_segment_that_ends_within_a_record(tmp_path: Path) -> None:
     assert reader.torn() == []
 
 
+def test_what_was_taken_in_is_discarded_and_not_missed(tmp_path: Path) -> None:
+    write(tmp_path, 0)
+    reader = SpoolReader(tmp_path)
+    assert taken(reader) == [0]
+    reader.discard("124-00000abc")
+    reader.discard(NAME)
+    assert list(tmp_path.iterdir()) == []
+    assert taken(reader) == []
+
+
+@pytest.mark.parametrize("tail", [b"VF01", b"no frame at all"])
+def test_what_could_not_be_read_is_kept(tmp_path: Path, tail: bytes) -> None:
+    place(tmp_path).write_bytes(frame(0) + tail)
+    reader = SpoolReader(tmp_path)
+    assert taken(reader)[0] == 0
+    reader.discard(NAME)
+    assert place(tmp_path).exists()
+
+
 def once_damaged(reader: SpoolReader, reason: str) -> None:
     (found,) = taken(reader)
     assert reason in str(found)

@@ -49,8 +49,8 @@ class RunFolder:
     def archive(self) -> Path:
         """The guard, as it entered the job's processes.
 
-        Python's ``warnings`` and ``logging`` do not count frames of files with ``importlib`` and ``_bootstrap``
-        in their names as callers. So what they print names the program's own lines, as without the guard.
+        Python's ``warnings`` and ``logging`` do not count frames of files with ``importlib`` and
+        ``_bootstrap`` in their names as callers: what they print names the program's lines, as without us.
         """
         return self.path / "guard_importlib_bootstrap.zip"
 

@@ -171,6 +171,8 @@ class _Loop:
                 if self._stacks is not None:
                     self._stacks.forget(ended.origin.pid)
                 self._pipeline.observe(ended)
+            for gap in self._processes.ended_unheard():
+                self._pipeline.observe(gap)
 
     def _wait_for_goodbyes(self) -> None:
         """The command has ended: give guarded processes that are still there a moment to end as well."""

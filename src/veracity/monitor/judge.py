@@ -31,28 +31,32 @@ class Judge:
     def observe(self, observation: Observation) -> Iterator[Finding]:
         """Feed one observation to every detector; yields new findings."""
         for detector in list(self._detectors):
+            found: list[Finding] = []
             try:
-                found = list(detector.observe(observation))
+                found.extend(detector.observe(observation))
             except Exception as error:  # noqa: BLE001 - a detector's fault costs its law, not the run
                 self._fail(detector, error)
-                continue
             yield from self._new(found)
 
     def finish(self) -> Iterator[Finding]:
         """The run is over."""
         for detector in list(self._detectors):
+            found: list[Finding] = []
             try:
-                found = list(detector.finish())
+                found.extend(detector.finish())
             except Exception as error:  # noqa: BLE001 - a detector's fault costs its law, not the run
                 self._fail(detector, error)
-                continue
             yield from self._new(found)
 
     def coverage(self) -> dict[str, Coverage]:
         """Coverage per law, over all its detectors."""
         merged: dict[str, Coverage] = {}
-        for detector in self._detectors:
-            part = detector.coverage()
+        for detector in list(self._detectors):
+            try:
+                part = detector.coverage()
+            except Exception as error:  # noqa: BLE001 - a detector's fault costs its law, not the run
+                self._fail(detector, error)
+                continue
             if part.law in merged:
                 _join(merged[part.law], part)
             else:

@@ -6,6 +6,7 @@ whose entry does not say the same is ignored.
 
 from __future__ import annotations
 
+import itertools
 import json
 import sqlite3
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from ..core.digest import Digest
 from ..core.errors import Error, EvidenceError
 from ..core.observation import TensorDigest
 from ..ledger.entry import Entry
@@ -24,6 +26,8 @@ from ..ledger.reader import Reader
 FILE_NAME = "index.sqlite"
 MAX_MATCHES = 50
 MAX_UNCOMMITTED = 4096
+# Each stands for 100,000 instructions: somebody may have put a view there that never ends.
+MAX_TURNS = 1000
 _Row: TypeAlias = tuple[str, str, str, int, int, str]
 
 
@@ -38,6 +42,16 @@ class Recorded:
     tensors: list[TensorDigest]
 
 
+def described(tensors: list[TensorDigest]) -> str:
+    """A checkpoint's tensors as the table keeps them."""
+    return json.dumps(msgspec.to_builtins(tensors), sort_keys=True)
+
+
+def described_digest(text: str) -> str:
+    """What the ledger's entry says of them, so that the table cannot say anything else."""
+    return str(Digest.of(text.encode()))
+
+
 class Lineage:
     """The checkpoint table of one home."""
 
@@ -45,16 +59,16 @@ class Lineage:
         self._home = home
         self._current = current
         self._path = home / FILE_NAME
-        self._uncommitted: dict[int, tuple[str, str]] = {}
+        self._uncommitted: dict[int, tuple[str, str, str]] = {}
 
     def remember(self, recorded: Recorded, entry: int) -> None:
         """Add a saved checkpoint, recorded as entry number ``entry`` of its run's ledger."""
         path = _spelled(recorded.path)
-        tensors = json.dumps(msgspec.to_builtins(recorded.tensors))
+        tensors = described(recorded.tensors)
         row = (recorded.digest, path, recorded.run, recorded.at, entry, tensors)
         while len(self._uncommitted) >= MAX_UNCOMMITTED:
             del self._uncommitted[next(iter(self._uncommitted))]
-        self._uncommitted[entry] = (recorded.digest, path)
+        self._uncommitted[entry] = (recorded.digest, path, described_digest(tensors))
         try:
             with closing(self._open()) as database, database:
                 database.execute("INSERT OR REPLACE INTO checkpoint VALUES (?, ?, ?, ?, ?, ?)", row)
@@ -82,29 +96,36 @@ class Lineage:
                 described = msgspec.json.decode(tensors, type=list[TensorDigest])
             except (msgspec.DecodeError, RecursionError):
                 continue  # not a row of ours: the table is derived and anybody may have written to it
-            if self._is_in_ledger(run, entry, digest, path):
+            if self._is_in_ledger(run, entry, (digest, path, described_digest(tensors))):
                 yield Recorded(digest, path, run, at, described)
 
-    def _is_in_ledger(self, run: str, index: int, digest: str, path: str) -> bool:
+    def _is_in_ledger(self, run: str, index: int, said: tuple[str, str, str]) -> bool:
+        """Whether that entry says the same digest, path and tensors as the row."""
         if "/" in run or run.startswith("."):
             return False
         try:
             with Reader(self._home / "runs" / run / "ledger") as reader:
                 if index >= reader.size:
                     # The run that goes on now has appended it and not committed yet.
-                    return run == self._current and self._uncommitted.get(index) == (digest, path)
+                    return run == self._current and self._uncommitted.get(index) == said
                 entry = Entry.decode(next(iter(reader.entries(index, index + 1))))
-        except (Error, OSError):
+        except (Error, OSError, ValueError):
             return False
         return (
             entry.kind == "checkpoint"
-            and entry.body.get("digest") == digest
-            and _spelled(str(entry.body.get("path"))) == path
+            and (
+                str(entry.body.get("digest")),
+                _spelled(str(entry.body.get("path"))),
+                str(entry.body.get("tensors")),
+            )
+            == said
         )
 
     def _open(self) -> sqlite3.Connection:
         try:
             database = sqlite3.connect(self._path, timeout=5.0)
+            turns = itertools.count()
+            database.set_progress_handler(lambda: next(turns) >= MAX_TURNS, 100_000)
             database.execute(
                 "CREATE TABLE IF NOT EXISTS checkpoint (digest TEXT, path TEXT, run TEXT, at INTEGER,"
                 " entry INTEGER, tensors TEXT, PRIMARY KEY (digest, path, run))"

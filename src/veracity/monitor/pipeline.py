@@ -28,7 +28,7 @@ from .decode import Header, observation_of, read_header
 from .files import CheckpointFiles
 from .folder import RunFolder, write_document, write_private
 from .judge import Judge
-from .lineage import Lineage
+from .lineage import Lineage, described, described_digest
 from .listener import Peer
 from .opening import masker_of, opening_entry, run_document
 from .prepare import CONFIG_VARIABLE, sampling_key
@@ -294,8 +294,8 @@ class Pipeline:
         if source.role == "rank":
             self._judge.ranks_heard.add(source.rank)
             size = hello.ids.get("LOCAL_WORLD_SIZE", hello.ids.get("WORLD_SIZE", "1"))
-            if size.isdigit():
-                self._judge.ranks_expected = max(self._judge.ranks_expected, min(int(size), 4096))
+            if size.isascii() and size.isdecimal() and len(size) <= 4:
+                self._judge.ranks_expected = max(self._judge.ranks_expected, int(size))
         if self._processes is not None:
             self._processes.greeted(hello, source.pid, source.rank)
 
@@ -348,7 +348,12 @@ class Pipeline:
             if remember is not None:
                 entry = self._recorder.entry(
                     "checkpoint",
-                    {"digest": remember.digest, "path": remember.path, "at": remember.at},
+                    {
+                        "digest": remember.digest,
+                        "path": remember.path,
+                        "at": remember.at,
+                        "tensors": described_digest(described(remember.tensors)),
+                    },
                 )
                 try:
                     self._lineage.remember(remember, entry)

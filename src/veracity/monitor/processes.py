@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from ..core.observation import Gap, Hello, HostLoad, ProcessEnded
 from ..core.origin import monitor_origin
 from ..observe import process
-from ..observe.silence import explain_silence
+from ..observe.silence import Silence, explain_silence
 
 SILENT_AFTER = 10.0
 SCAN_EVERY = 1.0
@@ -37,6 +37,8 @@ class Known:
     rank: int = -1
     greeted: bool = False
     reported_silent: bool = False
+    silence: Silence | None = None
+    torch_since: float = 0.0
     pidfd: int = -1
     step: int = -1
     load: tuple[int, int, int, int] | None = None
@@ -56,6 +58,7 @@ class Processes:
     statuses: dict[int, int] = field(default_factory=dict)
     mask: Callable[[Sequence[str]], list[str]] = field(default=list)
     is_ours: Callable[[int], bool] = field(default=lambda pid: False)
+    _unheard: list[Gap] = field(default_factory=list)
     _next_scan: float = 0.0
 
     def __post_init__(self) -> None:
@@ -94,12 +97,10 @@ class Processes:
                 if load is not None:
                     yield load
 
-    def last_look(self) -> Iterator[Gap]:
-        """Before the job's end is taken note of: silent processes, however young they are."""
-        for known in list(self.known.values()):
-            gap = self._silence(known, now=float("inf"))
-            if gap is not None:
-                yield gap
+    def ended_unheard(self) -> Iterator[Gap]:
+        """Processes with torch and without a guard that ended before they were due to be reported."""
+        gaps, self._unheard = self._unheard, []
+        yield from gaps
 
     def owns(self, candidate: object) -> bool:
         """Whether a ready descriptor of the selector is one of our pidfds."""
@@ -148,13 +149,18 @@ class Processes:
         return known
 
     def _silence(self, known: Known, now: float) -> Gap | None:
-        if known.greeted or known.reported_silent or now - known.first_seen < SILENT_AFTER:
+        if known.greeted or known.reported_silent:
             return None
-        if self._is_fork_of_greeted(known) or not process.maps_torch(known.pid):
+        if known.silence is None:
+            if self._is_fork_of_greeted(known) or not process.maps_torch(known.pid):
+                return None
+            known.silence, known.torch_since = explain_silence(known.pid, self.archive), now
+        # Counted from when torch was mapped: the guard speaks when `import torch` is done.
+        if known.silence is None or now - known.torch_since < SILENT_AFTER:
             return None
-        silence = explain_silence(known.pid, self.archive)
-        if silence is None:
-            return None
+        return self._unguarded(known, known.silence)
+
+    def _unguarded(self, known: Known, silence: Silence) -> Gap:
         known.reported_silent = True
         command = " ".join(self.mask(known.command))[:200]
         return Gap(
@@ -206,6 +212,12 @@ class Processes:
                 else ("exited", os.WEXITSTATUS(status))
             )
         explained = self._explain(known, how, code)
+        if (
+            known.silence is not None
+            and known.silence.certain
+            and not (known.greeted or known.reported_silent)
+        ):
+            self._unheard.append(self._unguarded(known, known.silence))
         bad = how == "signalled" or (how == "exited" and code != 0)
         if bad and known.role in ("root", "rank", "launcher"):
             self.failed.append(f"process {known.pid} ({known.role}) had ended before")

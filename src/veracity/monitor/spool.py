@@ -65,6 +65,8 @@ class SpoolReader:
         stream = self._streams.get(name)
         if stream is not None and not stream.damaged and not stream.buffer:
             self._path(stream, stream.segment).unlink(missing_ok=True)
+            # Not watched any more: that its file is gone is our own doing.
+            del self._streams[name]
 
     def torn(self) -> list[Damage]:
         """Spools that end within a record (asked for when the processes are gone)."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -24,6 +25,7 @@ from ..observe import process
 
 TIMER_WAITS = ("hrtimer_nanosleep", "do_nanosleep", "common_nsleep")
 MIN_SLEEP = 0.012
+MAX_UNSEEN = 0.02  # what a sleep may have gone on after the last look that saw it: looks may come late
 DUMPS_PER_SECOND = 8.0
 LATE_FACTOR = 1.5
 LATE_FLOOR = 0.02
@@ -31,6 +33,8 @@ MAX_OUTPUT = 1 << 20
 MAX_FRAMES = 64
 MAX_SOURCE = 4 << 20
 WARM_STEPS = 5
+
+_SLEEP_CALL = re.compile(r"\bsleep\s*\(")
 
 
 @dataclass(slots=True)
@@ -43,6 +47,8 @@ class _Watched:
     stepped_at: float = 0.0
     durations: list[float] = field(default_factory=list)
     asleep_since: float = 0.0
+    asleep_until: float = 0.0
+    ran: int = 0
     frames: list[StackFrame] = field(default_factory=list)
     late_dumps: int = 0
 
@@ -78,27 +84,37 @@ class Stacks:
             if watched.step < WARM_STEPS:
                 continue
             if process.read_wchan(watched.pid) in TIMER_WAITS:
-                self._asleep(watched, now)
+                yield from self._asleep(watched, now)
             elif watched.asleep_since:
                 yield from self._awake(watched, now)
             elif self._is_late(watched, now) and self._budget >= 1:
                 watched.late_dumps += 1
                 frames = self._read(watched.pid)
-                if frames:
+                if frames and _sleeps(frames[0]) and process.read_wchan(watched.pid) in TIMER_WAITS:
+                    # It has fallen asleep since: what is seen of this sleep counts from here.
+                    watched.asleep_since = watched.asleep_until = time.monotonic()
+                    watched.ran, watched.frames = _ran(watched.pid), frames
+                elif frames:
                     yield _sample(watched, now, now - watched.stepped_at, frames, asleep=False)
 
-    def _asleep(self, watched: _Watched, now: float) -> None:
+    def _asleep(self, watched: _Watched, now: float) -> Iterator[StackSampled]:
         """The main thread sleeps on a timer: once it does so for a while, read where."""
+        ran = _ran(watched.pid)
+        if watched.asleep_since and ran != watched.ran:
+            yield from self._awake(watched, now)  # it woke unseen and sleeps again, perhaps elsewhere
         if not watched.asleep_since:
-            watched.asleep_since, watched.frames = now, []
+            watched.asleep_since, watched.ran, watched.frames = now, ran, []
+        watched.asleep_until = now
         if not watched.frames and now - watched.asleep_since >= MIN_SLEEP and self._budget >= 1:
-            watched.frames = self._read(watched.pid)
-            if process.read_wchan(watched.pid) not in TIMER_WAITS:
-                # It may have woken before the stack was read: the line is not certain.
-                watched.frames = []
+            frames = self._read(watched.pid)
+            # It may have woken before the stack was read: then only a line that itself sleeps is certain.
+            stayed = process.read_wchan(watched.pid) in TIMER_WAITS and _ran(watched.pid) == watched.ran
+            if stayed or (frames and _sleeps(frames[0])):
+                watched.frames = frames
 
     def _awake(self, watched: _Watched, now: float) -> Iterator[StackSampled]:
-        span, watched.asleep_since = now - watched.asleep_since, 0.0
+        span = min(now, watched.asleep_until + MAX_UNSEEN) - watched.asleep_since
+        watched.asleep_since = 0.0
         if watched.frames:
             yield _sample(watched, now, span, watched.frames, asleep=True)
 
@@ -124,6 +140,17 @@ class Stacks:
             self.failure = self.failure or f"py-spy: {text[0] if text else done.returncode}"
             return []
         return read_frames(done.stdout, pid)
+
+
+def _sleeps(frame: StackFrame) -> bool:
+    """Whether the line itself calls a sleep."""
+    return _SLEEP_CALL.search(frame.source.split("#", 1)[0]) is not None
+
+
+def _ran(pid: int) -> int:
+    """How long the main thread has run so far, in ns: unchanged while it sleeps; 0 where it is not known."""
+    schedule = process.read_schedule(pid)
+    return schedule.cpu if schedule is not None else 0
 
 
 def _sample(

@@ -15,6 +15,7 @@ from ....core.observation import (
 
 WINDOW = 101
 MAX_SAMPLES = 64
+MAX_LOADERS = 1024
 _COMPILERS = ("/torch/_dynamo/", "/torch/_inductor/", "/torch/_functorch/")
 
 
@@ -40,7 +41,8 @@ class Intervals:
             self._busy = True
         elif isinstance(observation, BatchesDrawn):
             before = self._delivered.get(observation.loader, 0)
-            if observation.delivered != before:
+            known = observation.loader in self._delivered
+            if observation.delivered != before and (known or len(self._delivered) < MAX_LOADERS):
                 self._loaders.add(observation.loader)
                 self._delivered[observation.loader] = observation.delivered
 
