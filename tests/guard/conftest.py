@@ -1,4 +1,4 @@
-"""A guard inside the test's own process: real torch, a spool in a temporary folder, everything put back after."""
+"""A guard inside the test's own process: real torch, a temporary spool, everything put back after."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from veracity.drill.victim import victim_path
 
 pytest.importorskip("torch")
 
-import torch  # noqa: E402
+import torch
 
 pytestmark = pytest.mark.serial
 
@@ -39,19 +39,18 @@ def environment(**more: str) -> dict[str, str]:
 
 
 def run(
-    folder: Path, words: Sequence[str | Path], *, guarded: bool, **more: str
+    folder: Path, words: Sequence[str | Path], *, home: Path | None = None, **more: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run ``words`` in ``folder``; guarded means under ``veracity run``, which itself prints nothing."""
+    """Run ``words`` in ``folder``; with ``home`` under ``veracity run``, which prints nothing."""
     folder.mkdir(parents=True, exist_ok=True)
     command = [str(word) for word in words]
     env = environment(**more)
-    if guarded:
+    if home is not None:
         # The monitor finds its own package without the job's environment changing for it.
         enter = (
             f"import sys; sys.path.insert(0, {str(Path(veracity.__file__).parents[1])!r}); "
             "from veracity.cli.main import main; sys.exit(main())"
         )
-        home = folder.parent / f"{folder.name}-home"
         command = [sys.executable, "-c", enter, "--home", str(home), "run", "--quiet", "--", *command]
     return subprocess.run(
         command, cwd=folder, env=env, capture_output=True, text=True, timeout=200, check=False
@@ -81,10 +80,16 @@ def digest(value: Any) -> Any:
     return repr(value)
 
 
-def held(folder: Path) -> dict[str, Any]:
-    """The only run of the home beside ``folder``, as ``run.json`` has it."""
-    (document,) = (folder.parent / f"{folder.name}-home" / "runs").glob("*/run.json")
-    shown: dict[str, Any] = json.loads(document.read_text())
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One home for all runs: it remembers the code it has checked."""
+    return tmp_path_factory.mktemp("home")
+
+
+def newest(home: Path) -> dict[str, Any]:
+    """The newest run, as its ``run.json`` has it."""
+    documents = sorted((home / "runs").glob("*/run.json"), key=lambda path: path.stat().st_mtime_ns)
+    shown: dict[str, Any] = json.loads(documents[-1].read_text())
     return shown
 
 
@@ -101,7 +106,7 @@ CASES: dict[str, tuple[str, str, list[str]]] = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_training_is_bit_identical(case: str, tmp_path: Path) -> None:
+def test_training_is_bit_identical(case: str, tmp_path: Path, home: Path) -> None:
     victim, flags, launcher = CASES[case]
     if victim == "digits":
         pytest.importorskip("sklearn")
@@ -115,8 +120,8 @@ def test_training_is_bit_identical(case: str, tmp_path: Path) -> None:
         "--out-dir",
         "out",
     ]
-    plain = run(tmp_path / "plain", words, guarded=False)
-    guarded = run(tmp_path / "guarded", words, guarded=True)
+    plain = run(tmp_path / "plain", words)
+    guarded = run(tmp_path / "guarded", words, home=home)
     assert plain.returncode == 0, plain.stderr
     assert guarded.returncode == 0, guarded.stderr
     expected = results(tmp_path / "plain")
@@ -124,7 +129,7 @@ def test_training_is_bit_identical(case: str, tmp_path: Path) -> None:
     assert len(expected["metrics.jsonl"]) >= 8
     assert any(name.endswith(".pt") for name in expected)
     # Identical and unobserved would prove nothing.
-    assert held(tmp_path / "guarded")["verdict"] == "held"
+    assert newest(home)["verdict"] == "held"
 
 
 PROGRAM = """
@@ -169,7 +174,7 @@ PROGRAM = """
 """
 
 
-def test_a_program_prints_and_warns_as_without_the_guard(tmp_path: Path) -> None:
+def test_a_program_prints_and_warns_as_without_the_guard(tmp_path: Path, home: Path) -> None:
     pytest.importorskip("numpy")
     own = tmp_path / "site"
     own.mkdir()
@@ -178,9 +183,9 @@ def test_a_program_prints_and_warns_as_without_the_guard(tmp_path: Path) -> None
     )
     program = tmp_path / "program.py"
     program.write_text(textwrap.dedent(PROGRAM))
-    words = [sys.executable, "-W", "always", program]
-    plain = run(tmp_path / "plain", words, guarded=False, PYTHONPATH=str(own))
-    guarded = run(tmp_path / "guarded", words, guarded=True, PYTHONPATH=str(own))
+    words: list[str | Path] = [sys.executable, "-W", "always", program]
+    plain = run(tmp_path / "plain", words, PYTHONPATH=str(own))
+    guarded = run(tmp_path / "guarded", words, home=home, PYTHONPATH=str(own))
     assert plain.returncode == 9, plain.stderr
     assert guarded.returncode == 9, guarded.stderr
     assert guarded.stdout == plain.stdout
@@ -189,14 +194,14 @@ def test_a_program_prints_and_warns_as_without_the_guard(tmp_path: Path) -> None
     assert "program.py:" in plain.stderr
     wanted = [line for line in plain.stderr.splitlines() if line != "hello from own"]
     assert [line for line in guarded.stderr.splitlines() if line != "hello from own"] == wanted
-    assert held(tmp_path / "guarded")["exit_code"] == 9
+    assert newest(home)["exit_code"] == 9
 
 
-def test_a_traceback_ends_with_the_programs_own_words(tmp_path: Path) -> None:
+def test_a_traceback_ends_with_the_programs_own_words(tmp_path: Path, home: Path) -> None:
     program = tmp_path / "program.py"
     program.write_text("import torch\ntorch.load('absent.pt')\n")
-    plain = run(tmp_path / "plain", [sys.executable, program], guarded=False)
-    guarded = run(tmp_path / "guarded", [sys.executable, program], guarded=True)
+    plain = run(tmp_path / "plain", [sys.executable, program])
+    guarded = run(tmp_path / "guarded", [sys.executable, program], home=home)
     assert (guarded.returncode, plain.returncode) == (1, 1)
     assert guarded.stderr.splitlines()[:3] == plain.stderr.splitlines()[:3]
     assert guarded.stderr.splitlines()[-1] == plain.stderr.splitlines()[-1]

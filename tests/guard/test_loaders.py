@@ -11,8 +11,8 @@ from veracity.core import observation as seen
 
 pytest.importorskip("torch")
 
-import torch  # noqa: E402
-from torch.utils import data  # noqa: E402
+import torch
+from torch.utils import data
 
 
 class Numbers(data.Dataset):

@@ -11,7 +11,7 @@ from veracity.core import observation as seen
 
 pytest.importorskip("torch")
 
-import torch  # noqa: E402
+import torch
 
 
 def an_optimizer(lr: float = 1.0) -> Any:

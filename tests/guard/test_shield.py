@@ -13,7 +13,7 @@ from veracity.guard.shield import FAILURES_BEFORE_REST, Shield
 
 pytest.importorskip("torch")
 
-import torch  # noqa: E402
+import torch
 
 BROKEN: list[tuple[object, str, str]] = [
     (steps.Steps, "before", "step"),
@@ -144,7 +144,7 @@ def test_what_the_user_interrupts_is_interrupted() -> None:
 
 
 def test_a_failure_that_cannot_be_told_is_still_contained() -> None:
-    class Unprintable(Exception):
+    class UnprintableError(Exception):
         def __str__(self) -> str:
             raise RuntimeError
 
@@ -152,6 +152,6 @@ def test_a_failure_that_cannot_be_told_is_still_contained() -> None:
     shield.report = lambda *word: None
 
     def fail() -> None:
-        raise Unprintable
+        raise UnprintableError
 
     assert shield.run("step", fail) is None

@@ -97,7 +97,8 @@ def test_a_sitecustomize_further_down_runs_as_it_would_have(
     python: str, archive: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "sitecustomize.py").write_text(
-        "import sys\nsys.stderr.write(__name__ + ' ' + repr(sys.path[:1]) + ' ' + __file__ + '\\n')\nMARK = 41\n"
+        "import sys\nMARK = 41\n"
+        "sys.stderr.write(__name__ + ' ' + repr(sys.path[:1]) + ' ' + __file__ + '\\n')\n"
     )
     code = "import sitecustomize, sys; print(sitecustomize.MARK, 'sitecustomize' in sys.modules)"
     plain = run(python, code, environment(tmp_path))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from veracity.guard import steps
 
 pytest.importorskip("torch")
 
-import torch  # noqa: E402
+import torch
 
 
 def a_model(dtype: Any = None) -> Any:
@@ -43,7 +44,7 @@ def test_each_step_gives_one_record_that_goes_on_where_the_last_one_ended(guarde
     train(model, torch.optim.AdamW(model.parameters(), lr=0.1), 4)
     records = guarded.seen(seen.StepRecord)
     assert [record.step for record in records] == [0, 1, 2, 3]
-    for before, after in zip(records, records[1:], strict=False):
+    for before, after in itertools.pairwise(records):
         left = {sample.tensor: sample.after["param"] for sample in before.samples if not sample.repeated}
         found = {sample.tensor: sample.before["param"] for sample in after.samples if sample.repeated}
         assert left == found

@@ -17,7 +17,7 @@ from veracity.guard.tensors import Picked, Reader
 
 pytest.importorskip("torch")
 
-import torch  # noqa: E402
+import torch
 
 DTYPES = ["float32", "float64", "float16", "bfloat16", "int64", "int32", "uint8", "bool"]
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +63,7 @@ class Jobs:
 
     home: Path
     folder: Path
+    started: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def environment(self) -> dict[str, str]:
         """This environment with the package importable and torch on one thread."""
@@ -91,7 +94,7 @@ class Jobs:
         self, *command: str | Path, silent_after: float | None = None, **options: Any
     ) -> subprocess.Popen[bytes]:
         """``veracity run -- command``, not waited for."""
-        return subprocess.Popen(
+        process = subprocess.Popen(
             self.command("run", "--", *command, silent_after=silent_after),
             env=self.environment(),
             stdin=subprocess.DEVNULL,
@@ -99,6 +102,8 @@ class Jobs:
             stderr=subprocess.PIPE,
             **options,
         )
+        self.started.append(process)
+        return process
 
     def finish(self, process: subprocess.Popen[bytes]) -> Done:
         """Wait for a started run and read its record."""
@@ -126,9 +131,25 @@ class Jobs:
         return sorted((self.home / "runs").iterdir())
 
 
-@pytest.fixture
-def jobs(tmp_path: Path) -> Jobs:
-    """An empty home and a folder for programs."""
+@pytest.fixture(scope="session")
+def warm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home that has seen torch: checking its code anew in each test would take most of the time."""
     pytest.importorskip("torch")
+    folder = tmp_path_factory.mktemp("warm")
+    done = Jobs(folder / "home", folder).python("steps(2)", train=True)
+    assert done.verdict == "held", done.err
+    return folder / "home"
+
+
+@pytest.fixture
+def jobs(tmp_path: Path, warm: Path) -> Iterator[Jobs]:
+    """An empty home and a folder for programs; what a failed test left running is ended."""
     (tmp_path / "work").mkdir()
-    return Jobs(tmp_path / "home", tmp_path / "work")
+    shutil.copytree(warm / "cache", tmp_path / "home" / "cache")
+    shutil.copytree(warm / "sources", tmp_path / "home" / "sources", copy_function=os.link)
+    jobs = Jobs(tmp_path / "home", tmp_path / "work")
+    yield jobs
+    for process in jobs.started:
+        if process.poll() is None:
+            process.terminate()
+            process.communicate(timeout=LIMIT)

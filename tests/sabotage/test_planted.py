@@ -160,7 +160,7 @@ def test_weights_scaled_between_two_steps(home: Path, tmp_path: Path) -> None:
     script = planted_script(tmp_path, at_start_of_step("n == 21", scale))
     summary = train(home, script, options(tmp_path, 30))
     finding = caught(summary, "continuity-weights-changed")
-    assert finding.first_step in (21, 22)
+    assert finding.first_step == 21
     assert "blocks.0.feed.0.weight" in finding.subject + finding.message
 
 
@@ -230,19 +230,19 @@ def test_bytecode_forged(home: Path, tmp_path: Path) -> None:
 
 @pytest.mark.skipif(PY_SPY is None, reason="py-spy is not installed")
 def test_sleep_in_every_third_step(home: Path, tmp_path: Path) -> None:
+    """From step 240 on: before that the monitor may still be busy with what the job imported."""
     pause = (
         "def train_step(",
-        f"def settle() -> None:\n    time.sleep(0.06)  {MARK}\n\n\ndef train_step(",
+        f"def settle() -> None:\n    time.sleep(0.1)  {MARK}\n\n\ndef train_step(",
     )
-    script = planted_script(tmp_path, pause, before_step("n >= 9 and n % 3 == 0", "settle()"))
-    summary = train(home, script, options(tmp_path, 45), stacks=True)
+    script = planted_script(tmp_path, pause, before_step("n >= 240 and n % 3 == 0", "settle()"))
+    summary = train(home, script, options(tmp_path, 390), stacks=True)
     finding = caught(summary, "time-stall")
-    assert finding.first_step is not None
-    assert finding.first_step >= 9
-    assert finding.first_step % 3 == 0
+    assert finding.first_step in range(240, 390, 3), "looks are samples: the first stalls may be missed"
     lines = script.read_text().splitlines()
     assert finding.locations[0].path == str(script)
     assert "time.sleep" in lines[finding.locations[0].line - 1]
+    assert set(breaking(summary)) == {"time-stall"}
 
 
 def test_rank_killed_from_outside(home: Path, tmp_path: Path) -> None:

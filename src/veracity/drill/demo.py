@@ -27,7 +27,6 @@ from .victim import victim_path
 
 REPORT = "report.html"
 LOG_TAIL = 12
-PIPE_WIDTH = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,19 +166,16 @@ def _judged(scenario: Scenario, summary: RunSummary) -> Caught:
 
 def _tell(results: list[Caught], scratch: Path) -> None:
     table = Table(box=None, padding=(0, 2, 0, 0), show_edge=False)
-    for title in ("scenario", "verdict", "rule", "step"):
+    for title in ("scenario", "verdict", "step"):
         table.add_column(title, no_wrap=True)
-    table.add_column("where", overflow="fold")
+    table.add_column("rule, and where", overflow="fold")
     for result in results:
         verdict = result.summary.verdict
         word = verdict.outcome.value if verdict is not None else "no verdict"
         for number, finding in enumerate(result.shown or (None,)):
             left = (result.scenario.title, word) if number == 0 else ("", "")
             table.add_row(*left, *_columns(finding, scratch))
-    console = Console(file=sys.stdout, highlight=False, markup=False)
-    if not console.is_terminal:
-        console.width = PIPE_WIDTH
-    console.print(table)
+    Console(file=sys.stdout, highlight=False, markup=False).print(table)
     lines = [f"{one.scenario.title}: {one.scenario.about}\n  {one.report}" for one in results]
     good = all(one.expected for one in results)
     lines.append("The clean run held, both changes were caught." if good else "Not all came out as it must.")
@@ -188,18 +184,17 @@ def _tell(results: list[Caught], scratch: Path) -> None:
     sys.stdout.flush()
 
 
-def _columns(finding: Finding | None, scratch: Path) -> tuple[str, str, str]:
-    """Rule, first step, and the place, relative to the demonstration's own folder, which is gone by then."""
+def _columns(finding: Finding | None, scratch: Path) -> tuple[str, str]:
+    """First step; rule and place, relative to the demonstration's own folder, which is gone by then."""
     if finding is None:
-        return "-", "-", "-"
+        return "-", "-"
     step = "-" if finding.first_step is None else str(finding.first_step)
     if not finding.locations:
-        return finding.rule, step, "-"
+        return step, finding.rule
     place = finding.locations[0]
     path = Path(place.path)
-    inside = path.is_relative_to(scratch)
-    shown = str(path.relative_to(scratch)) if inside else place.path
-    return finding.rule, step, visible(f"{shown}:{place.line}" if place.line else shown)
+    shown = str(path.relative_to(scratch)) if path.is_relative_to(scratch) else place.path
+    return step, f"{finding.rule}\n  {visible(f'{shown}:{place.line}' if place.line else shown)}"
 
 
 def complaint(result: Caught, log: Path) -> str:

@@ -21,7 +21,7 @@ def class_name(value: object) -> str:
 
 
 def hyper(value: object) -> object:
-    """A hyper-parameter as a JSON scalar or list; tensors of one element as numbers, the rest by type name."""
+    """A hyper-parameter as a JSON scalar or list; tensors of one element as numbers, others by type name."""
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, (list, tuple)) and len(value) <= MAX_LIST:

@@ -90,7 +90,7 @@ def _as_words(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def choose(order: Sequence[int], numels: Sequence[int], start: int) -> tuple[list[int], int]:
-    """Tensors to fingerprint now: the next ones of ``order`` from ``start`` on, about a ``SHARE``th of the model.
+    """Tensors to fingerprint now: the next ones of ``order`` from ``start`` on, a ``SHARE``th of the model.
 
     Returns the chosen tensors and the position to go on from. At least one tensor is chosen, at most all.
     """

@@ -1,4 +1,4 @@
-"""Functions that decide a step, re-read while the run goes on: is the code in memory still the code on disk?"""
+"""Functions that decide a step, re-read while the run goes on: is the code in memory that on disk?"""
 
 from __future__ import annotations
 

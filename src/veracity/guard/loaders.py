@@ -94,7 +94,7 @@ class Loaders:
         """``iter(loader)`` returned ``iterator``."""
         self._beginning.remove(iteration)
         self._iterations[iterator] = iteration
-        self._open = [one for one in self._open if one is not iteration][-8:] + [iteration]
+        self._open = [*[one for one in self._open if one is not iteration][-8:], iteration]
 
     def drew(self, iterator: object, indices: object) -> None:
         """The iterator drew the indices of its next batch."""
@@ -219,7 +219,7 @@ def _plain_indices(indices: object) -> list[int] | None:
 
 
 def batch_digest(batch: object) -> str:
-    """A 128-bit digest of a delivered batch: the whole of its tensors up to 1 MiB, a stride of larger ones."""
+    """A 128-bit digest of a delivered batch: all of its tensors up to 1 MiB, a stride of larger ones."""
     state = hashlib.blake2b(digest_size=16)
     budget = MAX_BATCH_BYTES
     for key, tensor in tensors.walk(batch):

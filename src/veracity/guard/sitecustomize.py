@@ -4,7 +4,7 @@
 import sys
 
 
-def _enter():
+def _enter():  # type: () -> None
     archive = __file__[: -len("sitecustomize.py") - 1] if "__file__" in globals() else None
     if archive in sys.path:
         sys.path.remove(archive)
@@ -12,22 +12,22 @@ def _enter():
         return
     sys.path.insert(0, archive)
     try:
-        from _veracity_guard.guard import boot
+        from _veracity_guard.guard import boot  # type: ignore[import-not-found]
 
         boot.start(archive)
-    except Exception:  # whatever is wrong with the guard, the program comes first; silence is seen outside
+    except Exception:  # noqa: S110 - whatever is wrong with the guard, the program comes first; silence is seen outside
         pass
     finally:
         if archive in sys.path:
             sys.path.remove(archive)
 
 
-def _chain():
+def _chain():  # type: () -> None
     # A program may have a sitecustomize of its own, further down the path. It runs exactly as it would have
     # without us: same module name, and what it raises is raised.
     mine = sys.modules.pop("sitecustomize", None)
     try:
-        import sitecustomize  # noqa: F401
+        import sitecustomize  # type: ignore[import-not-found]  # noqa: F401
     except ImportError as error:
         if getattr(error, "name", "sitecustomize") != "sitecustomize":
             raise

@@ -60,7 +60,7 @@ class Stream:
             self._lock.release()
 
     def greet(self, at: int, body: Mapping[str, object]) -> None:
-        """Send the hello on both ways: the spool for the record, the socket for the kernel's word on our pid."""
+        """Send the hello on both ways: the spool for the record, the socket for the kernel's word on who."""
         self.send("hello", at, body)
         self._post(wire.pack("hello", 0, at, {**body, "spool": self._name}))
 
@@ -125,16 +125,14 @@ class Stream:
             self._socket.detach()
             self._socket = None
         try:
-            if self._socket is None:
-                self._connect()
-            assert self._socket is not None
+            connection = self._socket or self._connect()
             # A program may have given SIGPIPE back its default, which is to end the process.
-            self._socket.send(frame, socket.MSG_NOSIGNAL)
+            connection.send(frame, socket.MSG_NOSIGNAL)
         except OSError:
             return False
         return True
 
-    def _connect(self) -> None:
+    def _connect(self) -> socket.socket:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         connection.setblocking(False)
         try:
@@ -147,3 +145,4 @@ class Stream:
             connection.detach()
             raise OSError("not a socket")
         self._socket, self._socket_identity = connection, (status.st_dev, status.st_ino)
+        return connection

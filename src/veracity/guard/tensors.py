@@ -48,7 +48,7 @@ def is_plain(tensor: torch.Tensor) -> bool:
 
 
 def walk(value: object, prefix: str = "", depth: int = 0) -> Iterator[tuple[str, torch.Tensor]]:
-    """Tensors inside nested mappings, lists and tuples with their dotted paths, in order, bounded in depth."""
+    """Tensors inside nested mappings, lists and tuples with their dotted paths, in order, depth bounded."""
     import torch
 
     if isinstance(value, torch.Tensor):

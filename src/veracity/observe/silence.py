@@ -16,10 +16,14 @@ _ENVIRONMENT = frozenset({"PYTHONPATH", "PYTHONNOUSERSITE", "PYTHONHOME", "PATH"
 
 @dataclass(frozen=True, slots=True)
 class Silence:
-    """``reason`` is what ``/proc`` shows; ``remedy`` what the user can change."""
+    """``reason`` is what ``/proc`` shows; ``remedy`` what the user can change.
+
+    ``certain`` is false when nothing shut the guard out, so that it may only not have spoken yet.
+    """
 
     reason: str
     remedy: str
+    certain: bool = True
 
 
 def explain_silence(pid: int, archive: str) -> Silence | None:
@@ -69,6 +73,7 @@ def explain(
     return Silence(
         "the guard was on its path but did not speak: another sitecustomize came first, or it failed",
         "run `veracity doctor` with this interpreter",
+        certain=False,
     )
 
 
