@@ -21,7 +21,6 @@ Captured = pytest.CaptureFixture[str]
 class Options:
     home: Path
     policy: str
-    fail_on: str | None
     name: str
     stacks: bool
     quiet: bool
@@ -83,9 +82,9 @@ def test_the_command_is_everything_after_the_dashes(words: list[str], command: l
 def test_flags_reach_the_monitor(job: Job, home: Path) -> None:
     flags = ["--policy", "enforce", "--fail-on", "error", "--name", "n", "--no-stacks", "--quiet"]
     assert main(["run", *flags, "--", "x"]) == 0
-    assert job.asked[0][1] == Options(home, "enforce", "error", "n", False, True)
+    assert job.asked[0][1] == Options(home, "enforce", "n", False, True)
     assert main(["run", "--", "x"]) == 0
-    assert job.asked[1][1] == Options(home, "observe", None, "", True, False)
+    assert job.asked[1][1] == Options(home, "observe", "", True, False)
 
 
 def test_standard_output_stays_the_jobs_own(job: Job, capsys: Captured) -> None:

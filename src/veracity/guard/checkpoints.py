@@ -90,7 +90,7 @@ def watch_checkpoints(session: Session, steps: Steps, torch: ModuleType) -> Chec
     def around_module(original: Callable[..., object]) -> Callable[..., object]:
         def load_state_dict(self: object, *args: object, **kwargs: object) -> object:
             result = original(self, *args, **kwargs)
-            run("checkpoint", steps.restored)
+            run("checkpoint", steps.restored, module=self)
             return result
 
         return load_state_dict

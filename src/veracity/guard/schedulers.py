@@ -48,6 +48,11 @@ class Schedulers:
             if id(scheduler) not in inner:
                 self._declare(scheduler)
 
+    def constructed(self, scheduler: object) -> None:
+        """A scheduler was built: one that arrives in the middle of a run is declared at once."""
+        if vars(scheduler).get("optimizer") in self._searched and scheduler not in self._numbers:
+            self._declare(scheduler)
+
     def about_to_step(self, scheduler: object) -> None:
         """The program calls ``scheduler.step``: a scheduler never seen before is declared first."""
         if scheduler not in self._numbers:
@@ -120,6 +125,8 @@ def watch_schedulers(session: Session, steps: Steps) -> Schedulers:
                 return original(self, *args, **kwargs)
             finally:
                 schedulers.constructing -= 1
+                if schedulers.constructing == 0:
+                    run("scheduler", schedulers.constructed, self)
 
         return wrapper
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .session import Session
 
 MAX_MOVE_REPORTS = 20
+MAX_LOADED = 200_000
 MAX_DECLARATIONS = 64
 ALL_GENERATORS_EVERY = 8
 Picks = list[tuple[int, Picked]]
@@ -54,6 +55,8 @@ class Tracked:
     loaded_module: bool = False
     loaded_state: bool = False
     restore: bool = False
+    readable: set[int] = field(default_factory=set)
+    lost_sight: bool = False
     reader: tensors.Reader = field(default_factory=tensors.Reader)
 
 
@@ -69,6 +72,7 @@ class _Baseline:
 class _Open:
     """A step between its two hooks."""
 
+    fresh: Picks
     picks: list[tuple[int, bool, Picked]]
     items: list[list[object]]
     pieces: list[list[Piece]]
@@ -101,8 +105,11 @@ class Steps:
         self._tracked: weakref.WeakKeyDictionary[torch.optim.Optimizer, Tracked] = weakref.WeakKeyDictionary()
         self._count = 0
         self._fingerprinter: fingerprint.Fingerprinter | None = None
-        self._constructed: weakref.WeakSet[torch.optim.Optimizer] = weakref.WeakSet()
-        self._module_loaded = False
+        # A dictionary, since sets have no order: optimizers are numbered as they were constructed.
+        self._constructed: weakref.WeakKeyDictionary[torch.optim.Optimizer, None] = (
+            weakref.WeakKeyDictionary()
+        )
+        self._loaded: set[int] = set()
         self._last_stepper: dict[int, int] = {}
         self.phases = Phases()
         self.loss: torch.Tensor | None = None
@@ -113,7 +120,7 @@ class Steps:
 
     def constructed(self, optimizer: torch.optim.Optimizer) -> None:
         """An optimizer was constructed; it is declared at the first backward pass or step."""
-        self._constructed.add(optimizer)
+        self._constructed[optimizer] = None
 
     def register(self, optimizer: torch.optim.Optimizer) -> Tracked:
         """Track ``optimizer``; declare it when it is new or its parameters are no longer the same."""
@@ -132,6 +139,7 @@ class Steps:
         index = known.index if known is not None else self._count
         self._count += known is None
         fresh = known is None
+        on_loaded = any(id(parameter) in self._loaded for _, parameter in listed)
         tracked = Tracked(
             index=index,
             parameters=[parameter for _, parameter in listed],
@@ -142,8 +150,8 @@ class Steps:
             declarations=known.declarations + 1 if known is not None else 1,
             steps=known.steps if known is not None else 0,
             # A module may have been loaded before this optimizer was built on it.
-            restore=fresh and self._module_loaded,
-            loaded_module=fresh and self._module_loaded,
+            restore=fresh and on_loaded,
+            loaded_module=fresh and on_loaded,
         )
         self._tracked[optimizer] = tracked
         self._session.emit("optimizer", {"optimizer": declare.optimizer_body(index, optimizer, listed)})
@@ -172,22 +180,24 @@ class Steps:
         """The optimizers alive, with what is remembered of each."""
         return list(self._tracked.items())
 
-    def restored(self, *, optimizer: torch.optim.Optimizer | None = None) -> None:
-        """State was loaded into a module (or into ``optimizer``): the next step reports all digests.
+    def restored(
+        self, *, module: torch.nn.Module | None = None, optimizer: torch.optim.Optimizer | None = None
+    ) -> None:
+        """State was loaded into ``module`` or ``optimizer``: whom it concerns reports at its next step.
 
-        Which optimizers a module concerns is not known here, so each of them reports at its next step.
+        A module concerns the optimizers that hold one of its parameters, now or when they are built.
         """
         for candidate in [one for one in self._constructed if one not in self._tracked]:
             self.register(candidate)
         if optimizer is not None:
-            self.register(optimizer)
-        else:
-            self._module_loaded = True
-        for candidate, tracked in self.known():
-            if optimizer is None:
-                tracked.restore = tracked.loaded_module = True
-            elif candidate is optimizer:
-                tracked.restore = tracked.loaded_state = True
+            tracked = self.register(optimizer)
+            tracked.restore = tracked.loaded_state = True
+        if module is not None:
+            loaded = {id(parameter) for parameter in module.parameters()}
+            self._loaded = (self._loaded | loaded) if len(self._loaded) < MAX_LOADED else loaded
+            for _, tracked in self.known():
+                if any(id(parameter) in loaded for parameter in tracked.parameters):
+                    tracked.restore = tracked.loaded_module = True
 
     # --- around a step ---------------------------------------------------------------------------
 
@@ -232,8 +242,10 @@ class Steps:
         picks = [(tensor, True, picked) for tensor, picked in tracked.picks if self._is_own(tracked, tensor)]
         picks += [(tensor, False, picked) for tensor, picked in fresh]
         # A sparse gradient cannot be read element by element: its tensor is left out, not called untouched.
-        picks = [one for one in picks if not _has_unreadable_gradient(tracked.parameters[one[0]])]
-        tracked.picks = fresh
+        hidden = {one[0] for one in picks if _has_unreadable_gradient(tracked.parameters[one[0]])}
+        if hidden:
+            self._gradients_hidden(tracked, hidden)
+            picks = [one for one in picks if one[0] not in hidden]
         sets = FieldSets()
         items: list[list[object]] = []
         pieces: list[list[Piece]] = []
@@ -241,6 +253,8 @@ class Steps:
             names, found, count = self._read(optimizer, tracked, tensor, picked, with_grad=True)
             items.append([tensor, int(repeated), len(picked.indices), count, None, sets.index(names), 0])
             pieces.append(found)
+            if "grad" in names:
+                tracked.readable.add(tensor)
         body: dict[str, object] = {
             "optimizer": tracked.index,
             "step": tracked.steps,
@@ -258,7 +272,19 @@ class Steps:
             or self._others_hook(optimizer),
             "fields": sets.names,
         }
-        return _Open(picks, items, pieces, body, 0)
+        return _Open(fresh, picks, items, pieces, body, 0)
+
+    def _gradients_hidden(self, tracked: Tracked, hidden: set[int]) -> None:
+        """Gradients that can no longer be read, though they could: the law must not seem to see them."""
+        lost = hidden & tracked.readable
+        if lost and not tracked.lost_sight:
+            tracked.lost_sight = True
+            self._session.gap(
+                f"gradients of {len(lost)} tensors can no longer be read element by element",
+                "they could at earlier steps; now they are sparse or of a tensor subclass",
+                law="update",
+                stops=True,
+            )
 
     @staticmethod
     def _others_hook(optimizer: torch.optim.Optimizer) -> bool:
@@ -293,6 +319,7 @@ class Steps:
         self._session.emit("step", body, blob)
         self._session.steps += 1
         self._session.last_step = tracked.steps
+        tracked.picks = opened.fresh
         tracked.steps += 1
         tracked.backwards = 0
         tracked.baseline = baseline
@@ -376,7 +403,7 @@ class Steps:
         }
         self._session.emit("restored", body)
         tracked.loaded_module = tracked.loaded_state = tracked.restore = False
-        self._module_loaded = False
+        self._loaded -= {id(parameter) for parameter in tracked.parameters}
 
     # --- between steps ---------------------------------------------------------------------------
 

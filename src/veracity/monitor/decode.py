@@ -66,7 +66,7 @@ def observation_of(header: Header, frame: Frame, *, pid: int, rank: int, verifie
     body["origin"] = origin
     try:
         observation = msgspec.convert(body, type=kind, strict=True)
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, UnicodeError) as error:
         raise EvidenceError(f"record of kind {header.kind!r}: {error}") from error
     except RecursionError as error:
         raise EvidenceError(f"record of kind {header.kind!r} is nested too deeply") from error

@@ -20,7 +20,7 @@ class Judge:
     def __init__(self, detectors: Iterable[type[Detector]]) -> None:
         self._detectors: list[Detector] = [kind() for kind in detectors]
         self._failed: dict[str, str] = {}
-        self._per_rule: dict[str, int] = {}
+        self._per_rule: dict[tuple[str, str, str], int] = {}
         self._seen: set[tuple[str, int, str, int | None]] = set()
         self.findings: list[Finding] = []
         self.suppressed = 0
@@ -89,12 +89,14 @@ class Judge:
             key = (finding.rule, finding.rank, finding.subject, finding.first_step)
             if key in self._seen:
                 continue
-            count = self._per_rule.get(finding.rule, 0)
+            # Counted by severity: notes of a rule must not crowd out its errors.
+            kind = (finding.rule, finding.severity.value, finding.confidence.value)
+            count = self._per_rule.get(kind, 0)
             if count >= MAX_PER_RULE or len(self.findings) >= MAX_FINDINGS:
                 self.suppressed += 1
                 continue
             self._seen.add(key)
-            self._per_rule[finding.rule] = count + 1
+            self._per_rule[kind] = count + 1
             self.findings.append(finding)
             yield finding
 

@@ -424,6 +424,9 @@ class Pipeline:
                         monitor_origin(time.time_ns(), pid=source.pid, rank=source.rank),
                         f"rank {source.rank} ended without a goodbye",
                         "it was killed, or left by os._exit: what it did after its last record is not known",
+                        remedy="end the program by returning from its main module, or by sys.exit",
+                        law="update",
+                        stops=True,
                     )
                 )
         for finding in self._judge.finish():

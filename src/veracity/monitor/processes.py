@@ -168,7 +168,7 @@ class Processes:
             what=f"process {known.pid} uses torch and has no guard: {command}",
             reason=silence.reason,
             remedy=silence.remedy,
-            law="update",
+            law="update" if silence.certain else "",
         )
 
     def _is_fork_of_greeted(self, known: Known) -> bool:

@@ -125,6 +125,10 @@ class Course:
             known = self.schedules.get(declaration.index)
             if known is not None and known.same(schedule) and not reloaded:
                 return
+            if not reloaded and known is None and any(item.position > 0 for item in self.schedules.values()):
+                # A new phase of training: what was stepped before has ended. Should it go on all the same,
+                # its next step is one of an undeclared scheduler, and nothing can be derived.
+                self.schedules.clear()
             others = [item for index, item in self.schedules.items() if index != declaration.index]
             if len(others) >= MAX_SCHEDULERS:
                 raise EvidenceError("more schedulers than are followed")
