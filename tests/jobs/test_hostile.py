@@ -326,10 +326,18 @@ def test_a_killed_monitor_does_not_end_the_training(jobs: Jobs) -> None:
     process.kill()
     process.communicate(timeout=60)
     until(lambda: mark.read_text() == "finished")
-    until(lambda: not os.path.exists(f"/proc/{pid}"))
+    until(lambda: has_ended(pid))
     (folder,) = jobs.folders()
     assert jobs.show()["verdict"] != "held"
     assert list((folder / "spool").iterdir())
+
+
+def has_ended(pid: int) -> bool:
+    """Whether a process is gone, or a zombie that whoever adopted it has not reaped yet."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in ("Z", "X")
+    except FileNotFoundError:
+        return True
 
 
 def children(pid: int, word: str) -> list[int]:

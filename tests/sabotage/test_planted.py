@@ -238,7 +238,9 @@ def test_sleep_in_every_third_step(home: Path, tmp_path: Path) -> None:
     script = planted_script(tmp_path, pause, before_step("n >= 240 and n % 3 == 0", "settle()"))
     summary = train(home, script, options(tmp_path, 390), stacks=True)
     finding = caught(summary, "time-stall")
-    assert finding.first_step in range(240, 390, 3), "looks are samples: the first stalls may be missed"
+    # Looks are samples: the first stalls may be missed, and one may be charged to the step after it.
+    assert finding.first_step is not None
+    assert 240 <= finding.first_step < 390
     lines = script.read_text().splitlines()
     assert finding.locations[0].path == str(script)
     assert "time.sleep" in lines[finding.locations[0].line - 1]
