@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import itertools
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from . import declare
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from .session import Session
     from .steps import Steps
+
+Maker = Callable[[Callable[..., object]], Callable[..., object]]
 
 
 class Schedulers:
@@ -143,15 +145,21 @@ def watch_schedulers(session: Session, steps: Steps) -> Schedulers:
 
         return load_state_dict
 
-    for kind in vars(lr_scheduler).values():
+    makers = {
+        "step": around_step,
+        "_initial_step": around_construction,
+        "__init__": around_construction,
+        "load_state_dict": around_load,
+    }
+    _wrap_classes(vars(lr_scheduler).values(), makers)
+    return schedulers
+
+
+def _wrap_classes(values: Iterable[object], makers: Mapping[str, Maker]) -> None:
+    """Wrap the methods that each scheduler class defines itself."""
+    for kind in values:
         if not isinstance(kind, type) or not kind.__module__.endswith("lr_scheduler"):
             continue
-        for name, make in (
-            ("step", around_step),
-            ("_initial_step", around_construction),
-            ("__init__", around_construction),
-            ("load_state_dict", around_load),
-        ):
+        for name, make in makers.items():
             if name in vars(kind) and hasattr(kind, "step"):
                 replace(kind, name, make)
-    return schedulers
