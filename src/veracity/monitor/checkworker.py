@@ -6,6 +6,7 @@ longer than its limit is given up (``Failed``); the others are sent again to a n
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
@@ -116,6 +117,9 @@ class CheckWorker:
         except OSError as error:
             self._give_up(results, f"the checker cannot be started: {error.strerror}")
             return False
+        with contextlib.suppress(OSError):
+            # It takes only what training leaves over; when the job has ended it has the machine.
+            os.sched_setscheduler(process.pid, os.SCHED_IDLE, os.sched_param(0))
         for pipe in (process.stdin, process.stdout):
             if pipe is not None:
                 os.set_blocking(pipe.fileno(), False)

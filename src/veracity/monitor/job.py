@@ -31,7 +31,7 @@ TICK = 0.02
 READ_EVERY = 0.05
 COMMIT_EVERY = 1.0
 GRACE = 3.0
-NICENESS = 5
+NICENESS = 15
 
 
 @dataclass(frozen=True, slots=True)
