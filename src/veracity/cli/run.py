@@ -44,7 +44,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
         "--policy",
         choices=("observe", "enforce"),
         default="observe",
-        help="observe never stops the job; enforce does when it cannot be observed (default: observe)",
+        help="observe never stops the job; enforce does when it is broken or unobserved (default: observe)",
     )
     parser.add_argument(
         "--fail-on",
