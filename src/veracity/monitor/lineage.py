@@ -1,7 +1,7 @@
 """Which checkpoint came from which run: every recorded file digest of a home, looked up by digest or path.
 
-The table is derived, and is not rebuilt yet when it is gone. What counts is the entry in the run's ledger that
-a row points to; a row whose entry does not say the same is ignored.
+The table is derived, and is not rebuilt yet when it is gone. What counts is the entry in the run's ledger
+that a row points to; a row whose entry does not say the same is ignored.
 """
 
 from __future__ import annotations
