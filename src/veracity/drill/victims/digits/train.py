@@ -295,6 +295,7 @@ def main() -> None:
     else:
         train(options, training, loader, held_out, None, world)
     if world > 1:
+        dist.barrier()  # nobody leaves while another still saves, or while a transfer is being taken down
         dist.destroy_process_group()
 
 
