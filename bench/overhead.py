@@ -1,42 +1,110 @@
-"""What the guard and the monitor cost: guarded against plain, interleaved, as whole processes.
+"""What the guard and the monitor cost: guarded against plain, interleaved slice by slice.
 
-    python bench/overhead.py [--rounds 5] [--sizes small medium] [--steps 200] [--threads 0]
+    python bench/overhead.py [--rounds 5] [--sizes small medium] [--steps 300] [--threads 0]
 
-Each round runs the victim plain and guarded, in alternating order, in a home that a first, cold run has
-filled. Reported per size, as median (min-max) over rounds: the ratio of the median step times, the difference
-of the peaks of resident memory of the training process, the difference in start-up (wall time until the first
-step is written), the processor time of the monitor per second of training, and the record's size per step.
-Step times are the victim's own.
+The speed of a shared machine drifts by a factor of two within a minute, so whole runs one after the other
+cannot show five per cent. Each round starts the victim plain and guarded and lets them take turns: one trains
+for a slice of steps while the other, with its monitor and everything else below it, is stopped (SIGSTOP).
+A round's ratio is the median over its pairs of neighbouring slices; the first steps after a turn are not
+counted. The home was filled by a first, cold run. Reported per size, as median (min-max) over rounds, are
+also the difference of the peaks of resident memory of the training process, the difference in start-up (wall time
+until the first step is written, nothing else running), the processor time of the monitor per second of
+training, and the record's size per step. Step times are the victim's own.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import platform
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
-SKIPPED_STEPS = 10
 POLL = 0.02
+SKIPPED_OF_RUN = 20
+SKIPPED_OF_TURN = 3
+STEPS = {"small": 300, "medium": 100}
+SLICE = {"small": 25, "medium": 10}
 
 
 @dataclass(frozen=True)
-class Measured:
-    """One run: times in s, memory in MiB, the monitor's processor s per s of training, bytes per step."""
+class Round:
+    """One pair of runs: times in s, memory in MiB, the monitor's processor s per s of training, bytes a step."""
 
-    step: float
+    ratio: float
+    plain: float
+    guarded: float
     startup: float
     memory: float
     monitor: float
     record: float
+
+
+@dataclass
+class Training:
+    """A victim at work, alone or below its monitor."""
+
+    process: subprocess.Popen[bytes]
+    folder: Path
+    started: float
+    first_row: float = 0.0
+    memory: float = 0.0
+    monitor: float = 0.0
+    turns: list[tuple[int, int]] = field(default_factory=list)
+
+    def rows(self) -> int:
+        """Steps written so far."""
+        try:
+            return (self.folder / "metrics.jsonl").read_bytes().count(b"\n")
+        except OSError:
+            return 0
+
+    def go(self, steps: int) -> bool:
+        """Let it train that many steps, then stop it; False when it has ended."""
+        for pid in reversed(tree(self.process.pid)):
+            send(pid, signal.SIGCONT)
+        before = self.rows()
+        while self.rows() < before + steps:
+            if self.process.poll() is not None:
+                return False
+            if not self.first_row and self.rows():
+                self.first_row = time.monotonic()
+            self.monitor = max(self.monitor, cpu_seconds(self.process.pid))
+            time.sleep(POLL)
+        # The monitor first, so that it does not see the others stop one by one.
+        for pid in tree(self.process.pid):
+            send(pid, signal.SIGSTOP)
+        self.turns.append((before + SKIPPED_OF_TURN, self.rows()))
+        self.look()
+        return True
+
+    def look(self) -> None:
+        """Note the victim's memory so far."""
+        for pid in tree(self.process.pid):
+            if is_victim(pid):
+                self.memory = max(self.memory, peak_memory(pid))
+
+    def finish(self) -> None:
+        """Let it end by itself."""
+        while self.go(1 << 30):
+            pass
+        if self.process.wait() != 0:
+            raise SystemExit(f"the run failed with {self.process.returncode}")
+
+    def times(self) -> list[float]:
+        """Seconds of each step."""
+        lines = (self.folder / "metrics.jsonl").read_text().splitlines()
+        return [row["ms"] / 1e3 for row in map(json.loads, lines) if "ms" in row]
 
 
 def main() -> int:
@@ -44,97 +112,98 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--sizes", nargs="+", default=["small", "medium"])
-    parser.add_argument("--steps", type=int, default=0, help="steps per run (0: 300 small, 60 medium)")
+    parser.add_argument("--steps", type=int, default=0, help="steps per run (0: 300 small, 100 medium)")
     parser.add_argument(
         "--threads", type=int, default=0, help="CPU threads of the victim (0: torch's choice)"
     )
     arguments = parser.parse_args()
-    homes = Path(tempfile.mkdtemp(prefix="veracity-bench-home-"))
+    home = Path(tempfile.mkdtemp(prefix="veracity-bench-home-"))
     print(f"{platform.machine()}, {os.cpu_count()} CPUs, Python {platform.python_version()}")
     for size in arguments.sizes:
-        steps = arguments.steps or {"small": 300, "medium": 60}[size]
-        pairs = []
-        cold = run(size, steps, arguments.threads, homes, guarded=True)
-        print(f"  {size} cold home: step {1e3 * cold.step:.1f} ms", flush=True)
+        steps = arguments.steps or STEPS[size]
+        with start(size, 10, arguments.threads, home) as cold:
+            cold.finish()
+        rounds = []
         for number in range(arguments.rounds):
-            order = (False, True) if number % 2 == 0 else (True, False)
-            found = {
-                guarded: run(size, steps, arguments.threads, homes, guarded=guarded) for guarded in order
-            }
-            pairs.append((found[False], found[True]))
-            plain, guarded_run = pairs[-1]
+            rounds.append(run_round(size, steps, arguments.threads, home, guarded_first=number % 2 == 1))
+            found = rounds[-1]
             print(
-                f"  {size} {number + 1}: step {1e3 * plain.step:.1f} -> {1e3 * guarded_run.step:.1f} ms",
+                f"  {size} {number + 1}: {1e3 * found.plain:.1f} -> {1e3 * found.guarded:.1f} ms,"
+                f" ratio {found.ratio:.3f}, start-up {found.startup:+.2f} s",
                 flush=True,
             )
-        report(size, steps, pairs)
-    shutil.rmtree(homes, ignore_errors=True)
+        report(size, steps, rounds)
+    shutil.rmtree(home, ignore_errors=True)
     return 0
 
 
-def run(size: str, steps: int, threads: int, homes: Path, *, guarded: bool) -> Measured:
-    """One run of the character GPT in a folder of its own."""
+@contextlib.contextmanager
+def start(size: str, steps: int, threads: int, home: Path | None) -> Iterator[Training]:
+    """The character GPT in a folder of its own, guarded when there is a ``home``."""
     from veracity.drill.victim import victim_path
 
     folder = Path(tempfile.mkdtemp(prefix="veracity-bench-"))
+    command = [
+        sys.executable, str(victim_path("chargpt")), "--size", size, "--steps", str(steps), "--seed", "1",
+        "--out-dir", str(folder), "--eval-every", "0", "--save-every", "0", "--threads", str(threads),
+    ]  # fmt: skip
+    if home is not None:
+        guarded = ["-m", "veracity.cli.main", "--home", str(home), "run", "--quiet", "--"]
+        command = [sys.executable, *guarded, *command]
     try:
-        command = [
-            sys.executable, str(victim_path("chargpt")), "--size", size, "--steps", str(steps), "--seed", "1",
-            "--out-dir", str(folder / "out"), "--eval-every", "0", "--threads", str(threads),
-        ]  # fmt: skip
-        if guarded:
-            home = str(homes)
-            command = [
-                sys.executable,
-                "-m",
-                "veracity.cli.main",
-                "--home",
-                home,
-                "run",
-                "--quiet",
-                "--",
-                *command,
-            ]
         started = time.monotonic()
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        watched = watch(process, folder / "out" / "metrics.jsonl")
-        if process.returncode != 0:
-            raise SystemExit(f"the run failed with {process.returncode}")
-        rows = [json.loads(line) for line in (folder / "out" / "metrics.jsonl").read_text().splitlines()]
-        times = [row["ms"] / 1e3 for row in rows if "ms" in row]
-        return Measured(
-            step=statistics.median(times[SKIPPED_STEPS:]),
-            startup=watched.first_row - started,
-            memory=watched.memory,
-            monitor=watched.monitor / sum(times) if guarded else 0.0,
-            record=recorded_bytes(homes) / steps if guarded else 0.0,
-        )
+        yield Training(process, folder, started)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-@dataclass
-class Watched:
-    """What was seen of a run's processes while they lived."""
+def run_round(size: str, steps: int, threads: int, home: Path, *, guarded_first: bool) -> Round:
+    """One plain and one guarded run, taking turns."""
+    with start(size, steps, threads, None if not guarded_first else home) as first:
+        going = first.go(SKIPPED_OF_RUN)
+        with start(size, steps, threads, home if not guarded_first else None) as second:
+            going = second.go(SKIPPED_OF_RUN) and going
+            for training in (first, second):
+                training.turns.clear()
+            while going:
+                going = first.go(SLICE[size]) and second.go(SLICE[size])
+            for training in (first, second):
+                training.finish()
+            plain, guarded = (second, first) if guarded_first else (first, second)
+            return compared(plain, guarded, recorded_bytes(home) / steps)
 
-    first_row: float = 0.0
-    memory: float = 0.0
-    monitor: float = 0.0
+
+def compared(plain: Training, guarded: Training, record: float) -> Round:
+    """Both runs' slices side by side."""
+    times = plain.times(), guarded.times()
+    slices = [
+        tuple(statistics.median(taken[begin:end]) for taken, (begin, end) in zip(times, turns, strict=True))
+        for turns in zip(plain.turns, guarded.turns, strict=False)
+    ]
+    return Round(
+        ratio=statistics.median(theirs / ours for ours, theirs in slices),
+        plain=statistics.median(ours for ours, _ in slices),
+        guarded=statistics.median(theirs for _, theirs in slices),
+        startup=(guarded.first_row - guarded.started) - (plain.first_row - plain.started),
+        memory=guarded.memory - plain.memory,
+        monitor=guarded.monitor / sum(times[1]),
+        record=record,
+    )
 
 
-def watch(process: subprocess.Popen[bytes], metrics: Path) -> Watched:
-    """Wait for the run's end; note when its first step was written, its memory, and the monitor's time."""
-    seen = Watched()
-    while process.poll() is None:
-        if not seen.first_row and metrics.exists() and metrics.stat().st_size:
-            seen.first_row = time.monotonic()
-        for pid in [process.pid, *children(process.pid)]:
-            if is_victim(pid):
-                seen.memory = max(seen.memory, peak_memory(pid))
-            elif pid == process.pid:
-                seen.monitor = max(seen.monitor, cpu_seconds(pid))
-        time.sleep(POLL)
-    return seen
+def send(pid: int, number: signal.Signals) -> None:
+    """Signal one process, if it still is there."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
+def tree(pid: int) -> list[int]:
+    """A process and all below it, parents first."""
+    found = [pid]
+    for one in found:
+        found += children(one)
+    return found
 
 
 def children(pid: int) -> list[int]:
@@ -184,26 +253,21 @@ def recorded_bytes(home: Path) -> int:
     )
 
 
-def report(size: str, steps: int, pairs: list[tuple[Measured, Measured]]) -> None:
+def report(size: str, steps: int, rounds: list[Round]) -> None:
     """One Markdown table per size."""
 
     def line(name: str, values: list[float], unit: str, digits: int) -> None:
         middle, low, high = statistics.median(values), min(values), max(values)
         print(f"| {name} | {middle:.{digits}f}{unit} | {low:.{digits}f}-{high:.{digits}f} |")
 
-    print(f"\n### {size}: {steps} steps, {len(pairs)} rounds\n\n| | median | min-max |\n|---|---|---|")
-    line("plain step", [1e3 * plain.step for plain, _ in pairs], " ms", 1)
-    line("guarded step", [1e3 * guarded.step for _, guarded in pairs], " ms", 1)
-    line("guarded / plain step", [guarded.step / plain.step for plain, guarded in pairs], "", 3)
-    line("memory of the rank", [guarded.memory - plain.memory for plain, guarded in pairs], " MiB more", 0)
-    line(
-        "start-up to the first step",
-        [guarded.startup - plain.startup for plain, guarded in pairs],
-        " s more",
-        2,
-    )
-    line("monitor", [100 * guarded.monitor for _, guarded in pairs], " % of a second core", 1)
-    line("record", [guarded.record / 1024 for _, guarded in pairs], " KiB per step", 1)
+    print(f"\n### {size}: {steps} steps, {len(rounds)} rounds\n\n| | median | min-max |\n|---|---|---|")
+    line("guarded / plain step", [one.ratio for one in rounds], "", 3)
+    line("plain step", [1e3 * one.plain for one in rounds], " ms", 1)
+    line("guarded step", [1e3 * one.guarded for one in rounds], " ms", 1)
+    line("memory of the rank", [one.memory for one in rounds], " MiB more", 0)
+    line("start-up to the first step", [one.startup for one in rounds], " s more", 2)
+    line("monitor", [100 * one.monitor for one in rounds], " % of a second core", 1)
+    line("record", [one.record / 1024 for one in rounds], " KiB per step", 1)
     print()
 
 

@@ -140,47 +140,50 @@ def test_malformed_base64_and_level_are_answered(module: Path) -> None:
         assert "error" in codecheck.answer(request)
 
 
-@settings(max_examples=80, deadline=None)
-@given(st.data())
-def test_no_edited_body_is_the_same(data: st.DataObject) -> None:
-    body = bytearray(_body(HONEST))
-    position = data.draw(st.integers(0, len(body) - 1))
-    body[position] ^= data.draw(st.integers(1, 255))
-    request = {
-        "id": 1,
-        "source": "m.py",
-        "text": base64.b64encode(HONEST.encode()).decode(),
-        "body": base64.b64encode(bytes(body)).decode(),
-    }
-    reply = codecheck.answer(json.dumps(request).encode())
-    if reply["same"]:
-        # marshal's own flags and references and the file name may change without any meaning.
-        code = marshal.loads(bytes(body))
-        assert code == compile(HONEST, "m.py", "exec", dont_inherit=True)
-    else:
-        assert reply["reason"]
+def _ask_worker(bodies: list[bytes]) -> list[bool | None]:
+    """``same`` of each body, None where it ended the worker.
+
+    In processes of their own: such bodies claim gigabytes, which the worker bounds, or break an interpreter.
+    """
+    text = base64.b64encode(HONEST.encode()).decode()
+    requests = [
+        json.dumps({"id": 1, "source": "m.py", "text": text, "body": base64.b64encode(body).decode()})
+        for body in bodies
+    ]
+    found: list[bool | None] = []
+    while len(found) < len(requests):
+        result = subprocess.run(
+            [sys.executable, "-I", "-S", "-B", "-c", PROGRAM, str(SRC)],
+            input="\n".join(requests[len(found) :]).encode() + b"\n",
+            check=False,
+            capture_output=True,
+        )
+        found += [json.loads(line)["same"] for line in result.stdout.splitlines()]
+        if result.returncode != 0:
+            found.append(None)
+    return found
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=8, deadline=None)
+@given(st.lists(st.tuples(st.integers(0), st.integers(1, 255)), min_size=20, max_size=60))
+def test_no_edited_body_is_the_same(edits: list[tuple[int, int]]) -> None:
+    honest = _body(HONEST)
+    bodies = []
+    for position, mask in edits:
+        edited = bytearray(honest)
+        edited[position % len(edited)] ^= mask
+        bodies.append(bytes(edited))
+    fresh = compile(HONEST, "m.py", "exec", dont_inherit=True)
+    for body, same in zip(bodies, _ask_worker(bodies), strict=True):
+        if same:
+            # marshal's own flags and references and the file name may change without any meaning.
+            assert marshal.loads(body) == fresh
+
+
+@settings(max_examples=8, deadline=None)
 @given(st.lists(st.binary(max_size=200), min_size=20, max_size=60))
 def test_random_bodies_never_pass(bodies: list[bytes]) -> None:
-    requests = b""
-    for number, body in enumerate(bodies):
-        request = {
-            "id": number,
-            "source": "m.py",
-            "text": base64.b64encode(HONEST.encode()).decode(),
-            "body": base64.b64encode(body).decode(),
-        }
-        requests += json.dumps(request).encode() + b"\n"
-    # In a process of its own: such bodies claim gigabytes, and the worker bounds its memory.
-    result = subprocess.run(
-        [sys.executable, "-I", "-S", "-B", "-c", PROGRAM, str(SRC)],
-        input=requests,
-        check=True,
-        capture_output=True,
-    )
-    assert [json.loads(line)["same"] for line in result.stdout.splitlines()] == [False] * len(bodies)
+    assert not any(_ask_worker(bodies))
 
 
 def test_main_answers_line_by_line(module: Path) -> None:

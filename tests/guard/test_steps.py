@@ -50,9 +50,13 @@ def test_each_step_gives_one_record_that_goes_on_where_the_last_one_ended(guarde
         assert left == found
         assert len(found) == 4
         assert before.fingerprint_after == after.fingerprint_before
-    assert records[1].samples[0].before.keys() == {"param", "grad", "exp_avg", "exp_avg_sq"}
-    assert records[1].samples[0].step_before == 1.0
-    assert records[1].samples[0].step_after == 2.0
+    again, fresh = records[1].samples[0], records[1].samples[-1]
+    assert again.before.keys() == {"param", "exp_avg", "exp_avg_sq"}
+    assert again.after == {}
+    assert fresh.before.keys() == {"param", "grad", "exp_avg", "exp_avg_sq"}
+    assert fresh.after.keys() == {"param", "exp_avg", "exp_avg_sq"}
+    assert (again.step_before, again.step_after) == (1.0, None)
+    assert (fresh.step_before, fresh.step_after) == (1.0, 2.0)
     (declared,) = guarded.seen(seen.OptimizerDeclared)
     assert [tensor.name for tensor in declared.optimizer.tensors] == [
         "0.weight",
@@ -215,7 +219,7 @@ def test_parameters_exchanged_for_as_many_others_are_declared_anew(guarded: Guar
     train(fresh, optimizer, 2)
     assert len(guarded.seen(seen.OptimizerDeclared)) == 2
     last = guarded.seen(seen.StepRecord)[-1]
-    values = {float(value) for sample in last.samples for value in sample.after["param"]}
+    values = {float(value) for sample in last.samples for value in sample.after.get("param", ())}
     assert values <= {value for parameter in fresh.parameters() for value in parameter.flatten().tolist()}
     no_failure(guarded)
 
@@ -243,6 +247,8 @@ def test_values_of_every_precision_are_exact(guarded: Guarded, dtype: str) -> No
     record = guarded.seen(seen.StepRecord)[-1]
     parameters = list(model.parameters())
     for sample in record.samples:
+        if sample.repeated:
+            continue
         present = set(parameters[sample.tensor].detach().double().flatten().tolist())
         assert set(sample.after["param"]) <= present
         assert sample.count >= 3
@@ -269,8 +275,8 @@ def test_frozen_parameters_have_no_gradient_and_stay(guarded: Guarded) -> None:
     train(model, torch.optim.AdamW(model.parameters(), lr=0.1), 3)
     for record in guarded.seen(seen.StepRecord):
         for sample in record.samples:
-            assert ("grad" in sample.before) == (sample.tensor != 0)
-            if sample.tensor == 0:
+            assert ("grad" in sample.before) == (sample.tensor != 0 and not sample.repeated)
+            if sample.tensor == 0 and not sample.repeated:
                 assert sample.before["param"] == sample.after["param"]
     no_failure(guarded)
 
@@ -407,3 +413,50 @@ def test_guarding_leaves_generators_and_grad_mode_alone(guarded: Guarded) -> Non
         optimizer.step()
         assert torch.is_inference_mode_enabled()
     no_failure(guarded)
+
+
+def test_a_step_that_is_bypassed_shows_from_batch_to_batch(guarded: Guarded) -> None:
+    """The hooks hang on ``step``; what it wraps can be called directly, with gradients from elsewhere."""
+    model = a_model()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    loader = torch.utils.data.DataLoader(torch.ones(6, 5), batch_size=1)
+    for number, batch in enumerate(loader):
+        loss = model(batch).square().mean()
+        for parameter, gradient in zip(
+            model.parameters(), torch.autograd.grad(loss, list(model.parameters())), strict=True
+        ):
+            parameter.grad = gradient
+        if number < 2:
+            optimizer.step()
+        else:
+            type(optimizer).step.__wrapped__(optimizer)
+    assert len(guarded.seen(seen.StepRecord)) == 2
+    moved = guarded.seen(seen.WeightsMoved)
+    assert [one.after_step for one in moved] == [1] * 3
+    assert moved[0].tensors == [0, 1, 2, 3]
+
+
+def test_autograd_backward_is_a_backward_pass(guarded: Guarded) -> None:
+    model = a_model()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    loss = model(torch.ones(2, 5)).square().mean()
+    torch.autograd.backward([loss])
+    optimizer.step()
+    (record,) = guarded.seen(seen.StepRecord)
+    assert (record.losses, record.loss) == (1, loss.item())
+
+
+def test_a_decoy_that_steps_on_the_same_parameters_hides_nothing(guarded: Guarded) -> None:
+    model = a_model()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    decoy = torch.optim.SGD(model.parameters(), lr=0.0)
+    for number in range(4):
+        optimizer.zero_grad()
+        backward(model)
+        optimizer.step()
+        decoy.step()
+        if number == 2:
+            with torch.no_grad():
+                model[0].weight.mul_(0.9)
+    (moved,) = guarded.seen(seen.WeightsMoved)
+    assert (moved.at_step, moved.after_step, moved.tensors) == (True, 2, [0])

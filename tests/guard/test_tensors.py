@@ -7,13 +7,14 @@ import struct
 from array import array
 from typing import Any
 
+import numpy
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from veracity.guard import tensors
 from veracity.guard.fingerprint import CHUNK, Fingerprinter, choose
-from veracity.guard.tensors import Picked, Reader
+from veracity.guard.tensors import Reader
 
 pytest.importorskip("torch")
 
@@ -44,46 +45,74 @@ def a_tensor(draw: st.DrawFn, dtypes: list[str] = DTYPES) -> Any:
     return base
 
 
-@given(a_tensor(), st.data())
-def test_elements_are_torchs_own(tensor: Any, data: st.DataObject) -> None:
-    reader = Reader()
+MODULES = pytest.mark.parametrize("module", [numpy, None])
+
+
+@MODULES
+@given(tensor=a_tensor(), data=st.data())
+def test_elements_are_torchs_own(module: object, tensor: Any, data: st.DataObject) -> None:
+    reader = Reader(module)
     flat = tensor.detach().reshape(-1)
     for _ in range(2):
         indices = data.draw(st.lists(st.integers(0, flat.numel() - 1), min_size=1, max_size=20))
-        code, raw = reader.elements((0, "param"), tensor, Picked.of(indices))
+        piece = reader.elements((0, "param"), tensor, reader.pick(indices), flat.numel())
+        assert piece is not None
+        code, raw = piece
         wide = torch.float64 if flat.dtype == torch.float64 else torch.float32
         assert code == ("d" if wide is torch.float64 else "f")
         expected = flat[torch.tensor(indices)].to(wide).tolist()
         assert array(code, raw).tolist() == expected
 
 
-@given(st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=40))
-def test_float32_is_read_bit_for_bit(words: list[int]) -> None:
+@MODULES
+@given(words=st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=40))
+def test_float32_is_read_bit_for_bit(module: object, words: list[int]) -> None:
     """Signalling NaNs and negative zeros included."""
     tensor = torch.frombuffer(bytearray(struct.pack(f"<{len(words)}I", *words)), dtype=torch.float32)
-    _, raw = Reader().elements((0, "param"), tensor, Picked.of(range(len(words))))
-    assert list(struct.unpack(f"<{len(words)}I", raw)) == words
+    reader = Reader(module)
+    piece = reader.elements((0, "param"), tensor, reader.pick(range(len(words))), len(words))
+    assert piece is not None
+    assert list(struct.unpack(f"<{len(words)}I", piece[1])) == words
 
 
-def test_a_place_that_moved_is_found_again() -> None:
-    reader = Reader()
-    picked = Picked.of([0, 3])
+@MODULES
+def test_a_place_that_moved_is_found_again(module: object) -> None:
+    reader = Reader(module)
+    picked = reader.pick([0, 3])
     parameter = torch.nn.Parameter(torch.arange(4.0))
-    assert reader.elements((0, "param"), parameter, picked)[1] == struct.pack("<2f", 0, 3)
+
+    def read() -> tuple[str, bytes] | None:
+        return reader.elements((0, "param"), parameter, picked, 4)
+
+    assert read() == ("f", struct.pack("<2f", 0, 3))
     kept = parameter.data
-    parameter.data = torch.arange(10.0, 16.0)
-    assert reader.elements((0, "param"), parameter, picked)[1] == struct.pack("<2f", 10, 13)
+    parameter.data = torch.arange(10.0, 14.0)
+    assert read() == ("f", struct.pack("<2f", 10, 13))
     kept.add_(1)
     parameter.data = parameter.data.to(torch.float64)
-    assert reader.elements((0, "param"), parameter, picked) == ("d", struct.pack("<2d", 10, 13))
+    assert read() == ("d", struct.pack("<2d", 10, 13))
     parameter.data = torch.arange(20.0, 24.0).view(2, 2).t()
-    assert reader.elements((0, "param"), parameter, picked)[1] == struct.pack("<2f", 20, 23)
+    assert read() == ("f", struct.pack("<2f", 20, 23))
+    parameter.data = torch.arange(6.0)
+    assert read() is None  # of another size than was declared: its elements are others
+
+
+@MODULES
+def test_what_is_no_plain_tensor_is_not_read(module: object) -> None:
+    class Own(torch.Tensor):
+        pass
+
+    reader = Reader(module)
+    picked = reader.pick([1])
+    values = (None, 3, "text", torch.eye(2).to_sparse(), torch.ones(2).as_subclass(Own))
+    assert [reader.elements((0, "x"), value, picked, 2) for value in values] == [None] * 5
+    assert reader.elements((0, "x"), torch.tensor([1.0, 5.0]), picked, 2) == ("f", struct.pack("<f", 5))
 
 
 def test_a_storage_shrunk_under_the_tensor_is_not_read_in_place() -> None:
     reader = Reader()
     tensor = torch.arange(1000.0)
-    reader.elements((0, "param"), tensor, Picked.of([999]))
+    reader.elements((0, "param"), tensor, reader.pick([999]), 1000)
     fresh = torch.arange(8.0)
     fresh.untyped_storage().resize_(4)
     assert reader._look((1, "param"), fresh) is None

@@ -86,6 +86,23 @@ def test_the_samples_come_from_the_block() -> None:
     assert (sample.step_before, sample.step_after) == (None, 1.0)
 
 
+def test_the_sweeps_follow_the_block() -> None:
+    tail = struct.pack("<I2f", 3, 1.5, 2.5) + struct.pack("<2I2f", 3, 4, 5.0, 6.0)
+    record = given_as("step", {**BODIES["step"], "swept": [1, 2, 2, 1]}, BLOBS["step"] + tail)
+    assert isinstance(record, StepRecord)
+    assert len(record.samples) == 1
+    assert (record.swept_before.tensors, list(record.swept_before.values)) == ((3,), [1.5, 2.5])
+    assert (record.swept_after.tensors, list(record.swept_after.values)) == ((3, 4), [5.0, 6.0])
+
+
+@pytest.mark.parametrize(
+    "sizes", [[1, 2, 2], [1, 2, 2, -1], [10**6, 1, 1, 1], [True, 1, 1, 1], {}, 4, [3, 40, 3, 40]]
+)
+def test_malformed_sweeps_are_refused(sizes: object) -> None:
+    with pytest.raises(EvidenceError, match=r"sweep|block"):
+        given_as("step", {**BODIES["step"], "swept": sizes}, BLOBS["step"])
+
+
 @pytest.mark.parametrize("samples", [[], [{"tensor": -1}], None])
 def test_samples_beside_the_block_are_refused(samples: object) -> None:
     with pytest.raises(EvidenceError, match="beside its block"):

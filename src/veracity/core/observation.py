@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from .contract import Hyper, LoaderDeclaration, OptimizerDeclaration, SchedulerDeclaration
 from .origin import Origin
 from .sample import TensorSample
+from .sweep import NOT_SWEPT, Sweep
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,10 +136,12 @@ class StepRecord(Observation):
     ``step`` counts this optimizer's steps in this run from 0. ``groups`` are the hyper-parameters in force
     at the call. ``phases`` are nanoseconds since the last step: ``data``, ``forward``, ``backward``,
     ``optimizer``, ``other``. ``loss`` is the value of the tensor ``backward`` was called on, NaN when none.
-    ``fingerprint`` lists ``[tensor, before, after]`` keyed fingerprints of whole tensors, ``before`` of the
-    tensors fingerprinted after the previous step; see ``guard/fingerprint.py``.
+    ``fingerprint_after`` lists ``[tensor, keyed fingerprint]`` of whole tensors, ``fingerprint_before`` of
+    those fingerprinted after the previous step; see ``guard/fingerprint.py``.
     ``rng`` are digests of the generators' states. ``closure``: step was given a closure, or hooks of the
     program run between the two readings, so that gradients or weights may change in between.
+    ``swept_after`` are a few elements of every parameter as the step left them, ``swept_before`` the same
+    elements of the sweep after the step before, read again before this one.
     """
 
     optimizer: int
@@ -155,6 +158,8 @@ class StepRecord(Observation):
     scaled: bool
     closure: bool
     samples: list[TensorSample] = field(default_factory=list)
+    swept_before: Sweep = NOT_SWEPT
+    swept_after: Sweep = NOT_SWEPT
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +168,7 @@ class WeightsMoved(Observation):
 
     Seen when a batch is fetched or ``backward`` is called. ``after_step`` is the last seen step, -1 when
     none. ``step_replaced`` is the place of a ``step`` that was put on the optimizer instance, if any.
+    ``at_step``: seen when another optimizer was about to step on the same parameters.
     """
 
     optimizer: int
@@ -172,6 +178,7 @@ class WeightsMoved(Observation):
     step_replaced: str
     path: str
     line: int
+    at_step: bool = False
 
 
 # --- data ----------------------------------------------------------------------------------------

@@ -4,8 +4,9 @@ The guard packs it, the monitor unpacks it; both use this module, so there is on
 
 Which elements are read is decided by a keyed function of the step (:func:`pick`), which the monitor can
 reproduce and a program without the key cannot predict. At each step the guard reads the elements picked
-for this step *and again* those of the step before: the values after step ``t`` must be the values before
-step ``t + 1``, which is the law of weight continuity for nothing extra.
+for this step on both sides of it, and before it *again* parameter and state of some of those of the step
+before: the values after step ``t`` must be the values before step ``t + 1``, which is the law of weight
+continuity (``core.sweep`` looks at the weights of all other tensors).
 
 Layout of the binary part: for each tensor in order, each of its ``before`` fields then each of its
 ``after`` fields, ``count`` values each, little-endian float32 (type code ``f``) or float64 (``d``).
@@ -32,8 +33,8 @@ else:
     # array is subscriptable from Python 3.12 on only, and decoders evaluate these annotations.
     Values = array
 
-TENSORS_PER_STEP = 16
-ELEMENTS_PER_TENSOR = 16
+TENSORS_PER_STEP = 8
+ELEMENTS_PER_TENSOR = 32
 MAX_BLOCK = 1 << 20
 
 
@@ -42,8 +43,8 @@ class TensorSample:
     """Sampled elements of one parameter tensor around one step.
 
     ``tensor`` indexes the optimizer declaration's tensors. ``repeated`` is true for the elements that were
-    also read at the step before. ``before``/``after`` map a field (``param``, ``grad``, or an optimizer
-    state name such as ``exp_avg``) to its values; a field that did not exist is absent.
+    also read at the step before; these have no ``after``. ``before``/``after`` map a field (``param``,
+    ``grad``, or an optimizer state name such as ``exp_avg``) to its values; one that did not exist is absent.
     ``step_before``/``step_after`` are the optimizer's own per-tensor step counts, None where it has none.
     """
 
@@ -72,7 +73,7 @@ def pick(key: bytes, step: int, numels: Sequence[int]) -> list[tuple[int, list[i
     cycle, part = divmod(step, per_cycle)
     order = keyed_order(key, cycle, total)
     chosen = order[part * per_step : (part + 1) * per_step]
-    each = max(ELEMENTS_PER_TENSOR, TENSORS_PER_STEP * ELEMENTS_PER_TENSOR // len(chosen))
+    each = TENSORS_PER_STEP * ELEMENTS_PER_TENSOR // len(chosen)
     seed = key + b"element" + step.to_bytes(8, "little")
     words = struct.unpack(f"<{each * len(chosen)}Q", hashlib.shake_128(seed).digest(8 * each * len(chosen)))
     picked = []

@@ -19,6 +19,7 @@ MAGIC = b"VF01"
 HEAD = struct.Struct("<4sIII")
 MAX_HEADER = 4 << 20
 MAX_BLOB = 64 << 20
+_ENCODER = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +33,7 @@ class Frame:
 
 def pack(kind: str, seq: int, at: int, body: Mapping[str, object], blob: bytes = b"") -> bytes:
     """The frame of one record."""
-    header = json.dumps(
-        {"k": kind, "s": seq, "t": at, "b": body}, ensure_ascii=True, separators=(",", ":")
-    ).encode("ascii")
+    header = _ENCODER.encode({"k": kind, "s": seq, "t": at, "b": body}).encode("ascii")
     crc = zlib.crc32(blob, zlib.crc32(header))
     return HEAD.pack(MAGIC, len(header), len(blob), crc) + header + blob
 

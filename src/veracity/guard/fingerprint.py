@@ -54,7 +54,7 @@ class Fingerprinter:
                     else (chunk * factor).sum(dtype=torch.int32)
                 )
             counts.append(len(parts) - before)
-        values = torch.stack([part.cpu() for part in parts]).tolist() if parts else []
+        values = torch.stack([part.cpu() for part in parts]).tolist() if len(parts) > 4 else _items(parts)
         result = []
         position = 0
         for count in counts:
@@ -72,6 +72,10 @@ class Fingerprinter:
         if device not in self._elsewhere:
             self._elsewhere[device] = self._words.to(device)
         return self._elsewhere[device]
+
+
+def _items(parts: Sequence[torch.Tensor]) -> list[int]:
+    return [int(part.item()) for part in parts]
 
 
 def _as_words(tensor: torch.Tensor) -> torch.Tensor:

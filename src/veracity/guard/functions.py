@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import CodeType, FunctionType
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .steps import Steps
 
 EVERY = 20
+EVERY_WHOLE = 500
 MAX_FUNCTIONS = 2_000
 _MODULES = (
     "torch.optim.optimizer",
@@ -48,20 +49,31 @@ class Functions:
         self._steps = steps
         self._codes: dict[str, CodeType] = {}
         self._next = 0
+        self._next_whole = 0
         self._near: list[tuple[_Place, CodeType]] = []
+        self._far: list[tuple[_Place, CodeType]] = []
 
     def look(self) -> None:
-        """Every ``EVERY`` steps: report functions that are new or whose code object is another one.
+        """Report functions that are new or whose code object is another one.
 
-        Those of the optimizers' own modules are compared after each step, and a difference starts a look.
+        Those of the modules that define the optimizers' classes are compared after each step with what was
+        seen last, all others every ``EVERY`` steps; a difference starts a look at everything, and so do
+        ``EVERY_WHOLE`` steps.
         """
         step = self._session.last_step
-        if step < self._next and not self._near_changed():
-            return
-        self._next = step + EVERY
-        self._near = [
-            (place, place[3].__code__) for module in self._optimizer_modules() for place in _places(module)
-        ]
+        if step >= self._next:
+            self._next = step + EVERY
+            due = step >= self._next_whole or _changed(self._far)
+        else:
+            due = False
+        if due or _changed(self._near):
+            self._next_whole = step + EVERY_WHOLE
+            self._look_at_all(step)
+
+    def _look_at_all(self, step: int) -> None:
+        near = [name for name in self._optimizer_modules() if name not in _MODULES]
+        self._near = _with_code(near)
+        self._far = _with_code(_MODULES)
         changed = []
         for name, function in self._watched():
             for layer, code in _layers(name, function):
@@ -80,12 +92,6 @@ class Functions:
         if changed:
             self._session.emit("functions", {"step": step, "functions": changed})
 
-    def _near_changed(self) -> bool:
-        for (names, key, value, function, _), code in self._near:
-            if names.get(key) is not value or function.__code__ is not code:
-                return True
-        return False
-
     def _optimizer_modules(self) -> list[str]:
         kinds = [kind for optimizer, _ in self._steps.known() for kind in type(optimizer).__mro__]
         return list(dict.fromkeys(kind.__module__ for kind in kinds if kind is not object))
@@ -100,6 +106,18 @@ class Functions:
         for name in dict.fromkeys(names):
             for _, _, _, function, qualified in _places(name):
                 yield qualified, function
+
+
+def _with_code(modules: Iterable[str]) -> list[tuple[_Place, CodeType]]:
+    return [(place, place[3].__code__) for module in modules for place in _places(module)]
+
+
+def _changed(seen: Iterable[tuple[_Place, CodeType]]) -> bool:
+    """Whether any of these names holds another value than it did, or its function other code."""
+    return any(
+        names.get(key) is not value or function.__code__ is not code
+        for (names, key, value, function, _), code in seen
+    )
 
 
 def _places(name: str) -> Iterator[_Place]:

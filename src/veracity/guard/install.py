@@ -20,7 +20,6 @@ from .session import Session
 from .steps import Steps
 
 if TYPE_CHECKING:
-    from torch import Tensor
     from torch.optim import Optimizer
 
 MINIMUM_TORCH = (2, 1)
@@ -75,23 +74,34 @@ def _after_step(session: Session, imports: ImportWatch, loaders: Loaders, functi
 
 
 def _watch_backward(session: Session, steps: Steps, torch: ModuleType) -> None:
+    """``Tensor.backward`` calls ``torch.autograd.backward``, which a program may also call itself."""
+    depth = 0
+
     def make(original: Callable[..., object]) -> Callable[..., object]:
-        def backward(self: Tensor, *args: object, **kwargs: object) -> object:
+        def backward(of: object, *args: object, **kwargs: object) -> object:
+            nonlocal depth
             started = perf_counter_ns()
-            result = original(self, *args, **kwargs)
-            session.shield.run("step", ran, self, started)
+            depth += 1
+            try:
+                result = original(of, *args, **kwargs)
+            finally:
+                depth -= 1
+            if depth == 0:
+                session.shield.run("step", ran, of, started)
             return result
 
         return backward
 
-    def ran(loss: Tensor, started: int) -> None:
+    def ran(of: object, started: int) -> None:
         steps.phases.backward(started, perf_counter_ns())
-        if loss.numel() == 1:
+        loss = of[0] if isinstance(of, (list, tuple)) and len(of) == 1 else of
+        if isinstance(loss, torch.Tensor) and loss.numel() == 1:
             steps.loss = loss.detach()
         steps.losses += 1
         steps.backward_ran()
 
     replace(torch.Tensor, "backward", make)
+    replace(torch.autograd, "backward", make)
 
 
 def _watch_clipping(session: Session, steps: Steps, torch: ModuleType) -> None:

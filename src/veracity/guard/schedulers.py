@@ -65,7 +65,7 @@ class Schedulers:
         optimizer = vars(scheduler).get("optimizer")
         if optimizer is None:
             return
-        tracked = dict(self._steps.known()).get(optimizer)
+        tracked = self._steps.of(optimizer)
         body = {
             "scheduler": self._numbers.get(scheduler, -1),
             "last_epoch": int(getattr(scheduler, "last_epoch", 0)),

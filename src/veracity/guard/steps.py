@@ -12,11 +12,12 @@ import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from time import perf_counter_ns
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from ..core.sample import keyed_order, pick
 from . import declare, fingerprint, randomness, tensors
 from .phases import Phases
+from .sweep import NOTHING, Sweeper, Swept
 from .tensors import Picked
 
 if TYPE_CHECKING:
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 MAX_MOVE_REPORTS = 20
 MAX_LOADED = 200_000
 MAX_DECLARATIONS = 64
+MAX_NAMED = 64
+FINGERS_EVERY = 4
+AGAIN = 4
 ALL_GENERATORS_EVERY = 8
 Picks = list[tuple[int, Picked]]
 Piece = tuple[str, bytes]
@@ -50,22 +54,16 @@ class Tracked:
     finger_at: int = 0
     finger_tensors: list[int] = field(default_factory=list)
     backwards: int = 0
-    baseline: _Baseline | None = None
+    batches: int = 0
+    swept: Swept | None = None
     moves: int = 0
     loaded_module: bool = False
     loaded_state: bool = False
     restore: bool = False
     readable: set[int] = field(default_factory=set)
     lost_sight: bool = False
-    reader: tensors.Reader = field(default_factory=tensors.Reader)
-
-
-@dataclass(slots=True)
-class _Baseline:
-    """Parameter elements as they were after the last step: what the next look compares with."""
-
-    picks: Picks
-    values: list[Piece]
+    sweeper: Sweeper | None = None
+    reader: tensors.Reader = field(default_factory=lambda: tensors.Reader(sys.modules.get("numpy")))
 
 
 @dataclass(slots=True)
@@ -77,6 +75,7 @@ class _Open:
     items: list[list[object]]
     pieces: list[list[Piece]]
     body: dict[str, object]
+    swept: Swept
     started: int
 
 
@@ -105,7 +104,7 @@ class Steps:
         self._tracked: weakref.WeakKeyDictionary[torch.optim.Optimizer, Tracked] = weakref.WeakKeyDictionary()
         self._count = 0
         self._fingerprinter: fingerprint.Fingerprinter | None = None
-        # A dictionary, since sets have no order: optimizers are numbered as they were constructed.
+        # Not declared yet. A dictionary, since sets have no order: numbered as they were constructed.
         self._constructed: weakref.WeakKeyDictionary[torch.optim.Optimizer, None] = (
             weakref.WeakKeyDictionary()
         )
@@ -120,7 +119,8 @@ class Steps:
 
     def constructed(self, optimizer: torch.optim.Optimizer) -> None:
         """An optimizer was constructed; it is declared at the first backward pass or step."""
-        self._constructed[optimizer] = None
+        if optimizer not in self._tracked:
+            self._constructed[optimizer] = None
 
     def register(self, optimizer: torch.optim.Optimizer) -> Tracked:
         """Track ``optimizer``; declare it when it is new or its parameters are no longer the same."""
@@ -153,7 +153,10 @@ class Steps:
             restore=fresh and on_loaded,
             loaded_module=fresh and on_loaded,
         )
+        readable = [place for place, plain in enumerate(tracked.plain) if plain]
+        tracked.sweeper = Sweeper(self._key, tracked.parameters, readable, sys.modules.get("numpy"))
         self._tracked[optimizer] = tracked
+        self._constructed.pop(optimizer, None)
         self._session.emit("optimizer", {"optimizer": declare.optimizer_body(index, optimizer, listed)})
         hidden = tracked.plain.count(False)
         if hidden:
@@ -176,6 +179,15 @@ class Steps:
             )
         return tracked
 
+    def _register_constructed(self) -> None:
+        if self._constructed:
+            for optimizer in list(self._constructed):
+                self.register(optimizer)
+
+    def of(self, optimizer: object) -> Tracked | None:
+        """What is remembered of an optimizer, None when it has not been declared."""
+        return self._tracked.get(cast("torch.optim.Optimizer", optimizer))
+
     def known(self) -> list[tuple[torch.optim.Optimizer, Tracked]]:
         """The optimizers alive, with what is remembered of each."""
         return list(self._tracked.items())
@@ -187,8 +199,7 @@ class Steps:
 
         A module concerns the optimizers that hold one of its parameters, now or when they are built.
         """
-        for candidate in [one for one in self._constructed if one not in self._tracked]:
-            self.register(candidate)
+        self._register_constructed()
         if optimizer is not None:
             tracked = self.register(optimizer)
             tracked.restore = tracked.loaded_state = True
@@ -215,6 +226,8 @@ class Steps:
         with torch.no_grad():
             if tracked.restore:
                 self._report_restored(optimizer, tracked)
+            elif self._shared:
+                self._compare_shared(tracked)
             tracked.pending = self._open(optimizer, tracked, args, kwargs)
         tracked.pending.started = perf_counter_ns()
 
@@ -242,19 +255,24 @@ class Steps:
         picks = [(tensor, True, picked) for tensor, picked in tracked.picks if self._is_own(tracked, tensor)]
         picks += [(tensor, False, picked) for tensor, picked in fresh]
         # A sparse gradient cannot be read element by element: its tensor is left out, not called untouched.
-        hidden = {one[0] for one in picks if _has_unreadable_gradient(tracked.parameters[one[0]])}
+        hidden = {tensor for tensor, _ in fresh if _has_unreadable_gradient(tracked.parameters[tensor])}
         if hidden:
             self._gradients_hidden(tracked, hidden)
-            picks = [one for one in picks if one[0] not in hidden]
         sets = FieldSets()
         items: list[list[object]] = []
         pieces: list[list[Piece]] = []
         for tensor, repeated, picked in picks:
-            names, found, count = self._read(optimizer, tracked, tensor, picked, with_grad=True)
+            if not repeated and tensor in hidden:
+                continue
+            names, found, count = self._read(optimizer, tracked, tensor, picked, with_grad=not repeated)
+            # Read again only to see what moved since the last step: such elements have no second side.
             items.append([tensor, int(repeated), len(picked.indices), count, None, sets.index(names), 0])
             pieces.append(found)
+            if "param" not in names:
+                self._parameter_hidden(tracked, tensor)
             if "grad" in names:
                 tracked.readable.add(tensor)
+        picks = [one for one in picks if one[1] or one[0] not in hidden]
         body: dict[str, object] = {
             "optimizer": tracked.index,
             "step": tracked.steps,
@@ -272,7 +290,15 @@ class Steps:
             or self._others_hook(optimizer),
             "fields": sets.names,
         }
-        return _Open(fresh, picks, items, pieces, body, 0)
+        return _Open(fresh, picks, items, pieces, body, self._swept_before(tracked), 0)
+
+    def _swept_before(self, tracked: Tracked) -> Swept:
+        """The places of the sweep after the last step as they are now, but for what others stepped on."""
+        last = tracked.swept
+        if last is None or tracked.sweeper is None:
+            return NOTHING
+        own = {tensor for tensor in last.tensors if self._is_own(tracked, tensor)} if self._shared else None
+        return tracked.sweeper.again(last if own is None else last.of(own))
 
     def _gradients_hidden(self, tracked: Tracked, hidden: set[int]) -> None:
         """Gradients that can no longer be read, though they could: the law must not seem to see them."""
@@ -282,6 +308,17 @@ class Steps:
             self._session.gap(
                 f"gradients of {len(lost)} tensors can no longer be read element by element",
                 "they could at earlier steps; now they are sparse or of a tensor subclass",
+                law="update",
+                stops=True,
+            )
+
+    def _parameter_hidden(self, tracked: Tracked, tensor: int) -> None:
+        """A parameter that was declared readable is so no more: exchanged for one of another kind or size."""
+        if not tracked.lost_sight:
+            tracked.lost_sight = True
+            self._session.gap(
+                f"parameter {tensor} can no longer be read element by element",
+                "its data is now of another size, or of a tensor subclass",
                 law="update",
                 stops=True,
             )
@@ -298,32 +335,33 @@ class Steps:
         sets = FieldSets()
         sets.names = opened.body["fields"]  # type: ignore[assignment]
         pieces: list[Piece] = []
-        baseline = _Baseline([], [])
         for item, before, (tensor, repeated, picked) in zip(
             opened.items, opened.pieces, opened.picks, strict=True
         ):
+            pieces += before
+            if repeated:
+                item[6] = sets.index(())
+                continue
             names, found, count = self._read(optimizer, tracked, tensor, picked, with_grad=False)
             item[4], item[6] = count, sets.index(names)
-            pieces += before
             pieces += found
-            if not repeated:
-                baseline.picks.append((tensor, picked))
-                baseline.values.append(found[0])
         typecode, blob = tensors.join(pieces)
-        tracked.finger_tensors = self._next_fingers(tracked)
+        tracked.finger_tensors = self._next_fingers(tracked) if tracked.steps % FINGERS_EVERY == 0 else []
         body = opened.body
         body["phases"] = self.phases.close()
         body["fingerprint_after"] = self._fingerprints(tracked, tracked.finger_tensors)
         body["layout"] = opened.items
         body["typecode"] = typecode
-        self._session.emit("step", body, blob)
+        swept = tracked.sweeper.fresh(tracked.steps) if tracked.sweeper is not None else NOTHING
+        body["swept"] = [len(opened.swept.tensors), opened.swept.count, len(swept.tensors), swept.count]
+        self._session.emit("step", body, blob + opened.swept.packed() + swept.packed())
         self._session.steps += 1
         self._session.last_step = tracked.steps
-        tracked.picks = opened.fresh
+        tracked.picks = opened.fresh[:AGAIN]
         tracked.steps += 1
-        tracked.backwards = 0
-        tracked.baseline = baseline
-        if len(self._tracked) > 1:
+        tracked.backwards = tracked.batches = 0
+        tracked.swept = swept
+        if self._shared:
             for parameter in tracked.parameters:
                 self._last_stepper[id(parameter)] = tracked.index
         self.loss, self.losses, self.clipped = None, 0, None
@@ -332,7 +370,7 @@ class Steps:
 
     def _fresh_picks(self, tracked: Tracked) -> Picks:
         return [
-            (tensor, Picked.of(indices))
+            (tensor, tracked.reader.pick(indices))
             for tensor, indices in pick(self._key, tracked.steps, tracked.numels)
             if tracked.plain[tensor]
         ]
@@ -347,24 +385,26 @@ class Steps:
         with_grad: bool,
     ) -> tuple[list[str], list[Piece], float | None]:
         """Field names, the sampled values of each, and the tensor's own step count."""
-        import torch
-
         parameter = tracked.parameters[tensor]
         numel = tracked.numels[tensor]
         elements = tracked.reader.elements
-        names = ["param"]
-        found = [elements((tensor, "param"), parameter, picked)]
-        grad = parameter.grad if with_grad else None
-        if grad is not None and tensors.is_plain(grad):
-            names.append("grad")
-            found.append(elements((tensor, "grad"), grad, picked))
+        own = elements((tensor, "param"), parameter, picked, numel)
+        names = ["param"] if own is not None else []
+        found = [own] if own is not None else []
+        if with_grad:
+            gradient = elements((tensor, "grad"), parameter.grad, picked, numel)
+            if gradient is not None:
+                names.append("grad")
+                found.append(gradient)
         count: float | None = None
         for name, value in optimizer.state.get(parameter, {}).items():
             if name == "step":
                 count = float(value)
-            elif isinstance(value, torch.Tensor) and value.numel() == numel and tensors.is_plain(value):
+                continue
+            piece = elements((tensor, name), value, picked, numel)
+            if piece is not None:
                 names.append(name)
-                found.append(elements((tensor, name), value, picked))
+                found.append(piece)
         return names, found, count
 
     def _fingerprints(self, tracked: Tracked, chosen: Sequence[int]) -> list[list[int]]:
@@ -413,67 +453,98 @@ class Steps:
         In an ordinary loop each backward is followed by a step, whose pre-hook compares; here it is looked
         at only when no step came in between, which is also how a ``step`` that fires no hook is seen.
         """
+        self._register_constructed()
+        for optimizer, tracked in self.known():
+            tracked.backwards += 1
+            self._look(optimizer, tracked, again=tracked.backwards > 1)
+
+    def batch_came(self) -> None:
+        """Called for each batch: weights must not move from batch to batch without a step either.
+
+        Programs that compute gradients by other ways than ``backward`` are seen only here.
+        """
+        for optimizer, tracked in self.known():
+            tracked.batches += 1
+            self._look(optimizer, tracked, again=tracked.batches > 1)
+
+    def _look(self, optimizer: torch.optim.Optimizer, tracked: Tracked, *, again: bool) -> None:
+        # Inside an open step, in a closure, the optimizer moves its own weights.
+        if tracked.pending is None and (again or tracked.swept is None):
+            self._compare(optimizer, tracked)
+
+    def _compare(self, optimizer: torch.optim.Optimizer, tracked: Tracked) -> None:
         import torch
 
-        for optimizer in [one for one in self._constructed if one not in self._tracked]:
-            self.register(optimizer)
-        with torch.no_grad():
-            for optimizer, tracked in self.known():
-                if tracked.pending is not None:
-                    continue  # a closure inside an open step: the optimizer moves its own weights
-                tracked.backwards += 1
-                if tracked.backwards > 1 or tracked.baseline is None:
-                    self._compare_baseline(optimizer, tracked)
-
-    def _compare_baseline(self, optimizer: torch.optim.Optimizer, tracked: Tracked) -> None:
+        if tracked.sweeper is None:
+            return
         if tracked.restore:
-            tracked.baseline = None
+            tracked.swept = None
             return
-        if tracked.baseline is None:
-            picks = self._fresh_picks(tracked)
-            tracked.baseline = _Baseline(picks, self._read_parameters(tracked, picks))
+        with torch.no_grad():
+            if tracked.swept is None:
+                tracked.swept = tracked.sweeper.fresh(tracked.steps)
+                return
+            now = self._swept_before(tracked)
+        before = tracked.swept.of(set(now.tensors))
+        changed = before.changed(now)
+        if not changed:
             return
-        own = [
-            position
-            for position, (tensor, _) in enumerate(tracked.baseline.picks)
-            if self._is_own(tracked, tensor)
-        ]
-        picks = [tracked.baseline.picks[position] for position in own]
-        values = [tracked.baseline.values[position] for position in own]
-        now = self._read_parameters(tracked, picks)
-        if values == now:
-            return
-        tracked.baseline = _Baseline(picks, now)
+        tracked.swept = now
         tracked.moves += 1
         # One move before any step may be an initialisation after a trial pass; a second one is not.
         if tracked.moves > MAX_MOVE_REPORTS or (tracked.steps == 0 and tracked.moves < 2):
             return
-        self._report_moved(optimizer, tracked, picks)
+        self._report_moved(optimizer, tracked, changed, len(now.tensors) * now.count)
 
-    def _report_moved(self, optimizer: torch.optim.Optimizer, tracked: Tracked, picks: Picks) -> None:
+    def _compare_shared(self, tracked: Tracked) -> None:
+        """Parameters that another optimizer stepped on last must be as that one left them."""
+        mine = set(map(id, tracked.parameters))
+        for optimizer, other in self.known():
+            if other is tracked or other.swept is None or other.sweeper is None or other.restore:
+                continue
+            theirs = {
+                tensor
+                for tensor in other.swept.tensors
+                if id(other.parameters[tensor]) in mine and self._is_own(other, tensor)
+            }
+            before = other.swept.of(theirs)
+            changed = before.changed(other.sweeper.again(before))
+            if changed and other.moves <= MAX_MOVE_REPORTS:
+                other.moves += 1
+                self._report_moved(optimizer, other, changed, len(theirs) * before.count, at_step=True)
+
+    def _report_moved(
+        self,
+        optimizer: torch.optim.Optimizer,
+        tracked: Tracked,
+        changed: list[int],
+        compared: int,
+        *,
+        at_step: bool = False,
+    ) -> None:
         replaced = vars(optimizer).get("step")
         path, line = declare.place_of(replaced) if replaced is not None else ("", 0)
         name = getattr(replaced, "__qualname__", type(replaced).__name__) if replaced is not None else ""
         body = {
             "optimizer": tracked.index,
             "after_step": tracked.steps - 1,
-            "tensors": sorted({tensor for tensor, _ in picks}),
-            "compared": sum(len(picked.indices) for _, picked in picks),
+            "tensors": changed[:MAX_NAMED],
+            "compared": compared,
+            "at_step": at_step,
             "step_replaced": name,
             "path": path,
             "line": line,
         }
         self._session.emit("moved", body)
 
+    @property
+    def _shared(self) -> bool:
+        """Whether there are several optimizers, which may hold the same parameters."""
+        return self._count > 1
+
     def _is_own(self, tracked: Tracked, tensor: int) -> bool:
         """Whether this optimizer was the last to step on that parameter (two may share it)."""
         return self._last_stepper.get(id(tracked.parameters[tensor]), tracked.index) == tracked.index
-
-    def _read_parameters(self, tracked: Tracked, picks: Picks) -> list[Piece]:
-        return [
-            tracked.reader.elements((tensor, "param"), tracked.parameters[tensor], picked)
-            for tensor, picked in picks
-        ]
 
 
 def _has_unreadable_gradient(parameter: torch.Tensor) -> bool:

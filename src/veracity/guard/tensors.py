@@ -6,10 +6,11 @@ import ctypes
 import functools
 import hashlib
 import operator
+import struct
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, cast
 
 if TYPE_CHECKING:
     import torch
@@ -80,60 +81,143 @@ def describe(tensors: Iterator[tuple[str, torch.Tensor]]) -> tuple[list[dict[str
     return found, False
 
 
+class Array(Protocol):
+    """What is used of a NumPy array; a ctypes array of a tensor's memory offers the first two."""
+
+    def __getitem__(self, index: int) -> int: ...
+    def __len__(self) -> int: ...
+    def __add__(self, other: object) -> Array: ...
+    def __mul__(self, other: object) -> Array: ...
+    def __mod__(self, other: object) -> Array: ...
+    def __floordiv__(self, other: object) -> Array: ...
+
+    def reshape(self, shape: tuple[int, ...]) -> Array:
+        """The same elements in another shape."""
+
+    def take(self, index: Array) -> Array:
+        """The elements at these flat positions."""
+
+    def tobytes(self) -> bytes:
+        """The elements' bytes in order."""
+
+
+class NumPy(Protocol):
+    """What is used of NumPy, where the program or torch imported it."""
+
+    uint32: type
+    int64: type
+
+    def frombuffer(self, buffer: object, dtype: type) -> Array:
+        """Memory seen as an array."""
+
+    def array(self, values: Sequence[int], dtype: type) -> Array:
+        """An array of these values."""
+
+    def arange(self, stop: int) -> Array:
+        """The numbers below ``stop``."""
+
+    def maximum(self, values: Array, least: int) -> Array:
+        """Each value, but at least ``least``."""
+
+
+def numpy_of(module: object) -> NumPy | None:
+    """A module as :class:`NumPy`, None when it lacks what is used: then everything works without it."""
+    names = ("uint32", "int64", "frombuffer", "array", "arange", "maximum")
+    return cast("NumPy", module) if all(hasattr(module, name) for name in names) else None
+
+
+def in_place(tensor: torch.Tensor) -> bool:
+    """Whether the elements of a plain tensor can be read at its address: float32, contiguous, on the CPU."""
+    import torch
+
+    if tensor.dtype is not torch.float32 or not tensor.is_contiguous() or tensor.device.type != "cpu":
+        return False
+    address, size, storage = tensor.data_ptr(), tensor.numel(), tensor.untyped_storage()
+    # A storage may have been shrunk under the tensor (sharded trainers do).
+    return address != 0 and address + 4 * size <= storage.data_ptr() + storage.nbytes()
+
+
 @dataclass(frozen=True, slots=True)
 class Picked:
-    """Positions of sampled elements in a flattened tensor, in the forms that reading needs."""
+    """Positions of sampled elements in a flattened tensor, and what reads them out of its memory."""
 
     indices: tuple[int, ...]
-    getter: Callable[[Sequence[int] | ctypes.Array[ctypes.c_uint32]], tuple[int, ...]]
-
-    @classmethod
-    def of(cls, indices: Sequence[int]) -> Picked:
-        """The positions ``indices``."""
-        # itemgetter of one index returns the bare item, so a single position is asked for twice and cut.
-        getter = (
-            operator.itemgetter(*indices) if len(indices) > 1 else operator.itemgetter(*indices, *indices)
-        )
-        return cls(tuple(indices), getter)
+    words: Callable[[Array], bytes]
 
 
 class Reader:
     """Reads sampled elements of plain tensors without copying the rest of them.
 
-    float32 in contiguous CPU memory is read in place, word by word: a tenth of the cost of torch's own
-    indexing. Everything else goes through torch. What was found out about a tensor is kept under a place
-    (parameter and field) and used again only while pointer, size, type and layout are the same.
+    float32 in contiguous CPU memory is read in place, by NumPy where it has been imported anyway (it overlaps
+    the waits for memory), else word by word: both a fraction of the cost of torch's own indexing. Everything
+    else goes through torch. What was found out about a tensor is kept under a place (parameter and field) and
+    used again only while pointer, size, type and layout are the same.
     """
 
-    def __init__(self) -> None:
-        self._places: dict[tuple[int, str], tuple[int, ctypes.Array[ctypes.c_uint32]]] = {}
-
-    def elements(self, place: tuple[int, str], tensor: torch.Tensor, picked: Picked) -> tuple[str, bytes]:
-        """Type code (``f`` or ``d``) and raw values of the picked elements."""
+    def __init__(self, numpy: object = None) -> None:
         import torch
 
-        if tensor.dtype is torch.float32 and tensor.is_contiguous():
-            known = self._places.get(place)
-            if known is None or known[0] != tensor.data_ptr() or len(known[1]) != tensor.numel():
-                known = self._look(place, tensor)
-            if known is not None:
-                return "f", array("I", picked.getter(known[1])[: len(picked.indices)]).tobytes()
-        return _through_torch(tensor, picked)
+        self._places: dict[tuple[int, str], tuple[int, int, Array]] = {}
+        self._single = torch.float32
+        self._kinds = (torch.Tensor, torch.nn.Parameter)
+        self._numpy = numpy_of(numpy)
 
-    def _look(
-        self, place: tuple[int, str], tensor: torch.Tensor
-    ) -> tuple[int, ctypes.Array[ctypes.c_uint32]] | None:
+    def pick(self, indices: Sequence[int]) -> Picked:
+        """The positions ``indices``, for :meth:`elements` of this reader."""
+        count = len(indices)
+        if self._numpy is not None:
+            index = self._numpy.array(indices, self._numpy.int64)
+            return Picked(tuple(indices), lambda words: words.take(index).tobytes())
+        pack = struct.Struct(f"={count}I").pack
+        # itemgetter of one index returns the bare item, so a single position is asked for twice and cut.
+        getter = operator.itemgetter(*indices) if count > 1 else operator.itemgetter(*indices, *indices)
+        if count > 1:
+            return Picked(tuple(indices), lambda words: pack(*getter(words)))
+        return Picked(tuple(indices), lambda words: pack(getter(words)[0]))
+
+    def elements(
+        self, place: tuple[int, str], tensor: object, picked: Picked, numel: int
+    ) -> tuple[str, bytes] | None:
+        """Type code (``f`` or ``d``) and raw values of the picked elements.
+
+        None when ``tensor`` is no plain tensor of ``numel`` elements. Runs a hundred times at each step: the
+        branch that is taken nearly always touches as little as it can.
+        """
+        kind = type(tensor)
+        if kind is not self._kinds[0] and kind is not self._kinds[1]:
+            return None
+        known = self._places.get(place)
+        if (
+            known is None
+            or known[0] != tensor.data_ptr()  # type: ignore[attr-defined]
+            or known[1] != tensor.numel()  # type: ignore[attr-defined]
+            or tensor.dtype is not self._single  # type: ignore[attr-defined]
+            or not tensor.is_contiguous()  # type: ignore[attr-defined]
+        ):
+            return self._first(place, cast("torch.Tensor", tensor), picked, numel)
+        return ("f", picked.words(known[2])) if known[1] == numel else None
+
+    def _first(
+        self, place: tuple[int, str], tensor: torch.Tensor, picked: Picked, numel: int
+    ) -> tuple[str, bytes] | None:
+        """Reads a tensor that is not, or not as it is now, under its place."""
         self._places.pop(place, None)
-        if tensor.device.type != "cpu":
+        if not is_plain(tensor) or tensor.numel() != numel:
             return None
-        address, size, storage = tensor.data_ptr(), tensor.numel(), tensor.untyped_storage()
-        # A storage may have been shrunk under the tensor (sharded trainers do): then it is not read in place.
-        if not address or address + 4 * size > storage.data_ptr() + storage.nbytes():
+        words = self._look(place, tensor)
+        return ("f", picked.words(words)) if words is not None else _through_torch(tensor, picked)
+
+    def _look(self, place: tuple[int, str], tensor: torch.Tensor) -> Array | None:
+        """The tensor's memory as words, None where it cannot be read in place."""
+        if not in_place(tensor):
             return None
-        known = address, _words_type(size).from_address(address)
+        address, size = tensor.data_ptr(), tensor.numel()
+        memory = _words_type(size).from_address(address)
+        numpy = self._numpy
+        words = cast("Array", memory) if numpy is None else numpy.frombuffer(memory, numpy.uint32)
         if len(self._places) < MAX_TENSORS:
-            self._places[place] = known
-        return known
+            self._places[place] = address, size, words
+        return words
 
 
 def _through_torch(tensor: torch.Tensor, picked: Picked) -> tuple[str, bytes]:

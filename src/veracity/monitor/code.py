@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections import deque
 from dataclasses import dataclass
 
 from ..core.observation import FunctionsExpected, FunctionsSeen, Gap, Hello, ModuleChecked, ModuleImported
@@ -35,8 +36,9 @@ class Code:
         self._started_at = started_at
         self._checker: CodeChecker | None = None
         self._records: RecordIndex | None = None
-        self._early: list[tuple[ModuleImported, bytes]] = []
+        self._waiting: deque[tuple[ModuleImported | FunctionsSeen, bytes]] = deque()
         self._problem = ""
+        self._refused = 0
         self.checked: dict[str, ModuleChecked] = {}
         self.interpreter: Interpreter | None = None
         self.pids: set[int] = set()
@@ -44,7 +46,7 @@ class Code:
     @property
     def pending(self) -> int:
         """Checks that are not finished."""
-        return 0 if self._checker is None else self._checker.pending
+        return 0 if self._checker is None else self._checker.pending + len(self._waiting)
 
     @property
     def worker_pid(self) -> int:
@@ -67,28 +69,32 @@ class Code:
             python, self._folder.archive, home / "cache", self._records, sources, self._started_at
         )
         self._checker.optimize = hello.optimize
-        early, self._early = self._early, []
-        for module, body in early:
-            self._checker.submit(module, body)
 
     def imported(self, module: ModuleImported, body: bytes) -> None:
         """A module was imported in some process of the job."""
-        if self._checker is not None:
-            self._checker.submit(module, body)
-        elif len(self._early) < MAX_HELD:
-            self._early.append((module, body))
+        self._queue(module, body)
 
     def functions(self, seen: FunctionsSeen) -> None:
         """Functions were read in memory: ask for what their files define."""
-        if self._checker is not None:
-            for function in seen.functions:
-                if function.path:
-                    self._checker.watch(function.path)
+        self._queue(seen, b"")
 
-    def poll(self) -> list[ModuleChecked | FunctionsExpected | Gap]:
-        """What was finished since the last call."""
+    def _queue(self, one: ModuleImported | FunctionsSeen, body: bytes) -> None:
+        if len(self._waiting) < MAX_HELD:
+            self._waiting.append((one, body))
+        else:
+            self._refused += 1
+
+    def poll(self, seconds: float) -> list[ModuleChecked | FunctionsExpected | Gap]:
+        """What was finished since the last call.
+
+        Spends about ``seconds`` on what is waiting, in the order it came: a job imports a thousand modules
+        within seconds, and the steps that follow must not wait for all of them.
+        """
         if self._checker is None:
             return []
+        deadline = time.monotonic() + seconds
+        while self._waiting and time.monotonic() < deadline:
+            self._submit(self._checker, *self._waiting.popleft())
         try:
             found = self._checker.poll()
         except OSError as error:
@@ -99,10 +105,24 @@ class Code:
             return [
                 Gap(origin, "code is not checked any more", self._problem, law="code-identity", stops=True)
             ]
+        if self._refused:
+            what = f"{self._refused} modules or functions were not checked"
+            why = f"more than {MAX_HELD} were waiting for their check"
+            found.append(Gap(monitor_origin(time.time_ns()), what, why, law="code-identity", stops=True))
+            self._refused = 0
         for one in found:
             if isinstance(one, ModuleChecked) and len(self.checked) < MAX_HELD:
                 self.checked[one.path] = one
         return found
+
+    @staticmethod
+    def _submit(checker: CodeChecker, one: ModuleImported | FunctionsSeen, body: bytes) -> None:
+        if isinstance(one, ModuleImported):
+            checker.submit(one, body)
+            return
+        for function in one.functions:
+            if function.path:
+                checker.watch(function.path)
 
     def distributions(self) -> list[Distribution]:
         """Distributions in the directories the job imports from."""

@@ -56,6 +56,7 @@ class _Pending:
     module: ModuleImported
     checked: ModuleChecked
     data: bytes
+    digest: str
     changed: bool
 
 
@@ -130,8 +131,9 @@ class CodeChecker:
         checked = self._checked(module, provenance, digest, found)
         self._executed[module.path] = (digest, provenance.source == "true")
         if digest == found.sha256:
-            self._keep(module.path, found.data, provenance)
-        self._check_bytecode(_Pending(module, checked, found.data, found.changed_at > self._started_at), body)
+            self._keep(module.path, found, provenance)
+        job = _Pending(module, checked, found.data, found.sha256, found.changed_at > self._started_at)
+        self._check_bytecode(job, body)
 
     def watch(self, path: str) -> None:
         """Ask for the digests of the functions that the file at ``path`` defines, as it was imported."""
@@ -255,11 +257,11 @@ class CodeChecker:
         except EvidenceError:
             return None, ""
 
-    def _keep(self, path: str, data: bytes, provenance: _Provenance) -> None:
+    def _keep(self, path: str, found: pysource.PySource, provenance: _Provenance) -> None:
         if not self._storing:
             return
         try:
-            digest = self._sources.keep(data)
+            digest = self._sources.keep(found.data, found.sha256)
             if provenance.source == "true":
                 self._sources.trust(path, digest, "record")
             elif provenance.source == "unrecorded":
@@ -284,7 +286,7 @@ class CodeChecker:
 
     def _check_compiled(self, job: _Pending) -> None:
         """The source was compiled at import: was it the file's text?"""
-        if job.module.sha256 == sha256(job.data).hexdigest():
+        if job.module.sha256 == job.digest:
             self._finished.append(_with_bytecode(job.checked, "compiled", ""))
         elif job.changed:
             why = "the file was changed after it was imported"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 
@@ -11,10 +11,13 @@ from ..core.errors import EvidenceError
 from ..core.observation import Observation, StepRecord
 from ..core.origin import Origin, Trust
 from ..core.sample import TensorSample, unpack
+from ..core.sweep import MAX_SWEPT, NOT_SWEPT, Sweep
+from ..core.sweep import unpack as unpack_sweep
 from ..core.wire import Frame
 from ..core.wiremap import KINDS
 
 _SAMPLE_KEYS = ("layout", "typecode", "fields")
+_DERIVED = frozenset({"samples", "swept_before", "swept_after"})
 _INT_BOUND = 2**63
 
 
@@ -55,14 +58,15 @@ def observation_of(header: Header, frame: Frame, *, pid: int, rank: int, verifie
     trust = Trust.USERLAND if verified else Trust.SELF_REPORT
     origin = Origin("guard", trust, pid, rank, header.seq, header.at)
     body: dict[str, object] = dict(header.body)
-    samples = None
+    samples, before, after = None, NOT_SWEPT, NOT_SWEPT
     if any(type(value) is int and not -_INT_BOUND <= value < _INT_BOUND for value in body.values()):
         raise EvidenceError(f"record of kind {header.kind!r} has an impossible number")
     if kind is StepRecord:
-        if "samples" in body:
+        if not body.keys().isdisjoint(_DERIVED):
             raise EvidenceError("step record brings samples beside its block")
         layout, typecode, fields = (body.pop(key, None) for key in _SAMPLE_KEYS)
-        samples = _samples(layout, typecode, fields, frame.blob)
+        block, before, after = _sweeps(body.pop("swept", None), frame.blob)
+        samples = _samples(layout, typecode, fields, block)
     body["origin"] = origin
     try:
         observation = msgspec.convert(body, type=kind, strict=True)
@@ -72,7 +76,25 @@ def observation_of(header: Header, frame: Frame, *, pid: int, rank: int, verifie
         raise EvidenceError(f"record of kind {header.kind!r} is nested too deeply") from error
     if samples is not None and isinstance(observation, StepRecord):
         observation.samples.extend(samples)
+        return replace(observation, swept_before=before, swept_after=after)
     return observation
+
+
+def _sweeps(sizes: object, blob: bytes) -> tuple[bytes, Sweep, Sweep]:
+    """The sample block, and the two sweeps that follow it (the first records had none)."""
+    if sizes is None:
+        return blob, NOT_SWEPT, NOT_SWEPT
+    if not isinstance(sizes, list) or len(sizes) != 4:
+        raise EvidenceError("step record has a malformed description of its sweeps")
+    if not all(type(size) is int and 0 <= size <= MAX_SWEPT for size in sizes):
+        raise EvidenceError("a sweep claims to be larger than any is")
+    lengths = [4 * sizes[at] * (1 + sizes[at + 1]) for at in (0, 2)]
+    border = len(blob) - sum(lengths)
+    if border < 0:
+        raise EvidenceError("a sweep and its description differ in length")
+    middle = border + lengths[0]
+    before = unpack_sweep(sizes[0], sizes[1], blob[border:middle])
+    return blob[:border], before, unpack_sweep(sizes[2], sizes[3], blob[middle:])
 
 
 def _samples(layout: object, typecode: object, fields: object, blob: bytes) -> list[TensorSample]:

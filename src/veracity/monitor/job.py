@@ -21,6 +21,7 @@ from ..core.verdict import Outcome
 from . import launch
 from .folder import RunFolder, create_folder
 from .listener import Listener
+from .pace import Pace
 from .pipeline import Pipeline
 from .prepare import Prepared, prepare
 from .processes import Processes
@@ -31,7 +32,6 @@ TICK = 0.02
 READ_EVERY = 0.05
 COMMIT_EVERY = 1.0
 GRACE = 3.0
-NICENESS = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,13 +115,14 @@ class _Loop:
 
     def run(self) -> int:
         """Serve until the job has ended; its wait status as ``Popen.returncode`` has it."""
-        with contextlib.suppress(OSError):
-            os.nice(NICENESS)
+        pace = Pace()
         try:
             while self._pid in self._processes.known:
                 self._turn()
+                pace.turned()
             self._wait_for_goodbyes()
         finally:
+            pace.end()
             self._pipeline.drain()
             self._listener.close()
             self._processes.close()

@@ -12,14 +12,15 @@ import re
 from pathlib import Path
 
 MAX_FILE = 16 << 20
-_TAG = re.compile(r"(?P<tag>[a-z]+-[0-9]{2,4}t?)(\.opt-(?P<optimize>[12]))?\.pyc\Z")
+_TAG = re.compile(r"\.(?P<tag>[a-z]+-[0-9]{2,4}t?)(\.opt-(?P<optimize>[12]))?\.pyc\Z")
+_LONGEST = len(".implementation-1234t.opt-2.pyc")
 _LINE = re.compile(r"([0-9a-f]{64}) ([0-9a-f]{64})\Z")
 
 
 def tag_of(cached: str) -> str:
     """``cpython-311-0`` for ``…/adam.cpython-311.pyc``; empty for a name of another form."""
-    found = _TAG.search(cached)
-    if found is None or found.start() == 0 or cached[found.start() - 1] != ".":
+    found = _TAG.search(cached[-_LONGEST:])
+    if found is None:
         return ""
     return f"{found['tag']}-{found['optimize'] or 0}"
 

@@ -341,8 +341,8 @@ class Pipeline:
         for finding in self._judge.observe(observation):
             self._recorder.finding(finding, index)
 
-    def _collect(self) -> None:
-        for found in self._code.poll():
+    def _collect(self, seconds: float = 0.02) -> None:
+        for found in self._code.poll(seconds):
             self.observe(found)
         for observed, remember in self._files.poll():
             if remember is not None:
@@ -491,8 +491,8 @@ class Pipeline:
         while (
             self._code.pending or self._files.pending or self._libraries.pending
         ) and time.monotonic() < deadline:
-            self._collect()
-            time.sleep(0.02)
+            self._collect(seconds=0.25)
+            time.sleep(0.005)
         self._collect()
         if self._code.pending or self._files.pending or self._libraries.pending:
             self.observe(

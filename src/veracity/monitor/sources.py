@@ -42,9 +42,9 @@ class SourceStore:
         self._known: set[str] = set()
         self._load()
 
-    def keep(self, data: bytes) -> str:
-        """Store a text once; its SHA-256 in hexadecimal."""
-        digest = sha256(data).hexdigest()
+    def keep(self, data: bytes, digest: str = "") -> str:
+        """Store a text once; its SHA-256 in hexadecimal, which a caller who has it already gives."""
+        digest = digest or sha256(data).hexdigest()
         if digest in self._known or len(data) > MAX_TEXT:
             return digest
         place = self._folder / digest

@@ -24,6 +24,7 @@ MAX_SMALL = 256 << 10
 MAX_LINES = 1_000_000
 MAX_DISTRIBUTIONS = 10_000
 MAX_PATH = 4096
+MAX_ORDERS = 20_000
 
 # Top-level names that many projects use for their own folders and some wheels install by mistake.
 _GENERIC = frozenset(
@@ -68,6 +69,8 @@ class RecordIndex:
         self._roots: dict[str, list[Distribution]] = {}
         self._records: dict[str, dict[str, tuple[str, int]]] = {}
         self._raw: dict[str, bytes] = {}
+        self._orders: dict[tuple[str, str], list[Distribution]] = {}
+        self._resolved: dict[str, str] = {}
         self.unreadable: list[str] = []
         for directory in directories:
             self.add(directory)
@@ -77,6 +80,7 @@ class RecordIndex:
         root = os.path.realpath(directory) if directory else ""
         if root and root not in self._roots and os.path.isdir(root):
             self._roots[root] = list_distributions(root)
+            self._orders.clear()
 
     def distributions(self) -> list[Distribution]:
         """All distributions, in the order of the directories, then by name."""
@@ -84,7 +88,7 @@ class RecordIndex:
 
     def lookup(self, path: str) -> RecordEntry | None:
         """The RECORD entry of the file at ``path``, as named or behind its symbolic links."""
-        for candidate in _spellings(path):
+        for candidate in self._spellings(path):
             for root in self._roots:
                 if candidate.startswith(root + os.sep):
                     entry = self._entry(root, candidate[len(root) + 1 :])
@@ -121,15 +125,38 @@ class RecordIndex:
     def _entry(self, root: str, relative: str) -> RecordEntry | None:
         """The entry for a path below ``root``, from the likeliest distribution first."""
         relative = relative.replace(os.sep, "/")
-        top = normalised(relative.split("/")[0].removesuffix(".py"))
-        ordered = sorted(self._roots[root], key=lambda distribution: normalised(distribution.name) != top)
-        for distribution in ordered:
-            if relative.encode("utf-8", "surrogateescape") not in self._bytes(distribution):
+        key = relative.encode("utf-8", "surrogateescape")
+        for distribution in self._likeliest(root, relative.split("/")[0].removesuffix(".py")):
+            if key not in self._bytes(distribution):
                 continue
             found = self._record(distribution).get(relative)
             if found is not None:
                 return RecordEntry(distribution, os.path.join(root, relative), found[0], found[1])
         return None
+
+    def _likeliest(self, root: str, top: str) -> list[Distribution]:
+        """The distributions of ``root``, those named like the top-level package first."""
+        known = self._orders.get((root, top))
+        if known is None:
+            if len(self._orders) > MAX_ORDERS:
+                self._orders.clear()
+            name = normalised(top)
+            known = sorted(self._roots[root], key=lambda distribution: normalised(distribution.name) != name)
+            self._orders[root, top] = known
+        return known
+
+    def _spellings(self, path: str) -> list[str]:
+        """``path`` with its directory resolved, and wholly resolved: a file may be a link into a cache."""
+        absolute = os.path.abspath(path)
+        directory, name = os.path.split(absolute)
+        resolved = self._resolved.get(directory)
+        if resolved is None:
+            if len(self._resolved) > MAX_ORDERS:
+                self._resolved.clear()
+            resolved = self._resolved[directory] = os.path.realpath(directory)
+        named = os.path.join(resolved, name)
+        whole = os.path.realpath(named) if os.path.islink(named) else named
+        return list(dict.fromkeys((whole, named, absolute)))
 
     def _bytes(self, distribution: Distribution) -> bytes:
         data = self._raw.get(distribution.info)
@@ -284,13 +311,6 @@ def _read(path: str, limit: int, *, cut: bool = False) -> bytes | None:
     if len(data) > limit:
         return data[:limit] if cut else None
     return data
-
-
-def _spellings(path: str) -> list[str]:
-    """``path`` with its directory resolved, and wholly resolved: a file itself may be a link into a cache."""
-    directory, name = os.path.split(os.path.abspath(path))
-    named = os.path.join(os.path.realpath(directory), name)
-    return list(dict.fromkeys((os.path.realpath(path), named, os.path.abspath(path))))
 
 
 def _relative(path: str, module: str) -> str:

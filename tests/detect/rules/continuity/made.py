@@ -23,6 +23,7 @@ from veracity.core.observation import (
 )
 from veracity.core.origin import Origin, Trust
 from veracity.core.sample import TensorSample
+from veracity.core.sweep import NOT_SWEPT, Sweep
 from veracity.detect.detector import Detector
 
 NAMES = ["layers.0.weight", "layers.0.bias", "head.weight", "head.bias"]
@@ -94,6 +95,7 @@ class Story:
         optimizer: int = 0,
         before: Sequence[Sequence[int]] = (),
         after: Sequence[Sequence[int]] = (),
+        swept: tuple[Sweep, Sweep] = (NOT_SWEPT, NOT_SWEPT),
     ) -> None:
         fingers = [list(pair) for pair in before], [list(pair) for pair in after]
         origin = self.origin()
@@ -113,6 +115,7 @@ class Story:
                 False,
                 False,
                 list(samples),
+                *swept,
             )
         )
 

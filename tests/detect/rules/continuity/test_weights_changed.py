@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 import random
+from array import array
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.detect.rules.continuity.made import NAMES, Story, judge, sample
+from veracity.core.observation import WeightsMoved
 from veracity.core.rule import Confidence
+from veracity.core.sweep import NOT_SWEPT, Sweep
 from veracity.detect.rules.continuity.weights_changed import WeightsChanged
 
 Fields = dict[str, list[float]]
@@ -154,6 +157,74 @@ def test_a_whole_tensor_fingerprint_is_enough() -> None:
     (finding,) = judge(WeightsChanged(), story.seen)
     assert finding.breaks
     assert "layers.0.bias" in finding.subject
+
+
+def test_a_tensor_changed_once_is_found_by_the_sweep_and_named() -> None:
+    story = Story()
+    story.declare()
+    left = Sweep(2, (0, 1), array("f", [1.0, 2.0, 3.0, 4.0]))
+    story.step(0, swept=(NOT_SWEPT, left))
+    story.step(1, swept=(Sweep(2, (0, 1), array("f", [1.0, 2.0, 2.7, 3.6])), left))
+    (finding,) = judge(WeightsChanged(), story.seen)
+    assert finding.breaks
+    assert (finding.first_step, finding.subject) == (1, "weights of layers.0.bias")
+    assert "multiplied by 0.9" in finding.message
+
+
+def test_a_sweep_that_lacks_what_another_optimizer_stepped_on_is_compared_by_tensor() -> None:
+    story = Story()
+    story.declare()
+    left = Sweep(1, (0, 1), array("f", [1.0, 2.0]))
+    detector = WeightsChanged()
+    story.step(0, swept=(NOT_SWEPT, left))
+    story.step(1, swept=(Sweep(1, (1,), array("f", [2.0])), left))
+    story.step(2, swept=(Sweep(1, (0, 1), array("f", [1.0, -2.0])), left))
+    (finding,) = judge(detector, story.seen)
+    assert finding.first_step == 2
+    assert detector.coverage().checked == 2
+
+
+def clamped(bound: float, steps: range) -> Story:
+    story = Story()
+    story.declare()
+    for number in range(14):
+        left = Sweep(2, (0, 1), array("f", [0.5, -0.75, 0.01, 0.02]))
+        found = array("f", [max(-bound, min(bound, value)) for value in left.values])
+        before = Sweep(2, (0, 1), found) if number in steps else left
+        story.step(number, swept=(before if number else NOT_SWEPT, left))
+    return story
+
+
+def test_weights_clamped_from_the_beginning_are_a_warning() -> None:
+    (finding,) = judge(WeightsChanged(), clamped(0.25, range(1, 14)).seen)
+    assert not finding.breaks
+    assert "clamped to ±0.25" in finding.message
+    assert finding.first_step == 1
+
+
+def test_weights_clamped_in_the_middle_of_a_run_are_an_error() -> None:
+    (finding,) = judge(WeightsChanged(), clamped(0.25, range(12, 13)).seen)
+    assert finding.breaks
+    assert finding.first_step == 12
+
+
+def test_what_moved_before_another_optimizers_step_need_not_wait() -> None:
+    story = Story()
+    story.declare()
+    story.step(0)
+    story.seen.append(WeightsMoved(story.origin(), 0, 0, [1], 8, "", "", 0, at_step=True))
+    (finding,) = judge(WeightsChanged(), story.seen)
+    assert finding.breaks
+    assert finding.first_step == 1
+
+
+def test_an_optimizer_that_never_stepped_is_not_accused_for_sure() -> None:
+    story = Story()
+    story.declare()
+    for _ in range(5):
+        story.seen.append(WeightsMoved(story.origin(), 0, -1, [1], 8, "", "", 0))
+    (finding,) = judge(WeightsChanged(), story.seen)
+    assert not finding.breaks
 
 
 def test_a_load_explains_a_change() -> None:

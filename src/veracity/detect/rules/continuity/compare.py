@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from ....core.finding import Evidence
 from ....core.sample import TensorSample
+from ....core.sweep import Sweep
 
 _GRADIENT = "grad"
 _SHOWN = 5
@@ -75,6 +76,27 @@ def compare(earlier: TensorSample, later: TensorSample) -> tuple[int, list[Chang
     return compared, changes
 
 
+def compare_sweeps(earlier: Sweep, later: Sweep) -> tuple[int, list[Change]]:
+    """How many tensors both sweeps hold, and which of them changed. ``later`` may hold fewer."""
+    count = earlier.count
+    if not count or count != later.count:
+        return 0, []
+    if earlier.tensors == later.tensors and earlier.values.tobytes() == later.values.tobytes():
+        return len(earlier.tensors), []
+    at = {tensor: place for place, tensor in enumerate(earlier.tensors)}
+    compared, changes = 0, []
+    for place, tensor in enumerate(later.tensors):
+        before = at.get(tensor)
+        if before is None:
+            continue
+        compared += 1
+        former = earlier.values[before * count : (before + 1) * count]
+        current = later.values[place * count : (place + 1) * count]
+        if (change := _change(tensor, "param", former, current)) is not None:
+            changes.append(change)
+    return compared, changes
+
+
 def _change(tensor: int, field: str, former: array[float], current: array[float]) -> Change | None:
     if former.typecode != current.typecode:
         # A block is float64 as soon as one of its tensors is; float32 values survive that unchanged.
@@ -110,6 +132,19 @@ def common_factor(changes: Iterable[Change]) -> str:
     if spread <= _ROUGH * abs(middle) and away > 5 * _ROUGH:
         return f"multiplied by about {middle:.2g}"
     return ""
+
+
+def clamp_bound(changes: Sequence[Change]) -> float | None:
+    """``c`` when every changed parameter element lay beyond ±c and now lies on it: weights were clamped."""
+    bounds: set[float] = set()
+    for change in changes:
+        if change.field != "param" or len(change.former) != len(change.later):
+            return None
+        for old, new in zip(change.former, change.later, strict=True):
+            if not math.isfinite(new) or abs(old) <= abs(new) or old * new <= 0:
+                return None
+            bounds.add(abs(new))
+    return bounds.pop() if len(bounds) == 1 else None
 
 
 def change_evidence(changes: Sequence[Change], names: Sequence[str]) -> tuple[Evidence, ...]:

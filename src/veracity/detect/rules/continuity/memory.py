@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from ....core.finding import Evidence
 from ....core.observation import Observation, OptimizerDeclared, StepRecord
 from ....core.sample import TensorSample
-from .compare import Change, compare, name_of
+from ....core.sweep import Sweep
+from .compare import Change, compare, compare_sweeps, name_of
 
 MAX_OPTIMIZERS = 1024
 _SHOWN = 5
@@ -17,11 +18,17 @@ _SHOWN = 5
 
 @dataclass(slots=True)
 class _Left:
-    """What an optimizer's last step left; ``loaded``/``lost``: since then was a load or a lost record."""
+    """What an optimizer's last step left, and what came since then.
+
+    ``restored``: a ``load_state_dict``; ``loaded``: a checkpoint was read, which the program may have put in
+    place by itself; ``lost``: a record is missing.
+    """
 
     step: int
     samples: dict[int, TensorSample]
     fingers: dict[int, int]
+    swept: Sweep
+    restored: bool = False
     loaded: bool = False
     lost: bool = False
 
@@ -29,12 +36,13 @@ class _Left:
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """One step against the step before. ``checked`` is false with a ``reason``; ``whole`` are the tensors
-    whose fingerprint differs."""
+    whose fingerprint differs, ``loaded`` says that a checkpoint was read in between."""
 
     checked: bool
     reason: str = ""
     changes: Sequence[Change] = ()
     whole: Sequence[int] = ()
+    loaded: bool = False
 
     @property
     def broken(self) -> bool:
@@ -100,9 +108,9 @@ class Memories:
         if len(self._declared) > MAX_OPTIMIZERS:
             self._declared.popitem(last=False)
 
-    def loaded(self, pid: int) -> None:
-        """A checkpoint was loaded or restored in that process."""
-        self._mark(pid, loaded=True)
+    def loaded(self, pid: int, *, restored: bool) -> None:
+        """A checkpoint was read in that process, or ``restored`` into a module or an optimizer."""
+        self._mark(pid, loaded=True, restored=restored)
 
     def names(self, pid: int, optimizer: int) -> list[str]:
         """Tensor names of an optimizer, empty when it was not declared."""
@@ -122,6 +130,7 @@ class Memories:
             record.step,
             {sample.tensor: sample for sample in record.samples if not sample.repeated},
             _fingers(record.fingerprint_after),
+            record.swept_after,
         )
         if len(self._left) > MAX_OPTIMIZERS:
             self._left.popitem(last=False)
@@ -131,10 +140,11 @@ class Memories:
             return Verdict(False, "the record of the step before is missing")
         return _judge(before, record)
 
-    def _mark(self, pid: int, *, loaded: bool = False, lost: bool = False) -> None:
+    def _mark(self, pid: int, *, loaded: bool = False, restored: bool = False, lost: bool = False) -> None:
         for key, left in self._left.items():
             if key[0] == pid:
                 left.loaded, left.lost = left.loaded or loaded, left.lost or lost
+                left.restored = left.restored or restored
 
 
 def _judge(before: _Left, record: StepRecord) -> Verdict:
@@ -146,17 +156,21 @@ def _judge(before: _Left, record: StepRecord) -> Verdict:
             fields, found = compare(former, sample)
             compared += fields
             changes += found
+    swept, found = compare_sweeps(before.swept, record.swept_before)
+    compared += swept
+    seen = {change.tensor for change in changes if change.field == "param"}
+    changes += [change for change in found if change.tensor not in seen]
     now = _fingers(record.fingerprint_before)
     both = [tensor for tensor in before.fingers if tensor in now]
     whole = [tensor for tensor in both if before.fingers[tensor] != now[tensor]]
     if not compared and not both:
         return Verdict(False, "no element was read on both sides of two steps")
     if changes or whole:
-        if before.loaded:
+        if before.restored:
             return Verdict(False, "values were loaded between two steps")
         if before.lost:
             return Verdict(False, "records between two steps were lost")
-    return Verdict(True, "", changes, whole)
+    return Verdict(True, "", changes, whole, before.loaded)
 
 
 def _fingers(pairs: Sequence[Sequence[int]]) -> dict[int, int]:

@@ -10,6 +10,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 from ....core.observation import WeightsMoved
+from ....core.rule import Confidence
 
 MAX_KEPT = 1024
 ENOUGH = 3
@@ -27,8 +28,20 @@ class Movement:
     reported: bool = False
 
     @property
+    def confidence(self) -> Confidence | None:
+        """How sure it is when no step ever followed; None: as the rule says.
+
+        One movement may be the program's last word on its weights (an average copied in), and an optimizer
+        that never made a step may not be what trains.
+        """
+        trained = self.first.after_step >= 0 or self.first.step_replaced
+        return None if self.times > 1 and trained else Confidence.MEDIUM
+
+    @property
     def certain(self) -> bool:
-        """Whether it need not wait for a step: none was ever seen, or too many movements."""
+        """Whether it need not wait for a step: one is being made, none was ever seen, or too many moves."""
+        if self.first.at_step:
+            return True
         replaced = bool(self.first.step_replaced)
         return replaced and (self.first.after_step < 0 or self.times >= ENOUGH)
 

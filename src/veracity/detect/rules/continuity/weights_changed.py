@@ -12,11 +12,13 @@ optimizer instance that updates by its own rules and fires no hook; another proc
 
 ## How it is checked
 
-At each step the elements sampled at the step before, chosen by a key the program does not have, are read
-again and compared with what they were, and so are keyed fingerprints of whole tensors. Weights that moved
+Before each step a few elements of every parameter, which were read after the step before at places chosen by
+a key the program does not have, are read again and compared with what they were; so is the optimizer state of
+some tensors, and, every few steps, keyed fingerprints of whole tensors. Weights that moved
 before a backward pass without a step are reported at once when `step` was replaced, else when the next step
-record shows that they did not come back. Values loaded by `load_state_dict` or from a checkpoint explain a
-change.
+record shows that they did not come back. `load_state_dict` explains a change; a checkpoint that was merely
+read in between makes the finding less certain. Weights that are clamped to one bound from the first steps on
+are a warning: some methods do that.
 
 ## What fools it
 
@@ -46,9 +48,12 @@ from ....core.observation import (
     WeightsMoved,
 )
 from ....core.rule import Confidence, Rule, Severity
-from .compare import change_evidence, common_factor
-from .memory import Memories, Verdict
+from .compare import change_evidence, clamp_bound, common_factor
+from .memory import MAX_OPTIMIZERS, Memories, Verdict
 from .moves import Movement, Moves, moved_message
+
+EARLY = 10
+"""A program that clamps weights after each step shows it in one of so many first steps."""
 
 
 class WeightsChanged:
@@ -67,6 +72,7 @@ class WeightsChanged:
         self._memories = Memories()
         self._moves = Moves()
         self._reported: set[tuple[int, int]] = set()
+        self._clamped: dict[tuple[int, int], float] = {}
 
     def observe(self, observation: Observation) -> Iterator[Finding]:
         """Take one observation in."""
@@ -75,7 +81,7 @@ class WeightsChanged:
         if isinstance(observation, OptimizerDeclared):
             self._memories.declare(observation)
         elif isinstance(observation, (CheckpointLoaded, StateRestored)):
-            self._memories.loaded(pid)
+            self._memories.loaded(pid, restored=isinstance(observation, StateRestored))
             self._moves.loaded(pid)
         elif isinstance(observation, WeightsMoved):
             certain = self._moves.moved(observation, self._memories.class_name(pid, observation.optimizer))
@@ -88,7 +94,7 @@ class WeightsChanged:
     def finish(self) -> Iterator[Finding]:
         """Report movements that no step followed."""
         for movement in self._moves.left():
-            yield from self._moved(movement, None if movement.times > 1 else Confidence.MEDIUM)
+            yield from self._moved(movement, movement.confidence)
 
     def coverage(self) -> Coverage:
         """Steps compared with the one before, of those that had one."""
@@ -107,6 +113,10 @@ class WeightsChanged:
                 back = "weights moved between steps and came back" if verdict.checked else verdict.reason
                 self._coverage.skip(back)
             return
+        bound = clamp_bound(verdict.changes)
+        if bound is not None and self._is_habit((pid, record.optimizer), record.step, bound):
+            yield from self._clamps(record, bound)
+            return
         if not self._first(pid, record.optimizer):
             return
         names = self._memories.names(pid, record.optimizer)
@@ -124,6 +134,30 @@ class WeightsChanged:
             rank=rank,
             first_step=record.step,
             evidence=tuple(evidence),
+            # The program may have put what it read in place by itself, or have read it as a pretext.
+            confidence=Confidence.MEDIUM if verdict.loaded else None,
+        )
+
+    def _is_habit(self, key: tuple[int, int], step: int, bound: float) -> bool:
+        """Whether the program clamps its weights as it goes: to one bound, and from the beginning."""
+        if key not in self._clamped:
+            return step <= EARLY
+        return self._clamped[key] == bound
+
+    def _clamps(self, record: StepRecord, bound: float) -> Iterator[Finding]:
+        """Some methods clamp all weights after each step; that is told once, and is no breach."""
+        key = record.origin.pid, record.optimizer
+        if key in self._clamped or len(self._clamped) >= MAX_OPTIMIZERS:
+            return
+        self._clamped[key] = bound
+        yield finding_of(
+            self.rule,
+            f"weights of optimizer {record.optimizer}",
+            f"weights are clamped to ±{bound:.6g} between steps since step {record.step}",
+            rank=record.origin.rank,
+            first_step=record.step,
+            severity=Severity.WARNING,
+            confidence=Confidence.HIGH,
         )
 
     def _moved(self, movement: Movement, confidence: Confidence | None = None) -> Iterator[Finding]:

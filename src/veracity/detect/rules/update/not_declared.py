@@ -105,6 +105,8 @@ class UpdateNotDeclared:
         cases: list[Case] = []
         reasons: set[str] = set()
         for sample in step.samples:
+            if sample.repeated and not sample.after:
+                continue  # read again for continuity only
             try:
                 cases.append(judge(_case(watched.declared, step, sample)))
             except EvidenceError as error:

@@ -1,0 +1,82 @@
+"""The monitor leaves training its processors, and takes a share when it gets nothing."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = """
+import os, sys, time
+from veracity.monitor import pace
+{prepare}
+one = pace.Pace()
+classes = [os.sched_getscheduler(0)]
+time.sleep(0.01)
+delay = pace.run_delay()
+pace.run_delay = lambda: delay + {starved}
+one.turned()
+classes.append(os.sched_getscheduler(0))
+pace.ORDINARY_SECONDS = 0
+one._ordinary_until = one._ordinary_until and time.monotonic()
+one.turned()
+classes.append(os.sched_getscheduler(0))
+one.end()
+classes.append(os.sched_getscheduler(0))
+print(*classes)
+"""
+UNPRIVILEGED = "pace._can_return = lambda: False"
+
+
+def classes(*, prepare: str = "", starved: float = 0.0) -> list[int]:
+    program = PROGRAM.format(prepare=prepare, starved=starved)
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return [int(word) for word in result.stdout.split()]
+
+
+def test_an_account_that_could_not_come_back_stays_in_the_ordinary_classes() -> None:
+    found = classes(prepare=UNPRIVILEGED, starved=1.1)
+    assert found == [os.SCHED_BATCH, os.SCHED_OTHER, os.SCHED_BATCH, os.SCHED_OTHER]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="leaving the idle class takes a privilege")
+def test_a_starved_monitor_takes_a_share_for_a_while() -> None:
+    assert classes(starved=1.1) == [os.SCHED_IDLE, os.SCHED_OTHER, os.SCHED_IDLE, os.SCHED_OTHER]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="leaving the idle class takes a privilege")
+def test_a_short_wait_is_no_starvation() -> None:
+    assert classes(starved=0.9)[:2] == [os.SCHED_IDLE, os.SCHED_IDLE]
+
+
+def test_without_privilege_the_kernel_agrees() -> None:
+    program = (
+        "import os, resource\n"
+        "from veracity.monitor import pace\n"
+        "os.geteuid() == 0 and os.setuid(65534)\n"
+        "promised = pace._can_return()\n"
+        "os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))\n"
+        "print(promised, pace._join(os.SCHED_OTHER))\n"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    promised, kept = result.stdout.split()
+    assert promised == kept
+
+
+def test_the_kernel_tells_how_long_a_thread_waited() -> None:
+    """One processor for two: each waits while the other runs."""
+    program = (
+        "import os, time\n"
+        "from veracity.monitor import pace\n"
+        "os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])\n"
+        "child = os.fork()\n"
+        "end = time.process_time() + 0.5\n"
+        "while time.process_time() < end: pass\n"
+        "child or os._exit(0)\n"
+        "os.waitpid(child, 0)\n"
+        "print(pace.run_delay() > 0.1)\n"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "True"
