@@ -7,8 +7,8 @@ cannot show five per cent. Each round starts the victim plain and guarded and le
 for a slice of steps while the other, with its monitor and everything else below it, is stopped (SIGSTOP).
 A round's ratio is the median over its pairs of neighbouring slices; the first steps after a turn are not
 counted. The home was filled by a first, cold run. Reported per size, as median (min-max) over rounds, are
-also the difference of the peaks of resident memory of the training process, the difference in start-up (wall time
-until the first step is written, nothing else running), the processor time of the monitor per second of
+also the difference of the peaks of resident memory of the training process, the difference in start-up (wall
+time until the first step is written, nothing else running), the processor time of the monitor per second of
 training, and the record's size per step. Step times are the victim's own.
 """
 
@@ -39,7 +39,7 @@ SLICE = {"small": 25, "medium": 10}
 
 @dataclass(frozen=True)
 class Round:
-    """One pair of runs: times in s, memory in MiB, the monitor's processor s per s of training, bytes a step."""
+    """One pair of runs: times in s, memory in MiB, processor s per s of training, bytes per step."""
 
     ratio: float
     plain: float

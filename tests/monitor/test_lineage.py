@@ -9,6 +9,7 @@ import pytest
 
 from veracity.core.errors import EvidenceError
 from veracity.core.observation import TensorDigest
+from veracity.ledger.blobs import Blobs
 from veracity.ledger.entry import Entry
 from veracity.ledger.keys import SigningKey
 from veracity.ledger.store import Ledger
@@ -45,7 +46,8 @@ class Runs:
             self.ledgers[run] = Ledger.create(folder / "ledger", f"veracity.local/{run}", self.signer)
             self.ledgers[run].commit()
         recorded = Recorded(digest, path, run, at, TENSORS)
-        said = described_digest(described(TENSORS))
+        said = str(Blobs(self.home / "runs" / run / "blobs").put(described(TENSORS).encode()))
+        assert said == described_digest(described(TENSORS))
         body: dict[str, object] = {"digest": digest, "path": path, "at": at, "tensors": said}
         index = self.ledgers[run].append(Entry("checkpoint", body).encode())  # type: ignore[arg-type]
         if commit:
@@ -129,9 +131,9 @@ def test_a_row_without_its_entry_in_the_ledger_is_ignored(runs: Runs, row: tuple
 
 
 def test_tensors_edited_in_the_table_are_not_believed(runs: Runs) -> None:
-    runs.save(RUN, "/data/a.pt")
+    saved = runs.save(RUN, "/data/a.pt")
     edit(runs.home, "UPDATE checkpoint SET tensors = replace(tensors, '0000', '1111')")
-    assert Lineage(runs.home, OTHER).by_digest(DIGEST) == []
+    assert Lineage(runs.home, OTHER).by_digest(DIGEST) == [saved]  # as the ledger has them
 
 
 def test_an_entry_of_another_kind_is_no_record(runs: Runs) -> None:
@@ -188,3 +190,43 @@ def test_a_view_that_never_ends_is_left(tmp_path: Path, monkeypatch: pytest.Monk
 def test_a_home_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     with pytest.raises(EvidenceError, match="table of checkpoints"):
         Lineage(tmp_path / "none", RUN).by_digest(DIGEST)
+
+
+@pytest.mark.parametrize("how", ["the table", "its rows", "the right rows, pushed out by others"])
+def test_what_was_taken_out_of_the_table_is_found_in_the_ledgers(runs: Runs, how: str) -> None:
+    saved = runs.save(RUN, "/w/a.pt")
+    runs.save(RUN, "/w/b.pt", ELSE)
+    if how == "the table":
+        (runs.home / FILE_NAME).unlink()
+    elif how == "its rows":
+        edit(runs.home, "DELETE FROM checkpoint")
+    else:
+        for number in range(module.MAX_MATCHES):
+            edit(
+                runs.home,
+                "INSERT INTO checkpoint VALUES (?, ?, ?, 99, 1, '[]')",
+                DIGEST,
+                "/w/a.pt",
+                f"run-{number}",
+            )
+    here = Lineage(runs.home, OTHER)
+    assert here.by_path("/w/a.pt") == [saved]
+    assert here.by_digest(DIGEST) == [saved]
+    assert here.by_path("/w/c.pt") == []
+
+
+def test_a_search_that_could_not_look_everywhere_says_so(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs.save(RUN, "/w/a.pt")
+    runs.save(OTHER, "/w/b.pt")
+    monkeypatch.setattr("veracity.monitor.recordedfiles.MAX_RUNS", 1)
+    with pytest.raises(EvidenceError, match="was not found"):
+        Lineage(runs.home, "run-20250303-080000-00000c").by_path("/w/nowhere.pt")
+
+
+def test_a_description_that_was_altered_is_no_description(runs: Runs) -> None:
+    runs.save(RUN, "/w/a.pt")
+    (runs.home / FILE_NAME).unlink()
+    for blob in (runs.home / "runs" / RUN / "blobs").iterdir():
+        blob.write_bytes(b"[]")
+    (found,) = Lineage(runs.home, OTHER).by_path("/w/a.pt")
+    assert (found.digest, found.tensors) == (DIGEST, [])

@@ -139,15 +139,16 @@ class _Loop:
             if number != signal.SIGCHLD:
                 self._processes.forwarded.append(number)
                 self._pipeline.forwarded(number, sent=sent)
-        if now >= self._next_read:
+        fresh = now >= self._next_read
+        if fresh:
             self._next_read = now + READ_EVERY
             self._pipeline.read()
             for seen in self._processes.scan():
                 self._pipeline.observe(seen)
         if self._stacks is not None:
-            for pid, rank, step in self._pipeline.take_steps():
-                self._stacks.stepped(pid, rank, step)
-            for sample in self._stacks.look():
+            for pid, rank, step, ended in self._pipeline.take_steps():
+                self._stacks.stepped(pid, rank, step, (time.time_ns() - ended) / 1e9)
+            for sample in self._stacks.look(fresh=fresh):
                 self._pipeline.observe(sample)
         if now >= self._next_commit:
             self._next_commit = now + COMMIT_EVERY

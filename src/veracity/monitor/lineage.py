@@ -1,7 +1,7 @@
 """Which checkpoint came from which run: every recorded file digest of a home, looked up by digest or path.
 
-The table is derived, and is not rebuilt yet when it is gone. What counts is the entry in the run's ledger
-that a row points to; a row whose entry does not say the same is ignored.
+The table is derived. What counts is the entry in the run's ledger that a row points to; a row whose entry
+does not say the same is ignored, and what the table does not know is looked for in the ledgers themselves.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from ..core.errors import Error, EvidenceError
 from ..core.observation import TensorDigest
 from ..ledger.entry import Entry
 from ..ledger.reader import Reader
+from .recordedfiles import RecordedFiles
 
 FILE_NAME = "index.sqlite"
 MAX_MATCHES = 50
@@ -59,6 +60,7 @@ class Lineage:
         self._home = home
         self._current = current
         self._path = home / FILE_NAME
+        self._files = RecordedFiles(home)
         self._uncommitted: dict[int, tuple[str, str, str]] = {}
 
     def remember(self, recorded: Recorded, entry: int) -> None:
@@ -76,12 +78,28 @@ class Lineage:
             raise self._unusable(error) from error
 
     def by_digest(self, digest: str) -> list[Recorded]:
-        """Records of a file with this digest, newest first."""
-        return list(self._find("digest = ?", digest))
+        """Records of a file with this digest, newest first. Raises EvidenceError."""
+        return list(self._find("digest = ?", digest)) or [
+            one for one in self._in_ledgers() if one.digest == digest
+        ]
 
     def by_path(self, path: str) -> list[Recorded]:
         """Records of a file saved at this path, newest first."""
-        return list(self._find("path = ?", _spelled(path)))
+        spelled = _spelled(path)
+        return list(self._find("path = ?", spelled)) or [
+            one for one in self._in_ledgers() if _spelled(one.path) == spelled
+        ]
+
+    def _in_ledgers(self) -> list[Recorded]:
+        """Every record of the home; raises EvidenceError when there are more than can be searched."""
+        found = [Recorded(*row) for row in self._files.rows()]
+        if self._files.incomplete:
+            raise EvidenceError(
+                "a file that the table does not know was not found",
+                where=str(self._home / "runs"),
+                remedy=self._files.incomplete,
+            )
+        return found
 
     def _find(self, condition: str, value: str) -> Iterator[Recorded]:
         query = f"SELECT * FROM checkpoint WHERE {condition} ORDER BY at DESC LIMIT {MAX_MATCHES}"  # noqa: S608

@@ -28,7 +28,7 @@ from .decode import Header, observation_of, read_header
 from .files import CheckpointFiles
 from .folder import RunFolder, write_document, write_private
 from .judge import Judge
-from .lineage import Lineage, described, described_digest
+from .lineage import Lineage, described
 from .listener import Peer
 from .opening import masker_of, opening_entry, run_document
 from .prepare import CONFIG_VARIABLE, sampling_key
@@ -77,7 +77,7 @@ class Pipeline:
         self._files = CheckpointFiles(self._lineage, folder.run)
         self._code = Code(folder, started_at)
         self._processes: Processes | None = None
-        self._steps: list[tuple[int, int, int]] = []
+        self._steps: list[tuple[int, int, int, int]] = []
         self._last_step = -1
         self._unobserved = False
         self._hello: seen.Hello | None = None
@@ -258,7 +258,7 @@ class Pipeline:
     def _taken_in(self, source: Source, observation: seen.Observation, frame: Frame, index: int) -> None:
         self._noted(source, observation)
         if isinstance(observation, seen.StepRecord):
-            self._steps.append((source.pid, source.rank, observation.step))
+            self._steps.append((source.pid, source.rank, observation.step, observation.origin.at))
             self._libraries.look(self._code.pids)
             if self._processes is not None:
                 self._processes.stepped(source.pid, observation.step)
@@ -352,7 +352,7 @@ class Pipeline:
                         "digest": remember.digest,
                         "path": remember.path,
                         "at": remember.at,
-                        "tensors": described_digest(described(remember.tensors)),
+                        "tensors": self._recorder.blob(described(remember.tensors).encode()),
                     },
                 )
                 try:
@@ -363,8 +363,8 @@ class Pipeline:
                 self._read_files[observed.path] = (observed.digest, observed.size)
             self.observe(observed)
 
-    def take_steps(self) -> list[tuple[int, int, int]]:
-        """``(pid, rank, step)`` of the steps taken in since the last call."""
+    def take_steps(self) -> list[tuple[int, int, int, int]]:
+        """``(pid, rank, step, end in ns since the epoch)`` of the steps taken in since the last call."""
         steps, self._steps = self._steps, []
         return steps
 

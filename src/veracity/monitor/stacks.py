@@ -26,7 +26,7 @@ from ..observe import process
 TIMER_WAITS = ("hrtimer_nanosleep", "do_nanosleep", "common_nsleep")
 MIN_SLEEP = 0.012
 MAX_UNSEEN = 0.02  # what a sleep may have gone on after the last look that saw it: looks may come late
-DUMPS_PER_SECOND = 8.0
+DUMPS_PER_SECOND = 4.0
 LATE_FACTOR = 1.5
 LATE_FLOOR = 0.02
 MAX_OUTPUT = 1 << 20
@@ -63,9 +63,9 @@ class Stacks:
         self._last = time.monotonic()
         self.failure = ""
 
-    def stepped(self, pid: int, rank: int, step: int) -> None:
-        """A step record of ``pid`` was read just now."""
-        now = time.monotonic()
+    def stepped(self, pid: int, rank: int, step: int, ago: float = 0.0) -> None:
+        """A step of ``pid`` ended ``ago`` seconds before now."""
+        now = time.monotonic() - max(0.0, ago)
         watched = self._watched.setdefault(pid, _Watched(pid, rank))
         if watched.step >= 0:
             watched.durations = [*watched.durations[-30:], now - watched.stepped_at]
@@ -75,8 +75,12 @@ class Stacks:
         """The process has ended."""
         self._watched.pop(pid, None)
 
-    def look(self) -> Iterator[StackSampled]:
-        """One glance at each rank; yields a sample when a sleep has ended or a step is late."""
+    def look(self, *, fresh: bool = True) -> Iterator[StackSampled]:
+        """One glance at each rank; yields a sample when a sleep has ended or a step is late.
+
+        ``fresh``: all that the guards wrote has been read just now; else a step may have ended unread, so
+        nobody is called late.
+        """
         now = time.monotonic()
         self._budget = min(DUMPS_PER_SECOND, self._budget + (now - self._last) * DUMPS_PER_SECOND)
         self._last = now
@@ -87,7 +91,7 @@ class Stacks:
                 yield from self._asleep(watched, now)
             elif watched.asleep_since:
                 yield from self._awake(watched, now)
-            elif self._is_late(watched, now) and self._budget >= 1:
+            elif fresh and self._is_late(watched, now) and self._budget >= 1:
                 watched.late_dumps += 1
                 frames = self._read(watched.pid)
                 if frames and _sleeps(frames[0]) and process.read_wchan(watched.pid) in TIMER_WAITS:
