@@ -431,6 +431,9 @@ class Pipeline:
                 )
         for finding in self._judge.finish():
             self._recorder.finding(finding, -1)
+        if self._judge.suppressed:
+            what = f"{self._judge.suppressed} further findings are not listed"
+            self.observe(_gap(what, "so many of the same rule are already"))
         with contextlib.suppress(OSError):
             self._contract.write()
         self._seal()
