@@ -5,6 +5,7 @@
 The speed of a shared machine drifts by a factor of two within a minute, so whole runs one after the other
 cannot show five per cent. Each round starts the victim plain and guarded and lets them take turns: one trains
 for a slice of steps while the other, with its monitor and everything else below it, is stopped (SIGSTOP).
+They begin when both have trained for some seconds, in which the monitor looks through the imported code.
 A round's ratio is the median over its pairs of neighbouring slices; the first steps after a turn are not
 counted. The home was filled by a first, cold run. Reported per size, as median (min-max) over rounds, are
 also the difference of the peaks of resident memory of the training process, the difference in start-up (wall
@@ -31,9 +32,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 POLL = 0.02
-SKIPPED_OF_RUN = 20
 SKIPPED_OF_TURN = 3
 STEPS = {"small": 300, "medium": 100}
+SETTLE = {"small": 150, "medium": 40}
 SLICE = {"small": 25, "medium": 10}
 
 
@@ -112,7 +113,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--sizes", nargs="+", default=["small", "medium"])
-    parser.add_argument("--steps", type=int, default=0, help="steps per run (0: 300 small, 100 medium)")
+    parser.add_argument(
+        "--steps", type=int, default=0, help="steps measured per run (0: 300 small, 100 medium)"
+    )
     parser.add_argument(
         "--threads", type=int, default=0, help="CPU threads of the victim (0: torch's choice)"
     )
@@ -160,10 +163,11 @@ def start(size: str, steps: int, threads: int, home: Path | None) -> Iterator[Tr
 
 def run_round(size: str, steps: int, threads: int, home: Path, *, guarded_first: bool) -> Round:
     """One plain and one guarded run, taking turns."""
+    steps += SETTLE[size]
     with start(size, steps, threads, None if not guarded_first else home) as first:
-        going = first.go(SKIPPED_OF_RUN)
+        going = first.go(SETTLE[size])
         with start(size, steps, threads, home if not guarded_first else None) as second:
-            going = second.go(SKIPPED_OF_RUN) and going
+            going = second.go(SETTLE[size]) and going
             for training in (first, second):
                 training.turns.clear()
             while going:
