@@ -32,10 +32,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 POLL = 0.02
-SKIPPED_OF_TURN = 3
+SKIPPED_OF_TURN = {"small": 8, "medium": 3}
 STEPS = {"small": 300, "medium": 100}
 SETTLE = {"small": 150, "medium": 40}
-SLICE = {"small": 25, "medium": 10}
+SLICE = {"small": 33, "medium": 10}
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Training:
         except OSError:
             return 0
 
-    def go(self, steps: int) -> bool:
+    def go(self, steps: int, skipped: int = 0) -> bool:
         """Let it train that many steps, then stop it; False when it has ended."""
         for pid in reversed(tree(self.process.pid)):
             send(pid, signal.SIGCONT)
@@ -85,7 +85,7 @@ class Training:
         # The monitor first, so that it does not see the others stop one by one.
         for pid in tree(self.process.pid):
             send(pid, signal.SIGSTOP)
-        self.turns.append((before + SKIPPED_OF_TURN, self.rows()))
+        self.turns.append((before + skipped, self.rows()))
         self.look()
         return True
 
@@ -170,8 +170,9 @@ def run_round(size: str, steps: int, threads: int, home: Path, *, guarded_first:
             going = second.go(SETTLE[size]) and going
             for training in (first, second):
                 training.turns.clear()
+            skip = SKIPPED_OF_TURN[size]
             while going:
-                going = first.go(SLICE[size]) and second.go(SLICE[size])
+                going = first.go(SLICE[size], skip) and second.go(SLICE[size], skip)
             for training in (first, second):
                 training.finish()
             plain, guarded = (second, first) if guarded_first else (first, second)
