@@ -144,7 +144,10 @@ def _parse_signature(line: str) -> Signature:
     parts = line.removeprefix(_MARK).split(" ")
     if not line.startswith(_MARK) or len(parts) != 2 or not _is_name(parts[0]):
         raise EvidenceError(f"malformed signature line: {line[:80]!r}")
-    value = decode_base64(parts[1])
+    try:
+        value = decode_base64(parts[1])
+    except EvidenceError as error:
+        raise EvidenceError(f"the signature of {parts[0]} cannot be read: {error}") from error
     if len(value) < 5:
         raise EvidenceError(f"signature line without a signature: {line[:80]!r}")
     return Signature(parts[0], value[:4], value[4:])

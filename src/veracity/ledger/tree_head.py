@@ -44,7 +44,10 @@ class TreeHead:
         origin, size, root = lines[:3]
         if not _SIZE.match(size) or int(size) >= MAX_SIZE:
             raise EvidenceError(f"not a tree size: {size[:40]!r}")
-        value = decode_base64(root)
+        try:
+            value = decode_base64(root)
+        except EvidenceError as error:
+            raise EvidenceError(f"the root of a tree head cannot be read: {error}") from error
         if len(value) != HASH_SIZE:
             raise EvidenceError(f"a root has {HASH_SIZE} bytes, not {len(value)}")
         return cls(origin, int(size), value, data)
