@@ -460,3 +460,21 @@ def test_a_decoy_that_steps_on_the_same_parameters_hides_nothing(guarded: Guarde
                 model[0].weight.mul_(0.9)
     (moved,) = guarded.seen(seen.WeightsMoved)
     assert (moved.at_step, moved.after_step, moved.tensors) == (True, 2, [0])
+
+
+def test_a_wrapper_that_moves_weights_within_its_own_step_is_no_move(guarded: Guarded) -> None:
+    class Wrapper(torch.optim.SGD):
+        def step(self, closure: Any = None) -> Any:
+            with torch.no_grad():
+                for group in self.param_groups:
+                    for parameter in group["params"]:
+                        parameter.mul_(0.99)
+            return self.inner.step()
+
+    model = a_model()
+    optimizer = Wrapper(model.parameters(), lr=0.1)
+    optimizer.inner = torch.optim.SGD(model.parameters(), lr=0.1)
+    train(model, optimizer, 4)
+    assert len(guarded.seen(seen.StepRecord)) == 8
+    assert guarded.seen(seen.WeightsMoved) == []
+    no_failure(guarded)

@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from veracity.monitor import pace
+
 PROGRAM = """
 import os, sys, time
 from veracity.monitor import pace
@@ -27,6 +29,7 @@ one.end()
 classes.append(os.sched_getscheduler(0))
 print(*classes)
 """
+privileged = pytest.mark.skipif(not pace._can_return(), reason="leaving the idle class takes a privilege")
 UNPRIVILEGED = "pace._can_return = lambda: False"
 
 
@@ -41,21 +44,22 @@ def test_an_account_that_could_not_come_back_stays_in_the_ordinary_classes() -> 
     assert found == [os.SCHED_BATCH, os.SCHED_OTHER, os.SCHED_BATCH, os.SCHED_OTHER]
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="leaving the idle class takes a privilege")
+@privileged
 def test_a_starved_monitor_takes_a_share_for_a_while() -> None:
     assert classes(starved=1.1) == [os.SCHED_IDLE, os.SCHED_OTHER, os.SCHED_IDLE, os.SCHED_OTHER]
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="leaving the idle class takes a privilege")
+@privileged
 def test_a_short_wait_is_no_starvation() -> None:
     assert classes(starved=0.9)[:2] == [os.SCHED_IDLE, os.SCHED_IDLE]
 
 
-def test_without_privilege_the_kernel_agrees() -> None:
+@pytest.mark.parametrize("drop", [False, True])
+def test_the_kernel_agrees_on_who_may_come_back(drop: bool) -> None:
     program = (
         "import os, resource\n"
         "from veracity.monitor import pace\n"
-        "os.geteuid() == 0 and os.setuid(65534)\n"
+        f"{drop} and os.geteuid() == 0 and os.setuid(65534)\n"
         "promised = pace._can_return()\n"
         "os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))\n"
         "print(promised, pace._join(os.SCHED_OTHER))\n"

@@ -269,7 +269,8 @@ class Steps:
             items.append([tensor, int(repeated), len(picked.indices), count, None, sets.index(names), 0])
             pieces.append(found)
             if "param" not in names:
-                self._parameter_hidden(tracked, tensor)
+                why = "its data is now of another size, or of a tensor subclass"
+                self._lose_sight(tracked, f"parameter {tensor}", why)
             if "grad" in names:
                 tracked.readable.add(tensor)
         picks = [one for one in picks if one[1] or one[0] not in hidden]
@@ -303,24 +304,16 @@ class Steps:
     def _gradients_hidden(self, tracked: Tracked, hidden: set[int]) -> None:
         """Gradients that can no longer be read, though they could: the law must not seem to see them."""
         lost = hidden & tracked.readable
-        if lost and not tracked.lost_sight:
-            tracked.lost_sight = True
-            self._session.gap(
-                f"gradients of {len(lost)} tensors can no longer be read element by element",
-                "they could at earlier steps; now they are sparse or of a tensor subclass",
-                law="update",
-                stops=True,
-            )
+        if lost:
+            why = "they could at earlier steps; now they are sparse or of a tensor subclass"
+            self._lose_sight(tracked, f"gradients of {len(lost)} tensors", why)
 
-    def _parameter_hidden(self, tracked: Tracked, tensor: int) -> None:
-        """A parameter that was declared readable is so no more: exchanged for one of another kind or size."""
+    def _lose_sight(self, tracked: Tracked, what: str, why: str) -> None:
+        """Told once per optimizer: what was readable is so no more."""
         if not tracked.lost_sight:
             tracked.lost_sight = True
             self._session.gap(
-                f"parameter {tensor} can no longer be read element by element",
-                "its data is now of another size, or of a tensor subclass",
-                law="update",
-                stops=True,
+                f"{what} can no longer be read element by element", why, law="update", stops=True
             )
 
     @staticmethod
@@ -502,6 +495,8 @@ class Steps:
         for optimizer, other in self.known():
             if other is tracked or other.swept is None or other.sweeper is None or other.restore:
                 continue
+            if other.pending is not None:
+                continue  # a wrapper that moves weights and calls this step within its own
             theirs = {
                 tensor
                 for tensor in other.swept.tensors
