@@ -30,7 +30,7 @@ class Known(Lineage):
         self.records: list[Recorded] = []
         self.broken = False
 
-    def by_digest(self, digest: str) -> list[Recorded]:
+    def by_digest(self, digest: str, *, search: bool = True) -> list[Recorded]:
         if self.broken:
             raise EvidenceError("the table is broken")
         return [one for one in self.records if one.digest == digest]

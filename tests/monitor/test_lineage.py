@@ -223,6 +223,16 @@ def test_a_search_that_could_not_look_everywhere_says_so(runs: Runs, monkeypatch
         Lineage(runs.home, "run-20250303-080000-00000c").by_path("/w/nowhere.pt")
 
 
+def test_one_long_ledger_does_not_hold_the_search_up(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    saved = runs.save(RUN, "/w/a.pt")
+    monkeypatch.setattr("veracity.monitor.recordedfiles.MAX_SECONDS", -1.0)
+    here = Lineage(runs.home, OTHER)
+    assert here.by_path("/w/a.pt") == [saved]
+    assert here.by_digest(ELSE, search=False) == []  # a file just saved: nothing is searched for it
+    with pytest.raises(EvidenceError, match="was not found"):
+        here.by_digest(ELSE)
+
+
 def test_a_description_that_was_altered_is_no_description(runs: Runs) -> None:
     runs.save(RUN, "/w/a.pt")
     (runs.home / FILE_NAME).unlink()

@@ -79,7 +79,7 @@ class CheckpointFiles:
             Recorded(found.digest, found.path, self._run, event.origin.at, event.tensors) if saved else None
         )
         try:
-            known = self._lineage.by_digest(found.digest)
+            known = self._lineage.by_digest(found.digest, search=not saved)
             at_path = [] if saved else self._lineage.by_path(found.path)
         except EvidenceError as error:
             return _gap(event, "the lineage of a checkpoint is not known", str(error)), remember

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,23 +77,24 @@ class Lineage:
         except sqlite3.Error as error:
             raise self._unusable(error) from error
 
-    def by_digest(self, digest: str) -> list[Recorded]:
-        """Records of a file with this digest, newest first. Raises EvidenceError."""
-        return list(self._find("digest = ?", digest)) or [
-            one for one in self._in_ledgers() if one.digest == digest
-        ]
+    def by_digest(self, digest: str, *, search: bool = True) -> list[Recorded]:
+        """Records of a file with this digest, newest first. Raises EvidenceError.
+
+        ``search``: in the ledgers too when the table has none; a file just saved is seldom known to any.
+        """
+        found = list(self._find("digest = ?", digest))
+        return found or (self._in_ledgers(lambda one: one.digest == digest) if search else [])
 
     def by_path(self, path: str) -> list[Recorded]:
-        """Records of a file saved at this path, newest first."""
+        """Records of a file saved at this path, newest first. Raises EvidenceError."""
         spelled = _spelled(path)
-        return list(self._find("path = ?", spelled)) or [
-            one for one in self._in_ledgers() if _spelled(one.path) == spelled
-        ]
+        found = list(self._find("path = ?", spelled))
+        return found or self._in_ledgers(lambda one: _spelled(one.path) == spelled)
 
-    def _in_ledgers(self) -> list[Recorded]:
-        """Every record of the home; raises EvidenceError when there are more than can be searched."""
-        found = [Recorded(*row) for row in self._files.rows()]
-        if self._files.incomplete:
+    def _in_ledgers(self, wanted: Callable[[Recorded], bool]) -> list[Recorded]:
+        """Records of the whole home; raises EvidenceError when none is found and not all were searched."""
+        found = [one for one in (Recorded(*row) for row in self._files.rows()) if wanted(one)]
+        if not found and self._files.incomplete:
             raise EvidenceError(
                 "a file that the table does not know was not found",
                 where=str(self._home / "runs"),

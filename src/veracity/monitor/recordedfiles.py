@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from ..core.digest import Digest
-from ..core.errors import Error
+from ..core.errors import Error, ResourceLimitError
 from ..core.observation import TensorDigest
 from ..ledger.blobs import Blobs
 from ..ledger.entry import Entry
@@ -53,15 +53,20 @@ class RecordedFiles:
                 self.incomplete = f"{len(runs) - number} older ledgers were not searched"
                 return
             try:
-                yield from _of(run)
+                yield from _of(run, deadline)
+            except ResourceLimitError:
+                self.incomplete = f"{len(runs) - number} ledgers were not searched to their end"
+                return
             except (Error, OSError, ValueError):
                 continue  # no ledger, or none that can be read: that run's own verification says so
 
 
-def _of(run: Path) -> Iterator[tuple[str, str, str, int, list[TensorDigest]]]:
+def _of(run: Path, deadline: float) -> Iterator[tuple[str, str, str, int, list[TensorDigest]]]:
     blobs = Blobs(run / "blobs")
     with Reader(run / "ledger") as reader:
         for data in reader.entries():
+            if time.monotonic() > deadline:
+                raise ResourceLimitError("the search took too long", where=str(run))
             if _MARK not in data:
                 continue
             entry = Entry.decode(data)
