@@ -10,6 +10,7 @@ import json as json_package
 import marshal
 import os
 import py_compile
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -23,6 +24,8 @@ from veracity.guard import codecheck
 
 SRC = Path(codecheck.__file__).parents[2]
 PROGRAM = "import sys; sys.path.insert(0, sys.argv[1]); from veracity.guard.codecheck import main; main()"
+# Some damaged bodies hold the interpreter for good: in the tests they are given up sooner.
+LIMITED = PROGRAM.replace("main()", "import veracity.guard.codecheck as own; own.CPU_SECONDS = 0.2; main()")
 HONEST = "RATE = 0.1\ndef step(x):\n    return x - RATE * x\n"
 
 
@@ -140,28 +143,32 @@ def test_malformed_base64_and_level_are_answered(module: Path) -> None:
         assert "error" in codecheck.answer(request)
 
 
-def _ask_worker(bodies: list[bytes]) -> list[bool | None]:
-    """``same`` of each body, None where it ended the worker.
-
-    In processes of their own: such bodies claim gigabytes, which the worker bounds, or break an interpreter.
-    """
+def _ask_worker(bodies: list[bytes]) -> list[bool]:
+    """``same`` of each body, from a worker: such bodies claim gigabytes, which it bounds."""
     text = base64.b64encode(HONEST.encode()).decode()
     requests = [
         json.dumps({"id": 1, "source": "m.py", "text": text, "body": base64.b64encode(body).decode()})
         for body in bodies
     ]
-    found: list[bool | None] = []
-    while len(found) < len(requests):
-        result = subprocess.run(
-            [sys.executable, "-I", "-S", "-B", "-c", PROGRAM, str(SRC)],
-            input="\n".join(requests[len(found) :]).encode() + b"\n",
-            check=False,
-            capture_output=True,
-        )
-        found += [json.loads(line)["same"] for line in result.stdout.splitlines()]
-        if result.returncode != 0:
-            found.append(None)
-    return found
+    result = subprocess.run(
+        [sys.executable, "-I", "-S", "-B", "-c", LIMITED, str(SRC)],
+        input="\n".join(requests).encode() + b"\n",
+        check=True,
+        capture_output=True,
+    )
+    return [json.loads(line)["same"] for line in result.stdout.splitlines()]
+
+
+def test_the_worker_ends_itself_over_a_request_that_takes_too_long(module: Path) -> None:
+    module.write_text("x = [1, 2, 3]\n" * 600_000)
+    request = json.dumps({"id": 1, "source": str(module)}).encode() + b"\n"
+    result = subprocess.run(
+        [sys.executable, "-I", "-S", "-B", "-c", LIMITED, str(SRC)],
+        input=request,
+        check=False,
+        capture_output=True,
+    )
+    assert (result.returncode, result.stdout) == (-signal.SIGPROF, b"")
 
 
 @settings(max_examples=8, deadline=None)

@@ -11,7 +11,8 @@ that is known to compile to it. With neither ``body`` nor ``twin``, ``same`` is 
 the qualified names of what the source defines to code digests.
 
 Nothing is ever executed: source is compiled, bytecode is unmarshalled and compared. A body that breaks the
-interpreter breaks this worker alone; the caller starts another.
+interpreter breaks a child of this worker alone; a source that does ends the worker, and the caller starts
+another.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ import base64
 import hashlib
 import json
 import marshal
+import os
 import resource
+import signal
 import sys
 import warnings
 from types import CodeType
@@ -32,6 +35,8 @@ from ..core.errors import EvidenceError
 MAX_SOURCE = 16 << 20
 MAX_REQUEST = 128 << 20
 MAX_MEMORY = 2 << 30
+CPU_SECONDS = 20.0
+MAX_REASON = 2_000
 RECURSION = 5_000
 
 
@@ -41,10 +46,14 @@ def main(lines: BinaryIO | None = None, answers: BinaryIO | None = None) -> None
     sink = answers if answers is not None else sys.stdout.buffer
     if lines is None:
         _bound_memory()
+        signal.signal(signal.SIGPROF, signal.SIG_DFL)
     # Sources of deep nesting compile only with more recursion than the default allows.
     sys.setrecursionlimit(max(sys.getrecursionlimit(), RECURSION))
     warnings.simplefilter("ignore")  # a SyntaxWarning of the user's source is not ours to print
     while line := source.readline(MAX_REQUEST):
+        if lines is None:
+            # Not handled, so that it ends this worker also where a damaged object holds the interpreter.
+            signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
         sink.write(json.dumps(answer(line), ensure_ascii=True, separators=(",", ":")).encode("ascii") + b"\n")
         sink.flush()
 
@@ -132,10 +141,42 @@ def _compile(data: bytes, path: str, optimize: int) -> CodeType:
 def _compare(fresh: CodeType, body: bytes) -> tuple[bool, str]:
     """Whether ``body`` unmarshals to the code ``fresh``, and what the difference is.
 
-    Whatever cannot be unmarshalled or digested differs, because the fresh compile could be.
+    Nearly every honest body is what marshalling gives, byte by byte. Reading any other one may damage this
+    process without ending it (marshal trusts its input), and the answers to later requests with it, so that
+    is done in a child that answers nothing else.
+    """
+    if marshal.dumps(fresh) == body:
+        return True, ""
+    receiver, sender = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
+            same, reason = _compare_unmarshalled(fresh, body)
+            text = (b"+" if same else b"-") + reason.encode("utf-8", "replace")
+            os.write(sender, text[:MAX_REASON])
+        finally:
+            os._exit(0)
+    os.close(sender)
+    with open(receiver, "rb") as answers:
+        text = answers.read(MAX_REASON)
+    _, status = os.waitpid(child, 0)
+    if text[:1] in (b"+", b"-"):
+        return text[:1] == b"+", text[1:].decode("utf-8", "replace")
+    code = os.waitstatus_to_exitcode(status)
+    return False, f"the bytecode cannot be read: it ends the interpreter{_by_signal(code)}"
+
+
+def _by_signal(code: int) -> str:
+    return f" ({signal.Signals(-code).name})" if -code in set(signal.Signals) else ""
+
+
+def _compare_unmarshalled(fresh: CodeType, body: bytes) -> tuple[bool, str]:
+    """The same for the code objects. Whatever cannot be unmarshalled or digested differs, because the fresh
+    compile could be.
     """
     try:
-        loaded = marshal.loads(body)  # noqa: S302 - in this worker, to compare it; never executed
+        loaded = marshal.loads(body)  # noqa: S302 - in this child, to compare it; never executed
     except (EOFError, ValueError, TypeError, RecursionError, MemoryError, SystemError) as error:
         return False, f"the bytecode cannot be read: {type(error).__name__}: {str(error)[:200]}"
     if not isinstance(loaded, CodeType):
