@@ -8,7 +8,17 @@ import pytest
 
 from tests.guard.conftest import Guarded
 from veracity.core import observation as seen
-from veracity.guard import checkpoints, declare, fingerprint, loaders, schedulers, steps, stream, tensors
+from veracity.guard import (
+    checkpoints,
+    declare,
+    fingerprint,
+    loaders,
+    reader,
+    schedulers,
+    steps,
+    stream,
+    tensors,
+)
 from veracity.guard.shield import FAILURES_BEFORE_REST, Shield
 
 pytest.importorskip("torch")
@@ -22,7 +32,7 @@ BROKEN: list[tuple[object, str, str]] = [
     (steps.Steps, "constructed", "step"),
     (steps.Steps, "backward_ran", "step"),
     (steps.Steps, "_close", "step"),
-    (tensors.Reader, "elements", "step"),
+    (reader.Reader, "read", "step"),
     (tensors, "join", "step"),
     (fingerprint.Fingerprinter, "take", "step"),
     (declare, "optimizer_body", "step"),

@@ -1,121 +1,23 @@
-"""Reading tensors in place gives what torch's own indexing gives, and fingerprints see every element."""
+"""Digests cover what they say, fingerprints see every element, blocks hold what was put in."""
 
 from __future__ import annotations
 
 import hashlib
 import struct
-from array import array
 from typing import Any
 
-import numpy
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from veracity.guard import tensors
 from veracity.guard.fingerprint import CHUNK, Fingerprinter, choose
-from veracity.guard.tensors import Reader
 
 pytest.importorskip("torch")
 
 import torch
 
-DTYPES = ["float32", "float64", "float16", "bfloat16", "int64", "int32", "uint8", "bool"]
-
-
-@st.composite
-def a_tensor(draw: st.DrawFn, dtypes: list[str] = DTYPES) -> Any:
-    """A tensor of any of the layouts that parameters come in."""
-    dtype = getattr(torch, draw(st.sampled_from(dtypes)))
-    shape = draw(st.lists(st.integers(1, 5), min_size=0, max_size=3))
-    seed = draw(st.integers(0, 1000))
-    generator = torch.Generator().manual_seed(seed)
-    base = (torch.randn([*shape, 3], generator=generator) * 50).to(dtype)
-    layout = draw(st.sampled_from(["contiguous", "transposed", "expanded", "strided", "offset", "parameter"]))
-    if layout == "transposed":
-        return base.transpose(0, -1)
-    if layout == "expanded":
-        return base.unsqueeze(0).expand(4, *base.shape)
-    if layout == "strided":
-        return base[..., ::2]
-    if layout == "offset":
-        return base.reshape(-1)[1:]
-    if layout == "parameter":
-        return torch.nn.Parameter(base, requires_grad=base.is_floating_point())
-    return base
-
-
-MODULES = pytest.mark.parametrize("module", [numpy, None])
-
-
-@MODULES
-@given(tensor=a_tensor(), data=st.data())
-def test_elements_are_torchs_own(module: object, tensor: Any, data: st.DataObject) -> None:
-    reader = Reader(module)
-    flat = tensor.detach().reshape(-1)
-    for _ in range(2):
-        indices = data.draw(st.lists(st.integers(0, flat.numel() - 1), min_size=1, max_size=20))
-        piece = reader.elements((0, "param"), tensor, reader.pick(indices), flat.numel())
-        assert piece is not None
-        code, raw = piece
-        wide = torch.float64 if flat.dtype == torch.float64 else torch.float32
-        assert code == ("d" if wide is torch.float64 else "f")
-        expected = flat[torch.tensor(indices)].to(wide).tolist()
-        assert array(code, raw).tolist() == expected
-
-
-@MODULES
-@given(words=st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=40))
-def test_float32_is_read_bit_for_bit(module: object, words: list[int]) -> None:
-    """Signalling NaNs and negative zeros included."""
-    tensor = torch.frombuffer(bytearray(struct.pack(f"<{len(words)}I", *words)), dtype=torch.float32)
-    reader = Reader(module)
-    piece = reader.elements((0, "param"), tensor, reader.pick(range(len(words))), len(words))
-    assert piece is not None
-    assert list(struct.unpack(f"<{len(words)}I", piece[1])) == words
-
-
-@MODULES
-def test_a_place_that_moved_is_found_again(module: object) -> None:
-    reader = Reader(module)
-    picked = reader.pick([0, 3])
-    parameter = torch.nn.Parameter(torch.arange(4.0))
-
-    def read() -> tuple[str, bytes] | None:
-        return reader.elements((0, "param"), parameter, picked, 4)
-
-    assert read() == ("f", struct.pack("<2f", 0, 3))
-    kept = parameter.data
-    parameter.data = torch.arange(10.0, 14.0)
-    assert read() == ("f", struct.pack("<2f", 10, 13))
-    kept.add_(1)
-    parameter.data = parameter.data.to(torch.float64)
-    assert read() == ("d", struct.pack("<2d", 10, 13))
-    parameter.data = torch.arange(20.0, 24.0).view(2, 2).t()
-    assert read() == ("f", struct.pack("<2f", 20, 23))
-    parameter.data = torch.arange(6.0)
-    assert read() is None  # of another size than was declared: its elements are others
-
-
-@MODULES
-def test_what_is_no_plain_tensor_is_not_read(module: object) -> None:
-    class Own(torch.Tensor):
-        pass
-
-    reader = Reader(module)
-    picked = reader.pick([1])
-    values = (None, 3, "text", torch.eye(2).to_sparse(), torch.ones(2).as_subclass(Own))
-    assert [reader.elements((0, "x"), value, picked, 2) for value in values] == [None] * 5
-    assert reader.elements((0, "x"), torch.tensor([1.0, 5.0]), picked, 2) == ("f", struct.pack("<f", 5))
-
-
-def test_a_storage_shrunk_under_the_tensor_is_not_read_in_place() -> None:
-    reader = Reader()
-    tensor = torch.arange(1000.0)
-    reader.elements((0, "param"), tensor, reader.pick([999]), 1000)
-    fresh = torch.arange(8.0)
-    fresh.untyped_storage().resize_(4)
-    assert reader._look((1, "param"), fresh) is None
+from .some_tensors import a_tensor
 
 
 @given(a_tensor())

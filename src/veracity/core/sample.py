@@ -65,17 +65,8 @@ def pick(key: bytes, step: int, numels: Sequence[int]) -> list[tuple[int, list[i
     with replacement from SHAKE-128 over key, step and tensor (64 bits reduced modulo ``numel``: the bias
     is below 2**-30 for any tensor that fits in memory).
     """
-    total = len(numels)
-    if total == 0:
-        return []
-    per_step = min(TENSORS_PER_STEP, total)
-    per_cycle = -(-total // per_step)
-    cycle, part = divmod(step, per_cycle)
-    order = keyed_order(key, cycle, total)
-    chosen = order[part * per_step : (part + 1) * per_step]
-    each = TENSORS_PER_STEP * ELEMENTS_PER_TENSOR // len(chosen)
-    seed = key + b"element" + step.to_bytes(8, "little")
-    words = struct.unpack(f"<{each * len(chosen)}Q", hashlib.shake_128(seed).digest(8 * each * len(chosen)))
+    chosen, each, data = drawn(key, step, numels)
+    words = struct.unpack(f"<{each * len(chosen)}Q", data)
     picked = []
     for position, tensor in enumerate(chosen):
         numel = numels[tensor]
@@ -87,6 +78,23 @@ def pick(key: bytes, step: int, numels: Sequence[int]) -> list[tuple[int, list[i
             indices = [word % numel for word in words[position * each : (position + 1) * each]]
         picked.append((tensor, indices))
     return picked
+
+
+def drawn(key: bytes, step: int, numels: Sequence[int]) -> tuple[tuple[int, ...], int, bytes]:
+    """What :func:`pick` rests on: the tensors, how many elements of each, and their random words.
+
+    The words are little-endian uint64, those of the first tensor first.
+    """
+    total = len(numels)
+    if total == 0:
+        return (), 0, b""
+    per_step = min(TENSORS_PER_STEP, total)
+    per_cycle = -(-total // per_step)
+    cycle, part = divmod(step, per_cycle)
+    chosen = keyed_order(key, cycle, total)[part * per_step : (part + 1) * per_step]
+    each = TENSORS_PER_STEP * ELEMENTS_PER_TENSOR // len(chosen)
+    seed = key + b"element" + step.to_bytes(8, "little")
+    return chosen, each, hashlib.shake_128(seed).digest(8 * each * len(chosen))
 
 
 @functools.lru_cache(maxsize=8)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import operator
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from types import CodeType, FunctionType
 from typing import TYPE_CHECKING
 
@@ -50,8 +52,8 @@ class Functions:
         self._codes: dict[str, CodeType] = {}
         self._next = 0
         self._next_whole = 0
-        self._near: list[tuple[_Place, CodeType]] = []
-        self._far: list[tuple[_Place, CodeType]] = []
+        self._near: list[_Seen] = []
+        self._far: list[_Seen] = []
 
     def look(self) -> None:
         """Report functions that are new or whose code object is another one.
@@ -72,8 +74,8 @@ class Functions:
 
     def _look_at_all(self, step: int) -> None:
         near = [name for name in self._optimizer_modules() if name not in _MODULES]
-        self._near = _with_code(near)
-        self._far = _with_code(_MODULES)
+        self._near = _seen(near)
+        self._far = _seen(_MODULES)
         changed = []
         for name, function in self._watched():
             for layer, code in _layers(name, function):
@@ -108,16 +110,55 @@ class Functions:
                 yield qualified, function
 
 
-def _with_code(modules: Iterable[str]) -> list[tuple[_Place, CodeType]]:
-    return [(place, place[3].__code__) for module in modules for place in _places(module)]
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What some names of one namespace held, in a form that is compared without a loop in Python."""
+
+    names: Mapping[str, object]
+    values_of: Callable[[Mapping[str, object]], tuple[object, ...]]
+    values: tuple[object, ...]
+    functions: tuple[FunctionType, ...]
+    codes: tuple[CodeType, ...]
+
+    def changed(self) -> bool:
+        """Whether a name holds another value than it did, or its function other code."""
+        try:
+            now = self.values_of(self.names)
+        except KeyError:
+            return True
+        return not (
+            all(map(operator.is_, now, self.values))
+            and all(map(operator.is_, map(_code_of, self.functions), self.codes))
+        )
 
 
-def _changed(seen: Iterable[tuple[_Place, CodeType]]) -> bool:
-    """Whether any of these names holds another value than it did, or its function other code."""
-    return any(
-        names.get(key) is not value or function.__code__ is not code
-        for (names, key, value, function, _), code in seen
+_code_of = operator.attrgetter("__code__")
+
+
+def _seen(modules: Iterable[str]) -> list[_Seen]:
+    """What the functions of these modules are now, by namespace."""
+    spaces: dict[int, list[_Place]] = {}
+    for module in modules:
+        for place in _places(module):
+            spaces.setdefault(id(place[0]), []).append(place)
+    return [_of_one_space(places) for places in spaces.values()]
+
+
+def _of_one_space(places: list[_Place]) -> _Seen:
+    keys = [key for _, key, _, _, _ in places]
+    functions = tuple(function for _, _, _, function, _ in places)
+    # itemgetter of one key returns the bare value, so that one is asked for twice.
+    return _Seen(
+        names=places[0][0],
+        values_of=operator.itemgetter(*keys, keys[0]),
+        values=tuple(value for _, _, value, _, _ in (*places, places[0])),
+        functions=functions,
+        codes=tuple(map(_code_of, functions)),
     )
+
+
+def _changed(seen: Iterable[_Seen]) -> bool:
+    return any(space.changed() for space in seen)
 
 
 def _places(name: str) -> Iterator[_Place]:
@@ -130,10 +171,11 @@ def _places(name: str) -> Iterator[_Place]:
         if type(value) is FunctionType:
             yield vars(module), key, value, value, f"{name}.{key}"
         elif issubclass(type(value), type) and value.__module__ == name:
-            for inner, member in list(vars(value).items()):
+            space = vars(value)  # once: each call makes a new view, and places are told apart by theirs
+            for inner, member in list(space.items()):
                 function = member.__func__ if isinstance(member, (staticmethod, classmethod)) else member
                 if isinstance(function, FunctionType):
-                    yield vars(value), inner, member, function, f"{name}.{key}.{inner}"
+                    yield space, inner, member, function, f"{name}.{key}.{inner}"
 
 
 def _layers(name: str, function: FunctionType) -> Iterator[tuple[str, CodeType]]:

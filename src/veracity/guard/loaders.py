@@ -229,11 +229,11 @@ def batch_digest(batch: object) -> str:
         state.update(f"{key}:{tensor.dtype}:{tuple(tensor.shape)};".encode())
         size = tensor.numel() * tensor.element_size()
         if size <= budget:
-            state.update(tensors.raw_bytes(tensor))
+            tensors.feed(state, tensor)
             budget -= size
         elif tensor.dim() and budget:
             step = -(-size // budget)
-            state.update(tensors.raw_bytes(tensor.detach().reshape(-1)[::step]))
+            tensors.feed(state, tensor.detach().reshape(-1)[::step])
     return state.hexdigest()[:32]
 
 

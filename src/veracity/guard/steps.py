@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, cast
 
-from ..core.sample import keyed_order, pick
+from ..core.sample import keyed_order
 from . import declare, fingerprint, randomness, tensors
 from .phases import Phases
+from .reader import Picked, Piece, Reader, Wanted
 from .sweep import NOTHING, Sweeper, Swept
-from .tensors import Picked
 
 if TYPE_CHECKING:
     import torch
@@ -33,7 +33,6 @@ FINGERS_EVERY = 4
 AGAIN = 4
 ALL_GENERATORS_EVERY = 8
 Picks = list[tuple[int, Picked]]
-Piece = tuple[str, bytes]
 
 
 @dataclass(slots=True)
@@ -63,7 +62,7 @@ class Tracked:
     readable: set[int] = field(default_factory=set)
     lost_sight: bool = False
     sweeper: Sweeper | None = None
-    reader: tensors.Reader = field(default_factory=lambda: tensors.Reader(sys.modules.get("numpy")))
+    reader: Reader = field(default_factory=lambda: Reader(sys.modules.get("numpy")))
 
 
 @dataclass(slots=True)
@@ -261,19 +260,18 @@ class Steps:
         sets = FieldSets()
         items: list[list[object]] = []
         pieces: list[list[Piece]] = []
-        for tensor, repeated, picked in picks:
-            if not repeated and tensor in hidden:
-                continue
-            names, found, count = self._read(optimizer, tracked, tensor, picked, with_grad=not repeated)
+        picks = [one for one in picks if one[1] or one[0] not in hidden]
+        asked = [(tensor, picked, not repeated) for tensor, repeated, picked in picks]
+        readings = self._read(optimizer, tracked, asked)
+        for (tensor, repeated, picked), (names, found, count) in zip(picks, readings, strict=True):
             # Read again only to see what moved since the last step: such elements have no second side.
-            items.append([tensor, int(repeated), len(picked.indices), count, None, sets.index(names), 0])
+            items.append([tensor, int(repeated), picked.count, count, None, sets.index(names), 0])
             pieces.append(found)
             if "param" not in names:
                 why = "its data is now of another size, or of a tensor subclass"
                 self._lose_sight(tracked, f"parameter {tensor}", why)
             if "grad" in names:
                 tracked.readable.add(tensor)
-        picks = [one for one in picks if one[1] or one[0] not in hidden]
         body: dict[str, object] = {
             "optimizer": tracked.index,
             "step": tracked.steps,
@@ -328,14 +326,14 @@ class Steps:
         sets = FieldSets()
         sets.names = opened.body["fields"]  # type: ignore[assignment]
         pieces: list[Piece] = []
-        for item, before, (tensor, repeated, picked) in zip(
-            opened.items, opened.pieces, opened.picks, strict=True
-        ):
+        asked = [(tensor, picked, False) for tensor, repeated, picked in opened.picks if not repeated]
+        readings = iter(self._read(optimizer, tracked, asked))
+        for item, before, (_, repeated, _) in zip(opened.items, opened.pieces, opened.picks, strict=True):
             pieces += before
             if repeated:
                 item[6] = sets.index(())
                 continue
-            names, found, count = self._read(optimizer, tracked, tensor, picked, with_grad=False)
+            names, found, count = next(readings)
             item[4], item[6] = count, sets.index(names)
             pieces += found
         typecode, blob = tensors.join(pieces)
@@ -362,43 +360,43 @@ class Steps:
     # --- reading ---------------------------------------------------------------------------------
 
     def _fresh_picks(self, tracked: Tracked) -> Picks:
-        return [
-            (tensor, tracked.reader.pick(indices))
-            for tensor, indices in pick(self._key, tracked.steps, tracked.numels)
-            if tracked.plain[tensor]
-        ]
+        picked = tracked.reader.picks(self._key, tracked.steps, tracked.numels)
+        return [(tensor, places) for tensor, places in picked if tracked.plain[tensor]]
 
     def _read(
-        self,
-        optimizer: torch.optim.Optimizer,
-        tracked: Tracked,
-        tensor: int,
-        picked: Picked,
-        *,
-        with_grad: bool,
-    ) -> tuple[list[str], list[Piece], float | None]:
-        """Field names, the sampled values of each, and the tensor's own step count."""
-        parameter = tracked.parameters[tensor]
-        numel = tracked.numels[tensor]
-        elements = tracked.reader.elements
-        own = elements((tensor, "param"), parameter, picked, numel)
-        names = ["param"] if own is not None else []
-        found = [own] if own is not None else []
-        if with_grad:
-            gradient = elements((tensor, "grad"), parameter.grad, picked, numel)
-            if gradient is not None:
-                names.append("grad")
-                found.append(gradient)
-        count: float | None = None
-        for name, value in optimizer.state.get(parameter, {}).items():
-            if name == "step":
-                count = float(value)
-                continue
-            piece = elements((tensor, name), value, picked, numel)
-            if piece is not None:
-                names.append(name)
-                found.append(piece)
-        return names, found, count
+        self, optimizer: torch.optim.Optimizer, tracked: Tracked, asked: Sequence[tuple[int, Picked, bool]]
+    ) -> list[tuple[list[str], list[Piece], float | None]]:
+        """For each tensor (with its gradient or without): the names of the fields that could be read, the
+        sampled values of each, and the tensor's own step count.
+        """
+        wanted: list[Wanted] = []
+        ends: list[tuple[int, float | None]] = []
+        for tensor, picked, with_grad in asked:
+            parameter, numel = tracked.parameters[tensor], tracked.numels[tensor]
+            wanted.append(((tensor, "param"), parameter, picked, numel))
+            if with_grad:
+                wanted.append(((tensor, "grad"), parameter.grad, picked, numel))
+            count: float | None = None
+            for name, value in optimizer.state.get(parameter, {}).items():
+                if name == "step":
+                    count = float(value)
+                else:
+                    wanted.append(((tensor, name), value, picked, numel))
+            ends.append((len(wanted), count))
+        found = tracked.reader.read(wanted)
+        readings: list[tuple[list[str], list[Piece], float | None]] = []
+        begin = 0
+        for end, count in ends:
+            names: list[str] = []
+            pieces: list[Piece] = []
+            for position in range(begin, end):
+                piece = found[position]
+                if piece is not None:
+                    names.append(wanted[position][0][1])
+                    pieces.append(piece)
+            readings.append((names, pieces, count))
+            begin = end
+        return readings
 
     def _fingerprints(self, tracked: Tracked, chosen: Sequence[int]) -> list[list[int]]:
         if not chosen:

@@ -16,14 +16,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..core import sweep
-from .tensors import Array, in_place, numpy_of, raw_bytes
+from .memory import Array, numpy_of, window, word_of
+from .tensors import in_place, raw_bytes
 
 if TYPE_CHECKING:
     import torch
 
 SLOW_TENSORS = 16
-_FIRST = 1 << 12
-_WORDS = (1 << 45) - (1 << 20)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +70,7 @@ class _Plan:
     first: Array
     numel: Array
     places: Array
-    window: Array
+    memory: Array
 
     def stands(self) -> bool:
         """Whether all of them lie where they did."""
@@ -97,10 +96,7 @@ class Sweeper:
         self._plan: _Plan | None = None
         self._index: tuple[tuple[int, ...], Array] | None = None
         self._numpy = numpy_of(numpy)
-        self._window = None
-        if self._numpy is not None:
-            memory = (ctypes.c_uint32 * _WORDS).from_address(_FIRST)
-            self._window = self._numpy.frombuffer(memory, self._numpy.uint32)
+        self._window = window(self._numpy) if self._numpy is not None else None
 
     def fresh(self, step: int) -> Swept:
         """A sweep over the places of ``step``."""
@@ -127,20 +123,20 @@ class Sweeper:
         if self._index is None or self._index[0] is not starts:
             start = numpy.array(starts, numpy.int64).reshape((len(chosen), 1))
             self._index = starts, (start + plan.places) % plan.numel + plan.first
-        return Swept(chosen, count, starts, plan.window.take(self._index[1]).tobytes())
+        return Swept(chosen, count, starts, plan.memory.take(self._index[1]).tobytes())
 
     def _planned(self, chosen: tuple[int, ...], count: int) -> _Plan | None:
         """How to read these tensors through the window; None when one of them is not in such memory."""
-        numpy, window = self._numpy, self._window
-        if numpy is None or window is None or not all(self._at_its_address(place) for place in chosen):
+        numpy, memory = self._numpy, self._window
+        if numpy is None or memory is None or not all(self._at_its_address(place) for place in chosen):
             return None
         shape = (len(chosen), 1)
         addresses = [self._addresses[place] for place in chosen]
-        first = numpy.array([(address - _FIRST) >> 2 for address in addresses], numpy.int64).reshape(shape)
+        first = numpy.array([word_of(address) for address in addresses], numpy.int64).reshape(shape)
         numel = numpy.array([self._numels[place] for place in chosen], numpy.int64).reshape(shape)
         places = numpy.arange(count) * numpy.maximum(numel // count, 1)
         own = [self._parameters[place] for place in chosen]
-        return _Plan(chosen, count, own, addresses, first, numel, places, window)
+        return _Plan(chosen, count, own, addresses, first, numel, places, memory)
 
     def _at_its_address(self, place: int) -> bool:
         """Whether a parameter's memory is where it was, or now elsewhere in memory that can be read."""
