@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ast
 import inspect
 import re
 import sys
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from veracity.core import observation
 from veracity.core.observation import Gap, Observation
 from veracity.core.origin import Origin, Trust
 from veracity.detect.detector import Detector
@@ -65,8 +67,8 @@ def test_a_docstring_says_what_people_need_to_know(detector: type[Detector]) -> 
 @each
 def test_a_fresh_detector_has_nothing_to_say(detector: type[Detector]) -> None:
     one, other = detector(), detector()
-    for observation in (Gap(ORIGIN, "what", "why"), Observation(ORIGIN)):
-        assert list(one.observe(observation)) == []
+    for seen in (Gap(ORIGIN, "what", "why"), Observation(ORIGIN)):
+        assert list(one.observe(seen)) == []
     assert list(one.finish()) == []
     coverage = one.coverage()
     assert coverage.law == detector.rule.law
@@ -74,3 +76,31 @@ def test_a_fresh_detector_has_nothing_to_say(detector: type[Detector]) -> None:
     assert not coverage.stopped
     coverage.skip("a reason of this one")
     assert "a reason of this one" not in other.coverage().reasons
+
+
+def kinds_read_by(module: str, seen: set[str]) -> set[str]:
+    """Names of the observation kinds that a rule's module, or one of its family it imports, asks for."""
+    if module in seen:
+        return set()
+    seen.add(module)
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(inspect.getsource(sys.modules[module]))):
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "isinstance":
+            found |= {one.id for one in ast.walk(node.args[1]) if isinstance(one, ast.Name)}
+        elif isinstance(node, ast.ImportFrom) and node.level == 1 and node.module:
+            found |= kinds_read_by(f"{module.rpartition('.')[0]}.{node.module}", seen)
+    return {name for name in found if isinstance(kind := getattr(observation, name, None), type)
+            and issubclass(kind, Observation)}  # fmt: skip
+
+
+@each
+def test_a_detector_takes_what_it_reads_and_nothing_else(detector: type[Detector]) -> None:
+    read = kinds_read_by(detector.__module__, set())
+    taken = {kind.__name__ for kind in detector.takes}
+    assert len(detector.takes) == len(taken) > 0
+    # What a neighbour's module reads may not concern this rule; what its own module reads does.
+    assert taken <= read
+    own = {
+        name for name in read if re.search(rf"isinstance\([^)]*\b{name}\b", module_of(detector).read_text())
+    }
+    assert own <= taken

@@ -8,7 +8,7 @@ import pytest
 
 from veracity.core.coverage import Coverage
 from veracity.core.finding import Finding, finding_of
-from veracity.core.observation import Gap, Observation
+from veracity.core.observation import Gap, Goodbye, Observation
 from veracity.core.origin import Origin, Trust
 from veracity.core.rule import Confidence, Rule, Severity
 from veracity.core.verdict import Outcome
@@ -23,6 +23,7 @@ class Echo:
     """Reports each gap under its own words; counts all it is given."""
 
     rule: ClassVar[Rule] = Rule("update-echo", "update", "t", Severity.WARNING, Confidence.HIGH)
+    takes: ClassVar[tuple[type[Observation], ...]] = (Gap, Goodbye, Observation)
 
     def __init__(self) -> None:
         self._coverage = Coverage(self.rule.law, "steps")
@@ -158,3 +159,14 @@ def test_a_detector_that_cannot_count_is_switched_off_too(monkeypatch: pytest.Mo
     judged(judge, GAP)
     for _ in range(2):
         assert "update-shorter" in judge.coverage()["update"].stopped
+
+
+class OnlyGoodbyes(Echo):
+    rule: ClassVar[Rule] = Rule("life-echo", "life", "t", Severity.WARNING, Confidence.HIGH)
+    takes: ClassVar[tuple[type[Observation], ...]] = (Goodbye,)
+
+
+def test_a_detector_is_handed_only_what_it_takes() -> None:
+    judge = Judge([OnlyGoodbyes])
+    judged(judge, GAP, Goodbye(GAP.origin, 1, 0, 1), GAP)
+    assert judge.coverage()["life"].possible == 1

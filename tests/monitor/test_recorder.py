@@ -27,7 +27,7 @@ from veracity.ledger.keys import SigningKey
 from veracity.ledger.reader import Reader
 from veracity.ledger.store import Ledger
 from veracity.monitor.decode import read_header
-from veracity.monitor.recorder import MAX_DEPTH, Recorder, inline_form
+from veracity.monitor.recorder import FLOAT, MAX_DEPTH, Recorder, inline_form, inline_value
 
 MAX_STEP_ENTRY = 512
 MAX_STEP_BLOB = 32 << 10
@@ -105,20 +105,21 @@ def test_a_step_without_loss_or_with_odd_phases(record: Record) -> None:
     assert not {"step", "lr", "ns"} & set(odder)
 
 
-def test_a_small_record_without_floats_stands_in_its_entry(record: Record) -> None:
-    record.take(frame_of("hello"))
+@pytest.mark.parametrize("kind", ["hello", "optimizer"])
+def test_a_small_record_stands_in_its_entry(record: Record, kind: str) -> None:
+    """Whether it holds numbers with a fraction or not."""
+    record.take(frame_of(kind))
     (entry,) = record.entries()
     assert entry.body["body"] == json.loads(json.dumps(entry.body["body"]))
     assert "frame" not in entry.body
     assert record.blobs.size_bytes() == 0
 
 
-def test_a_large_record_and_one_with_floats_stand_in_a_blob(record: Record) -> None:
-    for seq, kind in enumerate(("optimizer", "sampler")):
-        record.take(frame_of(kind, seq))
-    for entry, kind in zip(record.entries(), ("optimizer", "sampler"), strict=True):
-        assert entry.body["length"] == len(record.blobs.get(Digest.parse(str(entry.body["frame"])), 1 << 20))
-        assert entry.body["kind"] == kind
+def test_a_large_record_stands_in_a_blob(record: Record) -> None:
+    record.take(frame_of("sampler", 0))
+    (entry,) = record.entries()
+    assert entry.body["length"] == len(record.blobs.get(Digest.parse(str(entry.body["frame"])), 1 << 20))
+    assert entry.body["kind"] == "sampler"
 
 
 def test_a_record_that_is_nested_deeply_is_kept_as_it_came(record: Record) -> None:
@@ -251,3 +252,31 @@ def without_tuples(value: object) -> Json:
 def test_foreign_values_have_no_inline_form(value: object) -> None:
     assert inline_form(value) is None
     assert inline_form([None]) == [None]
+
+
+@given(FOREIGN)
+def test_numbers_with_a_fraction_go_inline_and_come_back(value: object) -> None:
+    form = inline_form(value, floats=True)
+    if form is None:
+        return
+    assert canonical.decode(canonical.encode(form)) == form
+    assert repr(inline_value(form)) == repr(listed(value))
+
+
+def listed(value: object) -> object:
+    if isinstance(value, (list, tuple)):
+        return [listed(item) for item in value]
+    return {key: listed(item) for key, item in value.items()} if isinstance(value, dict) else value
+
+
+def test_a_body_that_looks_like_a_number_is_not_taken_for_one() -> None:
+    assert inline_form([{FLOAT: "0x1p+0"}], floats=True) is None
+    assert inline_form([{FLOAT: "0x1p+0"}]) == [{FLOAT: "0x1p+0"}]
+
+
+@pytest.mark.parametrize("text", ["", "one", 1, None, "0x1p+99999"])
+def test_a_malformed_number_in_a_record_is_refused(text: Json) -> None:
+    with pytest.raises(EvidenceError):
+        inline_value({FLOAT: text})
+    with pytest.raises(EvidenceError):
+        inline_value({FLOAT: "0x1p+0", "more": 1})

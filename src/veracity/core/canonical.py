@@ -16,6 +16,8 @@ Json: TypeAlias = "None | bool | int | str | list[Json] | dict[str, Json]"
 
 _MAX_DEPTH = 64
 _INT_BOUND = 2**63
+_TEXTS = frozenset({str})
+_NUMBERS = frozenset({int})
 _ENCODER = json.JSONEncoder(ensure_ascii=True, sort_keys=True, separators=(",", ":"))
 
 
@@ -37,22 +39,27 @@ def decode(data: bytes) -> Json:
 
 
 def _check(value: object, depth: int) -> None:
+    kind = type(value)
+    if value is None or kind is str or kind is bool:
+        return
     if depth > _MAX_DEPTH:
         raise EvidenceError("value is nested too deeply for canonical JSON")
-    if value is None or isinstance(value, (bool, str)):
-        return
     if isinstance(value, int):
         if not -_INT_BOUND <= value < _INT_BOUND:
             raise EvidenceError("integer out of range for canonical JSON")
     elif isinstance(value, list):
+        kinds = set(map(type, value))
+        if depth < _MAX_DEPTH and (
+            kinds <= _TEXTS or (kinds == _NUMBERS and min(value) >= -_INT_BOUND and max(value) < _INT_BOUND)
+        ):
+            return  # what most lists are
         for item in value:
-            if type(item) is not str:  # what most values are
-                _check(item, depth + 1)
+            _check(item, depth + 1)
     elif isinstance(value, dict):
         for key, item in value.items():
             if not isinstance(key, str) or not key.isascii():
                 raise EvidenceError(f"key is not an ASCII string: {key!r}")
             if type(item) is not str:
                 _check(item, depth + 1)
-    else:
-        raise EvidenceError(f"{type(value).__name__} has no canonical JSON form")
+    elif not isinstance(value, str):
+        raise EvidenceError(f"{kind.__name__} has no canonical JSON form")

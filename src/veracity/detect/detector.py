@@ -19,6 +19,8 @@ class Detector(Protocol):
     """
 
     rule: ClassVar[Rule]
+    takes: ClassVar[tuple[type[Observation], ...]]
+    """The kinds of observation it looks at; it is handed no others."""
 
     def observe(self, observation: Observation) -> Iterator[Finding]:
         """Take one observation in; yield what it shows. Each finding once, at its first step."""

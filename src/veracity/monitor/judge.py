@@ -19,6 +19,10 @@ class Judge:
 
     def __init__(self, detectors: Iterable[type[Detector]]) -> None:
         self._detectors: list[Detector] = [kind() for kind in detectors]
+        self._by_kind: dict[type[Observation], list[Detector]] = {}
+        for detector in self._detectors:
+            for kind in detector.takes:
+                self._by_kind.setdefault(kind, []).append(detector)
         self._failed: dict[str, str] = {}
         self._per_rule: dict[tuple[str, str, str], int] = {}
         self._seen: set[tuple[str, int, str, int | None]] = set()
@@ -29,8 +33,8 @@ class Judge:
         self.ranks_heard: set[int] = set()
 
     def observe(self, observation: Observation) -> Iterator[Finding]:
-        """Feed one observation to every detector; yields new findings."""
-        for detector in list(self._detectors):
+        """Feed one observation to the detectors that take its kind; yields new findings."""
+        for detector in list(self._by_kind.get(type(observation), ())):
             found: list[Finding] = []
             try:
                 found.extend(detector.observe(observation))
@@ -81,6 +85,9 @@ class Judge:
 
     def _fail(self, detector: Detector, error: Exception) -> None:
         self._detectors.remove(detector)
+        for takers in self._by_kind.values():
+            if detector in takers:
+                takers.remove(detector)
         rule = detector.rule
         self._failed[rule.law] = f"the detector of {rule.id} failed: {type(error).__name__}: {error}"[:300]
 

@@ -24,6 +24,7 @@ INLINE_BYTES = 2048
 BATCH_BYTES = 32 << 20
 MAX_DEPTH = 48
 MAX_FINDING = 48 << 10
+FLOAT = "~f"
 _CLIPS = ((1000, 20), (200, 8), (80, 3))
 
 
@@ -59,7 +60,7 @@ class Recorder:
             return str(Digest.of(data))
 
     def record(self, stream: str, rank: int, pid: int, header: Header, frame: Frame) -> int:
-        """One record of a guard: small ones without floats stand in the entry, the others in a blob."""
+        """One record of a guard: small ones stand in the entry, the others and all steps in a blob."""
         body: dict[str, Json] = {
             "kind": header.kind,
             "stream": stream,
@@ -68,8 +69,10 @@ class Recorder:
             "pid": pid,
             "at": header.at,
         }
-        small = inline_form(header.body) if len(frame.raw) <= INLINE_BYTES else None
-        if small is not None and not frame.blob:
+        small = None
+        if len(frame.raw) <= INLINE_BYTES and not frame.blob and header.kind != "step":
+            small = inline_form(header.body, floats=True)
+        if small is not None:
             body["body"] = small
         else:
             body["frame"] = self.blob(frame.raw)
@@ -127,10 +130,11 @@ class Recorder:
         self.refusal = self.refusal or str(error.diagnostics().what)
 
 
-def inline_form(value: object, depth: int = 0) -> Json:
+def inline_form(value: object, depth: int = 0, *, floats: bool = False) -> Json:
     """``value`` as canonical JSON allows it, None when it holds a float or another foreign value.
 
-    None as well when it is nested deeper than ``MAX_DEPTH``.
+    With ``floats``, one becomes ``{"~f": float.hex()}`` (:func:`inline_value` is the way back). None as well
+    when ``value`` is nested deeper than ``MAX_DEPTH``.
     """
     if depth > MAX_DEPTH:
         return None
@@ -138,10 +142,12 @@ def inline_form(value: object, depth: int = 0) -> Json:
         return value
     if isinstance(value, int):
         return value if -(2**63) <= value < 2**63 else None
+    if floats and isinstance(value, float):
+        return {FLOAT: value.hex()}
     if isinstance(value, (list, tuple)):
         items: list[Json] = []
         for item in value:
-            form = inline_form(item, depth + 1)
+            form = inline_form(item, depth + 1, floats=floats)
             if form is None and item is not None:
                 return None
             items.append(form)
@@ -149,12 +155,29 @@ def inline_form(value: object, depth: int = 0) -> Json:
     if isinstance(value, dict):
         found: dict[str, Json] = {}
         for key, item in value.items():
-            form = inline_form(item, depth + 1)
+            form = inline_form(item, depth + 1, floats=floats)
             if (form is None and item is not None) or not isinstance(key, str) or not key.isascii():
                 return None
             found[key] = form
-        return found
+        return None if floats and FLOAT in found else found
     return None
+
+
+def inline_value(form: Json) -> object:
+    """What :func:`inline_form` was given; raises EvidenceError for what it would not have written."""
+    if isinstance(form, list):
+        return [inline_value(item) for item in form]
+    if isinstance(form, dict):
+        if FLOAT in form:
+            text = form[FLOAT]
+            try:
+                if len(form) == 1 and isinstance(text, str):
+                    return float.fromhex(text)
+            except (ValueError, OverflowError):
+                pass
+            raise EvidenceError("a recorded number is malformed")
+        return {key: inline_value(item) for key, item in form.items()}
+    return form
 
 
 def _clipped(value: Json, text: int, items: int) -> Json:

@@ -15,6 +15,7 @@ from ..core.wire import Frame, unpack
 from ..ledger.blobs import Blobs
 from ..ledger.entry import Entry
 from .decode import Header, observation_of, read_header
+from .recorder import inline_value
 
 MAX_PAYLOAD = 80 << 20
 _OBSERVED: dict[str, type[seen.Observation]] = {
@@ -52,7 +53,9 @@ def recorded(body: Mapping[str, Json], blobs: Blobs) -> seen.Observation:
     pid, rank = _int(body.get("pid")), _int(body.get("rank"))
     inline = body.get("body")
     if isinstance(inline, dict):
-        header = Header(str(body.get("kind")), _int(body.get("seq")), _int(body.get("at")), dict(inline))
+        value = inline_value(inline)
+        values = value if isinstance(value, dict) else {}
+        header = Header(str(body.get("kind")), _int(body.get("seq")), _int(body.get("at")), values)
         return observation_of(header, Frame(b"", b"", b""), pid=pid, rank=rank, verified=True)
     raw = blobs.get(Digest.parse(str(body.get("frame"))), MAX_PAYLOAD)
     found = unpack(raw)

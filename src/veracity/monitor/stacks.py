@@ -27,6 +27,8 @@ TIMER_WAITS = ("hrtimer_nanosleep", "do_nanosleep", "common_nsleep")
 MIN_SLEEP = 0.012
 MAX_UNSEEN = 0.02  # what a sleep may have gone on after the last look that saw it: looks may come late
 DUMPS_PER_SECOND = 4.0
+LATE_DUMPS_PER_SECOND = 1.0  # a late step on a busy machine is common and mostly explains itself
+LATE_DUMPS_AT_ONCE = 6.0
 LATE_FACTOR = 1.5
 LATE_FLOOR = 0.02
 MAX_OUTPUT = 1 << 20
@@ -60,6 +62,7 @@ class Stacks:
         self._program = program
         self._watched: dict[int, _Watched] = {}
         self._budget = DUMPS_PER_SECOND
+        self._late_budget = LATE_DUMPS_AT_ONCE
         self._last = time.monotonic()
         self.failure = ""
 
@@ -82,7 +85,9 @@ class Stacks:
         nobody is called late.
         """
         now = time.monotonic()
-        self._budget = min(DUMPS_PER_SECOND, self._budget + (now - self._last) * DUMPS_PER_SECOND)
+        passed = now - self._last
+        self._budget = min(DUMPS_PER_SECOND, self._budget + passed * DUMPS_PER_SECOND)
+        self._late_budget = min(LATE_DUMPS_AT_ONCE, self._late_budget + passed * LATE_DUMPS_PER_SECOND)
         self._last = now
         for watched in list(self._watched.values()):
             if watched.step < WARM_STEPS:
@@ -91,8 +96,9 @@ class Stacks:
                 yield from self._asleep(watched, now)
             elif watched.asleep_since:
                 yield from self._awake(watched, now)
-            elif fresh and self._is_late(watched, now) and self._budget >= 1:
+            elif fresh and min(self._budget, self._late_budget) >= 1 and self._is_late(watched, now):
                 watched.late_dumps += 1
+                self._late_budget -= 1
                 frames = self._read(watched.pid)
                 if frames and _sleeps(frames[0]) and process.read_wchan(watched.pid) in TIMER_WAITS:
                     # It has fallen asleep since: what is seen of this sleep counts from here.

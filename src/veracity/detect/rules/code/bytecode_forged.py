@@ -56,6 +56,7 @@ class BytecodeForged:
         Severity.ERROR,
         Confidence.HIGH,
     )
+    takes: ClassVar[tuple[type[Observation], ...]] = (ModuleChecked,)
 
     def __init__(self) -> None:
         self._reported: set[tuple[str, str]] = set()

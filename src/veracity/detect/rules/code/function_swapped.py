@@ -64,6 +64,7 @@ class FunctionSwapped:
         Severity.ERROR,
         Confidence.HIGH,
     )
+    takes: ClassVar[tuple[type[Observation], ...]] = (FunctionsExpected, FunctionsSeen)
 
     def __init__(self) -> None:
         self._last: dict[tuple[int, str], FunctionIdentity] = {}

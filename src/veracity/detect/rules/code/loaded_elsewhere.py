@@ -51,6 +51,7 @@ class LoadedElsewhere:
         Severity.ERROR,
         Confidence.HIGH,
     )
+    takes: ClassVar[tuple[type[Observation], ...]] = (ModuleChecked,)
 
     def __init__(self) -> None:
         self._paths: dict[str, set[str]] = {}

@@ -55,6 +55,7 @@ class SourceAltered:
         Severity.ERROR,
         Confidence.HIGH,
     )
+    takes: ClassVar[tuple[type[Observation], ...]] = (ModuleChecked,)
 
     def __init__(self) -> None:
         self._reported: set[tuple[str, str]] = set()

@@ -34,7 +34,7 @@ from typing import ClassVar
 
 from ....core.coverage import Coverage
 from ....core.finding import Evidence, Finding, Location, finding_of
-from ....core.observation import CheckpointLoaded, FileDigested, Observation
+from ....core.observation import CheckpointLoaded, CheckpointSaved, FileDigested, Observation, StepRecord
 from ....core.rule import Confidence, Rule, Severity
 from .files import Files
 from .naming import differing, listed, tensor_evidence
@@ -49,6 +49,12 @@ class CheckpointEdited:
         "A checkpoint that is loaded is the one that was recorded at its path",
         Severity.ERROR,
         Confidence.HIGH,
+    )
+    takes: ClassVar[tuple[type[Observation], ...]] = (
+        CheckpointLoaded,
+        CheckpointSaved,
+        FileDigested,
+        StepRecord,
     )
 
     def __init__(self) -> None:

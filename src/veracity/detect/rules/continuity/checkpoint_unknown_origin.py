@@ -45,6 +45,7 @@ class CheckpointUnknownOrigin:
         Severity.NOTE,
         Confidence.HIGH,
     )
+    takes: ClassVar[tuple[type[Observation], ...]] = (FileDigested, StepRecord)
 
     def __init__(self) -> None:
         self._coverage = Coverage(self.rule.law, "steps")

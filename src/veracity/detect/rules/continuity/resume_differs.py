@@ -34,7 +34,7 @@ from typing import ClassVar
 
 from ....core.coverage import Coverage
 from ....core.finding import Evidence, Finding, Location, finding_of
-from ....core.observation import Observation, StateRestored
+from ....core.observation import CheckpointLoaded, Observation, OptimizerDeclared, StateRestored, StepRecord
 from ....core.rule import Confidence, Rule, Severity
 from .naming import listed, tensor_evidence
 from .restored import Comparison, Resume, Resumes, compare_parameters, compare_state
@@ -51,6 +51,12 @@ class ResumeDiffers:
         "A resumed run goes on with what its checkpoint held",
         Severity.ERROR,
         Confidence.HIGH,
+    )
+    takes: ClassVar[tuple[type[Observation], ...]] = (
+        CheckpointLoaded,
+        OptimizerDeclared,
+        StateRestored,
+        StepRecord,
     )
 
     def __init__(self) -> None:

@@ -34,7 +34,14 @@ from typing import ClassVar
 
 from ....core.coverage import Coverage
 from ....core.finding import Evidence, Finding, Location, finding_of
-from ....core.observation import CheckpointSaved, FileDigested, Observation, OptimizerDeclared
+from ....core.observation import (
+    CheckpointLoaded,
+    CheckpointSaved,
+    FileDigested,
+    Observation,
+    OptimizerDeclared,
+    StepRecord,
+)
 from ....core.rule import Confidence, Rule, Severity
 from .files import Files
 from .naming import SHOWN, bare, listed
@@ -52,6 +59,13 @@ class SavedDiffers:
         "A saved checkpoint holds the tensors that were in memory",
         Severity.ERROR,
         Confidence.HIGH,
+    )
+    takes: ClassVar[tuple[type[Observation], ...]] = (
+        CheckpointLoaded,
+        CheckpointSaved,
+        FileDigested,
+        OptimizerDeclared,
+        StepRecord,
     )
 
     def __init__(self) -> None:

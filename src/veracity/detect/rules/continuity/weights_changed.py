@@ -66,6 +66,13 @@ class WeightsChanged:
         Severity.ERROR,
         Confidence.HIGH,
     )
+    takes: ClassVar[tuple[type[Observation], ...]] = (
+        CheckpointLoaded,
+        OptimizerDeclared,
+        StateRestored,
+        StepRecord,
+        WeightsMoved,
+    )
 
     def __init__(self) -> None:
         self._coverage = Coverage(self.rule.law, "steps")

@@ -58,6 +58,12 @@ class OrderDrift:
         Severity.ERROR,
         Confidence.HIGH,
     )
+    takes: ClassVar[tuple[type[Observation], ...]] = (
+        BatchesDrawn,
+        LoaderStarted,
+        SamplerStarted,
+        StepRecord,
+    )
 
     def __init__(self) -> None:
         self._coverage = Coverage(self.rule.law, "batches")

@@ -64,6 +64,12 @@ class OrderRepeated:
         Severity.WARNING,
         Confidence.MEDIUM,
     )
+    takes: ClassVar[tuple[type[Observation], ...]] = (
+        BatchesDrawn,
+        LoaderStarted,
+        SamplerStarted,
+        StepRecord,
+    )
 
     def __init__(self) -> None:
         self._loaders: OrderedDict[tuple[int, int], _Loader] = OrderedDict()

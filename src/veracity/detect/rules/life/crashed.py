@@ -48,6 +48,7 @@ class Crashed:
         Severity.WARNING,
         Confidence.MEDIUM,
     )
+    takes: ClassVar[tuple[type[Observation], ...]] = (ProcessEnded,)
 
     def __init__(self) -> None:
         self._count = 0

@@ -45,6 +45,7 @@ class ExitNonzero:
         Severity.NOTE,
         Confidence.HIGH,
     )
+    takes: ClassVar[tuple[type[Observation], ...]] = (ProcessEnded,)
 
     def __init__(self) -> None:
         self._count = 0

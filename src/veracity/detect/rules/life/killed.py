@@ -59,6 +59,7 @@ class Killed:
         Severity.ERROR,
         Confidence.HIGH,
     )
+    takes: ClassVar[tuple[type[Observation], ...]] = (ProcessEnded, SignalForwarded)
 
     def __init__(self) -> None:
         self._waiting: list[ProcessEnded] = []

@@ -47,6 +47,7 @@ class RecordMissing:
         Severity.WARNING,
         Confidence.MEDIUM,
     )
+    takes: ClassVar[tuple[type[Observation], ...]] = (Goodbye, RecordsMissing)
 
     def __init__(self) -> None:
         self._missing: dict[int, list[RecordsMissing]] = {}

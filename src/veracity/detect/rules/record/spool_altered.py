@@ -47,6 +47,7 @@ class SpoolAltered:
         Severity.ERROR,
         Confidence.HIGH,
     )
+    takes: ClassVar[tuple[type[Observation], ...]] = (Goodbye, Hello, RecordDamaged)
 
     def __init__(self) -> None:
         self._coverage = Coverage("record", "processes")

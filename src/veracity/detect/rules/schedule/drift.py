@@ -60,6 +60,12 @@ class ScheduleDrift:
         Severity.ERROR,
         Confidence.HIGH,
     )
+    takes: ClassVar[tuple[type[Observation], ...]] = (
+        OptimizerDeclared,
+        SchedulerDeclared,
+        SchedulerStepped,
+        StepRecord,
+    )
 
     def __init__(self) -> None:
         self._coverage = Coverage("schedule", "steps")

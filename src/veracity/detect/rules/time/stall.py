@@ -37,7 +37,16 @@ from typing import ClassVar
 
 from ....core.coverage import Coverage
 from ....core.finding import Evidence, Finding, Location, finding_of
-from ....core.observation import HostLoad, Observation, StackSampled, StacksUnavailable, StepRecord
+from ....core.observation import (
+    BatchesDrawn,
+    CheckpointLoaded,
+    CheckpointSaved,
+    HostLoad,
+    Observation,
+    StackSampled,
+    StacksUnavailable,
+    StepRecord,
+)
 from ....core.rule import Confidence, Rule, Severity
 from .interval import Intervals
 from .lines import is_own_wait, spins
@@ -68,6 +77,15 @@ class Stall:
         "One line stalls training steps",
         Severity.ERROR,
         Confidence.HIGH,
+    )
+    takes: ClassVar[tuple[type[Observation], ...]] = (
+        BatchesDrawn,
+        CheckpointLoaded,
+        CheckpointSaved,
+        HostLoad,
+        StackSampled,
+        StacksUnavailable,
+        StepRecord,
     )
 
     def __init__(self) -> None:

@@ -55,6 +55,7 @@ class HyperDrift:
         Severity.WARNING,
         Confidence.MEDIUM,
     )
+    takes: ClassVar[tuple[type[Observation], ...]] = (OptimizerDeclared, SchedulerDeclared, StepRecord)
 
     def __init__(self) -> None:
         self._coverage = Coverage("update", "steps")

@@ -63,6 +63,7 @@ class UpdateNotDeclared:
         Severity.ERROR,
         Confidence.HIGH,
     )
+    takes: ClassVar[tuple[type[Observation], ...]] = (OptimizerDeclared, StepRecord)
 
     def __init__(self) -> None:
         self._coverage = Coverage("update", "steps")
