@@ -19,16 +19,16 @@ from pathlib import Path
 from ..core.summary import RunSummary
 from ..core.verdict import Outcome
 from . import launch
+from .attention import Attention
 from .folder import RunFolder, create_folder
 from .listener import Listener
 from .pace import Pace
 from .pipeline import Pipeline
 from .prepare import Prepared, prepare
 from .processes import Processes
-from .stacks import Stacks, find_py_spy
+from .stacks import WARM_STEPS, Stacks, find_py_spy
 from .summary import load_summary
 
-TICK = 0.02
 READ_EVERY = 0.05
 COMMIT_EVERY = 1.0
 GRACE = 3.0
@@ -110,6 +110,7 @@ class _Loop:
         self._stacks = Stacks(program) if program is not None else None
         if self._stacks is None:
             pipeline.no_stacks("py-spy is not installed" if options.stacks else "switched off by --no-stacks")
+        self._attention = Attention(time.monotonic())
         self._next_read = self._next_commit = 0.0
         self._stopped = False
 
@@ -132,7 +133,11 @@ class _Loop:
         return os.waitstatus_to_exitcode(status) if status is not None else 1
 
     def _turn(self) -> None:
-        for key, _ in self._selector.select(TICK):
+        now = time.monotonic()
+        interval = self._attention.interval(now)
+        if self._pipeline.busy or self._stopped:
+            interval = min(interval, READ_EVERY)
+        for key, _ in self._selector.select(interval):
             self._ready(key.fileobj)
         now = time.monotonic()
         for number, sent in self._signals.take():
@@ -148,8 +153,12 @@ class _Loop:
         if self._stacks is not None:
             for pid, rank, step, ended in self._pipeline.take_steps():
                 self._stacks.stepped(pid, rank, step, (time.time_ns() - ended) / 1e9)
+                if step == WARM_STEPS:
+                    self._attention.caught(now)
             for sample in self._stacks.look(fresh=fresh):
                 self._pipeline.observe(sample)
+            if self._stacks.sees_sleep:
+                self._attention.caught(now)
         if now >= self._next_commit:
             self._next_commit = now + COMMIT_EVERY
             self._pipeline.commit()

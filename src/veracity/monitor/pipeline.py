@@ -399,6 +399,11 @@ class Pipeline:
         """``--policy enforce`` ends the job."""
         self._recorder.entry("enforced", {"at": time.time_ns(), "step": self._last_step})
 
+    @property
+    def busy(self) -> bool:
+        """Whether code or files are still being checked."""
+        return bool(self._code.pending or self._files.pending or self._libraries.pending)
+
     def commit(self) -> None:
         """Make what was recorded durable."""
         self._recorder.commit()
@@ -491,13 +496,11 @@ class Pipeline:
     def _settle(self) -> None:
         """Give the code and file checkers time to finish; what does not is a gap."""
         deadline = time.monotonic() + SETTLE_SECONDS
-        while (
-            self._code.pending or self._files.pending or self._libraries.pending
-        ) and time.monotonic() < deadline:
+        while self.busy and time.monotonic() < deadline:
             self._collect(seconds=0.25)
             time.sleep(0.005)
         self._collect()
-        if self._code.pending or self._files.pending or self._libraries.pending:
+        if self.busy:
             self.observe(
                 _gap("not all code or files were checked", f"not finished after {SETTLE_SECONDS:.0f} s")
             )

@@ -74,6 +74,11 @@ class Stacks:
             watched.durations = [*watched.durations[-30:], now - watched.stepped_at]
         watched.step, watched.stepped_at, watched.late_dumps = step, now, 0
 
+    @property
+    def sees_sleep(self) -> bool:
+        """Whether a rank was asleep on a timer at the last look."""
+        return any(watched.asleep_since for watched in self._watched.values())
+
     def forget(self, pid: int) -> None:
         """The process has ended."""
         self._watched.pop(pid, None)
