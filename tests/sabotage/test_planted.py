@@ -38,6 +38,7 @@ pytestmark = pytest.mark.serial
 
 BESIDE = str(Path(sys.executable).parent)
 PY_SPY = shutil.which("py-spy", path=os.pathsep.join([BESIDE, os.environ.get("PATH", "")]))
+TWO_RANKS = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 
 
 @pytest.fixture(scope="session")
@@ -62,10 +63,10 @@ def test_clean_single_process(home: Path, tmp_path: Path) -> None:
 
 
 def test_clean_two_ranks(home: Path, tmp_path: Path) -> None:
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    summary = train(home, victim_path("chargpt"), options(tmp_path, 20), launcher=launcher)
+    summary = train(home, victim_path("chargpt"), options(tmp_path, 20), launcher=TWO_RANKS)
     held(summary)
     assert {point.rank for point in summary.points} == {0, 1}
+    assert summary.coverage["replica-agreement"].checked == 20
 
 
 @pytest.mark.parametrize("flags", [[], ["--nesterov"], ["--momentum", "0", "--weight-decay", "0"]])
@@ -183,6 +184,19 @@ def test_checkpoint_edited_between_save_and_resume(home: Path, tmp_path: Path) -
     finding = caught(summary, "continuity-checkpoint-edited")
     assert finding.first_step == 0
     assert finding.locations[0].path == checkpoint
+
+
+# --- replica agreement ------------------------------------------------------------------------------
+
+
+def test_gradients_of_one_rank_halved_at_step_8(home: Path, tmp_path: Path) -> None:
+    halve = "for one in training.model.parameters(): one.grad.mul_(0.5)"
+    script = planted_script(tmp_path, before_step("n == 8 and dist.get_rank() == 1", halve))
+    summary = train(home, script, options(tmp_path, 20), launcher=TWO_RANKS)
+    finding = caught(summary, "replica-disagrees")
+    assert finding.first_step == 8
+    assert "in this step" in finding.message
+    assert set(breaking(summary)) == {"replica-disagrees"}, "each rank's own step was as declared"
 
 
 # --- code identity ----------------------------------------------------------------------------------

@@ -31,6 +31,7 @@ class OptimizerDeclaration:
 
     ``class_name`` is ``module.QualName``; ``path``/``line`` say where its ``step`` is defined.
     ``groups`` holds each parameter group's hyper-parameters; ``tensors`` are in the order of the groups.
+    ``replicas`` are the global ranks whose copies of all its parameters DistributedDataParallel keeps equal.
     """
 
     index: int
@@ -39,6 +40,7 @@ class OptimizerDeclaration:
     line: int
     groups: list[dict[str, Hyper]]
     tensors: list[TensorDeclaration]
+    replicas: list[int] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

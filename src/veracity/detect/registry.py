@@ -21,6 +21,7 @@ from .rules.life.exit_nonzero import ExitNonzero
 from .rules.life.killed import Killed
 from .rules.record.missing import RecordMissing
 from .rules.record.spool_altered import SpoolAltered
+from .rules.replica.disagrees import ReplicaDisagrees
 from .rules.schedule.drift import ScheduleDrift
 from .rules.time.stall import Stall
 from .rules.update.hyper_drift import HyperDrift
@@ -38,6 +39,7 @@ DETECTORS: tuple[type[Detector], ...] = (
     SavedDiffers,
     LoadDiffers,
     ResumeDiffers,
+    ReplicaDisagrees,
     SourceAltered,
     BytecodeForged,
     LoadedElsewhere,

@@ -7,6 +7,8 @@ import inspect
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from .replicas import replicas_of
+
 if TYPE_CHECKING:
     import torch
 
@@ -99,6 +101,7 @@ def optimizer_body(
         "path": path,
         "line": line,
         "groups": groups_of(optimizer),
+        "replicas": replicas_of([tensor for _, tensor in listed]),
         "tensors": [
             {
                 "name": names.get(id(tensor), f"param.{position}"),

@@ -1,0 +1,1 @@
+"""Rules of the law *replica agreement*: data-parallel ranks hold the same parameters."""
