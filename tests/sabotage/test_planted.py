@@ -58,7 +58,8 @@ def test_clean_single_process(home: Path, tmp_path: Path) -> None:
     clean = ["--steps", "40", "--save-every", "20", "--eval-every", "20", "--workers", "2"]
     summary = train(home, victim_path("chargpt"), [*options(tmp_path, 40), *clean], stacks=True)
     held(summary)
-    for law in ("update", "schedule", "data-order", "weight-continuity", "code-identity", "life"):
+    laws = ("update", "schedule", "data-order", "weight-continuity", "code-identity", "life", "randomness")
+    for law in laws:
         assert summary.coverage[law].checked > 0, (law, summary.coverage[law].reasons)
 
 
@@ -184,6 +185,16 @@ def test_checkpoint_edited_between_save_and_resume(home: Path, tmp_path: Path) -
     finding = caught(summary, "continuity-checkpoint-edited")
     assert finding.first_step == 0
     assert finding.locations[0].path == checkpoint
+
+
+# --- randomness -------------------------------------------------------------------------------------
+
+
+def test_seed_set_again_every_five_steps_from_step_10(home: Path, tmp_path: Path) -> None:
+    script = planted_script(tmp_path, at_start_of_step("n >= 10 and n % 5 == 0", "torch.manual_seed(7)"))
+    summary = train(home, script, options(tmp_path, 30))
+    assert caught(summary, "randomness-state-returned").first_step == 15
+    assert set(breaking(summary)) == {"randomness-state-returned"}
 
 
 # --- replica agreement ------------------------------------------------------------------------------

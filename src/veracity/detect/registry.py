@@ -19,6 +19,7 @@ from .rules.data.order_repeated import OrderRepeated
 from .rules.life.crashed import Crashed
 from .rules.life.exit_nonzero import ExitNonzero
 from .rules.life.killed import Killed
+from .rules.randomness.state_returned import StateReturned
 from .rules.record.missing import RecordMissing
 from .rules.record.spool_altered import SpoolAltered
 from .rules.replica.disagrees import ReplicaDisagrees
@@ -39,6 +40,7 @@ DETECTORS: tuple[type[Detector], ...] = (
     SavedDiffers,
     LoadDiffers,
     ResumeDiffers,
+    StateReturned,
     ReplicaDisagrees,
     SourceAltered,
     BytecodeForged,

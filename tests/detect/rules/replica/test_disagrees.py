@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from array import array
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -150,6 +151,29 @@ def test_a_rank_that_lags_far_behind_costs_bounded_memory() -> None:
         assert list(detector.observe(one)) == []
     assert max(len(group.pending) for group in detector._groups.values()) <= MAX_PENDING + 1
     assert "behind" in "".join(detector.coverage().reasons)
+
+
+def test_ranks_that_share_an_optimizer_out_are_not_compared() -> None:
+    reports = train(2, 5, (1, 2, 0))
+    second = reports[1][1]
+    assert isinstance(second, OptimizerDeclared)
+    tensors = [replace(one, name="other." + one.name) for one in second.optimizer.tensors]
+    reports[1][1] = replace(second, optimizer=replace(second.optimizer, tensors=tensors))
+    found, coverage = judged(reports)
+    assert (found, coverage.checked) == ([], 0)
+    assert "only one rank made the step" in coverage.reasons
+
+
+@pytest.mark.parametrize("ids", [{"TORCHELASTIC_RUN_ID": "second"}, {"TORCHELASTIC_RESTART_COUNT": "1"}])
+def test_a_second_start_is_not_compared_with_what_the_first_left(ids: dict[str, str]) -> None:
+    first, again = train(2, 6), train(2, 6, (0, 0, 1))
+    del first[1][5:]  # a rank died: its last steps stay unpaired
+    second = again[0]
+    hello_again = second[0]
+    assert isinstance(hello_again, Hello)
+    second[0] = replace(hello_again, ids={**hello_again.ids, **ids})
+    found, _ = judged([first[0] + second, first[1]])
+    assert found == []
 
 
 @pytest.mark.parametrize("sweep", [NOT_SWEPT, Sweep(2, (0, 5), array("f", [1, 2, 3, 4]))])

@@ -8,7 +8,7 @@ began with the same, and each applied the same averaged gradient.
 ## What breaks it
 
 A rank whose gradients are left out of the average, scaled or edited after it; a step that one rank skips or
-makes with other settings; weights edited on one rank; an optimizer built differently on one rank.
+makes with other settings; weights edited on one rank.
 
 ## How it is checked
 
@@ -20,7 +20,8 @@ they differ is reported.
 ## What fools it
 
 A change of elements that are not sampled, until they are. Ranks that all change alike: that is the other
-laws' matter. A group whose members run below other monitors is compared only among those seen here.
+laws' matter. An optimizer that holds other parameters on each rank is not compared. Of a group with members
+below other monitors only those seen here are.
 
 ## What to do
 
@@ -53,10 +54,21 @@ UNLIKE = "the ranks run on machines that compute differently"
 
 @dataclass(frozen=True, slots=True)
 class _Process:
-    """A rank's attempt of the launcher, and how many ranks run on its machine."""
+    """To which start of a job a rank belongs, and how many of its ranks run on this machine."""
 
-    attempt: str
+    job: tuple[str, ...]
     local: int
+
+    @staticmethod
+    def of(hello: Hello) -> _Process:
+        """From what the launcher told the rank; ranks without a launcher have one parent."""
+        ids = hello.ids
+        name = ids.get("TORCHELASTIC_RUN_ID", "none")
+        if name == "none":
+            name = f"{hello.ppid}:{ids.get('MASTER_PORT', '')}"
+        local = ids.get("LOCAL_WORLD_SIZE") or ids.get("WORLD_SIZE") or "1"
+        size = int(local) if local.isascii() and local.isdecimal() and len(local) < 6 else 1
+        return _Process((name, ids.get("TORCHELASTIC_RESTART_COUNT", "")), size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +112,7 @@ def _part(sweep: Sweep, tensor: int) -> Values:
 
 @dataclass(slots=True)
 class _Group:
-    """One optimizer on all ranks of its group, in one attempt of the launcher.
+    """One optimizer on all ranks of its group, in one start of the job.
 
     ``expected`` of them run below this monitor; ``pending`` holds each step until all of those have made it.
     """
@@ -127,7 +139,7 @@ class ReplicaDisagrees:
         self._coverage = Coverage("replica-agreement", "steps")
         self._processes: dict[int, _Process] = {}
         self._machines: set[str] = set()
-        self._groups: dict[tuple[str, int], _Group] = {}
+        self._groups: dict[tuple[tuple[str, ...], int, str], _Group] = {}
         self._of: dict[tuple[int, int], _Group] = {}
 
     def observe(self, observation: Observation) -> Iterator[Finding]:
@@ -135,10 +147,7 @@ class ReplicaDisagrees:
         pid = observation.origin.pid
         if isinstance(observation, Hello):
             if observation.role == "rank" and len(self._processes) < MAX_PROCESSES:
-                ids = observation.ids
-                local = ids.get("LOCAL_WORLD_SIZE") or ids.get("WORLD_SIZE") or "1"
-                size = int(local) if local.isascii() and local.isdecimal() and len(local) < 6 else 1
-                self._processes[pid] = _Process(ids.get("TORCHELASTIC_RESTART_COUNT", ""), size)
+                self._processes[pid] = _Process.of(observation)
                 self._machines.add(_machine(observation))
         elif isinstance(observation, OptimizerDeclared):
             self._declare(pid, observation.optimizer)
@@ -168,8 +177,10 @@ class ReplicaDisagrees:
         if expected < 2:
             self._coverage.skip("only one rank of the group runs below this monitor")
             return
-        group = self._groups.setdefault((seen.attempt, declared.index), _Group(declared, expected))
-        self._of[pid, declared.index] = group
+        # Ranks that share the optimizer's state out among them declare other tensors each.
+        key = seen.job, declared.index, repr([(one.name, one.shape) for one in declared.tensors])
+        if key in self._groups or len(self._groups) < MAX_PROCESSES:
+            self._of[pid, declared.index] = self._groups.setdefault(key, _Group(declared, expected))
 
     def _take(self, group: _Group, step: StepRecord) -> Iterator[Finding]:
         fingerprints = {pair[0]: pair[1] for pair in step.fingerprint_after if len(pair) == 2}

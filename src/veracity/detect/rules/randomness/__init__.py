@@ -1,0 +1,1 @@
+"""Rules of the law *randomness*: no random generator of the job returns to an earlier state."""
