@@ -11,7 +11,7 @@ import pytest
 from veracity.core import observation
 from veracity.core.observation import Gap, Observation
 from veracity.core.origin import Origin, Trust
-from veracity.detect.detector import Detector
+from veracity.detect.detector import FROM_THE_GUARD, Detector
 from veracity.detect.registry import DETECTORS, RULES
 
 FAMILIES = {
@@ -99,8 +99,15 @@ def test_a_detector_takes_what_it_reads_and_nothing_else(detector: type[Detector
     taken = {kind.__name__ for kind in detector.takes}
     assert len(detector.takes) == len(taken) > 0
     # What a neighbour's module reads may not concern this rule; what its own module reads does.
-    assert taken <= read
+    assert taken <= read or detector.takes == FROM_THE_GUARD
     own = {
         name for name in read if re.search(rf"isinstance\([^)]*\b{name}\b", module_of(detector).read_text())
     }
     assert own <= taken
+
+
+@each
+def test_a_detector_that_follows_the_numbers_takes_all_that_have_one(detector: type[Detector]) -> None:
+    text = module_of(detector).read_text("utf-8")
+    follows = re.search(r"\.sequence\(|observation\.origin\.seq\b", text) is not None
+    assert (detector.takes == FROM_THE_GUARD) == follows

@@ -61,6 +61,8 @@ def test_clean_single_process(home: Path, tmp_path: Path) -> None:
     laws = ("update", "schedule", "data-order", "weight-continuity", "code-identity", "life", "randomness")
     for law in laws:
         assert summary.coverage[law].checked > 0, (law, summary.coverage[law].reasons)
+    for law, checked in (("update", 40), ("schedule", 40), ("weight-continuity", 39), ("randomness", 40)):
+        assert summary.coverage[law].checked == checked, (law, summary.coverage[law].reasons)
 
 
 def test_clean_two_ranks(home: Path, tmp_path: Path) -> None:

@@ -9,6 +9,10 @@ from ..core.coverage import Coverage
 from ..core.finding import Finding
 from ..core.observation import Observation
 from ..core.rule import Rule
+from ..core.wiremap import KINDS
+
+FROM_THE_GUARD: tuple[type[Observation], ...] = tuple(KINDS.values())
+"""All kinds that guards send: together their numbers have no holes."""
 
 
 class Detector(Protocol):
@@ -20,7 +24,10 @@ class Detector(Protocol):
 
     rule: ClassVar[Rule]
     takes: ClassVar[tuple[type[Observation], ...]]
-    """The kinds of observation it looks at; it is handed no others."""
+    """The kinds of observation it looks at; it is handed no others.
+
+    One that notices lost records by the numbers a guard gives them takes ``FROM_THE_GUARD``.
+    """
 
     def observe(self, observation: Observation) -> Iterator[Finding]:
         """Take one observation in; yield what it shows. Each finding once, at its first step."""

@@ -48,6 +48,7 @@ from ....core.observation import (
     WeightsMoved,
 )
 from ....core.rule import Confidence, Rule, Severity
+from ...detector import FROM_THE_GUARD
 from .compare import change_evidence, clamp_bound, common_factor
 from .memory import MAX_OPTIMIZERS, Memories, Verdict
 from .moves import Movement, Moves, moved_message
@@ -66,13 +67,7 @@ class WeightsChanged:
         Severity.ERROR,
         Confidence.HIGH,
     )
-    takes: ClassVar[tuple[type[Observation], ...]] = (
-        CheckpointLoaded,
-        OptimizerDeclared,
-        StateRestored,
-        StepRecord,
-        WeightsMoved,
-    )
+    takes: ClassVar[tuple[type[Observation], ...]] = FROM_THE_GUARD
 
     def __init__(self) -> None:
         self._coverage = Coverage(self.rule.law, "steps")

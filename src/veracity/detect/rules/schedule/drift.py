@@ -43,6 +43,7 @@ from ....core.observation import (
     StepRecord,
 )
 from ....core.rule import Confidence, Rule, Severity
+from ...detector import FROM_THE_GUARD
 from .account import drift_finding, left_finding, rates_of, same_rates
 from .course import Course
 
@@ -60,12 +61,7 @@ class ScheduleDrift:
         Severity.ERROR,
         Confidence.HIGH,
     )
-    takes: ClassVar[tuple[type[Observation], ...]] = (
-        OptimizerDeclared,
-        SchedulerDeclared,
-        SchedulerStepped,
-        StepRecord,
-    )
+    takes: ClassVar[tuple[type[Observation], ...]] = FROM_THE_GUARD
 
     def __init__(self) -> None:
         self._coverage = Coverage("schedule", "steps")
