@@ -186,6 +186,13 @@ def higher(folder: Path) -> None:
     head.write_bytes(head.read_bytes().replace(b"\n700\n", b"\n701\n"))
 
 
+def other_signature(folder: Path) -> None:
+    """Another letter within the base64, so that it stays base64 whatever the key made of it."""
+    data = bytearray((folder / "checkpoint").read_bytes())
+    data[-10] = ord("B") if data[-10] == ord("A") else ord("A")
+    (folder / "checkpoint").write_bytes(data)
+
+
 def flip(name: str, at: int) -> Attack:
     def act(folder: Path) -> None:
         data = bytearray((folder / name).read_bytes())
@@ -225,7 +232,7 @@ ATTACKS: list[tuple[Attack, type[Exception], str]] = [
     (set_back, EvidenceError, "entries 512 to 699|entry 612"),
     (higher, VerificationError, "signature"),
     (unpublish, EvidenceError, "tree head is gone"),
-    (flip("checkpoint", -10), VerificationError, "signature|not signed"),
+    (other_signature, VerificationError, "signature|not signed"),
     (cut("checkpoint", 40), EvidenceError, "note"),
     (flip("journal", -200), EvidenceError, "damaged at entry 512|journal"),
     (cut("journal", 10), EvidenceError, "journal"),
