@@ -81,7 +81,8 @@ class _Held:
 
     def differing(self, other: _Held) -> list[int]:
         """Tensors that differ from another rank's, which was swept at the same places."""
-        found = {at for at in self.after.tensors if self.words(at) != other.words(at)}
+        pairs = ((at, _part(self.after, at), _part(other.after, at)) for at in self.after.tensors)
+        found = {at for at, mine, theirs in pairs if mine.tobytes() != theirs.tobytes()}
         both = self.fingerprints.keys() & other.fingerprints.keys()
         found |= {at for at in both if self.fingerprints[at] != other.fingerprints[at]}
         return sorted(found)
@@ -200,7 +201,7 @@ class ReplicaDisagrees:
         if others and not alike:
             reason = "the ranks' records are not of the same tensors"
         if len(self._machines) > 1:
-            alike, reason = [], "the ranks run on machines that compute differently"
+            alike, reason = [], UNLIKE
         self._coverage.count(checked=bool(alike), reason=reason)
         tensors = sorted({at for other in alike for at in first.differing(other)})
         if tensors and not group.reported:
@@ -219,11 +220,8 @@ class ReplicaDisagrees:
         votes = Counter(one.words(tensors[0]) for one in held.values())
         common, times = votes.most_common(1)[0]
         odd = [rank for rank, one in sorted(held.items()) if one.words(tensors[0]) != common]
-        who = (
-            f"rank {odd[0]}"
-            if len(odd) == 1 and times > 1
-            else f"ranks {', '.join(map(str, sorted(held)[:8]))}"
-        )
+        alone = odd[0] if len(odd) == 1 and times > 1 else -1
+        who = f"rank {alone}" if alone >= 0 else f"ranks {', '.join(map(str, sorted(held)[:8]))}"
         earlier = not all(one.began_like(held[min(held)], tensors) for one in held.values())
         when = "before this step: weights were changed between two steps" if earlier else "in this step"
         return finding_of(
@@ -231,7 +229,7 @@ class ReplicaDisagrees:
             shown,
             f"after step {number} {len(tensors)} of {len(declared.tensors)} parameter tensors are not the "
             f"same on all ranks of the group; {who} came to differ {when}",
-            rank=odd[0] if len(odd) == 1 and times > 1 else -1,
+            rank=alone,
             first_step=number,
             evidence=tuple(
                 Evidence(
