@@ -1,0 +1,25 @@
+"""Observations: what was seen, never what it means. One frozen class per kind of thing.
+
+Those that come from the guard are decoded from its frames (field names are the wire's names); the others
+are made by the monitor from ``/proc``, files and its own clock. Detectors see nothing else.
+"""
+
+from .code import FunctionIdentity, FunctionsExpected, FunctionsSeen, ModuleChecked, ModuleImported
+from .data import BatchesDrawn, LoaderStarted, SamplerStarted
+from .declared import OptimizerDeclared, SchedulerDeclared, SchedulerStepped
+from .files import CheckpointLoaded, CheckpointSaved, FileDigested, StateRestored, TensorDigest
+from .life import HostLoad, ProcessEnded, SignalForwarded, StackFrame, StackSampled, StacksUnavailable
+from .process import Gap, Goodbye, Hello, RecordDamaged, RecordsMissing
+from .root import Observation
+from .training import StepRecord, WeightsMoved
+
+__all__ = [
+    "FunctionIdentity", "FunctionsExpected", "FunctionsSeen", "ModuleChecked", "ModuleImported",
+    "BatchesDrawn", "LoaderStarted", "SamplerStarted",
+    "OptimizerDeclared", "SchedulerDeclared", "SchedulerStepped",
+    "CheckpointLoaded", "CheckpointSaved", "FileDigested", "StateRestored", "TensorDigest",
+    "HostLoad", "ProcessEnded", "SignalForwarded", "StackFrame", "StackSampled", "StacksUnavailable",
+    "Gap", "Goodbye", "Hello", "RecordDamaged", "RecordsMissing",
+    "Observation",
+    "StepRecord", "WeightsMoved",
+]  # fmt: skip

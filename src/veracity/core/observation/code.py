@@ -1,0 +1,82 @@
+"""Imported modules and watched functions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .root import Observation
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleImported(Observation):
+    """A module's code as the import system was about to execute it.
+
+    ``captured``: ``bytecode`` (read from a .pyc; ``sha256`` is of its body, the body is the frame's blob
+    unless known), ``source`` (compiled now; ``sha256`` is of the source), or ``none`` with ``reason``.
+    """
+
+    module: str
+    path: str
+    cached: str
+    loader: str
+    captured: str
+    sha256: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleChecked(Observation):
+    """What the monitor found out about an imported module, outside the training process.
+
+    ``source``: ``true`` (as its distribution's RECORD says), ``altered``, ``unrecorded`` (in no RECORD),
+    ``elsewhere`` (its distribution's RECORD names another place), ``missing``.
+    ``bytecode``: ``same`` as a fresh compile, ``forged``, ``stale`` (differs, but the file was changed after
+    launch and no RECORD vouches for it), ``compiled`` (source was executed), ``unchecked`` with ``reason``.
+    ``diff``: unified diff lines against the last trusted text, ``diff_from`` says which.
+    """
+
+    module: str
+    path: str
+    source_digest: str
+    distribution: str
+    installer: str
+    source: str
+    bytecode: str
+    reason: str
+    expected: str
+    modified_at: int
+    diff: list[str]
+    diff_from: str
+    first_line: int
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionIdentity:
+    """A function as it stands in memory: ``code`` is the digest of its code object, empty when it has none.
+
+    ``path``/``line`` are where its code object says it was defined.
+    """
+
+    name: str
+    code: str
+    path: str
+    line: int
+    wrapped: str
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionsSeen(Observation):
+    """Watched functions (optimizer step, clipping, backward …) re-read while the run goes on."""
+
+    step: int
+    functions: list[FunctionIdentity]
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionsExpected(Observation):
+    """Code digests of the functions a file defines when freshly compiled: ``path`` → name → digest."""
+
+    path: str
+    sealed: bool
+    distribution: str
+    functions: dict[str, str]

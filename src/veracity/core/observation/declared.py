@@ -1,0 +1,39 @@
+"""What the run declares, read from its own objects."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..contract import OptimizerDeclaration, SchedulerDeclaration
+from .root import Observation
+
+
+@dataclass(frozen=True, slots=True)
+class OptimizerDeclared(Observation):
+    """An optimizer before its first step."""
+
+    optimizer: OptimizerDeclaration
+
+
+@dataclass(frozen=True, slots=True)
+class SchedulerDeclared(Observation):
+    """A scheduler when it was constructed, or again when its state was loaded (``reloaded``)."""
+
+    scheduler: SchedulerDeclaration
+    reloaded: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SchedulerStepped(Observation):
+    """Calls of a scheduler's ``step`` since the last optimizer step.
+
+    ``scheduler`` is the outermost one's index. ``last_epoch`` is its position after the call, ``explicit``
+    true when the program passed an epoch or a metric itself. ``before_step`` is the optimizer ordinal of the
+    step that comes next. ``lrs`` are the rates it left in the groups.
+    """
+
+    scheduler: int
+    last_epoch: int
+    explicit: bool
+    before_step: int
+    lrs: list[float]

@@ -1,0 +1,75 @@
+"""The process and its guard: who woke up, what it said last, what could not be seen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .root import Observation
+
+
+@dataclass(frozen=True, slots=True)
+class Hello(Observation):
+    """A process in which the guard woke up because torch was imported.
+
+    ``role``: ``rank`` (may train), ``launcher`` (torchrun's agent) or ``child`` (a multiprocessing child).
+    ``ids``: RANK, WORLD_SIZE, LOCAL_RANK and so on as the environment gave them.
+    """
+
+    ppid: int
+    role: str
+    executable: str
+    python: str
+    torch: str
+    optimize: int
+    ids: dict[str, str]
+    numerics: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Goodbye(Observation):
+    """The guard's last word at interpreter exit, with what it counted."""
+
+    records: int
+    dropped: int
+    steps: int
+
+
+@dataclass(frozen=True, slots=True)
+class Gap(Observation):
+    """Something that could not be observed. Never a silent continue.
+
+    ``law`` is the law that lost sight by it, empty when none did. ``stops`` is true when a law that could
+    check until now no longer can: that makes the run ``incomplete``.
+    """
+
+    what: str
+    reason: str
+    remedy: str = ""
+    law: str = ""
+    stops: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RecordDamaged(Observation):
+    """A spool is not what the guard wrote: cut, overwritten, removed, or its numbers run backwards.
+
+    ``reason`` says how it was noticed; ``after_seq`` is the last record that was taken in before.
+    """
+
+    stream: str
+    reason: str
+    after_seq: int
+    step: int
+
+
+@dataclass(frozen=True, slots=True)
+class RecordsMissing(Observation):
+    """A source's sequence numbers jumped from ``expected`` to ``got``: records in between never arrived.
+
+    ``after_step`` is the last step heard of before the jump.
+    """
+
+    stream: str
+    expected: int
+    got: int
+    after_step: int

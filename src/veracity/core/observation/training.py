@@ -1,0 +1,62 @@
+"""The steps of training, and weights that moved without one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ..contract import Hyper
+from ..sample import TensorSample
+from ..sweep import NOT_SWEPT, Sweep
+from .root import Observation
+
+
+@dataclass(frozen=True, slots=True)
+class StepRecord(Observation):
+    """One optimizer step as the guard saw it from both sides.
+
+    ``step`` counts this optimizer's steps in this run from 0. ``groups`` are the hyper-parameters in force
+    at the call. ``phases`` are nanoseconds since the last step: ``data``, ``forward``, ``backward``,
+    ``optimizer``, ``other``. ``loss`` is the value of the tensor ``backward`` was called on, NaN when none.
+    ``fingerprint_after`` lists ``[tensor, keyed fingerprint]`` of whole tensors, ``fingerprint_before`` of
+    those fingerprinted after the previous step; see ``guard/fingerprint.py``.
+    ``rng`` are digests of the generators' states. ``closure``: step was given a closure, or hooks of the
+    program run between the two readings, so that gradients or weights may change in between.
+    ``swept_after`` are a few elements of every parameter as the step left them, ``swept_before`` the same
+    elements of the sweep after the step before, read again before this one.
+    """
+
+    optimizer: int
+    step: int
+    groups: list[dict[str, Hyper]]
+    phases: dict[str, int]
+    loss: float | None
+    losses: int
+    rng: dict[str, str]
+    fingerprint_before: list[list[int]]
+    fingerprint_after: list[list[int]]
+    total_norm: float | None
+    max_norm: float | None
+    scaled: bool
+    closure: bool
+    samples: list[TensorSample] = field(default_factory=list)
+    swept_before: Sweep = NOT_SWEPT
+    swept_after: Sweep = NOT_SWEPT
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsMoved(Observation):
+    """Parameters differ from what they were after the last step, and no step was seen in between.
+
+    Seen when a batch is fetched or ``backward`` is called. ``after_step`` is the last seen step, -1 when
+    none. ``step_replaced`` is the place of a ``step`` that was put on the optimizer instance, if any.
+    ``at_step``: seen when another optimizer was about to step on the same parameters.
+    """
+
+    optimizer: int
+    after_step: int
+    tensors: list[int]
+    compared: int
+    step_replaced: str
+    path: str
+    line: int
+    at_step: bool = False
