@@ -13,6 +13,7 @@ KINDS: dict[str, type[seen.Observation]] = {
     "scheduled": seen.SchedulerStepped,
     "step": seen.StepRecord,
     "moved": seen.WeightsMoved,
+    "gradient": seen.GradientChecked,
     "loader": seen.LoaderStarted,
     "sampler": seen.SamplerStarted,
     "batches": seen.BatchesDrawn,

@@ -43,23 +43,38 @@ def groups_of(optimizer: torch.optim.Optimizer) -> list[dict[str, object]]:
     ]
 
 
-def parameter_names(parameters: Sequence[torch.Tensor]) -> dict[int, str]:
-    """Names of parameters by ``id``, from the module that owns most of them.
+def modules_holding(parameters: Sequence[torch.Tensor]) -> list[torch.nn.Module]:
+    """The modules alive that hold one of ``parameters``, in no particular order.
 
     Looks through the garbage collector's objects once; by type, so that no proxy's attributes are touched.
-    Prefixes of DistributedDataParallel and torch.compile wrappers are removed.
     """
     import torch
 
     wanted = {id(parameter) for parameter in parameters}
-    best: dict[int, str] = {}
+    found: list[torch.nn.Module] = []
     for candidate in gc.get_objects():
         if not issubclass(type(candidate), torch.nn.Module):
             continue
         try:
-            named = {id(p): name for name, p in candidate.named_parameters() if id(p) in wanted}
+            if any(id(parameter) in wanted for parameter in candidate.parameters()):
+                found.append(candidate)
         except Exception:  # noqa: S112 - a half-built module elsewhere in the program is not ours to judge
             continue
+    return found
+
+
+def parameter_names(
+    parameters: Sequence[torch.Tensor], modules: Sequence[torch.nn.Module] | None = None
+) -> dict[int, str]:
+    """Names of parameters by ``id``, from the module that owns most of them.
+
+    ``modules`` are those of :func:`modules_holding`. Prefixes of DistributedDataParallel and torch.compile
+    wrappers are removed.
+    """
+    wanted = {id(parameter) for parameter in parameters}
+    best: dict[int, str] = {}
+    for candidate in modules_holding(parameters) if modules is None else modules:
+        named = {id(p): name for name, p in candidate.named_parameters() if id(p) in wanted}
         if len(named) > len(best) or (len(named) == len(best) and _total(named) > _total(best)):
             best = named
     return {key: _bare(name) for key, name in best.items()}
@@ -89,11 +104,17 @@ def place_of(function: object) -> tuple[str, int]:
 
 
 def optimizer_body(
-    index: int, optimizer: torch.optim.Optimizer, parameters: Iterable[tuple[int, torch.Tensor]]
+    index: int,
+    optimizer: torch.optim.Optimizer,
+    parameters: Iterable[tuple[int, torch.Tensor]],
+    modules: Sequence[torch.nn.Module] | None = None,
 ) -> dict[str, object]:
-    """The ``OptimizerDeclaration`` of an optimizer. ``parameters`` are (group, tensor) in group order."""
+    """The ``OptimizerDeclaration`` of an optimizer. ``parameters`` are (group, tensor) in group order.
+
+    ``modules`` are those that hold one of them, where that is known already.
+    """
     listed = list(parameters)
-    names = parameter_names([tensor for _, tensor in listed])
+    names = parameter_names([tensor for _, tensor in listed], modules)
     path, line = place_of(type(optimizer).step)
     return {
         "index": index,

@@ -81,6 +81,8 @@ def _watch_backward(session: Session, steps: Steps, torch: ModuleType) -> None:
         def backward(of: object, *args: object, **kwargs: object) -> object:
             nonlocal depth
             started = perf_counter_ns()
+            if depth == 0:
+                session.shield.run("gradient truth", steps.backward_begins)
             depth += 1
             try:
                 result = original(of, *args, **kwargs)

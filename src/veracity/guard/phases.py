@@ -9,12 +9,12 @@ class Phases:
     """Accumulates phase times between two optimizer steps.
 
     ``forward`` is what passes between the delivery of a batch and the call of ``backward``; whatever is in
-    none of the other phases is ``other``.
+    none of the other phases is ``other``. What the guard took for dear checks stands apart as ``guard``.
     """
 
     def __init__(self) -> None:
         self._begun = perf_counter_ns()
-        self._data = self._forward = self._backward = self._optimizer = 0
+        self._data = self._forward = self._backward = self._optimizer = self._guard = 0
         self._delivered = self._begun
 
     def data(self, started: int, ended: int) -> None:
@@ -32,11 +32,15 @@ class Phases:
         """The optimizer's own step ran."""
         self._optimizer += ended - started
 
+    def guard(self, took: int) -> None:
+        """A check of the guard took so long."""
+        self._guard += took
+
     def close(self) -> dict[str, int]:
         """The phases since the last call, and a new beginning."""
         now = perf_counter_ns()
         total = now - self._begun
-        known = self._data + self._forward + self._backward + self._optimizer
+        known = self._data + self._forward + self._backward + self._optimizer + self._guard
         phases = {
             "data": self._data,
             "forward": self._forward,
@@ -44,6 +48,8 @@ class Phases:
             "optimizer": self._optimizer,
             "other": max(0, total - known),
         }
+        if self._guard:
+            phases["guard"] = self._guard
         self._begun = self._delivered = now
-        self._data = self._forward = self._backward = self._optimizer = 0
+        self._data = self._forward = self._backward = self._optimizer = self._guard = 0
         return phases

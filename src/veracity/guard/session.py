@@ -38,6 +38,7 @@ class Config:
     spool: str
     key: bytes
     known_bytecode: str
+    overhead: float = 0.01
 
 
 def read_config(path: str) -> Config:
@@ -58,6 +59,7 @@ def read_config(path: str) -> Config:
         spool=str(raw["spool"]),
         key=bytes.fromhex(raw["key"]),
         known_bytecode=str(raw["known_bytecode"]),
+        overhead=min(1.0, max(0.0, float(raw.get("overhead", 0.01)))),
     )
 
 

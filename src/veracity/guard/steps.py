@@ -19,6 +19,7 @@ from . import declare, fingerprint, randomness, tensors
 from .phases import Phases
 from .reader import Picked, Piece, Reader, Wanted
 from .sweep import NOTHING, Sweeper, Swept
+from .truth.check import GradientTruth
 
 if TYPE_CHECKING:
     import torch
@@ -62,6 +63,7 @@ class Tracked:
     readable: set[int] = field(default_factory=set)
     lost_sight: bool = False
     sweeper: Sweeper | None = None
+    held_by: list[weakref.ref[torch.nn.Module]] = field(default_factory=list)
     reader: Reader = field(default_factory=lambda: Reader(sys.modules.get("numpy")))
 
 
@@ -110,6 +112,7 @@ class Steps:
         self._loaded: set[int] = set()
         self._last_stepper: dict[int, int] = {}
         self.phases = Phases()
+        self.truth = GradientTruth(session, session.config.overhead)
         self.loss: torch.Tensor | None = None
         self.losses = 0
         self.clipped: tuple[float, torch.Tensor] | None = None
@@ -156,7 +159,10 @@ class Steps:
         tracked.sweeper = Sweeper(self._key, tracked.parameters, readable, sys.modules.get("numpy"))
         self._tracked[optimizer] = tracked
         self._constructed.pop(optimizer, None)
-        self._session.emit("optimizer", {"optimizer": declare.optimizer_body(index, optimizer, listed)})
+        modules = declare.modules_holding(tracked.parameters)
+        tracked.held_by = [weakref.ref(module) for module in modules]
+        body = declare.optimizer_body(index, optimizer, listed, modules)
+        self._session.emit("optimizer", {"optimizer": body})
         hidden = tracked.plain.count(False)
         if hidden:
             self._session.gap(
@@ -227,8 +233,15 @@ class Steps:
                 self._report_restored(optimizer, tracked)
             elif self._shared:
                 self._compare_shared(tracked)
-            tracked.pending = self._open(optimizer, tracked, args, kwargs)
-        tracked.pending.started = perf_counter_ns()
+            tracked.pending = opened = self._open(optimizer, tracked, args, kwargs)
+        if not opened.body["closure"]:
+            self._session.shield.run("gradient truth", self._check_gradient, optimizer, tracked)
+        opened.started = perf_counter_ns()
+
+    def _check_gradient(self, optimizer: torch.optim.Optimizer, tracked: Tracked) -> None:
+        clip = clipped_by(*self.clipped) if self.clipped is not None else 1.0
+        loss = float(self.loss) if self.loss is not None else None
+        self.phases.guard(self.truth.check(optimizer, tracked, clip=clip, loss=loss))
 
     def after(self, optimizer: torch.optim.Optimizer) -> None:
         """The post-hook: reads what the step left, and ships the record."""
@@ -356,6 +369,8 @@ class Steps:
             for parameter in tracked.parameters:
                 self._last_stepper[id(parameter)] = tracked.index
         self.loss, self.losses, self.clipped = None, 0, None
+        took = sum(opened.body["phases"].values()) - opened.body["phases"].get("guard", 0)  # type: ignore[attr-defined]
+        self._session.shield.run("gradient truth", self.truth.arm, optimizer, tracked, took / 1e9)
 
     # --- reading ---------------------------------------------------------------------------------
 
@@ -434,9 +449,14 @@ class Steps:
         }
         self._session.emit("restored", body)
         tracked.loaded_module = tracked.loaded_state = tracked.restore = False
+        self.truth.renew(optimizer)
         self._loaded -= {id(parameter) for parameter in tracked.parameters}
 
     # --- between steps ---------------------------------------------------------------------------
+
+    def backward_begins(self) -> None:
+        """Called before each backward pass."""
+        self.truth.backward_begins()
 
     def backward_ran(self) -> None:
         """Called after each backward pass: weights must not have moved since the last step.
@@ -538,6 +558,11 @@ class Steps:
     def _is_own(self, tracked: Tracked, tensor: int) -> bool:
         """Whether this optimizer was the last to step on that parameter (two may share it)."""
         return self._last_stepper.get(id(tracked.parameters[tensor]), tracked.index) == tracked.index
+
+
+def clipped_by(max_norm: float, total: torch.Tensor) -> float:
+    """What clipping by norm multiplied the gradients with (``torch.nn.utils.clip_grads_with_norm_``)."""
+    return min(1.0, max_norm / (float(total) + 1e-6))
 
 
 def _has_unreadable_gradient(parameter: torch.Tensor) -> bool:

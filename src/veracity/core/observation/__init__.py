@@ -8,6 +8,7 @@ from .code import FunctionIdentity, FunctionsExpected, FunctionsSeen, ModuleChec
 from .data import BatchesDrawn, LoaderStarted, SamplerStarted
 from .declared import OptimizerDeclared, SchedulerDeclared, SchedulerStepped
 from .files import CheckpointLoaded, CheckpointSaved, FileDigested, StateRestored, TensorDigest
+from .gradient import GradientChecked, GradientTrial
 from .life import HostLoad, ProcessEnded, SignalForwarded, StackFrame, StackSampled, StacksUnavailable
 from .process import Gap, Goodbye, Hello, RecordDamaged, RecordsMissing
 from .root import Observation
@@ -18,6 +19,7 @@ __all__ = [
     "BatchesDrawn", "LoaderStarted", "SamplerStarted",
     "OptimizerDeclared", "SchedulerDeclared", "SchedulerStepped",
     "CheckpointLoaded", "CheckpointSaved", "FileDigested", "StateRestored", "TensorDigest",
+    "GradientChecked", "GradientTrial",
     "HostLoad", "ProcessEnded", "SignalForwarded", "StackFrame", "StackSampled", "StacksUnavailable",
     "Gap", "Goodbye", "Hello", "RecordDamaged", "RecordsMissing",
     "Observation",

@@ -1,0 +1,54 @@
+"""Gradient truth: the loss evaluated again at moved parameters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from .root import Observation
+
+
+@dataclass(frozen=True, slots=True)
+class GradientTrial:
+    """One parameter tensor moved along one direction, everything else as it was.
+
+    ``plus``, ``minus`` and ``half`` are the changes of the evaluation (in units of the loss as ``backward``
+    took it) at +reach, -reach and +reach/2; ``reach`` is the Euclidean length of the displacement.
+    ``inner_plus`` and ``inner_minus`` are the inner products of the reported gradient with the two
+    displacements as rounded, ``norm`` is that gradient's norm. ``direction``: ``gradient`` or ``random``.
+    """
+
+    tensor: int
+    direction: str
+    reach: float
+    plus: float
+    minus: float
+    half: float
+    inner_plus: float
+    inner_minus: float
+    norm: float
+
+
+@dataclass(frozen=True, slots=True)
+class GradientChecked(Observation):
+    """What one check of a step's gradients found, or why there was none (``reason``).
+
+    ``trials``: the one that was drawn, then those made at once because it looked wrong. ``tensors`` is the
+    number of tensors that checks can draw. ``rounding`` is the rounding of an evaluation. ``clip`` is what
+    the gradients were multiplied with by clipping since the backward pass. ``fresh``: the gradient was zero
+    before the backward passes that were captured. ``surrogates``: places at which the forward pass cuts or
+    replaces its derivative, looked for when something looked wrong. ``cost`` in nanoseconds.
+    """
+
+    optimizer: int
+    step: int
+    tensors: int
+    clip: float
+    loss: float | None
+    cost: int
+    reason: str = ""
+    trials: list[GradientTrial] = field(default_factory=list)
+    calls: int = 0
+    rounding: float = 0.0
+    returned: float = 0.0
+    fresh: bool = False
+    surrogates: list[str] = field(default_factory=list)

@@ -1,0 +1,271 @@
+"""A gradient is not the derivative of the loss.
+
+## The law
+
+The gradient that an optimizer steps along is the derivative of the loss that was computed, tensor by tensor.
+
+## What breaks it
+
+A patched backward pass, a hook on a tensor or module, a custom autograd function, a compiled kernel with a
+wrong derivative: the gradient of a layer is flipped, scaled, masked, zeroed or exchanged, and the loss itself
+says nothing of it.
+
+## How it is checked
+
+On steps that a keyed draw chooses, before the optimizer steps, the forward pass is run again with the same
+inputs, buffers and random numbers: unmoved, which must give the recorded outputs bit for bit, and with one
+parameter tensor moved a little forwards and backwards. How the loss changes is compared with the inner
+product of reported gradient and displacement. The direction is the reported gradient, which shows sign and
+scale, or keyed random signs, which show what was masked, zeroed or exchanged. Real parameters, buffers and
+random numbers are not touched, and autograd is not asked. Each check estimates its own error from a fourth
+evaluation; where the loss changes by less than that, it is not counted. Data-parallel ranks check the same
+tensor at the same step, and their losses are averaged as their gradients are. What looks wrong is repeated at
+once with a smaller displacement, and other tensors are tried: a factor on all gradients alike is a program's
+own scaling, and a note.
+
+What is taken from the program is how its loss depends on what the module returns. A module that returns the
+loss is checked whole; one that returns predictions is checked from parameters to predictions.
+
+## What fools it
+
+A gradient that is wrong at steps that are not drawn, which the report states the odds of. A factor on all
+gradients. Code that is right whenever it notices that it runs again. Where the forward pass takes tensors out
+of the graph itself (``detach``) a difference is a warning, since programs do so on purpose.
+
+## What to do
+
+Look at the tensor named, then for hooks on it (``register_hook``, ``register_full_backward_hook``) and for
+custom autograd functions between it and the loss; those found are listed. Straight-through estimators and
+gradient reversal are such functions by intent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from ....core.contract import OptimizerDeclaration
+from ....core.coverage import Coverage
+from ....core.finding import Evidence, Finding, finding_of
+from ....core.observation import GradientChecked, Hello, Observation, OptimizerDeclared, StepRecord
+from ....core.rule import Confidence, Rule, Severity
+from .slopes import GRADIENT, Agreement, Check, Slope, alike, merged
+
+MAX_PROCESSES = 4096
+MAX_PENDING = 64
+MAX_OPTIMIZERS = 4096
+UNCONFIRMED = 2
+BLURRED = "the loss changed by too little, or too unevenly, to be compared"
+STALE = "gradients were not zeroed before the backward passes that were captured"
+ALONE = "not all ranks of the group checked the same step"
+UNGROUPED = "several ranks, and no DistributedDataParallel says whose losses the gradient is made of"
+
+
+@dataclass(slots=True)
+class _Optimizer:
+    """One optimizer of one process, or of all ranks of its data-parallel group."""
+
+    declared: OptimizerDeclaration
+    ranks: int
+    numels: dict[int, int]
+    pending: dict[int, dict[int, GradientChecked]] = field(default_factory=dict)
+    agreed: set[tuple[int, str]] = field(default_factory=set)
+    unconfirmed: list[Check] = field(default_factory=list)
+    reported: set[int] = field(default_factory=set)
+    factor: float = 1.0
+    scaled: bool = False
+
+
+class NotDerivative:
+    """Compares slopes of the loss with gradients."""
+
+    rule: ClassVar[Rule] = Rule(
+        "gradient-not-derivative",
+        "gradient-truth",
+        "A gradient is not the derivative of the loss",
+        Severity.ERROR,
+        Confidence.HIGH,
+    )
+    takes: ClassVar[tuple[type[Observation], ...]] = (
+        Hello,
+        OptimizerDeclared,
+        StepRecord,
+        GradientChecked,
+    )
+
+    def __init__(self) -> None:
+        self._coverage = Coverage("gradient-truth", "steps")
+        self._worlds: dict[int, int] = {}
+        self._optimizers: dict[tuple[int, int], _Optimizer] = {}
+        self._groups: dict[tuple[tuple[int, ...], int], _Optimizer] = {}
+
+    def observe(self, observation: Observation) -> Iterator[Finding]:
+        """Take one observation in; yield what it shows."""
+        if isinstance(observation, Hello):
+            if len(self._worlds) < MAX_PROCESSES:
+                self._worlds[observation.origin.pid] = _world(observation)
+        elif isinstance(observation, OptimizerDeclared):
+            self._declare(observation)
+        elif isinstance(observation, StepRecord):
+            self._coverage.possible += 1
+        elif isinstance(observation, GradientChecked):
+            yield from self._take(observation)
+
+    def finish(self) -> Iterator[Finding]:
+        """Nothing is left to be said at the end."""
+        yield from ()
+
+    def coverage(self) -> Coverage:
+        """Steps checked, of all steps of all processes."""
+        return self._coverage
+
+    def _declare(self, observation: OptimizerDeclared) -> None:
+        declared, process = observation.optimizer, observation.origin.pid
+        numels = {at: tensor.numel for at, tensor in enumerate(declared.tensors)}
+        world = self._worlds.get(process, 1)
+        group = tuple(declared.replicas)
+        if len(self._optimizers) >= MAX_OPTIMIZERS:
+            return
+        if len(group) > 1:
+            key = group, declared.index
+            shared = self._groups.get(key)
+            if shared is None or shared.numels != numels:
+                shared = self._groups[key] = _Optimizer(declared, len(group), numels)
+            self._optimizers[process, declared.index] = shared
+        else:
+            ranks = 1 if world == 1 else 0
+            self._optimizers[process, declared.index] = _Optimizer(declared, ranks, numels)
+
+    def _take(self, record: GradientChecked) -> Iterator[Finding]:
+        optimizer = self._optimizers.get((record.origin.pid, record.optimizer))
+        if optimizer is None or record.reason:
+            self._coverage.skip(record.reason or "the optimizer was not declared")
+        elif not optimizer.ranks:
+            self._coverage.skip(UNGROUPED)
+        elif not record.fresh:
+            self._coverage.skip(STALE)
+        else:
+            held = optimizer.pending.setdefault(record.step, {})
+            held[record.origin.rank] = record
+            if len(held) >= optimizer.ranks:
+                del optimizer.pending[record.step]
+                check = merged([held[rank] for rank in sorted(held)], optimizer.numels)
+                yield from self._judge(optimizer, check, len(held))
+            elif len(optimizer.pending) > MAX_PENDING:
+                del optimizer.pending[next(iter(optimizer.pending))]
+                self._coverage.skip(ALONE)
+
+    def _judge(self, optimizer: _Optimizer, check: Check | None, ranks: int) -> Iterator[Finding]:
+        if check is None:
+            self._coverage.skip(BLURRED)
+            return
+        factor = check.factor * optimizer.factor
+        found = check.first.agreement(factor)
+        if found is Agreement.UNSEEN:
+            self._coverage.skip(BLURRED)
+            return
+        if found is Agreement.AGREES:
+            self._coverage.checked += ranks
+            optimizer.agreed.add((check.first.tensor, check.first.direction))
+            return
+        closer = check.closer
+        if closer is not None and not check.first.persists_in(closer, factor):
+            self._coverage.skip(BLURRED)
+            return
+        self._coverage.checked += ranks
+        if closer is None:
+            # Ranks look closer only at what is far off on each of them: two such checks stand for one.
+            optimizer.unconfirmed = [*optimizer.unconfirmed, check][-UNCONFIRMED:]
+            if len(optimizer.unconfirmed) < UNCONFIRMED:
+                return
+            check = optimizer.unconfirmed[0]
+        yield from self._differs(optimizer, check)
+
+    def _differs(self, optimizer: _Optimizer, check: Check) -> Iterator[Finding]:
+        scales = [check.first, *(other for other in check.others if other.slope)]
+        if len(scales) > 1 and check.first.direction == GRADIENT:
+            uniform = alike(scales)
+        else:
+            uniform = len(check.others) > 1 and alike(check.others) and _explains(check)
+        if uniform and check.others[0].ratio > 0:
+            optimizer.factor = check.others[0].ratio / (check.factor or 1.0)
+            if not optimizer.scaled:
+                optimizer.scaled = True
+                yield self._note(optimizer, check)
+            return
+        if check.first.tensor in optimizer.reported:
+            return
+        optimizer.reported.add(check.first.tensor)
+        yield self._finding(optimizer, check, everywhere=uniform)
+
+    def _note(self, optimizer: _Optimizer, check: Check) -> Finding:
+        ratio = check.others[0].ratio / (check.factor or 1.0)
+        return finding_of(
+            self.rule,
+            f"optimizer {optimizer.declared.index}",
+            f"step {check.step}: all gradients tried are {ratio:.4g} times the derivative of the loss; the "
+            "program scales them after its backward pass",
+            first_step=check.step,
+            severity=Severity.NOTE,
+        )
+
+    def _finding(self, optimizer: _Optimizer, check: Check, *, everywhere: bool) -> Finding:
+        first = check.first
+        name = _name(optimizer.declared, first.tensor)
+        cuts = [place for place in check.surrogates if place.startswith("detached")]
+        meant = bool(cuts) and (first.tensor, first.direction) not in optimizer.agreed
+        message = f"step {check.step}: the gradient of {name} is not the derivative of the loss"
+        message += f": {_words(first, check.factor)}"
+        if everywhere:
+            message += ", and so it is with all tensors tried"
+        elif (first.tensor, first.direction) in optimizer.agreed:
+            message += "; at earlier steps it was"
+        if meant:
+            message += "; the forward pass takes tensors out of the graph, which may be meant"
+        return finding_of(
+            self.rule,
+            name,
+            message,
+            first_step=check.step,
+            severity=Severity.WARNING if meant else None,
+            evidence=(
+                _evidence(name, first, check.factor),
+                *(
+                    _evidence(_name(optimizer.declared, other.tensor), other, check.factor)
+                    for other in check.others
+                ),
+                *(Evidence("in the forward pass", observed=place) for place in check.surrogates),
+            ),
+        )
+
+
+def _explains(check: Check) -> bool:
+    """Whether the factor on the other tensors' gradients is all that is wrong with the first."""
+    return check.first.agreement(check.others[0].ratio) is not Agreement.DIFFERS
+
+
+def _words(slope: Slope, factor: float) -> str:
+    if not slope.inner and not slope.expected:
+        return "it is zero, and the loss does change with the tensor"
+    if slope.direction == GRADIENT and slope.slope:
+        return f"along itself it is {slope.ratio / (factor or 1.0):.4g} times that"
+    return "along random signs the loss changes otherwise than it says"
+
+
+def _evidence(name: str, slope: Slope, factor: float) -> Evidence:
+    along = "its gradient" if slope.direction == GRADIENT else "keyed random signs"
+    return Evidence(
+        f"slope of the loss when {name} moves along {along}",
+        expected=f"{slope.slope * factor:.6g} (error {slope.error * abs(factor):.2g})",
+        observed=f"{slope.inner:.6g} by the gradient",
+    )
+
+
+def _name(declared: OptimizerDeclaration, tensor: int) -> str:
+    return declared.tensors[tensor].name if tensor < len(declared.tensors) else f"tensor {tensor}"
+
+
+def _world(hello: Hello) -> int:
+    size = hello.ids.get("WORLD_SIZE", "1")
+    return int(size) if size.isascii() and size.isdecimal() and len(size) < 7 else 1

@@ -1,0 +1,168 @@
+"""What the trials of one check say: slopes of the loss against the gradient, each with its own error.
+
+A trial moves one tensor by ``reach`` along a unit direction. With a = L(+reach) - L, b = L(-reach) - L and
+c = L(+reach/2) - L the central difference is (a - b) / 2. A cubic through the four points gives c exactly, so
+the residue c - (a - b) / 4 - (a + b) / 8 is -1/16 of the third-order term, and 8/3 of it the truncation error
+of the central difference. Where the loss has kinks, or rounding is in the way, the residue grows with them.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import isfinite
+
+from ....core.observation import GradientChecked, GradientTrial
+
+GRADIENT = "gradient"
+# How many errors apart, and by which share of what the gradient lets expect, a slope must be to differ.
+ERRORS = 8.0
+SHARES = {GRADIENT: 0.02, "random": 0.25}
+ROUNDINGS = 4.0
+# Beyond that an error leaves nothing to be seen.
+BLUR = 0.5
+FAINT = 64.0
+ALIKE = 0.05
+CERTAIN = 3.0
+
+
+class Agreement(enum.Enum):
+    """Whether a gradient is the slope of the loss along one direction."""
+
+    AGREES = "agrees"
+    DIFFERS = "differs"
+    UNSEEN = "unseen"
+
+
+@dataclass(frozen=True, slots=True)
+class Slope:
+    """One trial per unit of length: the loss's slope, its error, and what the gradient says it is.
+
+    ``expected`` is the size that the gradient's norm lets expect along such a direction.
+    """
+
+    tensor: int
+    direction: str
+    slope: float
+    error: float
+    inner: float
+    expected: float
+    signal: float
+
+    def agreement(self, factor: float) -> Agreement:
+        """Compare, when the gradient was multiplied by ``factor`` since the backward pass."""
+        slope, error = self.slope * factor, self.error * abs(factor)
+        if not isfinite(slope) or not isfinite(error) or not isfinite(self.inner):
+            return Agreement.UNSEEN
+        largest = max(abs(slope), self.expected)
+        if self.signal < FAINT or ERRORS * error > BLUR * largest:
+            return Agreement.UNSEEN
+        allowed = ERRORS * error + SHARES[self.direction] * self.expected
+        return Agreement.AGREES if abs(slope - self.inner) <= allowed else Agreement.DIFFERS
+
+    def persists_in(self, closer: Slope, factor: float) -> bool:
+        """Whether a difference is still there at a smaller reach; what bends or kinks make of it shrinks."""
+        apart, still = (one.slope * factor - one.inner for one in (self, closer))
+        certain = abs(still) > CERTAIN * closer.error * abs(factor)
+        return certain and apart * still > 0 and abs(still) >= abs(apart) / 2
+
+    @property
+    def ratio(self) -> float:
+        """The gradient as a multiple of the slope; 0 where the loss does not change."""
+        return self.inner / self.slope if self.slope else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One step's check of one optimizer, over all ranks that made it.
+
+    ``first`` is the trial that was drawn, ``closer`` the same with a smaller reach, ``others`` further
+    tensors along their gradients; the last two only when something looked wrong.
+    """
+
+    step: int
+    factor: float
+    first: Slope
+    closer: Slope | None
+    others: tuple[Slope, ...]
+    surrogates: tuple[str, ...]
+
+
+def merged(records: Sequence[GradientChecked], numels: Mapping[int, int]) -> Check | None:
+    """The check that all ``records`` of one step describe; None when they have no trial in common.
+
+    Losses of data-parallel ranks are averaged, as their gradients are, so slopes are too.
+    """
+    lists = [_keyed(record, numels) for record in records]
+    common = [key for key in lists[0] if all(key in other for other in lists)]
+    if not common:
+        return None
+    means = {key: _mean([other[key] for other in lists]) for key in common}
+    tensor, direction, _ = common[0]
+    again = (tensor, direction, 1)
+    places = dict.fromkeys(place for record in records for place in record.surrogates)
+    return Check(
+        records[0].step,
+        records[0].clip,
+        means[common[0]],
+        means.get(again),
+        tuple(means[key] for key in common[1:] if key != again and key[0] != tensor),
+        tuple(places),
+    )
+
+
+def _keyed(record: GradientChecked, numels: Mapping[int, int]) -> dict[tuple[int, str, int], Slope]:
+    """A record's slopes by tensor, direction and how often that pair came before."""
+    found: dict[tuple[int, str, int], Slope] = {}
+    for trial in record.trials:
+        numel = numels.get(trial.tensor, 0)
+        if numel < 1 or trial.direction not in SHARES or not trial.reach > 0:
+            continue
+        times = 0
+        while (trial.tensor, trial.direction, times) in found:
+            times += 1
+        found[trial.tensor, trial.direction, times] = _slope(trial, numel, record.rounding)
+    return found
+
+
+def _slope(trial: GradientTrial, numel: int, rounding: float) -> Slope:
+    central = (trial.plus - trial.minus) / 2
+    residue = trial.half - central / 2 - (trial.plus + trial.minus) / 8
+    inner = (trial.inner_plus - trial.inner_minus) / 2
+    steep = trial.norm if trial.direction == GRADIENT else trial.norm / numel**0.5
+    error = abs(residue) * 8 / 3 + ROUNDINGS * rounding
+    largest = max(abs(central), steep * trial.reach)
+    return Slope(
+        trial.tensor,
+        trial.direction,
+        central / trial.reach,
+        error / trial.reach,
+        inner / trial.reach,
+        steep,
+        largest / rounding if rounding > 0 else 0.0,
+    )
+
+
+def _mean(slopes: Sequence[Slope]) -> Slope:
+    count = len(slopes)
+
+    def mean(values: Iterable[float]) -> float:
+        return sum(values) / count
+
+    first = slopes[0]
+    return Slope(
+        first.tensor,
+        first.direction,
+        mean(one.slope for one in slopes),
+        mean(one.error for one in slopes),
+        mean(one.inner for one in slopes),
+        mean(one.expected for one in slopes),
+        mean(one.signal for one in slopes),
+    )
+
+
+def alike(slopes: Sequence[Slope]) -> bool:
+    """Whether the gradients of all these are one and the same multiple of the slopes."""
+    ratios = [slope.ratio for slope in slopes]
+    return bool(ratios[0]) and all(abs(ratio - ratios[0]) <= ALIKE * abs(ratios[0]) for ratio in ratios)

@@ -1,0 +1,179 @@
+"""Forward passes of the checked modules, captured whole: arguments, circumstances, outputs, what came back.
+
+Cotangents are the gradients that the rest of the program hands to a module's outputs in its backward pass.
+With them the check need not know the loss: a parameter's gradient must be the derivative of the sum over
+outputs of cotangent times output, which is the loss itself, times its scale, where a module returns it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, cast
+
+from .circumstances import Autocast, Generators
+
+if TYPE_CHECKING:
+    import torch
+
+MAX_CALLS = 16
+MAX_OUTPUTS = 64
+MAX_DEPTH = 4
+MAX_BYTES = 1 << 26
+
+
+@dataclass(slots=True)
+class Output:
+    """One tensor among what a call returned. ``value`` is detached; ``cotangent`` comes with the backward."""
+
+    place: int
+    value: torch.Tensor
+    version: int
+    cotangent: torch.Tensor | None = None
+
+
+@dataclass(slots=True)
+class Call:
+    """One forward pass of a module in training."""
+
+    module: torch.nn.Module
+    args: tuple[object, ...]
+    kwargs: dict[str, object]
+    versions: tuple[tuple[torch.Tensor, int], ...]
+    generators: Generators
+    autocasts: tuple[Autocast, ...]
+    buffers: dict[str, torch.Tensor]
+    training: bool
+    outputs: list[Output] = field(default_factory=list)
+
+    @property
+    def used(self) -> list[Output]:
+        """The outputs that a backward pass has come back to."""
+        return [output for output in self.outputs if output.cotangent is not None]
+
+    def touched(self) -> bool:
+        """Whether an argument or an output has been changed in place since."""
+        return any(tensor._version != version for tensor, version in self.versions) or any(
+            output.value._version != output.version for output in self.outputs
+        )
+
+
+def tensors_in(value: object, depth: int = 0) -> Iterator[torch.Tensor]:
+    """The tensors in nested tuples, lists, dictionaries and dataclass-like outputs, in a fixed order."""
+    import torch
+
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif depth < MAX_DEPTH:
+        parts: Sequence[object] = ()
+        if isinstance(value, Mapping):
+            parts = list(value.values())
+        elif isinstance(value, (tuple, list)):
+            parts = value
+        elif hasattr(type(value), "__dataclass_fields__"):
+            parts = list(vars(value).values())
+        for part in parts:
+            yield from tensors_in(part, depth + 1)
+
+
+class Capture:
+    """Hooks on the modules of one optimizer for the length of one step."""
+
+    def __init__(self, modules: Sequence[torch.nn.Module], run: Callable[..., object]) -> None:
+        self.calls: list[Call] = []
+        self.failed = ""
+        self._open: list[Call] = []
+        self._handles: list[torch.utils.hooks.RemovableHandle] = []
+        for module in modules:
+            # Through the shield, and without returning anything: a hook's result would replace the output.
+            def before(of: object, args: object, kwargs: object) -> None:
+                run("gradient truth", self._before, of, args, kwargs)
+
+            def after(of: object, args: object, kwargs: object, result: object) -> None:
+                run("gradient truth", self._after, of, result)
+
+            self._handles.append(module.register_forward_pre_hook(before, prepend=True, with_kwargs=True))
+            self._handles.append(module.register_forward_hook(after, with_kwargs=True))
+
+    def end(self) -> None:
+        """Take the hooks away."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
+
+    def drop_consumed(self) -> None:
+        """Gradients were zeroed: what earlier backward passes brought is gone."""
+        self.calls = [call for call in self.calls if not call.used]
+
+    def _before(self, module: torch.nn.Module, args: tuple[object, ...], kwargs: dict[str, object]) -> None:
+        import torch
+
+        if not torch.is_grad_enabled() or self.failed:
+            return
+        if len(self.calls) >= MAX_CALLS:
+            self.failed = f"the module is called more than {MAX_CALLS} times in a step"
+            return
+        buffers = dict(module.named_buffers())
+        if sum(buffer.numel() * buffer.element_size() for buffer in buffers.values()) > MAX_BYTES:
+            self.failed = "the module's buffers are too large to be copied"
+            return
+        self._open.append(
+            Call(
+                module,
+                args,
+                kwargs,
+                tuple((tensor, tensor._version) for tensor in tensors_in((args, kwargs))),
+                Generators.read(),
+                Autocast.read(),
+                {name: buffer.detach().clone() for name, buffer in buffers.items()},
+                module.training,
+            )
+        )
+
+    def _after(self, module: torch.nn.Module, result: object) -> None:
+        if not self._open or self._open[-1].module is not module:
+            return
+        call = self._open.pop()
+        for place, tensor in enumerate(tensors_in(result)):
+            if place >= MAX_OUTPUTS:
+                self.failed = f"the module returns more than {MAX_OUTPUTS} tensors"
+                return
+            if not tensor.requires_grad:
+                continue
+            if tensor.numel() * tensor.element_size() > MAX_BYTES:
+                self.failed = "the module's outputs are too large to be kept"
+                return
+            bare = tensor.detach()
+            output = Output(place, bare, bare._version)
+            call.outputs.append(output)
+            tensor.register_hook(_keeper(output))
+        self.calls.append(call)
+
+
+def _keeper(output: Output) -> Callable[[torch.Tensor], None]:
+    def keep(gradient: torch.Tensor) -> None:
+        # Several backward passes through one output (retain_graph) add up, as their gradients do.
+        kept = output.cotangent
+        output.cotangent = gradient.detach().clone() if kept is None else kept + gradient.detach()
+
+    return keep
+
+
+def holders(
+    parameters: Sequence[torch.Tensor], candidates: Sequence[torch.nn.Module]
+) -> list[torch.nn.Module]:
+    """The outermost modules among ``candidates`` that hold one of ``parameters``, below their wrappers."""
+    wanted = {id(parameter) for parameter in parameters}
+    holding = [one for one in candidates if any(id(p) in wanted for p in one.parameters())]
+    inner = {id(child) for one in holding for child in one.modules() if child is not one}
+    return [unwrapped(one) for one in holding if id(one) not in inner]
+
+
+def unwrapped(module: torch.nn.Module) -> torch.nn.Module:
+    """The module below DistributedDataParallel and DataParallel: its forward has no collectives of theirs."""
+    import torch
+
+    wrappers = (torch.nn.parallel.DistributedDataParallel, torch.nn.DataParallel)
+    while isinstance(module, wrappers):
+        module = cast("torch.nn.Module", module.module)
+    return module

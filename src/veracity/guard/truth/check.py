@@ -1,0 +1,296 @@
+"""Gradient truth at the optimizer's step: which steps and tensors are checked, and the record of each check.
+
+How the differences are judged stands in ``detect/rules/gradient/not_derivative.py``. The guard only decides
+whether to look closer at once, since a step's inputs are gone after it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from ...core.sample import keyed_order
+from .calls import Capture, holders
+from .circumstances import kept_generators
+from .direction import GRADIENT, RANDOM, seed_of
+from .fitness import unfit
+from .rerun import NotRepeatableError, Rerun
+from .schedule import Schedule
+from .trial import Bench, Trial, direction_for
+
+if TYPE_CHECKING:
+    import torch
+
+    from ..session import Session
+    from ..steps import Tracked
+
+CLOSER = 4.0
+FURTHER_TENSORS = 2
+MAX_FAILURES = 3
+MAX_DESCENTS = 3
+SUSPICIOUS = {GRADIENT: 0.02, RANDOM: 0.25}
+ERRORS = 8.0
+ROUNDINGS = 4.0
+# One rank of several has its own loss, whose slope differs from that of the mean.
+SUSPICIOUS_IN_GROUP = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A parameter that can be tested: its position in the optimizer, and where its module keeps it."""
+
+    tensor: int
+    held_by: weakref.ref[torch.nn.Module]
+    name: str
+
+    def module(self) -> torch.nn.Module:
+        """The module; raises NotRepeatableError when it is gone."""
+        module = self.held_by()
+        if module is None:
+            raise NotRepeatableError("the module is gone")
+        return module
+
+    def parameter(self) -> torch.Tensor:
+        """The parameter as the module holds it now."""
+        return self.module().get_parameter(self.name)
+
+
+@dataclass(slots=True)
+class Watch:
+    """What is remembered of one optimizer's checks."""
+
+    identity: tuple[tuple[int, ...], ...]
+    modules: list[weakref.ref[torch.nn.Module]]
+    places: list[Place]
+    schedule: Schedule
+    capture: Capture | None = None
+    chosen: Place | None = None
+    kind: str = GRADIENT
+    fresh: bool = False
+    checks: int = 0
+    failures: int = 0
+    descents: int = 0
+    off: bool = False
+    factor: float = 1.0
+
+
+class GradientTruth:
+    """The checks of all optimizers of this process; ``budget`` is the share of time they may take."""
+
+    def __init__(self, session: Session, budget: float) -> None:
+        self._session = session
+        self._key = session.config.key
+        self._budget = budget
+        self._watches: weakref.WeakKeyDictionary[torch.optim.Optimizer, Watch] = weakref.WeakKeyDictionary()
+
+    # --- around a step -----------------------------------------------------------------------------
+
+    def arm(self, optimizer: torch.optim.Optimizer, tracked: Tracked, seconds: float) -> None:
+        """A step has ended after ``seconds``: if the next is to be checked, capture its forward passes."""
+        if self._budget <= 0:
+            return
+        watch = self._watches.get(optimizer)
+        if watch is None or watch.identity is not tracked.identity:
+            watch = self._watches[optimizer] = self._begin(tracked)
+        if watch.off or watch.capture is not None:
+            return
+        watch.schedule.stepped(seconds)
+        if watch.schedule.draws(tracked.index, tracked.steps):
+            watch.chosen, watch.kind = self._choose(watch, tracked)
+            watch.fresh = False
+            watch.capture = Capture(_alive(watch.modules), self._session.shield.run)
+
+    def renew(self, optimizer: torch.optim.Optimizer) -> None:
+        """A state was restored into ``optimizer`` or its modules: look closely again for a while."""
+        watch = self._watches.get(optimizer)
+        if watch is not None:
+            watch.schedule.renew()
+
+    def backward_begins(self) -> None:
+        """A backward pass is about to add to the gradients: what they held before, if zeroed, is gone."""
+        for watch in list(self._watches.values()):
+            if watch.capture is None or watch.chosen is None:
+                continue
+            gradient = watch.chosen.parameter().grad
+            if gradient is None or not bool(gradient.any()):
+                watch.fresh = True
+                watch.capture.drop_consumed()
+
+    def check(
+        self, optimizer: torch.optim.Optimizer, tracked: Tracked, *, clip: float, loss: float | None
+    ) -> int:
+        """The optimizer is about to step: check if its forward passes were captured. Returns nanoseconds."""
+        watch = self._watches.get(optimizer)
+        if watch is None or watch.capture is None:
+            return 0
+        capture, watch.capture = watch.capture, None
+        capture.end()
+        started = perf_counter()
+        body: dict[str, object] = {
+            "optimizer": tracked.index,
+            "step": tracked.steps,
+            "tensors": len(watch.places),
+            "clip": clip,
+            "loss": loss,
+        }
+        try:
+            with kept_generators():
+                body.update(self._checked(watch, tracked, capture, clip))
+            watch.checks += 1
+            watch.failures = 0
+        except NotRepeatableError as error:
+            body["reason"] = str(error)
+            watch.failures += 1
+            watch.off = error.lasting or watch.failures >= MAX_FAILURES
+        except Exception:
+            watch.off = True
+            raise
+        seconds = perf_counter() - started
+        watch.schedule.checked(seconds)
+        self._session.emit("gradient", {**body, "cost": int(seconds * 1e9)})
+        return int(seconds * 1e9)
+
+    # --- which ---------------------------------------------------------------------------------------
+
+    def _begin(self, tracked: Tracked) -> Watch:
+        schedule = Schedule(self._key, self._budget)
+        watch = Watch(tracked.identity, [], [], schedule)
+        self._place(watch, tracked, holders(tracked.parameters, _alive(tracked.held_by)))
+        return watch
+
+    def _place(self, watch: Watch, tracked: Tracked, modules: Sequence[torch.nn.Module]) -> None:
+        watch.modules = [weakref.ref(module) for module in modules]
+        names: dict[int, tuple[torch.nn.Module, str]] = {}
+        for module in modules:
+            names.update({id(parameter): (module, name) for name, parameter in module.named_parameters()})
+        watch.places = []
+        for place, parameter in enumerate(tracked.parameters):
+            if tracked.plain[place] and id(parameter) in names and _can_move(parameter):
+                module, name = names[id(parameter)]
+                watch.places.append(Place(place, weakref.ref(module), name))
+        if not watch.places:
+            watch.off = True
+            self._session.gap(
+                "no gradient is compared with the loss",
+                "the optimizer's parameters are in no module that could be run again",
+                law="gradient-truth",
+            )
+
+    def _choose(self, watch: Watch, tracked: Tracked) -> tuple[Place, str]:
+        """The tensor to test and along what. Alone in keyed rotation; ranks draw by the step, to meet."""
+        total = 2 * len(watch.places)
+        if _several_ranks():
+            data = hashlib.sha256(self._key + b"tensor" + struct.pack("<QQ", tracked.index, tracked.steps))
+            at = int.from_bytes(data.digest()[:8], "little") % total
+        else:
+            cycle, place = divmod(watch.checks, total)
+            at = keyed_order(self._key + b"truth", cycle, total)[place]
+        return watch.places[at // 2], GRADIENT if at % 2 else RANDOM
+
+    # --- the check -------------------------------------------------------------------------------------
+
+    def _checked(self, watch: Watch, tracked: Tracked, capture: Capture, clip: float) -> dict[str, object]:
+        place, step = watch.chosen, tracked.steps
+        if place is None:
+            raise NotRepeatableError("no tensor can be tested")
+        rerun = self._rerun(watch, tracked, capture, place.module())
+        rounding, loss = rerun.null()
+        bench = Bench(rerun, rounding)
+        first = self._try(bench, place, watch.kind, step)
+        if first is None:
+            raise NotRepeatableError("the tensor that was drawn has no gradient", lasting=False)
+        trials = [first]
+        notes: list[str] = []
+        if self._suspicious(first, place, rounding, watch.factor * clip):
+            closer = self._try(bench, place, first.direction, step, first.reach / CLOSER)
+            trials += [closer] if closer is not None else []
+            for other in self._others(watch, place, step):
+                further = self._try(bench, other, GRADIENT, step)
+                trials += [further] if further is not None else []
+            notes = rerun.surrogates()
+            self._learn(watch, trials, clip)
+        return {
+            "trials": [trial.body() for trial in trials],
+            "calls": len(rerun.calls),
+            "rounding": rounding,
+            "returned": loss,
+            "fresh": watch.fresh,
+            "surrogates": notes,
+        }
+
+    def _rerun(self, watch: Watch, tracked: Tracked, capture: Capture, module: torch.nn.Module) -> Rerun:
+        if capture.failed:
+            raise NotRepeatableError(capture.failed)
+        calls = [call for call in capture.calls if call.module is module]
+        if not calls:
+            self._descend(watch, tracked, capture)
+            raise NotRepeatableError("the module that holds the parameters was not called", lasting=False)
+        calls = [call for call in calls if call.used]
+        if not calls:
+            raise NotRepeatableError("no gradient came back to what the module returned", lasting=False)
+        why = unfit(module)
+        if why:
+            raise NotRepeatableError(why)
+        if any(call.touched() for call in calls):
+            raise NotRepeatableError("the module's inputs or outputs were changed in place", lasting=False)
+        return Rerun(module, calls)
+
+    def _descend(self, watch: Watch, tracked: Tracked, capture: Capture) -> None:
+        """Programs may call parts of a module only: look for calls of its children from now on."""
+        if capture.calls or watch.descents >= MAX_DESCENTS:
+            return
+        watch.descents += 1
+        children = [child for module in _alive(watch.modules) for child in module.children()]
+        self._place(watch, tracked, holders(tracked.parameters, children))
+
+    def _try(
+        self, bench: Bench, place: Place, kind: str, step: int, reach: float | None = None
+    ) -> Trial | None:
+        direction = direction_for(kind, place.parameter(), seed_of(self._key, step, place.tensor))
+        return bench.trial(place.tensor, place.name, direction, reach) if direction is not None else None
+
+    def _others(self, watch: Watch, place: Place, step: int) -> list[Place]:
+        """Further tensors of the same module, to tell a factor on all gradients from one wrong gradient."""
+        others = [other for other in watch.places if other.held_by is place.held_by and other is not place]
+        order = keyed_order(self._key + b"others", step, len(others))
+        return [others[at] for at in order[:FURTHER_TENSORS]]
+
+    @staticmethod
+    def _suspicious(trial: Trial, place: Place, rounding: float, factor: float) -> bool:
+        scale = trial.reach * trial.norm
+        if trial.direction == RANDOM:
+            scale /= place.parameter().numel() ** 0.5
+        share = SUSPICIOUS_IN_GROUP if _several_ranks() else SUSPICIOUS[trial.direction]
+        allowed = ERRORS * (trial.error + ROUNDINGS * rounding) * abs(factor) + share * scale
+        return not abs(trial.slope * factor - trial.inner) <= allowed
+
+    @staticmethod
+    def _learn(watch: Watch, trials: Sequence[Trial], clip: float) -> None:
+        """A factor on all gradients (a program that scales them itself) makes no later check suspicious."""
+        ratios = [
+            trial.inner / trial.slope for trial in trials if trial.slope and trial.direction == GRADIENT
+        ]
+        if len(ratios) > 1 and max(ratios) - min(ratios) < SUSPICIOUS[GRADIENT] * abs(ratios[0]):
+            watch.factor = ratios[0] / clip
+
+
+def _alive(modules: Sequence[weakref.ref[torch.nn.Module]]) -> list[torch.nn.Module]:
+    return [module for module in (ref() for ref in modules) if module is not None]
+
+
+def _can_move(parameter: torch.Tensor) -> bool:
+    return bool(parameter.is_floating_point() and parameter.numel() and parameter.requires_grad)
+
+
+def _several_ranks() -> bool:
+    import torch
+
+    distributed = torch.distributed
+    return bool(
+        distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1
+    )

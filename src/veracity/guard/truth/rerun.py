@@ -1,0 +1,214 @@
+"""The captured calls evaluated again, as they were or with one parameter moved.
+
+``functional_call`` puts moved copies in the place of one parameter for the length of a call, so neither the
+real parameters nor their version counters are touched; buffers are copies of what the call found. The value
+of an evaluation is the sum over calls and outputs of <cotangent, output - recorded output>, in float64: the
+change of the loss to first order in everything downstream of the module, and exactly the change of the loss
+where the module returns the loss itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from .calls import Call, Output, tensors_in
+from .circumstances import Attributes, under
+from .surrogates import custom_functions, cuts_in
+
+if TYPE_CHECKING:
+    import torch
+
+
+class NotRepeatableError(Exception):
+    """The forward pass cannot be repeated, or not without a trace; the text says why. ``lasting``: never."""
+
+    def __init__(self, why: str, *, lasting: bool = True) -> None:
+        super().__init__(why)
+        self.lasting = lasting
+
+
+@dataclass(slots=True)
+class Rerun:
+    """All calls of one module in a step."""
+
+    module: torch.nn.Module
+    calls: list[Call]
+
+    def null(self) -> tuple[float, float]:
+        """Repeat the calls unmoved: each output must be the recorded one, bit for bit.
+
+        Returns the scale of the outputs' rounding in units of the loss, and the loss as far as the module
+        returns it. Raises NotRepeatableError.
+        """
+        external: list[list[Output]] = []
+        for call in self.calls:
+            attributes = Attributes(self.module)
+            try:
+                results = self._run(call, {})
+            finally:
+                changed = attributes.put_back()
+            if changed:
+                raise NotRepeatableError(f"the forward pass changes {changed}")
+            for output in call.outputs:
+                if not _same(results[output.place].detach(), output.value):
+                    raise NotRepeatableError(
+                        "the forward pass repeated is not, bit for bit, the one recorded", lasting=False
+                    )
+            external.append(_external(call, results))
+        for call, outputs in zip(self.calls, external, strict=True):
+            call.outputs = outputs
+        return self._rounding(), self._returned()
+
+    def change(self, name: str, moved: torch.Tensor) -> float:
+        """The evaluation with the parameter ``name`` moved; 0.0 exactly when no output changed."""
+        total = 0.0
+        for call in self.calls:
+            if not call.outputs:
+                continue
+            attributes = Attributes(self.module)
+            try:
+                results = self._run(call, {name: moved})
+            finally:
+                attributes.put_back()
+            for output in call.outputs:
+                total += _inner(results[output.place].detach() - output.value, output.cotangent)
+        return total
+
+    def surrogates(self) -> list[str]:
+        """Places where the forward pass cuts or replaces its own derivative, found by one more repetition."""
+        places: list[str] = []
+        for call in self.calls[:1]:
+            attributes = Attributes(self.module)
+            try:
+                results, cuts = cuts_in(partial(self._run, call, {}))
+            finally:
+                attributes.put_back()
+            places += cuts
+            places += custom_functions([results[output.place] for output in call.outputs])
+        return places
+
+    def _run(self, call: Call, moved: dict[str, torch.Tensor]) -> list[torch.Tensor]:
+        from torch.func import functional_call
+
+        swapped = {name: buffer.clone() for name, buffer in call.buffers.items()}
+        call.generators.put()
+        with under(call.autocasts), _flat_weights(call.module, moved):
+            result = functional_call(call.module, {**swapped, **moved}, call.args, call.kwargs)
+        results = list(tensors_in(result))
+        if any(output.place >= len(results) for output in call.outputs):
+            raise NotRepeatableError("the forward pass repeated returns something else", lasting=False)
+        return results
+
+    def _rounding(self) -> float:
+        """How far rounding of the last operations can move an evaluation: an ulp of each output, weighted.
+
+        Errors of many outputs are taken as independent, so their squares add up.
+        """
+        import torch
+
+        square = 0.0
+        for call in self.calls:
+            for output in call.outputs:
+                if output.cotangent is None:
+                    continue
+                unit = torch.finfo(output.value.dtype).eps
+                weighted = (output.value * output.cotangent).double().norm().item()
+                square += (unit * weighted) ** 2
+        return square**0.5
+
+    def _returned(self) -> float:
+        """Sum of cotangent times output over outputs of one element: the loss, where modules return it."""
+        return sum(
+            _inner(output.value, output.cotangent)
+            for call in self.calls
+            for output in call.outputs
+            if output.value.numel() == 1
+        )
+
+
+def _external(call: Call, results: Sequence[torch.Tensor]) -> list[Output]:
+    """The outputs that the rest of the program used.
+
+    A hook on a tensor sees its whole gradient, also what comes from other outputs of the same module (logits
+    from which the module itself computes the loss). One output is taken to be the used one if what it sends
+    back inside the module explains the gradients of all others bit for bit.
+    """
+    import torch
+
+    used = call.used
+    if len(used) <= 1:
+        return used
+    order = sorted(used, key=lambda output: output.value.numel())
+    for candidate in order:
+        others = [output for output in used if output is not candidate]
+        inner = torch.autograd.grad(
+            results[candidate.place],
+            [results[output.place] for output in others],
+            candidate.cotangent,
+            retain_graph=True,
+            allow_unused=True,
+        )
+        if all(
+            found is not None and output.cotangent is not None and _same(found, output.cotangent)
+            for found, output in zip(inner, others, strict=True)
+        ):
+            return [candidate]
+        if all(found is None for found in inner) and _independent(candidate, others, results):
+            return used
+    raise NotRepeatableError("the module returns several tensors that are used, and depend on each other")
+
+
+def _independent(candidate: Output, others: Sequence[Output], results: Sequence[torch.Tensor]) -> bool:
+    """Whether no used output is computed from another: then each gradient came from outside alone."""
+    import torch
+
+    everyone = [candidate, *others]
+    for one in others:
+        rest = [results[output.place] for output in everyone if output is not one]
+        inner = torch.autograd.grad(
+            results[one.place], rest, one.cotangent, retain_graph=True, allow_unused=True
+        )
+        if any(found is not None for found in inner):
+            return False
+    return True
+
+
+@contextlib.contextmanager
+def _flat_weights(module: torch.nn.Module, moved: dict[str, torch.Tensor]) -> Iterator[None]:
+    """Recurrent modules keep their weights in a list beside; the moved one must stand there too."""
+    import torch
+
+    named = dict(module.named_parameters()) if moved else {}
+    by_id = {id(named[name]): tensor for name, tensor in moved.items()}
+    changed: list[tuple[torch.nn.Module, object]] = []
+    try:
+        for one in module.modules() if by_id else ():
+            flat = vars(one).get("_flat_weights")
+            if not isinstance(one, torch.nn.RNNBase) or not isinstance(flat, list):
+                continue
+            if any(id(weight) in by_id for weight in flat):
+                changed.append((one, flat))
+                vars(one)["_flat_weights"] = [by_id.get(id(weight), weight) for weight in flat]
+        yield
+    finally:
+        for one, flat in changed:
+            vars(one)["_flat_weights"] = flat
+
+
+def _same(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Bitwise equality, NaN being itself."""
+    import torch
+
+    if one.shape != other.shape or one.dtype != other.dtype:
+        return False
+    return bool(torch.equal(one, other)) or bool(
+        torch.equal(one.isnan(), other.isnan()) and torch.equal(one.nan_to_num(), other.nan_to_num())
+    )
+
+
+def _inner(one: torch.Tensor, other: torch.Tensor | None) -> float:
+    return 0.0 if other is None else (one.double() * other.double()).sum().item()

@@ -1,0 +1,108 @@
+"""One tensor moved along one direction: three evaluations, and the reach that makes them worth something."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .direction import RANDOM, Direction
+from .rerun import Rerun
+
+if TYPE_CHECKING:
+    import torch
+
+# The change aimed at, in roundings of the evaluation: far above them, and far below what bends the loss.
+TARGET = 4000.0
+FAR_OFF = 8.0
+# How far parameters may be moved: half their own length, and a little for those that begin at zero.
+SHARE = 0.5
+FLOOR = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """Differences of the evaluation at +reach, -reach and +reach/2, inner products, lengths.
+
+    ``inner_plus`` and ``inner_minus`` are <gradient, displacement> for the displacements as rounded.
+    """
+
+    tensor: int
+    direction: str
+    reach: float
+    plus: float
+    minus: float
+    half: float
+    inner_plus: float
+    inner_minus: float
+    norm: float
+
+    @property
+    def slope(self) -> float:
+        """Central difference, in units of the evaluation."""
+        return (self.plus - self.minus) / 2
+
+    @property
+    def inner(self) -> float:
+        """What the gradient says the central difference is."""
+        return (self.inner_plus - self.inner_minus) / 2
+
+    @property
+    def error(self) -> float:
+        """Truncation error of the central difference, from what a cubic misses at half the reach."""
+        return abs(self.half - self.slope / 2 - (self.plus + self.minus) / 8) * 8 / 3
+
+    def body(self) -> dict[str, object]:
+        """As it is shipped (``core.observation.GradientTrial``)."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+class Bench:
+    """Trials on the captured calls of one module; ``rounding`` is that of an evaluation (``Rerun.null``)."""
+
+    def __init__(self, rerun: Rerun, rounding: float) -> None:
+        self._rerun = rerun
+        self._target = TARGET * rounding
+
+    def trial(self, tensor: int, name: str, direction: Direction, reach: float | None = None) -> Trial:
+        """Move the parameter ``name``; a given ``reach`` is taken as it is, else a fitting one is found."""
+        found = self._reached(name, direction) if reach is None else None
+        if found is None:
+            found = (reach or 0.0, *self._move(name, direction, reach or 0.0))
+        reach, plus, inner_plus = found
+        minus, inner_minus = self._move(name, direction, -reach)
+        half, _ = self._move(name, direction, reach / 2)
+        return Trial(
+            tensor, direction.kind, reach, plus, minus, half, inner_plus, inner_minus, direction.norm
+        )
+
+    def _reached(self, name: str, direction: Direction) -> tuple[float, float, float]:
+        """A reach at which the change is far above rounding and far below what bends the loss.
+
+        Returns it with the change and the inner product there.
+        """
+        numel = direction.parameter.numel()
+        longest = SHARE * direction.parameter.detach().norm().item() + FLOOR * numel**0.5
+        steepness = direction.steepness
+        reach = min(longest, self._target / steepness) if steepness > 0 else longest / FAR_OFF
+        plus, inner = self._move(name, direction, reach)
+        # Scaled losses and wrong gradients make the first guess a bad one.
+        change = abs(plus)
+        better = reach
+        if change > FAR_OFF * self._target:
+            better = reach * max(self._target / change, 1e-6)
+        elif change < self._target / FAR_OFF:
+            better = min(longest, reach * (self._target / change if change else FAR_OFF))
+        return (reach, plus, inner) if better == reach else (better, *self._move(name, direction, better))
+
+    def _move(self, name: str, direction: Direction, reach: float) -> tuple[float, float]:
+        moved = direction.moved(reach)
+        return self._rerun.change(name, moved), direction.inner(moved)
+
+
+def direction_for(kind: str, parameter: torch.Tensor, seed: int) -> Direction | None:
+    """A direction along which to move ``parameter``; None when it has no gradient that can be read."""
+    gradient = parameter.grad
+    if gradient is None or gradient.layout != parameter.layout or not bool(gradient.isfinite().all()):
+        return None
+    norm = gradient.norm().item()
+    return Direction(kind if norm > 0 else RANDOM, parameter, gradient.detach(), norm, seed)
