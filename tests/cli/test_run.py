@@ -24,6 +24,7 @@ class Options:
     name: str
     stacks: bool
     quiet: bool
+    overhead: float
 
 
 @dataclasses.dataclass
@@ -81,10 +82,11 @@ def test_the_command_is_everything_after_the_dashes(words: list[str], command: l
 
 def test_flags_reach_the_monitor(job: Job, home: Path) -> None:
     flags = ["--policy", "enforce", "--fail-on", "error", "--name", "n", "--no-stacks", "--quiet"]
-    assert main(["run", *flags, "--", "x"]) == 0
-    assert job.asked[0][1] == Options(home, "enforce", "n", False, True)
+    assert main(["run", *flags, "--overhead", "0.5%", "--", "x"]) == 0
+    assert job.asked[0][1] == Options(home, "enforce", "n", False, True, 0.005)
     assert main(["run", "--", "x"]) == 0
-    assert job.asked[1][1] == Options(home, "observe", "", True, False)
+    assert job.asked[1][1] == Options(home, "observe", "", True, False, 0.01)
+    assert main(["run", "--overhead", "70%", "--", "x"]) == 2
 
 
 def test_standard_output_stays_the_jobs_own(job: Job, capsys: Captured) -> None:

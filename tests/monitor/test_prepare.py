@@ -17,19 +17,19 @@ AT = 1_740_924_131_000_000_000
 def test_the_guard_stands_first_on_the_path_and_nothing_else_changes(tmp_path: Path) -> None:
     folder = create_folder(tmp_path, AT)
     given = {"HOME": "/home/u", "PYTHONPATH": "/a:/b"}
-    prepared = prepare(folder, given)
+    prepared = prepare(folder, given, 0.01)
     assert prepared.environment["PYTHONPATH"].split(os.pathsep) == [str(folder.archive), "/a", "/b"]
     changed = {"PYTHONPATH", CONFIG_VARIABLE}
     assert {name: prepared.environment[name] for name in set(prepared.environment) - changed} == {
         "HOME": "/home/u"
     }
     assert given["PYTHONPATH"] == "/a:/b"
-    assert prepare(create_folder(tmp_path, AT), {}).environment["PYTHONPATH"].count(os.pathsep) == 0
+    assert prepare(create_folder(tmp_path, AT), {}, 0.01).environment["PYTHONPATH"].count(os.pathsep) == 0
 
 
 def test_the_configuration_is_private_and_names_what_there_is(tmp_path: Path) -> None:
     folder = create_folder(tmp_path, AT)
-    prepared = prepare(folder, {})
+    prepared = prepare(folder, {}, 0.01)
     config = json.loads(folder.guard_config.read_bytes())
     assert prepared.environment[CONFIG_VARIABLE] == str(folder.guard_config)
     assert folder.guard_config.stat().st_mode & 0o777 == 0o600
@@ -41,13 +41,13 @@ def test_the_configuration_is_private_and_names_what_there_is(tmp_path: Path) ->
     assert bytes.fromhex(config["key"]) == prepared.key
     assert len(prepared.key) == 32
     assert Digest.of(folder.archive.read_bytes()) == prepared.archive
-    assert prepare(create_folder(tmp_path, AT), {}).key != prepared.key
+    assert prepare(create_folder(tmp_path, AT), {}, 0.01).key != prepared.key
 
 
 def test_a_home_with_a_colon_cannot_stand_on_the_path(tmp_path: Path) -> None:
     folder = create_folder(tmp_path / "a:b", AT)
     with pytest.raises(UsageError, match="PYTHONPATH") as caught:
-        prepare(folder, {})
+        prepare(folder, {}, 0.01)
     assert "--home" in caught.value.diagnostics().remedy
     assert not folder.guard_config.exists()
 
@@ -60,7 +60,7 @@ def test_a_long_home_has_its_socket_elsewhere(
     short.mkdir(exist_ok=True)
     monkeypatch.setattr("tempfile.tempdir", str(short))
     folder = create_folder(short / name, AT)
-    prepared = prepare(folder, {})
+    prepared = prepare(folder, {}, 0.01)
     assert len(os.fsencode(prepared.socket)) <= MAX_SOCKET_PATH
     if elsewhere:
         assert prepared.socket_folder == prepared.socket.parent

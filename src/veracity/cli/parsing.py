@@ -123,6 +123,20 @@ def format_of(arguments: argparse.Namespace, *allowed: str) -> str:
     return form
 
 
+def share(text: str) -> float:
+    """A share given in percent, ``1%`` or ``0.5``, as a number from 0 to 1.
+
+    Raises argparse.ArgumentTypeError for what is no percentage from 0 to 50.
+    """
+    try:
+        percent = float(text.removesuffix("%"))
+    except ValueError:
+        percent = -1.0
+    if not 0 <= percent <= 50:
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is no percentage from 0 to 50, like 1%")
+    return percent / 100
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """The known word most like ``word``, empty when none is."""
     return next(iter(difflib.get_close_matches(word[:64], sorted(known), n=1, cutoff=0.5)), "")

@@ -10,7 +10,7 @@ from ..core.errors import UsageError
 from ..core.rule import Severity
 from ..core.verdict import Outcome
 from .output import console_for, deliver, say, tell_error
-from .parsing import Parser, add_verb, format_of, home_of
+from .parsing import Parser, add_verb, format_of, home_of, share
 
 if TYPE_CHECKING:
     from ..core.summary import RunSummary
@@ -54,6 +54,13 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
     )
     parser.add_argument("--name", default="", metavar="NAME", help="a name for people to know the run by")
     parser.add_argument(
+        "--overhead",
+        type=share,
+        default=0.01,
+        metavar="PERCENT",
+        help="training time that checks on sampled steps may take; 0 switches them off (default: 1%%)",
+    )
+    parser.add_argument(
         "--no-stacks",
         dest="stacks",
         action="store_false",
@@ -82,6 +89,7 @@ def execute(arguments: argparse.Namespace) -> int:
         name=arguments.name,
         stacks=arguments.stacks,
         quiet=arguments.quiet,
+        overhead=arguments.overhead,
     )
     try:
         result = run_job(arguments.command, options)

@@ -36,13 +36,18 @@ GRACE = 3.0
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """How to run. ``policy``: ``observe``, or ``enforce``: stop what is broken or unobserved."""
+    """How to run.
+
+    ``policy``: ``observe``, or ``enforce``: stop what is broken or unobserved. ``overhead`` is the share of
+    training time, 0 to 1, that checks made on sampled steps may take.
+    """
 
     home: Path
     policy: str = "observe"
     name: str = ""
     stacks: bool = True
     quiet: bool = False
+    overhead: float = 0.01
     environment: Mapping[str, str] | None = None
 
 
@@ -64,7 +69,7 @@ def run_job(command: Sequence[str], options: RunOptions) -> JobResult:
     started_at = time.time_ns()
     folder = create_folder(options.home.absolute(), started_at)
     environment = os.environ if options.environment is None else options.environment
-    prepared = prepare(folder, environment)
+    prepared = prepare(folder, environment, options.overhead)
     with Pipeline.create(folder, command, started_at, prepared, options) as pipeline:
         try:
             process = launch.start(command, prepared.environment)

@@ -36,6 +36,7 @@ def opening_entry(
         "command": list(masker_of(prepared.key).command(command)),
         "name": options.name,
         "policy": options.policy,
+        "overhead": float(options.overhead).hex(),
         "folder": os.getcwd(),
         "started_at": started_at,
         "host": socket.gethostname(),

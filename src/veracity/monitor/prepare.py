@@ -30,9 +30,10 @@ class Prepared:
     key: bytes
 
 
-def prepare(folder: RunFolder, environment: Mapping[str, str]) -> Prepared:
+def prepare(folder: RunFolder, environment: Mapping[str, str], overhead: float) -> Prepared:
     """Write the guard's archive and configuration; return the environment to start the job in.
 
+    ``overhead`` is the share of training time that sampled checks may take, 0 to 1.
     Raises UsageError when the home's path cannot stand on PYTHONPATH.
     """
     if os.pathsep in str(folder.path):
@@ -52,6 +53,7 @@ def prepare(folder: RunFolder, environment: Mapping[str, str]) -> Prepared:
         "spool": str(folder.spool),
         "key": key.hex(),
         "known_bytecode": str(folder.home / "cache" / "bytecode-{tag}"),
+        "overhead": overhead,
     }
     write_private(folder.guard_config, json.dumps(config).encode())
     guarded = dict(environment)

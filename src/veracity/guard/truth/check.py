@@ -116,7 +116,8 @@ class GradientTruth:
         for watch in list(self._watches.values()):
             if watch.capture is None or watch.chosen is None:
                 continue
-            gradient = watch.chosen.parameter().grad
+            module = watch.chosen.held_by()
+            gradient = module.get_parameter(watch.chosen.name).grad if module is not None else None
             if gradient is None or not bool(gradient.any()):
                 watch.fresh = True
                 watch.capture.drop_consumed()
@@ -131,13 +132,7 @@ class GradientTruth:
         capture, watch.capture = watch.capture, None
         capture.end()
         started = perf_counter()
-        body: dict[str, object] = {
-            "optimizer": tracked.index,
-            "step": tracked.steps,
-            "tensors": len(watch.places),
-            "clip": clip,
-            "loss": loss,
-        }
+        body = {**_head(tracked, watch), "clip": clip, "loss": loss}
         try:
             with kept_generators():
                 body.update(self._checked(watch, tracked, capture, clip))
@@ -175,11 +170,9 @@ class GradientTruth:
                 watch.places.append(Place(place, weakref.ref(module), name))
         if not watch.places:
             watch.off = True
-            self._session.gap(
-                "no gradient is compared with the loss",
-                "the optimizer's parameters are in no module that could be run again",
-                law="gradient-truth",
-            )
+            if tracked.parameters:
+                why = "the optimizer's parameters are in no module that could be run again"
+                self._session.emit("gradient", {**_head(tracked, watch), "reason": why, "cost": 0})
 
     def _choose(self, watch: Watch, tracked: Tracked) -> tuple[Place, str]:
         """The tensor to test and along what. Alone in keyed rotation; ranks draw by the step, to meet."""
@@ -277,6 +270,11 @@ class GradientTruth:
         ]
         if len(ratios) > 1 and max(ratios) - min(ratios) < SUSPICIOUS[GRADIENT] * abs(ratios[0]):
             watch.factor = ratios[0] / clip
+
+
+def _head(tracked: Tracked, watch: Watch) -> dict[str, object]:
+    places = len(watch.places)
+    return {"optimizer": tracked.index, "step": tracked.steps, "tensors": places, "clip": 1.0, "loss": None}
 
 
 def _alive(modules: Sequence[weakref.ref[torch.nn.Module]]) -> list[torch.nn.Module]:
