@@ -240,8 +240,7 @@ class Steps:
 
     def _check_gradient(self, optimizer: torch.optim.Optimizer, tracked: Tracked) -> None:
         clip = clipped_by(*self.clipped) if self.clipped is not None else 1.0
-        loss = float(self.loss) if self.loss is not None else None
-        self.phases.guard(self.truth.check(optimizer, tracked, clip=clip, loss=loss))
+        self.phases.guard(self.truth.check(optimizer, tracked, clip=clip))
 
     def after(self, optimizer: torch.optim.Optimizer) -> None:
         """The post-hook: reads what the step left, and ships the record."""

@@ -43,12 +43,10 @@ class GradientChecked(Observation):
     step: int
     tensors: int
     clip: float
-    loss: float | None
     cost: int
     reason: str = ""
     trials: list[GradientTrial] = field(default_factory=list)
     calls: int = 0
     rounding: float = 0.0
-    returned: float = 0.0
     fresh: bool = False
     surrogates: list[str] = field(default_factory=list)

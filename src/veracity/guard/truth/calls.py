@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
 from .circumstances import Autocast, Generators
+from .fitness import collectives_so_far, compiled_around
 
 if TYPE_CHECKING:
     import torch
@@ -44,6 +45,7 @@ class Call:
     autocasts: tuple[Autocast, ...]
     buffers: dict[str, torch.Tensor]
     training: bool
+    collectives: tuple[int, ...] | None
     outputs: list[Output] = field(default_factory=list)
 
     @property
@@ -92,6 +94,9 @@ class Capture:
             def after(of: object, args: object, kwargs: object, result: object) -> None:
                 run("gradient truth", self._after, of, result)
 
+            for hook in (before, after):
+                # torch.compile leaves functions with this mark alone.
+                vars(hook)["_torchdynamo_disable"] = True
             self._handles.append(module.register_forward_pre_hook(before, prepend=True, with_kwargs=True))
             self._handles.append(module.register_forward_hook(after, with_kwargs=True))
 
@@ -110,6 +115,9 @@ class Capture:
 
         if not torch.is_grad_enabled() or self.failed:
             return
+        if compiled_around():
+            self.failed = "the module's call lies within compiled code"
+            return
         if len(self.calls) >= MAX_CALLS:
             self.failed = f"the module is called more than {MAX_CALLS} times in a step"
             return
@@ -127,6 +135,7 @@ class Capture:
                 Autocast.read(),
                 {name: buffer.detach().clone() for name, buffer in buffers.items()},
                 module.training,
+                collectives_so_far(),
             )
         )
 
@@ -134,6 +143,9 @@ class Capture:
         if not self._open or self._open[-1].module is not module:
             return
         call = self._open.pop()
+        if call.collectives is None or collectives_so_far() != call.collectives:
+            self.failed = "the forward pass has collectives, which other ranks would have to repeat as well"
+            return
         for place, tensor in enumerate(tensors_in(result)):
             if place >= MAX_OUTPUTS:
                 self.failed = f"the module returns more than {MAX_OUTPUTS} tensors"

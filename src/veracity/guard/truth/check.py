@@ -18,7 +18,7 @@ from ...core.sample import keyed_order
 from .calls import Capture, holders
 from .circumstances import kept_generators
 from .direction import GRADIENT, RANDOM, seed_of
-from .fitness import unfit
+from .fitness import compiled_in_place, unfit
 from .rerun import NotRepeatableError, Rerun
 from .schedule import Schedule
 from .trial import Bench, Trial, direction_for
@@ -72,7 +72,7 @@ class Watch:
     chosen: Place | None = None
     kind: str = GRADIENT
     fresh: bool = False
-    checks: int = 0
+    drawn: int = 0
     failures: int = 0
     descents: int = 0
     off: bool = False
@@ -103,7 +103,8 @@ class GradientTruth:
         if watch.schedule.draws(tracked.index, tracked.steps):
             watch.chosen, watch.kind = self._choose(watch, tracked)
             watch.fresh = False
-            watch.capture = Capture(_alive(watch.modules), self._session.shield.run)
+            modules = [module for module in _alive(watch.modules) if not compiled_in_place(module)]
+            watch.capture = Capture(modules, self._session.shield.run)
 
     def renew(self, optimizer: torch.optim.Optimizer) -> None:
         """A state was restored into ``optimizer`` or its modules: look closely again for a while."""
@@ -122,9 +123,7 @@ class GradientTruth:
                 watch.fresh = True
                 watch.capture.drop_consumed()
 
-    def check(
-        self, optimizer: torch.optim.Optimizer, tracked: Tracked, *, clip: float, loss: float | None
-    ) -> int:
+    def check(self, optimizer: torch.optim.Optimizer, tracked: Tracked, *, clip: float) -> int:
         """The optimizer is about to step: check if its forward passes were captured. Returns nanoseconds."""
         watch = self._watches.get(optimizer)
         if watch is None or watch.capture is None:
@@ -132,19 +131,19 @@ class GradientTruth:
         capture, watch.capture = watch.capture, None
         capture.end()
         started = perf_counter()
-        body = {**_head(tracked, watch), "clip": clip, "loss": loss}
+        body = {**_head(tracked, watch), "clip": clip}
         try:
             with kept_generators():
                 body.update(self._checked(watch, tracked, capture, clip))
-            watch.checks += 1
             watch.failures = 0
         except NotRepeatableError as error:
             body["reason"] = str(error)
-            watch.failures += 1
-            watch.off = error.lasting or watch.failures >= MAX_FAILURES
-        except Exception:
+            watch.failures += error.counts
+            watch.off = watch.off or error.lasting or watch.failures >= MAX_FAILURES
+        except Exception as error:
+            # What the program's forward raises when it runs again must not end its training.
+            body["reason"] = f"running the module again failed: {type(error).__name__}: {error}"[:300]
             watch.off = True
-            raise
         seconds = perf_counter() - started
         watch.schedule.checked(seconds)
         self._session.emit("gradient", {**body, "cost": int(seconds * 1e9)})
@@ -174,29 +173,37 @@ class GradientTruth:
                 why = "the optimizer's parameters are in no module that could be run again"
                 self._session.emit("gradient", {**_head(tracked, watch), "reason": why, "cost": 0})
 
-    def _choose(self, watch: Watch, tracked: Tracked) -> tuple[Place, str]:
+    def _choose(self, watch: Watch, tracked: Tracked) -> tuple[Place | None, str]:
         """The tensor to test and along what. Alone in keyed rotation; ranks draw by the step, to meet."""
         total = 2 * len(watch.places)
         if _several_ranks():
             data = hashlib.sha256(self._key + b"tensor" + struct.pack("<QQ", tracked.index, tracked.steps))
             at = int.from_bytes(data.digest()[:8], "little") % total
         else:
-            cycle, place = divmod(watch.checks, total)
+            cycle, place = divmod(watch.drawn, total)
             at = keyed_order(self._key + b"truth", cycle, total)[place]
-        return watch.places[at // 2], GRADIENT if at % 2 else RANDOM
+            watch.drawn += 1
+        for further in range(0, total, 2):
+            chosen = watch.places[(at + further) % total // 2]
+            module = chosen.held_by()
+            if module is not None and module.get_parameter(chosen.name).requires_grad:
+                return chosen, GRADIENT if at % 2 else RANDOM
+        return None, GRADIENT
 
     # --- the check -------------------------------------------------------------------------------------
 
     def _checked(self, watch: Watch, tracked: Tracked, capture: Capture, clip: float) -> dict[str, object]:
         place, step = watch.chosen, tracked.steps
         if place is None:
-            raise NotRepeatableError("no tensor can be tested")
+            raise NotRepeatableError("all parameters are frozen", lasting=False, counts=False)
         rerun = self._rerun(watch, tracked, capture, place.module())
-        rounding, loss = rerun.null()
+        rounding = rerun.null()
         bench = Bench(rerun, rounding)
         first = self._try(bench, place, watch.kind, step)
         if first is None:
-            raise NotRepeatableError("the tensor that was drawn has no gradient", lasting=False)
+            raise NotRepeatableError(
+                "the tensor that was drawn has no finite gradient", lasting=False, counts=False
+            )
         trials = [first]
         notes: list[str] = []
         if self._suspicious(first, place, rounding, watch.factor * clip):
@@ -211,7 +218,6 @@ class GradientTruth:
             "trials": [trial.body() for trial in trials],
             "calls": len(rerun.calls),
             "rounding": rounding,
-            "returned": loss,
             "fresh": watch.fresh,
             "surrogates": notes,
         }
@@ -225,10 +231,16 @@ class GradientTruth:
             raise NotRepeatableError("the module that holds the parameters was not called", lasting=False)
         calls = [call for call in calls if call.used]
         if not calls:
-            raise NotRepeatableError("no gradient came back to what the module returned", lasting=False)
+            raise NotRepeatableError(
+                "no gradient came back to what the module returned", lasting=False, counts=False
+            )
         why = unfit(module)
         if why:
             raise NotRepeatableError(why)
+        if any(call.training != module.training for call in calls):
+            raise NotRepeatableError(
+                "the module was put into another mode after its forward pass", lasting=False, counts=False
+            )
         if any(call.touched() for call in calls):
             raise NotRepeatableError("the module's inputs or outputs were changed in place", lasting=False)
         return Rerun(module, calls)
@@ -274,7 +286,7 @@ class GradientTruth:
 
 def _head(tracked: Tracked, watch: Watch) -> dict[str, object]:
     places = len(watch.places)
-    return {"optimizer": tracked.index, "step": tracked.steps, "tensors": places, "clip": 1.0, "loss": None}
+    return {"optimizer": tracked.index, "step": tracked.steps, "tensors": places, "clip": 1.0}
 
 
 def _alive(modules: Sequence[weakref.ref[torch.nn.Module]]) -> list[torch.nn.Module]:

@@ -29,16 +29,25 @@ def unfit(module: torch.nn.Module) -> str:
                 path, line = place_of(hook)
                 if not _of_library(path):
                     return f"a hook of the program runs in the forward pass ({path}:{line})"
-    if not compiled(module) and _anything_compiled():
-        return "parts of the program are compiled around the module's call"
     return ""
 
 
-def compiled(module: torch.nn.Module) -> bool:
-    """Whether the module's own call is what was compiled: it runs again as compiled."""
-    return (
-        type(module).__name__ == "OptimizedModule" or getattr(module, "_compiled_call_impl", None) is not None
-    )
+def compiled_around() -> bool:
+    """Whether this is called from code that torch.compile made: a hook there makes it compile again."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        code = frame.f_code
+        if code.co_name.startswith("torch_dynamo_resume_in") or any(
+            name.startswith("__compiled_fn") for name in code.co_names
+        ):
+            return True
+        frame = frame.f_back  # type: ignore[assignment]
+    return False
+
+
+def compiled_in_place(module: torch.nn.Module) -> bool:
+    """``Module.compile`` compiles the hooks along, so none may be put on the module."""
+    return getattr(module, "_compiled_call_impl", None) is not None
 
 
 def collectives_so_far() -> tuple[int, ...] | None:
@@ -48,18 +57,11 @@ def collectives_so_far() -> tuple[int, ...] | None:
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         return ()
     world = getattr(torch.distributed.distributed_c10d, "_world", None)
-    groups = list(getattr(world, "pg_map", ()))
+    groups = list(getattr(world, "pg_map", None) or ())
     try:
         return tuple(group._get_sequence_number_for_group() for group in groups)
     except (RuntimeError, AttributeError):
         return None
-
-
-def _anything_compiled() -> bool:
-    """Whether torch.compile has compiled a frame: a hook put on a module inside it would compile it again."""
-    utils = sys.modules.get("torch._dynamo.utils")
-    counters = getattr(utils, "counters", None)
-    return bool(counters and counters.get("frames"))
 
 
 def _of_library(path: str) -> bool:

@@ -24,11 +24,15 @@ if TYPE_CHECKING:
 
 
 class NotRepeatableError(Exception):
-    """The forward pass cannot be repeated, or not without a trace; the text says why. ``lasting``: never."""
+    """The step cannot be checked; the text says why.
 
-    def __init__(self, why: str, *, lasting: bool = True) -> None:
+    ``lasting``: nor can any other. ``counts``: it tells against trying again, as an unusual step does not.
+    """
+
+    def __init__(self, why: str, *, lasting: bool = True, counts: bool = True) -> None:
         super().__init__(why)
         self.lasting = lasting
+        self.counts = counts
 
 
 @dataclass(slots=True)
@@ -38,11 +42,10 @@ class Rerun:
     module: torch.nn.Module
     calls: list[Call]
 
-    def null(self) -> tuple[float, float]:
+    def null(self) -> float:
         """Repeat the calls unmoved: each output must be the recorded one, bit for bit.
 
-        Returns the scale of the outputs' rounding in units of the loss, and the loss as far as the module
-        returns it. Raises NotRepeatableError.
+        Returns the scale of the outputs' rounding in units of the loss. Raises NotRepeatableError.
         """
         external: list[list[Output]] = []
         for call in self.calls:
@@ -61,7 +64,7 @@ class Rerun:
             external.append(_external(call, results))
         for call, outputs in zip(self.calls, external, strict=True):
             call.outputs = outputs
-        return self._rounding(), self._returned()
+        return self._rounding()
 
     def change(self, name: str, moved: torch.Tensor) -> float:
         """The evaluation with the parameter ``name`` moved; 0.0 exactly when no output changed."""
@@ -120,15 +123,6 @@ class Rerun:
                 square += (unit * weighted) ** 2
         return square**0.5
 
-    def _returned(self) -> float:
-        """Sum of cotangent times output over outputs of one element: the loss, where modules return it."""
-        return sum(
-            _inner(output.value, output.cotangent)
-            for call in self.calls
-            for output in call.outputs
-            if output.value.numel() == 1
-        )
-
 
 def _external(call: Call, results: Sequence[torch.Tensor]) -> list[Output]:
     """The outputs that the rest of the program used.
@@ -137,21 +131,13 @@ def _external(call: Call, results: Sequence[torch.Tensor]) -> list[Output]:
     from which the module itself computes the loss). One output is taken to be the used one if what it sends
     back inside the module explains the gradients of all others bit for bit.
     """
-    import torch
-
     used = call.used
     if len(used) <= 1:
         return used
     order = sorted(used, key=lambda output: output.value.numel())
     for candidate in order:
         others = [output for output in used if output is not candidate]
-        inner = torch.autograd.grad(
-            results[candidate.place],
-            [results[output.place] for output in others],
-            candidate.cotangent,
-            retain_graph=True,
-            allow_unused=True,
-        )
+        inner = _sent_back(candidate, others, results)
         if all(
             found is not None and output.cotangent is not None and _same(found, output.cotangent)
             for found, output in zip(inner, others, strict=True)
@@ -164,17 +150,28 @@ def _external(call: Call, results: Sequence[torch.Tensor]) -> list[Output]:
 
 def _independent(candidate: Output, others: Sequence[Output], results: Sequence[torch.Tensor]) -> bool:
     """Whether no used output is computed from another: then each gradient came from outside alone."""
+    everyone = [candidate, *others]
+    return all(
+        found is None
+        for one in others
+        for found in _sent_back(one, [output for output in everyone if output is not one], results)
+    )
+
+
+def _sent_back(
+    output: Output, others: Sequence[Output], results: Sequence[torch.Tensor]
+) -> Sequence[torch.Tensor | None]:
+    """What the cotangent of one output sends back to others that it is computed from; None for the rest."""
     import torch
 
-    everyone = [candidate, *others]
-    for one in others:
-        rest = [results[output.place] for output in everyone if output is not one]
-        inner = torch.autograd.grad(
-            results[one.place], rest, one.cotangent, retain_graph=True, allow_unused=True
-        )
-        if any(found is not None for found in inner):
-            return False
-    return True
+    found: Sequence[torch.Tensor | None] = torch.autograd.grad(
+        results[output.place],
+        [results[other.place] for other in others],
+        output.cotangent,
+        retain_graph=True,
+        allow_unused=True,
+    )
+    return found
 
 
 @contextlib.contextmanager

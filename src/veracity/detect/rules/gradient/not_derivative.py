@@ -50,14 +50,17 @@ from ....core.coverage import Coverage
 from ....core.finding import Evidence, Finding, finding_of
 from ....core.observation import GradientChecked, Hello, Observation, OptimizerDeclared, StepRecord
 from ....core.rule import Confidence, Rule, Severity
+from ..replica.process import Process
 from .slopes import GRADIENT, Agreement, Check, Slope, alike, merged
 
 MAX_PROCESSES = 4096
 MAX_PENDING = 64
 MAX_OPTIMIZERS = 4096
 UNCONFIRMED = 2
+CONVINCED = 2
 BLURRED = "the loss changed by too little, or too unevenly, to be compared"
 STALE = "gradients were not zeroed before the backward passes that were captured"
+NO_START = Process((), 1)
 ALONE = "not all ranks of the group checked the same step"
 UNGROUPED = "several ranks, and no DistributedDataParallel says whose losses the gradient is made of"
 
@@ -70,7 +73,7 @@ class _Optimizer:
     ranks: int
     numels: dict[int, int]
     pending: dict[int, dict[int, GradientChecked]] = field(default_factory=dict)
-    agreed: set[tuple[int, str]] = field(default_factory=set)
+    agreed: dict[int, int] = field(default_factory=dict)
     unconfirmed: list[Check] = field(default_factory=list)
     reported: set[int] = field(default_factory=set)
     factor: float = 1.0
@@ -96,15 +99,15 @@ class NotDerivative:
 
     def __init__(self) -> None:
         self._coverage = Coverage("gradient-truth", "steps")
-        self._worlds: dict[int, int] = {}
+        self._processes: dict[int, tuple[Process, int]] = {}
         self._optimizers: dict[tuple[int, int], _Optimizer] = {}
-        self._groups: dict[tuple[tuple[int, ...], int], _Optimizer] = {}
+        self._groups: dict[tuple[Process, tuple[int, ...], int], _Optimizer] = {}
 
     def observe(self, observation: Observation) -> Iterator[Finding]:
         """Take one observation in; yield what it shows."""
         if isinstance(observation, Hello):
-            if len(self._worlds) < MAX_PROCESSES:
-                self._worlds[observation.origin.pid] = _world(observation)
+            if len(self._processes) < MAX_PROCESSES:
+                self._processes[observation.origin.pid] = Process.of(observation), _world(observation)
         elif isinstance(observation, OptimizerDeclared):
             self._declare(observation)
         elif isinstance(observation, StepRecord):
@@ -123,14 +126,15 @@ class NotDerivative:
     def _declare(self, observation: OptimizerDeclared) -> None:
         declared, process = observation.optimizer, observation.origin.pid
         numels = {at: tensor.numel for at, tensor in enumerate(declared.tensors)}
-        world = self._worlds.get(process, 1)
+        start, world = self._processes.get(process, (NO_START, 1))
         group = tuple(declared.replicas)
         if len(self._optimizers) >= MAX_OPTIMIZERS:
             return
         if len(group) > 1:
-            key = group, declared.index
+            key = start, group, declared.index
             shared = self._groups.get(key)
             if shared is None or shared.numels != numels:
+                # All of them: the mean over those of one machine is not the gradient's loss.
                 shared = self._groups[key] = _Optimizer(declared, len(group), numels)
             self._optimizers[process, declared.index] = shared
         else:
@@ -167,7 +171,8 @@ class NotDerivative:
             return
         if found is Agreement.AGREES:
             self._coverage.checked += ranks
-            optimizer.agreed.add((check.first.tensor, check.first.direction))
+            if check.first.direction == GRADIENT:
+                optimizer.agreed[check.first.tensor] = optimizer.agreed.get(check.first.tensor, 0) + 1
             return
         closer = check.closer
         if closer is not None and not check.first.persists_in(closer, factor):
@@ -214,12 +219,13 @@ class NotDerivative:
         first = check.first
         name = _name(optimizer.declared, first.tensor)
         cuts = [place for place in check.surrogates if place.startswith("detached")]
-        meant = bool(cuts) and (first.tensor, first.direction) not in optimizer.agreed
+        before = optimizer.agreed.get(first.tensor, 0) >= CONVINCED
+        meant = bool(cuts) and not before
         message = f"step {check.step}: the gradient of {name} is not the derivative of the loss"
         message += f": {_words(first, check.factor)}"
         if everywhere:
             message += ", and so it is with all tensors tried"
-        elif (first.tensor, first.direction) in optimizer.agreed:
+        elif before and first.direction == GRADIENT:
             message += "; at earlier steps it was"
         if meant:
             message += "; the forward pass takes tensors out of the graph, which may be meant"

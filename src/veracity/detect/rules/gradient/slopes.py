@@ -11,7 +11,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite
+from math import inf, isfinite
 
 from ....core.observation import GradientChecked, GradientTrial
 
@@ -53,7 +53,7 @@ class Slope:
     def agreement(self, factor: float) -> Agreement:
         """Compare, when the gradient was multiplied by ``factor`` since the backward pass."""
         slope, error = self.slope * factor, self.error * abs(factor)
-        if not isfinite(slope) or not isfinite(error) or not isfinite(self.inner):
+        if not all(map(isfinite, (slope, error, self.inner, self.expected, self.signal))):
             return Agreement.UNSEEN
         largest = max(abs(slope), self.expected)
         if self.signal < FAINT or ERRORS * error > BLUR * largest:
@@ -117,7 +117,7 @@ def _keyed(record: GradientChecked, numels: Mapping[int, int]) -> dict[tuple[int
     found: dict[tuple[int, str, int], Slope] = {}
     for trial in record.trials:
         numel = numels.get(trial.tensor, 0)
-        if numel < 1 or trial.direction not in SHARES or not trial.reach > 0:
+        if numel < 1 or trial.direction not in SHARES or not 0 < trial.reach < inf:
             continue
         times = 0
         while (trial.tensor, trial.direction, times) in found:

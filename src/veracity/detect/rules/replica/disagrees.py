@@ -45,30 +45,12 @@ from ....core.observation import Hello, Observation, OptimizerDeclared, StepReco
 from ....core.rule import Confidence, Rule, Severity
 from ....core.sample import Values
 from ....core.sweep import Sweep
+from .process import Process
 
 MAX_PENDING = 512
 MAX_PROCESSES = 4096
 MAX_NAMED = 5
 UNLIKE = "the ranks run on machines that compute differently"
-
-
-@dataclass(frozen=True, slots=True)
-class _Process:
-    """To which start of a job a rank belongs, and how many of its ranks run on this machine."""
-
-    job: tuple[str, ...]
-    local: int
-
-    @staticmethod
-    def of(hello: Hello) -> _Process:
-        """From what the launcher told the rank; ranks without a launcher have one parent."""
-        ids = hello.ids
-        name = ids.get("TORCHELASTIC_RUN_ID", "none")
-        if name == "none":
-            name = f"{hello.ppid}:{ids.get('MASTER_PORT', '')}"
-        local = ids.get("LOCAL_WORLD_SIZE") or ids.get("WORLD_SIZE") or "1"
-        size = int(local) if local.isascii() and local.isdecimal() and len(local) < 6 else 1
-        return _Process((name, ids.get("TORCHELASTIC_RESTART_COUNT", "")), size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +120,7 @@ class ReplicaDisagrees:
 
     def __init__(self) -> None:
         self._coverage = Coverage("replica-agreement", "steps")
-        self._processes: dict[int, _Process] = {}
+        self._processes: dict[int, Process] = {}
         self._machines: set[str] = set()
         self._groups: dict[tuple[tuple[str, ...], int, str], _Group] = {}
         self._of: dict[tuple[int, int], _Group] = {}
@@ -148,7 +130,7 @@ class ReplicaDisagrees:
         pid = observation.origin.pid
         if isinstance(observation, Hello):
             if observation.role == "rank" and len(self._processes) < MAX_PROCESSES:
-                self._processes[pid] = _Process.of(observation)
+                self._processes[pid] = Process.of(observation)
                 self._machines.add(_machine(observation))
         elif isinstance(observation, OptimizerDeclared):
             self._declare(pid, observation.optimizer)

@@ -49,11 +49,13 @@ class Intervals:
     def close(self, record: StepRecord) -> tuple[list[StackSampled], int, bool]:
         """A step is complete: its samples, its time over the median in ns, and whether it was ordinary.
 
-        Not ordinary: a checkpoint, a compilation, or batches of more than one loader (an evaluation).
+        Not ordinary: a checkpoint, a compilation, a check that ran the forward pass again, or batches of more
+        than one loader (an evaluation).
         """
-        duration = sum(record.phases.values())
+        checked = record.phases.get("guard", 0)
+        duration = sum(record.phases.values()) - checked
         usual = sorted(self._durations)[len(self._durations) // 2] if self._durations else duration
-        ordinary = not self._busy and len(self._loaders) <= 1
+        ordinary = not self._busy and not checked and len(self._loaders) <= 1
         samples, self._samples = self._samples, []
         self._busy, self._loaders = False, set()
         self.total += duration

@@ -1,0 +1,374 @@
+"""Gradient truth on real trainings: what is right agrees, what is wrong differs, and nothing is touched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torch")
+
+import torch
+from torch import nn
+
+from tests.guard.conftest import Guarded
+from tests.guard.truth import programs
+from tests.guard.truth.programs import WRONG, adam, train
+from veracity.core import observation as seen
+from veracity.core.coverage import Coverage
+from veracity.core.finding import Finding
+from veracity.core.rule import Severity
+from veracity.detect.rules.gradient.not_derivative import STALE, NotDerivative
+from veracity.guard.truth import schedule
+
+STEPS = 14
+
+
+@pytest.fixture
+def checked(guarded: Guarded, monkeypatch: pytest.MonkeyPatch) -> Guarded:
+    """A guard that checks every step."""
+    monkeypatch.setattr(schedule, "CREDIT_SECONDS", 1e9)
+    monkeypatch.setattr(schedule, "EAGER", 1.0)
+    torch.manual_seed(5)
+    return guarded
+
+
+def judged(guarded: Guarded) -> tuple[list[Finding], Coverage]:
+    detector = NotDerivative()
+    found = [one for record in guarded.seen(seen.Observation) for one in detector.observe(record)]
+    assert guarded.session.shield.failures == {}
+    return found, detector.coverage()
+
+
+@torch.compile(backend="aot_eager")
+def elsewhere(values: Any) -> Any:
+    """Compiled code that has nothing to do with the model."""
+    return values.square().sum()
+
+
+def compiled() -> Any:
+    elsewhere(torch.ones(3))
+    return torch.compile(programs.perceptron(), backend="aot_eager")
+
+
+CLEAN: dict[str, Callable[[], None]] = {
+    "dropout": lambda: train(model := programs.perceptron(), adam(model), STEPS),
+    "batch norm": lambda: train(model := programs.convolution(), adam(model), STEPS, image=True),
+    "accumulation and clipping": lambda: train(
+        model := programs.perceptron(), adam(model), STEPS, parts=3, clip=0.3
+    ),
+    "recurrent": lambda: programs.language(programs.Recurrent(), STEPS),
+    "tied weights": lambda: programs.language(programs.Tied(), STEPS),
+    "loss returned": lambda: programs.loss_returned(programs.WithLoss(), STEPS),
+    "two models": lambda: programs.adversarial(STEPS),
+    "parts of a model": lambda: programs.in_parts(STEPS),
+    "checkpointed": lambda: train(model := programs.Checkpointed(False), adam(model), STEPS),
+    "checkpointed, reentrant": lambda: train(model := programs.Checkpointed(True), adam(model), STEPS),
+    "compiled": lambda: train(model := compiled(), adam(model), STEPS),
+    "momentum": lambda: train(
+        model := programs.perceptron(), torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9), STEPS
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CLEAN)
+def test_the_gradients_of_a_right_program_agree(checked: Guarded, name: str) -> None:
+    CLEAN[name]()
+    found, coverage = judged(checked)
+    assert found == []
+    assert coverage.checked >= STEPS // 2, coverage.reasons
+
+
+def test_mixed_precision_is_checked_or_says_that_it_cannot_be(checked: Guarded) -> None:
+    model = programs.perceptron()
+    train(model, adam(model), STEPS, autocast=True)
+    found, coverage = judged(checked)
+    assert found == []
+    assert coverage.checked + sum(coverage.reasons.values()) >= STEPS - 1
+
+
+@pytest.mark.parametrize("how", ["scaler", "by hand"])
+def test_a_factor_on_all_gradients_is_a_note(checked: Guarded, how: str) -> None:
+    model = programs.perceptron()
+
+    def divide(step: int) -> None:
+        for parameter in model.parameters():
+            parameter.grad.mul_(0.37)
+
+    if how == "scaler":
+        train(model, adam(model), STEPS, scaler=torch.amp.GradScaler("cpu"))
+    else:
+        train(model, adam(model), STEPS, after=divide)
+    found, coverage = judged(checked)
+    assert [one.severity for one in found] == [Severity.NOTE]
+    assert coverage.checked >= STEPS // 2
+
+
+def test_a_factor_that_changes_all_the_time_breaks_nothing(checked: Guarded) -> None:
+    model = programs.perceptron()
+
+    def divide(step: int) -> None:
+        for parameter in model.parameters():
+            parameter.grad.mul_(1 / (2 + step % 3))
+
+    train(model, adam(model), 2 * STEPS, after=divide)
+    found, _ = judged(checked)
+    assert {one.severity for one in found} == {Severity.NOTE}
+
+
+@pytest.mark.parametrize("name", ["0.weight", "3.bias"])
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_wrong_gradient_of_one_tensor_is_found(checked: Guarded, wrong: str, name: str) -> None:
+    model = programs.perceptron()
+    dict(model.named_parameters())[name].register_hook(WRONG[wrong])
+    train(model, adam(model), 8 * STEPS)
+    found, _ = judged(checked)
+    assert [one.subject for one in found if one.breaks] == [name]
+    assert {one.rule for one in found} == {"gradient-not-derivative"}
+
+
+def test_a_gradient_that_goes_wrong_later_is_found_at_that_step(checked: Guarded) -> None:
+    model = programs.perceptron()
+    step = [0]
+    for parameter in model.parameters():
+        if parameter.dim() > 1:
+            parameter.register_hook(lambda gradient: -gradient if step[0] >= 20 else gradient)
+
+    def count(at: int) -> None:
+        step[0] = at + 1
+
+    train(model, adam(model), 40, after=count)
+    found, _ = judged(checked)
+    assert found
+    assert all(one.first_step is not None and one.first_step >= 20 for one in found)
+    assert min(one.first_step or 0 for one in found) <= 24
+
+
+def test_an_autograd_function_of_the_program_is_named(checked: Guarded) -> None:
+    class Wrong(torch.autograd.Function):
+        @staticmethod
+        def forward(context: Any, value: Any) -> Any:
+            return value.clone()
+
+        @staticmethod
+        def backward(context: Any, gradient: Any) -> Any:
+            return -gradient
+
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.last = nn.Linear(12, 8), nn.Linear(8, 5)
+
+        def forward(self, inputs: Any) -> Any:
+            return self.last(torch.tanh(Wrong.apply(self.first(inputs))))
+
+    model = Model()
+    train(model, adam(model), 2 * STEPS)
+    found, _ = judged(checked)
+    broken = [one for one in found if one.breaks]
+    assert {one.subject for one in broken} == {"first.weight", "first.bias"}
+    assert any("Wrong" in evidence.observed for evidence in broken[0].evidence)
+    assert any(__file__ in evidence.observed for evidence in broken[0].evidence)
+
+
+def test_a_stopped_gradient_is_a_warning_that_names_the_line(checked: Guarded) -> None:
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.last = nn.Linear(12, 8), nn.Linear(8, 5)
+
+        def forward(self, inputs: Any) -> Any:
+            hidden = torch.tanh(self.first(inputs))
+            return self.last(hidden * hidden.detach().mean())
+
+    model = Model()
+    train(model, adam(model), 2 * STEPS)
+    found, _ = judged(checked)
+    assert {one.severity for one in found} == {Severity.WARNING}
+    assert any(
+        "detached at" in evidence.observed and __file__ in evidence.observed for evidence in found[0].evidence
+    )
+
+
+def test_gradients_that_are_never_zeroed_are_not_judged(checked: Guarded) -> None:
+    model = programs.perceptron()
+    train(model, adam(model), STEPS, zero=False)
+    found, coverage = judged(checked)
+    assert found == []
+    assert coverage.checked <= 1
+    assert STALE in coverage.reasons
+
+
+# --- what cannot be repeated ------------------------------------------------------------------------------
+
+
+class Noisy(nn.Module):
+    """Draws from a generator of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = programs.perceptron()
+        self.generator = torch.Generator().manual_seed(1)
+
+    def forward(self, inputs: Any) -> Any:
+        return self.body(inputs) + torch.rand(1, generator=self.generator)
+
+
+class Growing(nn.Module):
+    """Keeps a list of what it saw."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = programs.perceptron()
+        self.sizes: list[int] = []
+
+    def forward(self, inputs: Any) -> Any:
+        self.sizes.append(len(inputs))
+        return self.body(inputs)
+
+
+class Failing(nn.Module):
+    """Fails when it is called for the second time with the same data."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = programs.perceptron()
+        self.__dict__["seen"] = set()
+
+    def forward(self, inputs: Any) -> Any:
+        number = float(inputs.sum())
+        if number in SEEN:
+            raise ValueError("seen before")
+        SEEN.add(number)
+        return self.body(inputs)
+
+
+SEEN: set[float] = set()
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [(Noisy, "bit for bit"), (Growing, "a list that a module keeps"), (Failing, "ValueError: seen before")],
+)
+def test_what_cannot_be_repeated_is_a_reason_and_no_finding(checked: Guarded, kind: Any, reason: str) -> None:
+    model = kind()
+    train(model, adam(model), STEPS)
+    found, coverage = judged(checked)
+    assert found == []
+    assert coverage.checked == 0
+    assert any(reason in why for why in coverage.reasons), coverage.reasons
+    assert len(checked.seen(seen.GradientChecked)) <= 3
+
+
+def test_a_hook_of_the_program_is_not_run_again(checked: Guarded) -> None:
+    model = programs.perceptron()
+    ran: list[int] = []
+    model[0].register_forward_hook(lambda *_: ran.append(1))
+    train(model, adam(model), STEPS)
+    assert len(ran) == STEPS
+    found, coverage = judged(checked)
+    assert found == []
+    assert any("a hook of the program" in why and __file__ in why for why in coverage.reasons)
+
+
+def test_attributes_are_as_the_programs_own_call_left_them(checked: Guarded) -> None:
+    model = programs.WithLoss()
+    programs.loss_returned(model, STEPS)
+    assert model.calls == STEPS
+    assert model.last.grad_fn is not None
+    assert judged(checked)[1].checked
+
+
+def test_a_graph_with_a_second_use_of_the_predictions_is_not_judged(checked: Guarded) -> None:
+    model = programs.WithLoss()
+    optimizer = adam(model)
+    for _ in range(STEPS):
+        result = model(torch.randn(16, 12), torch.randint(5, (16,)))
+        optimizer.zero_grad()
+        (result["loss"] + 0.01 * result["predictions"].square().mean()).backward()
+        optimizer.step()
+    found, coverage = judged(checked)
+    assert found == []
+    assert coverage.checked == 0
+    assert any("depend on each other" in why for why in coverage.reasons)
+
+
+def test_frozen_and_unused_parameters_are_no_failures(checked: Guarded) -> None:
+    model = programs.perceptron()
+    optimizer = adam(model)
+    train(model, optimizer, 4)
+    for parameter in model[0].parameters():
+        parameter.requires_grad_(False)
+    train(model, optimizer, 2 * STEPS)
+    found, coverage = judged(checked)
+    assert found == []
+    assert coverage.checked > STEPS
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_losses_that_are_no_numbers_are_no_findings(checked: Guarded, value: float) -> None:
+    model = programs.perceptron()
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+    for step in range(STEPS):
+        optimizer.zero_grad()
+        (model(torch.randn(16, 12)).square().mean() * (value if step > 4 else 1.0)).backward()
+        optimizer.step()
+    found, _ = judged(checked)
+    assert found == []
+
+
+# --- nothing is touched -------------------------------------------------------------------------------------
+
+
+def state(model: Any) -> list[Any]:
+    tensors = [*model.parameters(), *model.buffers()]
+    return [tensor.detach().clone() for tensor in tensors] + [torch.get_rng_state()]
+
+
+@pytest.mark.parametrize("kind", ["perceptron", "convolution"])
+def test_training_is_the_same_bit_for_bit(
+    checked: Guarded, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    def run() -> list[Any]:
+        torch.manual_seed(9)
+        model = getattr(programs, kind)()
+        versions = [parameter._version for parameter in model.parameters()]
+        train(model, adam(model), STEPS, image=kind == "convolution", parts=2, clip=0.5)
+        moved = [
+            parameter._version - old for parameter, old in zip(model.parameters(), versions, strict=True)
+        ]
+        return [*state(model), torch.tensor(moved)]
+
+    with_checks = run()
+    assert sum(bool(one.trials) for one in checked.seen(seen.GradientChecked)) >= STEPS - 2
+    monkeypatch.setattr(schedule, "EAGER", 0.0)
+    monkeypatch.setattr(schedule, "LEAST", 0.0)
+    without = run()
+    assert all(torch.equal(one, other) for one, other in zip(with_checks, without, strict=True))
+
+
+def test_no_hook_is_left_behind(checked: Guarded) -> None:
+    model = programs.perceptron()
+    train(model, adam(model), STEPS)
+    del model[0]._forward_hooks
+    assert not model._forward_pre_hooks or len(model._forward_pre_hooks) == 1
+    assert len(model._forward_hooks) <= 1
+
+
+def test_a_call_within_compiled_code_is_left_alone(checked: Guarded) -> None:
+    model = programs.perceptron()
+    optimizer = adam(model)
+
+    @torch.compile(backend="aot_eager")
+    def loss_of(inputs: Any) -> Any:
+        return model(inputs).square().mean()
+
+    for _ in range(STEPS):
+        optimizer.zero_grad()
+        loss_of(torch.randn(16, 12)).backward()
+        optimizer.step()
+    found, coverage = judged(checked)
+    assert found == []
+    assert coverage.checked == 0
+    assert any("compiled" in why or "not called" in why for why in coverage.reasons), coverage.reasons
