@@ -33,10 +33,11 @@ def train(
     environment: Mapping[str, str] | None = None,
     launcher: Sequence[str] = (),
     stacks: bool = False,
+    overhead: float = 0.01,
 ) -> RunSummary:
     """Run a training script under the monitor, as ``veracity run`` does."""
     command = [sys.executable, *launcher, str(script), *options]
-    settings = RunOptions(home=home, stacks=stacks, quiet=True, environment=environment)
+    settings = RunOptions(home=home, stacks=stacks, quiet=True, environment=environment, overhead=overhead)
     return run_job(command, settings).summary
 
 

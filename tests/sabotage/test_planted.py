@@ -59,7 +59,7 @@ def test_clean_single_process(home: Path, tmp_path: Path) -> None:
     summary = train(home, victim_path("chargpt"), [*options(tmp_path, 40), *clean], stacks=True)
     held(summary)
     laws = ("update", "schedule", "data-order", "weight-continuity", "code-identity", "life", "randomness")
-    for law in laws:
+    for law in (*laws, "gradient-truth"):
         assert summary.coverage[law].checked > 0, (law, summary.coverage[law].reasons)
     for law, checked in (("update", 40), ("schedule", 40), ("weight-continuity", 39), ("randomness", 40)):
         assert summary.coverage[law].checked == checked, (law, summary.coverage[law].reasons)
@@ -70,6 +70,7 @@ def test_clean_two_ranks(home: Path, tmp_path: Path) -> None:
     held(summary)
     assert {point.rank for point in summary.points} == {0, 1}
     assert summary.coverage["replica-agreement"].checked == 20
+    assert summary.coverage["gradient-truth"].checked > 0, summary.coverage["gradient-truth"].reasons
 
 
 @pytest.mark.parametrize("flags", [[], ["--nesterov"], ["--momentum", "0", "--weight-decay", "0"]])
@@ -197,6 +198,21 @@ def test_seed_set_again_every_five_steps_from_step_10(home: Path, tmp_path: Path
     summary = train(home, script, options(tmp_path, 30))
     assert caught(summary, "randomness-state-returned").first_step == 15
     assert set(breaking(summary)) == {"randomness-state-returned"}
+
+
+# --- gradient truth ---------------------------------------------------------------------------------
+
+
+def test_gradients_of_a_block_flipped_by_hooks_from_step_5(home: Path, tmp_path: Path) -> None:
+    """Which steps and tensors are checked is drawn: the first wrong one is found a few steps later."""
+    flip = "for one in training.model.blocks[0].parameters(): one.register_hook(lambda gradient: -gradient)"
+    script = planted_script(tmp_path, at_start_of_step("n == 5", flip))
+    summary = train(home, script, options(tmp_path, 40), overhead=0.5)
+    finding = caught(summary, "gradient-not-derivative")
+    assert finding.subject.startswith("blocks.0.")
+    assert finding.first_step is not None
+    assert finding.first_step >= 5
+    assert set(breaking(summary)) == {"gradient-not-derivative"}, "each update was that of its gradient"
 
 
 # --- replica agreement ------------------------------------------------------------------------------
