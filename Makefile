@@ -1,5 +1,6 @@
 # make demo    train a small GPT guarded, then sabotage it twice and watch both being caught; leaves HTML reports
 # make test    every check and test, as CI runs them
+# make soak    the properties of the tests on many more examples; takes hours
 #
 # Which torch: TORCH is what pip is asked to install. Empty means none: bring your own, with
 #   make demo TORCH= VENV_FLAGS=--system-site-packages
@@ -14,7 +15,7 @@ BIN    := $(VENV)/bin
 CHOICE := $(VENV).choice
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format docs bench clean always
+.PHONY: help demo test soak lint format docs bench clean always
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -24,6 +25,9 @@ demo: $(BIN)/.ready-demo
 
 test: $(BIN)/.ready-dev
 	$(BIN)/python scripts/check.py
+
+soak: $(BIN)/.ready-dev
+	$(BIN)/python scripts/check.py --soak
 
 lint: $(BIN)/.ready-dev
 	$(BIN)/python scripts/check.py --lint

@@ -6,6 +6,7 @@ beyond what single tests say about themselves.
 
     python scripts/check.py                 everything
     python scripts/check.py --lint          all but the tests
+    python scripts/check.py --soak          the properties alone, on forty times as many examples
     python scripts/check.py -- -k spool     arguments after -- go to pytest (coverage floors are skipped)
 """
 
@@ -24,6 +25,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 FLOOR = 90
 FLOORED_ROOMS = ("core", "detect", "ledger")
+WORKERS = ("-n", "2", "--dist", "loadscope")
 PYTEST_NOTHING_COLLECTED = 5
 _OUTCOME = re.compile(r"(\d+) (passed|failed|skipped|errors?|xfailed|xpassed)\b")
 _CLOSING = re.compile(r"=* ?((?:\d+ \w+(?:, )?)+) in [\d.]+s.*")
@@ -121,24 +123,31 @@ def tests(outcome: Outcome, chosen: list[str]) -> None:
         run_pytest(outcome, "pytest", *chosen)
         return
     coverage = ("--cov", "--cov-report=")
-    workers = ("-n", "2", "--dist", "loadscope")
-    run_pytest(outcome, "pytest", "-m", "not serial", *workers, *coverage)
+    run_pytest(outcome, "pytest", "-m", "not serial", *WORKERS, *coverage)
     run_pytest(outcome, "pytest, serial", "-m", "serial", *coverage, "--cov-append", may_be_empty=True)
     for room in FLOORED_ROOMS:
         floor = ("--include", f"*/veracity/{room}/*", f"--fail-under={FLOOR}")
         check(outcome, f"coverage of {room} >= {FLOOR}%", sys.executable, "-m", "coverage", "report", *floor)
 
 
+def soak(outcome: Outcome) -> None:
+    """The properties, with the examples that a test run has no time for; see tests/examples.py."""
+    run_pytest(outcome, "pytest, soak", "-m", "hypothesis", "--hypothesis-profile=soak", *WORKERS)
+
+
 def main() -> int:
     """Run what was asked for; 1 when any check failed."""
     parser = argparse.ArgumentParser(description="Run every check of the project.")
     parser.add_argument("--lint", action="store_true", help="all but the tests")
+    parser.add_argument("--soak", action="store_true", help="the properties alone, on many more examples")
     parser.add_argument("pytest", nargs="*", help="after --: run pytest alone, with these arguments")
     asked = parser.parse_args()
     outcome = Outcome()
-    if not asked.pytest:
+    if asked.soak:
+        soak(outcome)
+    elif not asked.pytest:
         static_checks(outcome)
-    if not asked.lint:
+    if not asked.lint and not asked.soak:
         tests(outcome, asked.pytest)
     if outcome.failed:
         print(f"\nfailed: {', '.join(outcome.failed)}")

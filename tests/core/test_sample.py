@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from veracity.core.errors import EvidenceError
 from veracity.core.sample import (
     ELEMENTS_PER_TENSOR,
@@ -132,7 +133,7 @@ def blocks(draw: st.DrawFn) -> tuple[list[TensorSample], str]:
 
 
 @given(blocks())
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 def test_what_was_packed_is_unpacked(block: tuple[list[TensorSample], str]) -> None:
     samples, typecode = block
     layout, fields, blob = pack(samples, typecode)
@@ -149,7 +150,7 @@ def test_values_are_little_endian_on_any_machine(monkeypatch: pytest.MonkeyPatch
 
 
 @given(blocks(), st.integers(1, 40), st.booleans())
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 def test_a_block_of_another_length_is_refused(
     block: tuple[list[TensorSample], str], count: int, longer: bool
 ) -> None:
@@ -228,7 +229,7 @@ ITEMS = st.lists(
     st.sampled_from("fdx"),
     st.binary(max_size=64),
 )
-@settings(max_examples=120)
+@settings(max_examples=examples(120))
 def test_no_description_raises_anything_else(
     layout: list[list[object]], fields: list[list[str]], typecode: str, blob: bytes
 ) -> None:

@@ -20,6 +20,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from veracity.guard import codecheck
 
 SRC = Path(codecheck.__file__).parents[2]
@@ -171,7 +172,7 @@ def test_the_worker_ends_itself_over_a_request_that_takes_too_long(module: Path)
     assert (result.returncode, result.stdout) == (-signal.SIGPROF, b"")
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=examples(8))
 @given(st.lists(st.tuples(st.integers(0), st.integers(1, 255)), min_size=20, max_size=60))
 def test_no_edited_body_is_the_same(edits: list[tuple[int, int]]) -> None:
     honest = _body(HONEST)
@@ -187,7 +188,7 @@ def test_no_edited_body_is_the_same(edits: list[tuple[int, int]]) -> None:
             assert marshal.loads(body) == fresh
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=examples(8))
 @given(st.lists(st.binary(max_size=200), min_size=20, max_size=60))
 def test_random_bodies_never_pass(bodies: list[bytes]) -> None:
     assert not any(_ask_worker(bodies))

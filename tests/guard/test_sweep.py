@@ -13,6 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from veracity.core import sweep as places
 from veracity.guard.sweep import SLOW_TENSORS, Sweeper, Swept
 
@@ -35,7 +36,7 @@ def sweeper(parameters: Sequence[Any], module: object = None) -> Sweeper:
 
 
 @pytest.mark.parametrize("module", MODULES)
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=examples(40))
 @given(sizes=SHAPES, step=st.integers(0, 1000))
 def test_it_reads_torchs_own_values(module: object, sizes: list[int], step: int) -> None:
     parameters = [torch.randn(size) for size in sizes]

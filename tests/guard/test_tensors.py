@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from veracity.guard import tensors
 from veracity.guard.fingerprint import CHUNK, Fingerprinter, choose
 
@@ -40,7 +41,7 @@ def test_a_fingerprint_changes_with_any_element(tensor: Any, data: st.DataObject
         assert fingerprinter.take([flat]) != [before]
 
 
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=examples(10))
 @given(st.integers(0, 2 * CHUNK + 4), st.integers(0, 31))
 def test_a_fingerprint_sees_one_bit_in_any_chunk(position: int, bit: int) -> None:
     fingerprinter = Fingerprinter(b"k" * 32)

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from tests.monitor.frames import BLOBS, BODIES, frame_of
 from veracity.core.errors import EvidenceError
 from veracity.core.observation import Observation, StepRecord
@@ -198,7 +199,7 @@ def test_schedulers_within_schedulers_end_in_an_observation_or_an_error(depth: i
 
 
 @given(st.sampled_from(sorted(KINDS)), st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150))
 def test_no_body_raises_anything_else(kind: str, data: st.DataObject) -> None:
     names = [*BODIES[kind], "origin", "samples", "extra"]
     changed = data.draw(st.dictionaries(st.sampled_from(names), JSON, max_size=3))

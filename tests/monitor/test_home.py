@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from veracity.core.errors import UsageError
 from veracity.monitor.home import MAX_DOCUMENT, Home, RunListing
 
@@ -91,7 +92,7 @@ def test_an_edited_document_is_listed_as_unreadable(tmp_path: Path, change: dict
         st.binary(max_size=200), st.sampled_from([b"[" * 100_000, b"1" * 5000, b"null", b'{"run":', b"\xff"])
     )
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 def test_no_bytes_in_the_document_raise(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
     home = tmp_path_factory.mktemp("home")
     (add(home, NEW) / "run.json").write_bytes(data)

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from tests.monitor.frames import frame_of
 from veracity.core import wire
 from veracity.monitor import spool
@@ -268,7 +269,7 @@ def test_a_record_read_from_a_consumer_that_stops_is_not_read_again(tmp_path: Pa
     st.lists(st.integers(10, 120), min_size=1, max_size=30),
     st.lists(st.booleans(), max_size=30),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40))
 def test_frames_cut_anywhere_arrive_once_and_in_order(
     tmp_path_factory: pytest.TempPathFactory,
     records: list[tuple[int, bool]],
@@ -305,7 +306,7 @@ def test_frames_cut_anywhere_arrive_once_and_in_order(
 
 
 @given(st.lists(st.binary(max_size=60) | st.sampled_from([frame_of("bye"), frame(1)]), max_size=5))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 def test_no_bytes_raise(tmp_path_factory: pytest.TempPathFactory, pieces: list[bytes]) -> None:
     folder = tmp_path_factory.mktemp("spool")
     reader = SpoolReader(folder)

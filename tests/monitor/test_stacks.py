@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from veracity.core.observation import StackSampled
 from veracity.monitor import stacks
 from veracity.monitor.stacks import MAX_FRAMES, WARM_STEPS, Stacks, find_py_spy, read_frames
@@ -86,7 +87,7 @@ VALUES = st.recursive(
 
 
 @given(st.lists(VALUES, max_size=4) | VALUES)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 def test_no_output_raises(frames: object) -> None:
     found = read_frames(json.dumps([{"os_thread_id": 7, "frames": frames}]).encode(), 7)
     assert all(isinstance(one.function, str) for one in found)

@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 import pytest
 from hypothesis import given, settings
 
+from tests.examples import examples
 from tests.render import samples
 from veracity.core.coverage import Coverage
 from veracity.core.finding import Evidence
@@ -195,7 +196,7 @@ def test_altered_files_are_listed_before_the_others() -> None:
 
 
 @given(samples.hostile())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 def test_no_string_of_a_run_becomes_markup(summary: RunSummary) -> None:
     check(html.report(summary))
 

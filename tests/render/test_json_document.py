@@ -4,6 +4,7 @@ import json
 
 from hypothesis import given, settings
 
+from tests.examples import examples
 from tests.render import samples
 from veracity.core.summary import RunSummary
 from veracity.render.json_document import document
@@ -44,7 +45,7 @@ def test_a_run_without_a_verdict() -> None:
 
 
 @given(samples.hostile())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40))
 def test_any_run_gives_ascii_json_that_says_the_same(summary: RunSummary) -> None:
     shown = document(summary)
     assert shown.isascii()

@@ -5,6 +5,7 @@ import math
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from veracity.core.summary import StepPoint
 from veracity.render import series
 
@@ -47,7 +48,7 @@ def test_phases_add_up_even_when_they_claim_more_than_the_step() -> None:
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False), st.floats(allow_nan=False, allow_infinity=False))
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 def test_ticks_lie_within_their_range_and_are_few(one: float, other: float) -> None:
     low, high = sorted((series.bounded(one), series.bounded(other)))
     marks = series.ticks(low, high, 5)

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from rich.console import Console
 
+from tests.examples import examples
 from tests.render import samples
 from veracity.core.summary import RunSummary
 from veracity.render import text
@@ -69,7 +70,7 @@ def test_closing_words_name_run_verdict_and_where_to_read_on() -> None:
 
 
 @given(samples.hostile())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40))
 def test_no_string_of_a_run_can_steer_the_terminal(summary: RunSummary) -> None:
     for shown in (text.show(summary), text.closing(summary), text.headline(summary)):
         shown.encode("utf-8")

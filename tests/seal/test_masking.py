@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from veracity.observe.git import GitState
 from veracity.seal.manifest import Ingredients, SealedFile, build_manifest
 from veracity.seal.masking import MAX_TEXT, Masker, is_sensitive, looks_random
@@ -102,7 +103,7 @@ def test_there_are_fifty_kinds() -> None:
     assert len(SHAPED) + len(NAMED) >= 50
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)  # the last net is statistical
+@settings(max_examples=examples(60), derandomize=True)  # the last net is statistical
 @given(st.integers(0, 2**32), st.text(string.ascii_lowercase + string.digits, min_size=7, max_size=12))
 def test_no_planted_secret_is_in_the_manifest(seed: int, plain: str) -> None:
     secrets = shaped_secrets(seed)

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.detect.rules.continuity.made import PATH, Story, digest, judge, tensor
+from tests.examples import examples
 from veracity.core.rule import Severity
 from veracity.detect.rules.continuity.checkpoint_edited import CheckpointEdited
 from veracity.detect.rules.continuity.checkpoint_unknown_origin import CheckpointUnknownOrigin
@@ -166,7 +167,7 @@ def test_what_cannot_be_compared_is_a_reason() -> None:
 
 
 @given(data=st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 def test_clean_stories_never_alarm_however_records_are_lost_or_mixed(data: st.DataObject) -> None:
     """Save and load to one path again and again; the monitor may be late, records may be missing."""
     story = Story()

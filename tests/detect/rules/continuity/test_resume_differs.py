@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.detect.rules.continuity.made import NAMES, Story, judge, tensor
+from tests.examples import examples
 from veracity.core.observation import TensorDigest
 from veracity.core.rule import Severity
 from veracity.detect.rules.continuity.naming import bare
@@ -164,7 +165,7 @@ def test_parameters_another_optimizer_has_stepped_on_are_left_out() -> None:
 
 
 @given(data=st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 def test_clean_resumes_never_alarm_however_records_are_lost_or_mixed(data: st.DataObject) -> None:
     stories = []
     for pid in range(3):

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.detect.rules.continuity.made import NAMES, Story, judge, sample
+from tests.examples import examples
 from veracity.core.observation import WeightsMoved
 from veracity.core.rule import Confidence
 from veracity.core.sweep import NOT_SWEPT, Sweep
@@ -382,7 +383,7 @@ def test_a_line_search_moves_within_its_step() -> None:
 
 
 @given(data=st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 def test_lost_and_interleaved_records_never_alarm(data: st.DataObject) -> None:
     stories = []
     for pid in range(3):
@@ -407,7 +408,7 @@ FIELDS = st.dictionaries(
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.booleans(), FIELDS, FIELDS), max_size=6))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80))
 def test_ragged_samples_never_raise(parts: list[tuple[int, bool, Fields, Fields]]) -> None:
     story = Story()
     for number, (place, repeated, before, after) in enumerate(parts):

@@ -15,6 +15,7 @@ from torch.utils.data import (
 )
 
 from tests.detect.rules.data.traces import Edit, Trace, judge, shuffled
+from tests.examples import examples
 from veracity.core.observation import BatchesDrawn, LoaderStarted, SamplerStarted
 from veracity.detect.rules.data.order_drift import OrderDrift
 
@@ -22,7 +23,7 @@ LENGTH = 53
 
 
 @given(data=st.data())
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80))
 def test_clean_passes_of_every_kind_agree(data: st.DataObject) -> None:
     torch.manual_seed(data.draw(st.integers(0, 2**40)))
     length = data.draw(st.integers(1, 90))
@@ -342,7 +343,7 @@ def _rows_loader() -> Any:
 
 
 @given(data=st.data())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40))
 def test_lost_records_and_interleaved_processes_never_alarm(data: st.DataObject) -> None:
     torch.manual_seed(1)
     traces = []
@@ -382,7 +383,7 @@ def test_abandoned_passes_do_not_confuse_the_next() -> None:
 
 
 @given(data=st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 def test_hostile_parameters_never_raise(data: st.DataObject) -> None:
     odd: Any = (
         st.none() | st.booleans() | st.integers() | st.text(max_size=3) | st.lists(st.integers(), max_size=4)

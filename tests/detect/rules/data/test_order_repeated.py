@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch.utils.data import DistributedSampler, SequentialSampler
 
 from tests.detect.rules.data.traces import Trace, judge, shuffled
+from tests.examples import examples
 from veracity.core.rule import Severity
 from veracity.detect.rules.data.order_repeated import OrderRepeated
 
@@ -93,7 +94,7 @@ def test_two_loaders_with_one_seed_and_a_new_loader_of_the_same_number_are_fine(
 
 
 @given(data=st.data())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40))
 def test_lost_records_and_other_processes_never_alarm(data: st.DataObject) -> None:
     torch.manual_seed(1)
     mixed = []

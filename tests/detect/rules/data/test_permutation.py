@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from veracity.core.errors import EvidenceError
 from veracity.detect.rules.data.permutation import STATE_BYTES, Twister
 
@@ -18,7 +19,7 @@ def state_of(generator: torch.Generator) -> str:
 
 
 @given(seed=SEEDS, advance=st.integers(0, 1300), size=st.integers(0, 700))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 def test_randperm_is_reproduced_from_any_state(seed: int, advance: int, size: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     torch.randint(7, (advance,), generator=generator)
@@ -29,7 +30,7 @@ def test_randperm_is_reproduced_from_any_state(seed: int, advance: int, size: in
 
 
 @given(seed=SEEDS, bound=st.integers(1, 2**28 - 1), count=st.integers(0, 100))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40))
 def test_randint_and_the_samplers_seed_are_reproduced(seed: int, bound: int, count: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     twister = Twister.from_state(state_of(generator))
@@ -39,7 +40,7 @@ def test_randint_and_the_samplers_seed_are_reproduced(seed: int, bound: int, cou
 
 
 @given(seed=SEEDS)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40))
 def test_manual_seed_is_reproduced(seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     assert Twister.seeded(seed).permutation(50).tolist() == torch.randperm(50, generator=generator).tolist()
@@ -68,7 +69,7 @@ def test_foreign_states_are_refused(state: str) -> None:
 
 
 @given(data=st.data())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40))
 def test_a_damaged_state_is_refused_or_read_never_crashes(data: st.DataObject) -> None:
     raw = bytearray(bytes(torch.Generator().manual_seed(5).get_state().tolist()))
     for _ in range(data.draw(st.integers(1, 5))):

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from veracity.core.contract import LoaderDeclaration, OptimizerDeclaration
 from veracity.core.coverage import Coverage
 from veracity.core.finding import Finding
@@ -165,7 +166,7 @@ def test_a_roll_back_may_put_the_state_back() -> None:
     assert program.judged()[0] == []
 
 
-@settings(max_examples=15)
+@settings(max_examples=examples(15))
 @given(st.integers(0, 1000))
 def test_items_that_set_their_own_seed_are_left_alone(seed: int) -> None:
     """Each epoch's states are those of the epoch before, in another order."""

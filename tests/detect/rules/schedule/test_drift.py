@@ -24,6 +24,7 @@ from tests.detect.recording import (
     scheduler_stepped,
     step_record,
 )
+from tests.examples import examples
 from veracity.core.contract import Hyper, SchedulerDeclaration
 from veracity.core.finding import Finding
 from veracity.core.observation import Observation, SchedulerStepped
@@ -366,7 +367,7 @@ def declarations(depth: int) -> st.SearchStrategy[SchedulerDeclaration]:
     )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400))
 @given(
     st.lists(
         st.one_of(

@@ -15,6 +15,7 @@ pytest.importorskip("torch")
 import torch
 
 from tests.detect.recording import declare_scheduler
+from tests.examples import examples
 from veracity.core.contract import Hyper, SchedulerDeclaration
 from veracity.core.errors import EvidenceError
 from veracity.detect.rules.schedule.course import Schedule
@@ -76,7 +77,7 @@ def follow(opt: torch.optim.Optimizer, scheduler: object, schedule: Schedule, sc
         running = schedule.advance(position + 1, running)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150))
 @given(leaf(), st.floats(1e-5, 10.0), st.floats(1e-5, 10.0))
 def test_each_scheduler_is_torchs(spec: tuple[str, dict[str, Hyper]], base: float, second: float) -> None:
     opt = optimizer(base, second)
@@ -84,7 +85,7 @@ def test_each_scheduler_is_torchs(spec: tuple[str, dict[str, Hyper]], base: floa
     follow(opt, scheduler, Schedule.of(declaration), max(base, second))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50))
 @given(
     st.floats(1e-3, 1.0),
     st.floats(0.05, 0.45),
@@ -121,7 +122,7 @@ def test_one_cycle_is_torchs(
     follow(opt, scheduler, schedule, peak)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50))
 @given(
     st.floats(1e-4, 1e-2),
     st.floats(1e-2, 1.0),
@@ -153,7 +154,7 @@ def test_cyclic_is_torchs(low: float, high: float, up: int, down: int | None, mo
     follow(opt, scheduler, schedule, high)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100))
 @given(st.lists(leaf(), min_size=1, max_size=4), st.data())
 def test_sequential_is_torchs(specs: list[tuple[str, dict[str, Hyper]]], data: st.DataObject) -> None:
     milestones = sorted(
@@ -170,7 +171,7 @@ def test_sequential_is_torchs(specs: list[tuple[str, dict[str, Hyper]]], data: s
     follow(opt, scheduler, Schedule.of(declaration), 0.3)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100))
 @given(st.lists(leaf(absolute=False), min_size=1, max_size=4))
 def test_chained_is_torchs(specs: list[tuple[str, dict[str, Hyper]]]) -> None:
     opt = optimizer(0.3, 0.02)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from veracity.core.contract import Hyper, OptimizerDeclaration, TensorDeclaration
 from veracity.core.errors import EvidenceError
 from veracity.core.observation import OptimizerDeclared, StepRecord
@@ -58,7 +59,7 @@ NEARLY = 1.05
 INVISIBLE = 1e-150
 
 
-@settings(max_examples=600)
+@settings(max_examples=examples(600))
 @given(
     st.one_of(adams, sgds),
     st.sampled_from(sorted(PRECISIONS)),
@@ -171,7 +172,7 @@ fields = st.dictionaries(
 counts = st.none() | st.floats()
 
 
-@settings(max_examples=400)
+@settings(max_examples=examples(400))
 @given(
     st.sampled_from(["torch.optim.adam.Adam", "torch.optim.sgd.SGD", "torch.optim.adamw.AdamW"]),
     st.one_of(groups, groups.map(lambda group: {**sane, **group})),

@@ -17,6 +17,7 @@ pytest.importorskip("torch")
 import torch
 
 from tests.detect.recording import declare, declared, edited, hyper_groups, record_step
+from tests.examples import examples
 from veracity.core.contract import Hyper
 from veracity.core.finding import Finding
 from veracity.core.observation import Observation, StepRecord
@@ -100,7 +101,7 @@ optimizers = st.sampled_from(["Adam", "AdamW", "SGD"]).flatmap(
 forms = st.sampled_from([{"foreach": False}, {"foreach": True}, {"fused": True}])
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400))
 @given(
     optimizers,
     forms,
