@@ -43,17 +43,17 @@ def found(summary: RunSummary, rule: str) -> Finding:
 
 @pytest.mark.serial
 def test_the_clean_run_holds_and_both_changes_are_caught(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, warm_home: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(scratch))
     before = installed()
-    assert run_demo(tmp_path / "home", False, SIZE) == 0
+    assert run_demo(warm_home, False, SIZE) == 0
     assert installed() == before
     assert list(scratch.iterdir()) == [], "the shadow and the checkpoints are thrown away"
 
-    runs = [load_summary(one.folder) for one in reversed(Home(tmp_path / "home").runs())]
+    runs = [load_summary(one.folder) for one in reversed(Home(warm_home).runs())]
     outcomes = [run.verdict.outcome for run in runs if run.verdict is not None]
     assert outcomes == [Outcome.HELD, Outcome.BROKEN, Outcome.BROKEN]
     clean, shadowed, resumed = runs

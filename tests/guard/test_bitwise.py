@@ -21,8 +21,6 @@ pytest.importorskip("torch")
 
 import torch
 
-pytestmark = pytest.mark.serial
-
 TINY = (
     "--steps 8 --n-layer 1 --n-head 2 --n-embd 16 --block-size 8 --batch-size 4 --threads 1 --max-chars 9000"
 )
@@ -80,10 +78,10 @@ def digest(value: Any) -> Any:
     return repr(value)
 
 
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One home for all runs: it remembers the code it has checked."""
-    return tmp_path_factory.mktemp("home")
+@pytest.fixture
+def home(warm_home: Path) -> Path:
+    """A home of this test alone, which remembers the code it has checked."""
+    return warm_home
 
 
 def newest(home: Path) -> dict[str, Any]:

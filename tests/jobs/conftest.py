@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import textwrap
@@ -131,23 +130,11 @@ class Jobs:
         return sorted((self.home / "runs").iterdir())
 
 
-@pytest.fixture(scope="session")
-def warm(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home that has seen torch: checking its code anew in each test would take most of the time."""
-    pytest.importorskip("torch")
-    folder = tmp_path_factory.mktemp("warm")
-    done = Jobs(folder / "home", folder).python("steps(2)", train=True)
-    assert done.verdict == "held", done.err
-    return folder / "home"
-
-
 @pytest.fixture
-def jobs(tmp_path: Path, warm: Path) -> Iterator[Jobs]:
-    """An empty home and a folder for programs; what a failed test left running is ended."""
+def jobs(tmp_path: Path, warm_home: Path) -> Iterator[Jobs]:
+    """A home without runs and a folder for programs; what a failed test left running is ended."""
     (tmp_path / "work").mkdir()
-    shutil.copytree(warm / "cache", tmp_path / "home" / "cache")
-    shutil.copytree(warm / "sources", tmp_path / "home" / "sources", copy_function=os.link)
-    jobs = Jobs(tmp_path / "home", tmp_path / "work")
+    jobs = Jobs(warm_home, tmp_path / "work")
     yield jobs
     for process in jobs.started:
         if process.poll() is None:

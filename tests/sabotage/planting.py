@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import veracity
 from veracity.core.finding import Finding
 from veracity.core.summary import RunSummary
 from veracity.core.verdict import Outcome
@@ -14,7 +19,7 @@ from veracity.drill.interpreter import find_torch
 from veracity.drill.sabotage import MARK, Edit
 from veracity.drill.shadow import build_shadow, shadow_environment
 from veracity.drill.victim import victim_path
-from veracity.monitor.job import RunOptions, run_job
+from veracity.monitor.summary import load_summary
 
 # 19,488 parameters in 17 tensors: nearly all of them are sampled in every step
 CHARGPT = """
@@ -23,6 +28,11 @@ CHARGPT = """
 """
 DIGITS = "--channels=4 --batch-size=128 --lr-epochs=1 --threads=1 --workers=0 --eval-every=0"
 TINY, TINY_DIGITS = CHARGPT.split(), DIGITS.split()
+# The monitor finds its own package without the job's environment changing for it.
+ENTER = (
+    f"import sys; sys.path.insert(0, {str(Path(veracity.__file__).parents[1])!r}); "
+    "from veracity.cli.main import main; sys.exit(main())"
+)
 
 
 def train(
@@ -35,10 +45,26 @@ def train(
     stacks: bool = False,
     overhead: float = 0.01,
 ) -> RunSummary:
-    """Run a training script under the monitor, as ``veracity run`` does."""
-    command = [sys.executable, *launcher, str(script), *options]
-    settings = RunOptions(home=home, stacks=stacks, quiet=True, environment=environment, overhead=overhead)
-    return run_job(command, settings).summary
+    """Run a training script with ``veracity run`` and read its record; the exit code must be in it.
+
+    The command has a process of its own: it takes over signals, orphans and its scheduling class.
+    """
+    told = home / f"{script.parent.name}-{time.monotonic_ns()}.json"
+    home.mkdir(exist_ok=True)
+    words = ["--home", str(home), "--output", str(told), "--format", "json", "run"]
+    words += ["--overhead", f"{100 * overhead:g}%"]
+    words += [] if stacks else ["--no-stacks"]
+    command = [sys.executable, "-c", ENTER, *words, "--", sys.executable, *launcher, str(script), *options]
+    with tempfile.TemporaryFile() as output:
+        done = subprocess.run(
+            command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output, check=False
+        )
+        output.seek(0)
+        print(output.read().decode(errors="replace"))  # pytest shows it when the test fails
+    assert told.exists(), f"veracity run ended with {done.returncode} and no verdict"
+    summary = load_summary(home / "runs" / json.loads(told.read_text(encoding="utf-8"))["run"])
+    assert done.returncode == summary.exit_code
+    return summary
 
 
 def planted_script(folder: Path, *changes: tuple[str, str], victim: str = "chargpt") -> Path:

@@ -34,17 +34,9 @@ from veracity.drill.sabotage import BIAS_CORRECTION, EDIT_WEIGHTS, MARK, Edit
 from veracity.drill.shadow import build_shadow, edited_text, shadow_environment
 from veracity.drill.victim import victim_path
 
-pytestmark = pytest.mark.serial
-
 BESIDE = str(Path(sys.executable).parent)
 PY_SPY = shutil.which("py-spy", path=os.pathsep.join([BESIDE, os.environ.get("PATH", "")]))
 TWO_RANKS = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-
-
-@pytest.fixture(scope="session")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One home for all: what it knows of installed code need not be found out again."""
-    return tmp_path_factory.mktemp("home")
 
 
 def options(folder: Path, steps: int, *more: str) -> list[str]:
@@ -54,6 +46,7 @@ def options(folder: Path, steps: int, *more: str) -> list[str]:
 # --- clean twins ------------------------------------------------------------------------------------
 
 
+@pytest.mark.serial  # looks at stacks, and at how long steps take
 def test_clean_single_process(home: Path, tmp_path: Path) -> None:
     clean = ["--steps", "40", "--save-every", "20", "--eval-every", "20", "--workers", "2"]
     summary = train(home, victim_path("chargpt"), [*options(tmp_path, 40), *clean], stacks=True)
@@ -271,6 +264,7 @@ def test_bytecode_forged(home: Path, tmp_path: Path) -> None:
 # --- time and life ----------------------------------------------------------------------------------
 
 
+@pytest.mark.serial
 @pytest.mark.skipif(PY_SPY is None, reason="py-spy is not installed")
 def test_sleep_in_every_third_step(home: Path, tmp_path: Path) -> None:
     """From step 240 on: before that the monitor may still be busy with what the job imported."""
@@ -290,6 +284,7 @@ def test_sleep_in_every_third_step(home: Path, tmp_path: Path) -> None:
     assert set(breaking(summary)) == {"time-stall"}
 
 
+@pytest.mark.serial
 def test_rank_killed_from_outside(home: Path, tmp_path: Path) -> None:
     script = planted_script(
         tmp_path,
