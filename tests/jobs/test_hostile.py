@@ -15,8 +15,6 @@ import pytest
 
 from tests.jobs.conftest import Done, Jobs
 
-pytestmark = pytest.mark.serial
-
 
 def until(condition: Callable[[], object], seconds: float = 120) -> None:
     """Wait for a condition; fails after ``seconds``."""
@@ -95,6 +93,7 @@ def test_standard_streams_are_inherited_and_not_piped(jobs: Jobs) -> None:
 # --- programs that leave their place -----------------------------------------------------------------
 
 
+@pytest.mark.serial
 def test_a_daemon_does_not_hold_the_run_up(jobs: Jobs) -> None:
     done = jobs.python(
         """
@@ -197,6 +196,7 @@ def test_a_launcher_that_replaces_the_path_is_named(jobs: Jobs) -> None:
     unheard(jobs.run(script, silent_after=0.5), "PYTHONPATH was replaced")
 
 
+@pytest.mark.serial
 def test_a_guarded_job_beside_an_unguarded_one_is_told(jobs: Jobs) -> None:
     inner = jobs.write(INNER.format(seconds=2.0), train=True, name="inner.py")
     text = f"""
@@ -218,6 +218,7 @@ def test_an_unguarded_process_that_ends_soon_is_told_as_well(jobs: Jobs) -> None
     unheard(jobs.run(sys.executable, "-I", program), "with -I")
 
 
+@pytest.mark.serial
 def test_a_slow_import_of_torch_is_no_silence(jobs: Jobs) -> None:
     text = "import time; time.sleep(6)"
     program = jobs.write("steps(3)", train=True)
@@ -285,6 +286,7 @@ def has_stepped(mark: Path) -> Callable[[], bool]:
     return lambda: mark.exists() and mark.read_text() not in ("", "0", "1", "2")
 
 
+@pytest.mark.serial
 def test_a_spool_cut_while_the_job_runs_is_found(jobs: Jobs) -> None:
     program, mark = paced(jobs, 60)
     process = jobs.start(sys.executable, program)
@@ -302,6 +304,7 @@ def test_a_spool_cut_while_the_job_runs_is_found(jobs: Jobs) -> None:
     clear(done)
 
 
+@pytest.mark.serial
 def test_a_spool_folder_removed_while_the_job_runs_stops_nothing(jobs: Jobs) -> None:
     program, mark = paced(jobs, 40)
     process = jobs.start(sys.executable, program)
@@ -318,6 +321,7 @@ def test_a_spool_folder_removed_while_the_job_runs_stops_nothing(jobs: Jobs) -> 
     clear(done)
 
 
+@pytest.mark.serial
 def test_a_killed_monitor_does_not_end_the_training(jobs: Jobs) -> None:
     program, mark = paced(jobs, 40)
     process = jobs.start(sys.executable, program)
@@ -346,6 +350,7 @@ def children(pid: int, word: str) -> list[int]:
     return [int(one) for one in found if word.encode() in Path(f"/proc/{one}/cmdline").read_bytes()]
 
 
+@pytest.mark.serial
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signals_to_the_monitor_reach_the_job(jobs: Jobs, number: signal.Signals) -> None:
     program, mark = paced(jobs, 2000)
@@ -361,6 +366,7 @@ def test_signals_to_the_monitor_reach_the_job(jobs: Jobs, number: signal.Signals
     assert done.shown["coverage"]["update"]["checked"] >= 3
 
 
+@pytest.mark.serial
 def test_a_program_that_handles_a_signal_ends_as_it_likes(jobs: Jobs) -> None:
     program, mark = paced(jobs, 2000)
     handler = "import signal, sys\nsignal.signal(signal.SIGTERM, lambda *_: sys.exit(5))\n"
@@ -371,6 +377,7 @@ def test_a_program_that_handles_a_signal_ends_as_it_likes(jobs: Jobs) -> None:
     assert jobs.finish(process).code == 5
 
 
+@pytest.mark.serial
 def test_ctrl_c_at_a_terminal_arrives_once(jobs: Jobs) -> None:
     program, mark = paced(jobs, 2000)
     count = jobs.folder / "count"
@@ -412,6 +419,7 @@ signal.signal(signal.SIGINT, interrupted)
     assert jobs.show()["verdict"] in ("held", "incomplete")
 
 
+@pytest.mark.serial
 def test_a_job_killed_by_somebody_else_is_told(jobs: Jobs) -> None:
     program, mark = paced(jobs, 2000)
     process = jobs.start(sys.executable, program)
