@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import veracity
+from tests.once import once
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "src" / "veracity"
@@ -42,22 +43,27 @@ def pip(python: str | Path, *arguments: str | Path, cwd: Path) -> str:
     return run(python, "-m", "pip", *arguments, cwd=cwd, env=ours)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("wheel")
-    offline = ("--no-deps", "--no-build-isolation")
-    pip(sys.executable, "wheel", "--quiet", *offline, "--wheel-dir", folder, ROOT, cwd=folder)
-    (built,) = folder.glob("*.whl")
+    def build(folder: Path) -> None:
+        offline = ("--no-deps", "--no-build-isolation")
+        pip(sys.executable, "wheel", "--quiet", *offline, "--wheel-dir", folder, ROOT, cwd=folder)
+
+    (built,) = once(tmp_path_factory, "wheel", build).glob("*.whl")
     return built
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bin folder of a new environment that holds the wheel and its base dependencies, nothing else."""
-    folder = tmp_path_factory.mktemp("clean")
-    venv.create(folder / "env", with_pip=True)
-    pip(folder / "env/bin/python", "install", "--quiet", wheel, cwd=folder)
-    return folder / "env" / "bin"
+
+    def install(folder: Path) -> None:
+        # Our own pip works from outside: installing another one there would take longer than all the rest.
+        venv.create(folder / "env", with_pip=False)
+        into = ("--python", folder / "env" / "bin" / "python")
+        pip(sys.executable, *into, "install", "--quiet", "--no-compile", wheel, cwd=folder)
+
+    return once(tmp_path_factory, "clean", install) / "env" / "bin"
 
 
 def test_wheel_holds_every_file_of_the_package(wheel: Path) -> None:
@@ -121,8 +127,9 @@ def test_every_module_imports_without_torch(installed: Path, tmp_path: Path) -> 
 
 
 def test_installed_environment_has_only_base_dependencies(installed: Path, tmp_path: Path) -> None:
-    assert "No broken requirements" in pip(installed / "python", "check", cwd=tmp_path)
-    listed = pip(installed / "python", "list", "--format", "freeze", cwd=tmp_path)
+    of = ("--python", installed / "python")
+    assert "No broken requirements" in pip(sys.executable, *of, "check", cwd=tmp_path)
+    listed = pip(sys.executable, *of, "list", "--format", "freeze", cwd=tmp_path)
     names = {line.partition("==")[0].lower() for line in listed.split()}
     assert {"veracity", "msgspec", "rich", "cryptography"} <= names
     assert not names & {"torch", "numpy", "py-spy", "pytest"}

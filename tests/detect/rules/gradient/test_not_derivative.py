@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from veracity.core.contract import OptimizerDeclaration, TensorDeclaration
 from veracity.core.coverage import Coverage
 from veracity.core.finding import Finding
@@ -152,7 +153,7 @@ def test_a_stopped_gradient_is_a_warning_until_it_was_seen_to_be_right() -> None
 
 
 @given(st.lists(st.floats(0.2, 4), min_size=2, max_size=5), st.integers(0, 10**6))
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 def test_ranks_are_averaged_in_whatever_order_they_come(slopes: list[float], seed: int) -> None:
     ranks = len(slopes)
     mean = sum(slopes) / ranks
