@@ -104,6 +104,62 @@ def test_malformed_sweeps_are_refused(sizes: object) -> None:
         given_as("step", {**BODIES["step"], "swept": sizes}, BLOBS["step"])
 
 
+NORM = {"kind": "norm", "before": 0, "after": 1, "limit": 1.0, "norm": 2.0, "own": None, "outside": [3]}
+TRAIL: dict[str, object] = {
+    "size": 2, "count": 1, "absent": [[], [4]], "raw": 0, "taken": 1, "events": [NORM],
+    "starts": "n", "backwards": 1, "failed": 0, "cut": False,
+}  # fmt: skip
+TRAIL_BLOB = struct.pack("<2I3f", 3, 4, 1.5, 2.5, 0.75)
+
+
+def test_the_gradients_follow_the_sweeps() -> None:
+    tail = struct.pack("<I2f", 3, 1.5, 2.5) + struct.pack("<2I2f", 3, 4, 5.0, 6.0) + TRAIL_BLOB
+    body = {**BODIES["step"], "swept": [1, 2, 2, 1], "gradients": TRAIL}
+    record = given_as("step", body, BLOBS["step"] + tail)
+    assert isinstance(record, StepRecord)
+    assert list(record.swept_after.values) == [5.0, 6.0]
+    found = record.gradients
+    assert (found.tensors, found.raw, found.taken, found.starts) == ((3, 4), 0, 1, "n")
+    assert [list(one.values) for one in found.readings] == [[1.5, 2.5], [0.75]]
+    assert (found.events[0].limit, found.events[0].outside) == (1.0, [3])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"size": 3},
+        {"size": -1},
+        {"size": 10**400},
+        {"count": -1},
+        {"count": 2**70},
+        {"absent": [[]] * 21},
+        {"absent": [[9, 9, 9], []]},
+        {"absent": [["a"], []]},
+        {"raw": 2},
+        {"raw": -2},
+        {"taken": -1},
+        {"taken": 7},
+        {"events": [{**NORM, "after": 9}]},
+        {"events": [{**NORM, "after": -1}]},
+        {"events": [{**NORM, "limit": "1"}]},
+        {"events": [{**NORM, "outside": [1, 2, 3]}]},
+        {"events": [NORM] * 5},
+        {"between": {"raw": -1, "taken": 1, "events": []}},
+        {"between": {"raw": 0, "taken": 2, "events": []}},
+        {"between": {"raw": 0, "taken": 1, "events": [{**NORM, "before": 3}]}},
+        {"starts": "n" * 65},
+        {"starts": None},
+        {"backwards": -1},
+        {"cut": 0},
+    ],
+)
+def test_malformed_gradients_are_refused(change: dict[str, object]) -> None:
+    given_as("step", {**BODIES["step"], "gradients": TRAIL}, BLOBS["step"] + TRAIL_BLOB)
+    for described in ({**TRAIL, **change}, [], 3):
+        with pytest.raises(EvidenceError):
+            given_as("step", {**BODIES["step"], "gradients": described}, BLOBS["step"] + TRAIL_BLOB)
+
+
 @pytest.mark.parametrize("samples", [[], [{"tensor": -1}], None])
 def test_samples_beside_the_block_are_refused(samples: object) -> None:
     with pytest.raises(EvidenceError, match="beside its block"):

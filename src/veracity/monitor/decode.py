@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
+from ..core import gradients as trail
 from ..core.errors import EvidenceError
 from ..core.observation import Observation, StepRecord
 from ..core.origin import Origin, Trust
@@ -58,14 +59,15 @@ def observation_of(header: Header, frame: Frame, *, pid: int, rank: int, verifie
     trust = Trust.USERLAND if verified else Trust.SELF_REPORT
     origin = Origin("guard", trust, pid, rank, header.seq, header.at)
     body: dict[str, object] = dict(header.body)
-    samples, before, after = None, NOT_SWEPT, NOT_SWEPT
+    samples, before, after, gradients = None, NOT_SWEPT, NOT_SWEPT, trail.NO_GRADIENTS
     if any(type(value) is int and not -_INT_BOUND <= value < _INT_BOUND for value in body.values()):
         raise EvidenceError(f"record of kind {header.kind!r} has an impossible number")
     if kind is StepRecord:
         if not body.keys().isdisjoint(_DERIVED):
             raise EvidenceError("step record brings samples beside its block")
         layout, typecode, fields = (body.pop(key, None) for key in _SAMPLE_KEYS)
-        block, before, after = _sweeps(body.pop("swept", None), frame.blob)
+        block, gradients = _gradients(body.pop("gradients", None), frame.blob)
+        block, before, after = _sweeps(body.pop("swept", None), block)
         samples = _samples(layout, typecode, fields, block)
     body["origin"] = origin
     try:
@@ -76,8 +78,60 @@ def observation_of(header: Header, frame: Frame, *, pid: int, rank: int, verifie
         raise EvidenceError(f"record of kind {header.kind!r} is nested too deeply") from error
     if samples is not None and isinstance(observation, StepRecord):
         observation.samples.extend(samples)
-        return replace(observation, swept_before=before, swept_after=after)
+        return replace(observation, swept_before=before, swept_after=after, gradients=gradients)
     return observation
+
+
+@dataclass(frozen=True, slots=True)
+class _Described:
+    """How a step record describes its gradients."""
+
+    size: int
+    count: int
+    absent: list[list[int]]
+    raw: int
+    taken: int
+    events: list[trail.GradientEvent]
+    starts: str
+    backwards: int
+    failed: int
+    cut: bool
+    between: trail.Segment | None = None
+
+
+def _gradients(described: object, blob: bytes) -> tuple[bytes, trail.Gradients]:
+    """What comes before the gradients, and these (earlier records had none)."""
+    if described is None:
+        return blob, trail.NO_GRADIENTS
+    try:
+        it = msgspec.convert(described, type=_Described, strict=True)
+    except (msgspec.ValidationError, UnicodeError, RecursionError) as error:
+        raise EvidenceError(f"step record has a malformed description of its gradients: {error}") from error
+    readings = len(it.absent)
+    segments = [(it.raw, it.taken, it.events)]
+    if it.between is not None:
+        segments.append((it.between.raw, it.between.taken, it.between.events))
+    if readings > trail.MAX_READINGS or any(len(events) > trail.MAX_EVENTS for _, _, events in segments):
+        raise EvidenceError("a trail of gradients claims to be larger than any is")
+    events = [event for _, _, some in segments for event in some]
+    indices = [index for event in events for index in (event.before, event.after)]
+    indices += [taken for _, taken, _ in segments] + [raw for raw, _, _ in segments[1:]]
+    if not -1 <= it.raw < readings or not all(0 <= index < readings for index in indices):
+        raise EvidenceError("a trail of gradients names a reading that it does not hold")
+    if len(it.starts) > trail.MAX_STARTS or min(it.size, it.count, it.backwards, it.failed) < 0:
+        raise EvidenceError("a trail of gradients has impossible numbers")
+    if any(len(missing) > it.size for missing in it.absent):
+        raise EvidenceError("a trail of gradients names tensors that it does not hold")
+    if any(len(event.outside) > it.size for event in events):
+        raise EvidenceError("a call that clips names tensors that were not read")
+    border = len(blob) - trail.length(it.size, it.count, it.absent)
+    if border < 0:
+        raise EvidenceError("a trail of gradients and its description differ in length")
+    tensors, found = trail.unpack(it.size, it.count, it.absent, blob[border:])
+    return blob[:border], trail.Gradients(
+        tensors, found, it.raw, it.taken, tuple(it.events), it.starts, it.backwards, it.failed, it.cut,
+        it.between,
+    )  # fmt: skip
 
 
 def _sweeps(sizes: object, blob: bytes) -> tuple[bytes, Sweep, Sweep]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ..contract import Hyper
+from ..gradients import NO_GRADIENTS, Gradients
 from ..sample import TensorSample
 from ..sweep import NOT_SWEPT, Sweep
 from .root import Observation
@@ -22,7 +23,8 @@ class StepRecord(Observation):
     ``rng`` are digests of the generators' states. ``closure``: step was given a closure, or hooks of the
     program run between the two readings, so that gradients or weights may change in between.
     ``swept_after`` are a few elements of every parameter as the step left them, ``swept_before`` the same
-    elements of the sweep after the step before, read again before this one.
+    elements of the sweep after the step before, read again before this one. ``gradients`` is the way of the
+    gradients from the last backward pass to this step.
     """
 
     optimizer: int
@@ -41,6 +43,7 @@ class StepRecord(Observation):
     samples: list[TensorSample] = field(default_factory=list)
     swept_before: Sweep = NOT_SWEPT
     swept_after: Sweep = NOT_SWEPT
+    gradients: Gradients = NO_GRADIENTS
 
 
 @dataclass(frozen=True, slots=True)
