@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from .checkpoints import watch_checkpoints
+from .clipping import watch_clipping, watch_unscaling
 from .functions import Functions
 from .imports import ImportWatch
 from .loaders import Loaders, watch_loaders
@@ -45,7 +46,8 @@ def install(session: Session, imports: ImportWatch, torch: ModuleType) -> None:
     watch_checkpoints(session, steps, torch)
     functions = Functions(session, steps)
     _watch_backward(session, steps, torch)
-    _watch_clipping(session, steps, torch)
+    watch_clipping(session, steps, torch)
+    watch_unscaling(session, steps, torch)
     _watch_optimizers(session, steps, torch)
     run = session.shield.run
 
@@ -76,20 +78,25 @@ def _after_step(session: Session, imports: ImportWatch, loaders: Loaders, functi
 def _watch_backward(session: Session, steps: Steps, torch: ModuleType) -> None:
     """``Tensor.backward`` calls ``torch.autograd.backward``, which a program may also call itself."""
     depth = 0
+    run = session.shield.run
 
     def make(original: Callable[..., object]) -> Callable[..., object]:
         def backward(of: object, *args: object, **kwargs: object) -> object:
             nonlocal depth
-            started = perf_counter_ns()
             if depth == 0:
-                session.shield.run("gradient truth", steps.backward_begins)
+                run("gradient", steps.backward_begins)
+            started = perf_counter_ns()
             depth += 1
             try:
                 result = original(of, *args, **kwargs)
+            except BaseException:
+                run("gradient", steps.backward_failed)
+                raise
             finally:
                 depth -= 1
             if depth == 0:
-                session.shield.run("step", ran, of, started)
+                run("step", ran, of, started)
+                run("gradient", steps.backward_left)
             return result
 
         return backward
@@ -104,23 +111,6 @@ def _watch_backward(session: Session, steps: Steps, torch: ModuleType) -> None:
 
     replace(torch.Tensor, "backward", make)
     replace(torch.autograd, "backward", make)
-
-
-def _watch_clipping(session: Session, steps: Steps, torch: ModuleType) -> None:
-    def make(original: Callable[..., object]) -> Callable[..., object]:
-        def clip_grad_norm_(parameters: object, max_norm: float, *args: object, **kwargs: object) -> object:
-            total = original(parameters, max_norm, *args, **kwargs)
-            session.shield.run("step", clipped, max_norm, total)
-            return total
-
-        return clip_grad_norm_
-
-    def clipped(max_norm: float, total: object) -> None:
-        if isinstance(total, torch.Tensor) and total.numel() == 1:
-            steps.clipped = (float(max_norm), total.detach())
-
-    for owner in (torch.nn.utils, torch.nn.utils.clip_grad):
-        replace(owner, "clip_grad_norm_", make)
 
 
 def _watch_optimizers(session: Session, steps: Steps, torch: ModuleType) -> None:

@@ -118,6 +118,7 @@ class Session:
 
 LAW_OF_SITE = {
     "step": "update",
+    "gradient": "gradient-continuity",
     "loader": "data-order",
     "scheduler": "schedule",
     "checkpoint": "weight-continuity",

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, cast
 
 from ..core.sample import keyed_order
 from . import declare, fingerprint, randomness, tensors
+from .gradients import Trail
 from .phases import Phases
 from .reader import Picked, Piece, Reader, Wanted
 from .sweep import NOTHING, Sweeper, Swept
@@ -46,6 +47,7 @@ class Tracked:
     numels: list[int]
     plain: list[bool]
     identity: tuple[tuple[int, ...], ...]
+    trail: Trail
     declarations: int = 1
     steps: int = 0
     picks: Picks = field(default_factory=list)
@@ -77,6 +79,7 @@ class _Open:
     pieces: list[list[Piece]]
     body: dict[str, object]
     swept: Swept
+    trail: bytes
     started: int
 
 
@@ -142,21 +145,24 @@ class Steps:
         self._count += known is None
         fresh = known is None
         on_loaded = any(id(parameter) in self._loaded for _, parameter in listed)
+        plain = [tensors.is_plain(parameter) for _, parameter in listed]
+        readable = [place for place, one in enumerate(plain) if one]
+        numpy = sys.modules.get("numpy")
         tracked = Tracked(
             index=index,
             parameters=[parameter for _, parameter in listed],
             groups=[number for number, _ in listed],
             numels=[parameter.numel() for _, parameter in listed],
-            plain=[tensors.is_plain(parameter) for _, parameter in listed],
+            plain=plain,
             identity=identity,
+            trail=Trail(self._key, [parameter for _, parameter in listed], readable, numpy),
             declarations=known.declarations + 1 if known is not None else 1,
             steps=known.steps if known is not None else 0,
             # A module may have been loaded before this optimizer was built on it.
             restore=fresh and on_loaded,
             loaded_module=fresh and on_loaded,
         )
-        readable = [place for place, plain in enumerate(tracked.plain) if plain]
-        tracked.sweeper = Sweeper(self._key, tracked.parameters, readable, sys.modules.get("numpy"))
+        tracked.sweeper = Sweeper(self._key, tracked.parameters, readable, numpy)
         self._tracked[optimizer] = tracked
         self._constructed.pop(optimizer, None)
         modules = declare.modules_holding(tracked.parameters)
@@ -301,7 +307,8 @@ class Steps:
             or self._others_hook(optimizer),
             "fields": sets.names,
         }
-        return _Open(fresh, picks, items, pieces, body, self._swept_before(tracked), 0)
+        body["gradients"], trail = tracked.trail.taken(tracked.steps)
+        return _Open(fresh, picks, items, pieces, body, self._swept_before(tracked), trail, 0)
 
     def _swept_before(self, tracked: Tracked) -> Swept:
         """The places of the sweep after the last step as they are now, but for what others stepped on."""
@@ -357,7 +364,7 @@ class Steps:
         body["typecode"] = typecode
         swept = tracked.sweeper.fresh(tracked.steps) if tracked.sweeper is not None else NOTHING
         body["swept"] = [len(opened.swept.tensors), opened.swept.count, len(swept.tensors), swept.count]
-        self._session.emit("step", body, blob + opened.swept.packed() + swept.packed())
+        self._session.emit("step", body, blob + opened.swept.packed() + swept.packed() + opened.trail)
         self._session.steps += 1
         self._session.last_step = tracked.steps
         tracked.picks = opened.fresh[:AGAIN]
@@ -454,8 +461,24 @@ class Steps:
     # --- between steps ---------------------------------------------------------------------------
 
     def backward_begins(self) -> None:
-        """Called before each backward pass."""
-        self.truth.backward_begins()
+        """Called before each outermost backward pass."""
+        self._session.shield.run("gradient truth", self.truth.backward_begins)
+        for _, tracked in self.known():
+            if tracked.pending is None:
+                tracked.trail.begin(tracked.steps)
+
+    def backward_failed(self) -> None:
+        """Called when a backward pass raised."""
+        for _, tracked in self.known():
+            tracked.trail.failed()
+
+    def backward_left(self) -> None:
+        """Called after each outermost backward pass, when all optimizers are known: reads what it left."""
+        for _, tracked in self.known():
+            if tracked.pending is None:
+                tracked.trail.end(tracked.steps)
+            else:
+                tracked.trail.inside()
 
     def backward_ran(self) -> None:
         """Called after each backward pass: weights must not have moved since the last step.
