@@ -17,6 +17,9 @@ from .rules.continuity.weights_changed import WeightsChanged
 from .rules.data.order_drift import OrderDrift
 from .rules.data.order_repeated import OrderRepeated
 from .rules.gradient.not_derivative import NotDerivative
+from .rules.gradient.accumulation import Accumulation
+from .rules.gradient.changed import GradientChanged
+from .rules.gradient.clipping import Clipping
 from .rules.life.crashed import Crashed
 from .rules.life.exit_nonzero import ExitNonzero
 from .rules.life.killed import Killed
@@ -33,6 +36,9 @@ DETECTORS: tuple[type[Detector], ...] = (
     UpdateNotDeclared,
     HyperDrift,
     ScheduleDrift,
+    GradientChanged,
+    Accumulation,
+    Clipping,
     OrderDrift,
     OrderRepeated,
     WeightsChanged,

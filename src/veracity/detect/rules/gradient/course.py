@@ -1,0 +1,273 @@
+"""The way of one optimizer's gradients, step after step: what the program always does, and what is new.
+
+Programs may change gradients between the backward pass and the step in ways that nothing declares. What one
+does from its first steps on is its habit: a constant factor is taken into account, anything else leaves the
+law without coverage. Only when several steps in a row were explained is a step judged that is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+from ....core.rule import Severity
+from .links import Comparison, Format, Part, chance, ratio_of, shrunk, tallied, words_of, zeroed
+
+FIRST_STEPS = 3
+AFTER_A_BREAK = 20
+SHORT = 5
+UNLIKELY = 1e-4
+GONE = 1e-3
+MAX_TALLIED = 20_000
+
+HABIT = "the program changes gradients between the backward pass and the step in a way that nothing declares"
+VARYING = "the program scales its gradients by a factor that changes from step to step"
+SCALED = "the program scales all gradients down by itself, as clipping of its own does"
+NEW = "gradients changed at so few elements that it may be a habit of the program"
+GIVEN_UP = "they were set to None, and were there again a few steps later"
+BEGINNING = "the first steps show what the program always does"
+BLANK = "no gradient of the sampled elements could show a change"
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """Something to tell: since which step, of which tensors, how bad."""
+
+    step: int
+    comparison: Comparison
+    words: str
+    severity: Severity = Severity.ERROR
+    lasting: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Weakened:
+    """Tensors whose gradients were made smaller once, and by which factor."""
+
+    step: int
+    ratio: float | None
+    comparison: Comparison
+
+
+@dataclass(slots=True)
+class _Pending:
+    """A change that is sabotage if it goes away again, and a new phase of the program if it stays.
+
+    ``since`` counts elements of the same tensors that were as usual in later steps.
+    """
+
+    step: int
+    comparison: Comparison
+    everywhere: bool
+    length: int = 1
+    since: int = 0
+
+    @property
+    def tensors(self) -> set[int]:
+        """Those that were changed."""
+        return {part.tensor for part in self.comparison.changed}
+
+    def over(self) -> bool:
+        """Whether so many elements as usual would hardly be met if the same share were still changed."""
+        affected = sum(len(part.pairs) for part in self.comparison.changed)
+        usual = sum(part.same for part in self.comparison.changed)
+        return self.since > 0 and chance(self.since, self.since, usual, affected + usual) < GONE
+
+
+@dataclass(slots=True)
+class Course:
+    """What is known of one optimizer of one process."""
+
+    factors: dict[int, float] = field(default_factory=dict)
+    streak: int = 0
+    needed: int = FIRST_STEPS
+    explained: int = 0
+    reason: str = BEGINNING
+    tally: dict[int, list[int]] = field(default_factory=dict)
+    masked: set[int] = field(default_factory=set)
+    pending: _Pending | None = None
+    weakened: dict[tuple[int, ...], _Weakened | None] = field(default_factory=dict)
+    given_up: dict[int, tuple[int, Part]] = field(default_factory=dict)
+    scales: bool = False
+    told: bool = False
+
+    def take(self, step: int, link: int, comparison: Comparison, rounding: Format) -> Iterator[Broken]:
+        """Take in a step: the comparison of its first link that changed, or of its last one.
+
+        ``reason`` says afterwards why the step was not judged; empty when it was.
+        """
+        self._leave_out(comparison)
+        yield from self._given_up(step, comparison)
+        if self.pending is not None:
+            yield from self._resolve(self.pending, comparison)
+        if not comparison.changed:
+            yield from self._as_usual(step, comparison)
+        elif self.streak < self.needed:
+            self._learn(link, comparison, rounding)
+        else:
+            self.reason = ""
+            yield from self._judge(step, comparison, rounding)
+            self._count(comparison)
+
+    def left(self) -> Iterator[Broken]:
+        """The run is over while a change was still on."""
+        if self.pending is not None:
+            yield self._lasting(self.pending)
+
+    # --- what is usual ---------------------------------------------------------------------------
+
+    def _as_usual(self, step: int, comparison: Comparison) -> Iterator[Broken]:
+        if not any(part.same for part in comparison.parts.values()):
+            self.reason = BLANK
+            return
+        self.streak += 1
+        self.explained += 1
+        self._count(comparison)
+        self.reason = ""
+        if self.factors and self.streak == FIRST_STEPS and not self.told:
+            self.told = True
+            factors = ", ".join(f"{factor:.6g}" for factor in self.factors.values())
+            words = f"from the first step on the program multiplies all of them by {factors}"
+            yield Broken(step, comparison, words, Severity.NOTE)
+
+    def _learn(self, link: int, comparison: Comparison, rounding: Format) -> None:
+        """Before there is a baseline."""
+        ratio = ratio_of(comparison.pairs, rounding) if comparison.everywhere else None
+        if ratio is not None and ratio > 0.0 and not self.explained:
+            self.factors[link] = ratio
+            self.streak = self.explained = 1
+            self.reason = BEGINNING
+            return
+        self.streak, self.needed, self.factors = 0, AFTER_A_BREAK, {}
+        self.reason = VARYING if ratio is not None else HABIT
+
+    def _count(self, comparison: Comparison) -> None:
+        for part in comparison.parts.values():
+            if len(self.tally) < MAX_TALLIED or part.tensor in self.tally:
+                counts = self.tally.setdefault(part.tensor, [0, 0])
+                counts[0] += len(part.pairs)
+                counts[1] += len(part.pairs) + part.same
+
+    def _leave_out(self, comparison: Comparison) -> None:
+        """Tensors that the program has held at zero for long, wholly or by a mask, may stay so."""
+        for tensor in self.masked & comparison.parts.keys():
+            part = comparison.parts[tensor]
+            if zeroed(part.pairs):
+                comparison.parts[tensor] = replace(part, pairs=())
+
+    def _given_up(self, step: int, comparison: Comparison) -> Iterator[Broken]:
+        """A gradient set to None freezes a tensor; one that is back in no time was left out of some steps."""
+        back = self.given_up.keys() & comparison.parts.keys()
+        for tensor in sorted(back):
+            since, part = self.given_up.pop(tensor)
+            if step - since < SHORT and self.streak >= self.needed:
+                yield Broken(since, Comparison({tensor: part}), GIVEN_UP, Severity.WARNING)
+        for tensor, part in comparison.given_up.items():
+            if tensor not in self.given_up and len(self.given_up) < MAX_TALLIED:
+                # In the first steps it is a habit, which is told apart by never being short.
+                since = step if self.streak >= self.needed else step - AFTER_A_BREAK
+                self.given_up[tensor] = since, part
+
+    # --- what is not -----------------------------------------------------------------------------
+
+    def _resolve(self, pending: _Pending, comparison: Comparison) -> Iterator[Broken]:
+        """Is the change that is under watch still there?"""
+        if pending.everywhere:
+            if not any(part.pairs or part.same for part in comparison.parts.values()):
+                return
+            if comparison.everywhere and comparison.changed:
+                pending.length += 1
+            else:
+                self.pending = None
+                yield Broken(pending.step, pending.comparison, "")
+                return
+        else:
+            parts = [comparison.parts[at] for at in pending.tensors & comparison.parts.keys()]
+            there = [part for part in parts if part.pairs and zeroed(part.pairs)]
+            pending.length += bool(there)
+            pending.since = 0 if there else pending.since + sum(part.same for part in parts)
+            for part in there:
+                comparison.parts[part.tensor] = replace(part, pairs=())
+            if pending.over():
+                self.pending = None
+                yield Broken(pending.step, pending.comparison, "")
+                return
+        if pending.length >= SHORT:
+            self.pending = None
+            yield self._lasting(pending)
+            if pending.everywhere:
+                self.streak, self.needed, self.reason = 0, AFTER_A_BREAK, HABIT
+            else:
+                self.masked |= pending.tensors
+
+    def _judge(self, step: int, comparison: Comparison, rounding: Format) -> Iterator[Broken]:
+        pairs = comparison.pairs
+        ratio = ratio_of(pairs, rounding)
+        if len(pairs) < 2:
+            self.reason = NEW
+        elif comparison.everywhere:
+            yield from self._everywhere(step, comparison, ratio)
+        elif not self._unlikely(comparison, ratio):
+            self.reason = NEW
+        elif zeroed(pairs):
+            self.pending = self.pending or _Pending(step, comparison, everywhere=False)
+        elif shrunk(pairs):
+            yield from self._weakened(step, comparison, ratio, rounding)
+        else:
+            yield Broken(step, comparison, "")
+
+    def _everywhere(self, step: int, comparison: Comparison, ratio: float | None) -> Iterator[Broken]:
+        """All gradients are others."""
+        if self.pending is not None:
+            self.reason = HABIT
+        elif ratio is not None and ratio < 0.0:
+            yield Broken(step, comparison, "")
+        elif ratio is not None and ratio > 0.0 and self.factors:
+            self.reason = VARYING
+        elif ratio is not None and (ratio == 0.0 or ratio > 1.0):
+            # A batch that is skipped by zeros, or weighted by its length: a program may do that.
+            yield Broken(step, comparison, "", Severity.WARNING)
+        elif shrunk(comparison.pairs):
+            self.reason = SCALED
+            if not self.scales:
+                self.scales = True
+                yield Broken(step, comparison, "", Severity.NOTE)
+        else:
+            self.pending = _Pending(step, comparison, everywhere=True)
+
+    @staticmethod
+    def _lasting(pending: _Pending) -> Broken:
+        severity = Severity.WARNING if pending.everywhere else Severity.NOTE
+        return Broken(pending.step, pending.comparison, "", severity, lasting=True)
+
+    def _weakened(
+        self, step: int, comparison: Comparison, ratio: float | None, rounding: Format
+    ) -> Iterator[Broken]:
+        """Some tensors' gradients are smaller: clipping tensor by tensor does that, by another factor each
+        time, and a program that lowers them for good does it at every step.
+        """
+        key = tuple(sorted(part.tensor for part in comparison.changed))
+        if key not in self.weakened:
+            if len(self.weakened) < MAX_TALLIED:
+                self.weakened[key] = _Weakened(step, ratio, comparison)
+            yield Broken(step, comparison, "", Severity.WARNING)
+            return
+        known, self.weakened[key] = self.weakened[key], None
+        if known is None or known.ratio is None or ratio is None or step == known.step + 1:
+            return
+        if abs(ratio - known.ratio) <= 64.0 * rounding.unit * known.ratio:
+            yield Broken(known.step, known.comparison, "")
+
+    def _unlikely(self, comparison: Comparison, ratio: float | None) -> bool:
+        """Whether this cannot be a habit that concerns a few elements and was not met before."""
+        if ratio is not None and all(part.whole for part in comparison.changed):
+            return len(comparison.pairs) > (1 if ratio < 0.0 else 2)
+        likely = 1.0
+        for part in comparison.changed:
+            likely *= chance(len(part.pairs), len(part.pairs) + part.same, *tallied(self.tally, part.tensor))
+        return likely < UNLIKELY
+
+
+def told(broken: Broken, rounding: Format) -> str:
+    """The words for it."""
+    return broken.words or words_of(broken.comparison, rounding)
