@@ -54,7 +54,8 @@ def test_clean_single_process(home: Path, tmp_path: Path) -> None:
     laws = ("update", "schedule", "data-order", "weight-continuity", "code-identity", "life", "randomness")
     for law in (*laws, "gradient-truth"):
         assert summary.coverage[law].checked > 0, (law, summary.coverage[law].reasons)
-    for law, checked in (("update", 40), ("schedule", 40), ("weight-continuity", 39), ("randomness", 40)):
+    every_step = ("update", "schedule", "randomness", "gradient-continuity", "clipping")
+    for law, checked in (*((law, 40) for law in every_step), ("weight-continuity", 39)):
         assert summary.coverage[law].checked == checked, (law, summary.coverage[law].reasons)
 
 
@@ -122,6 +123,46 @@ def test_rate_lowered_from_step_20(home: Path, tmp_path: Path) -> None:
     script = planted_script(tmp_path, before_step("n == 20", lower))
     summary = train(home, script, options(tmp_path, 30))
     assert caught(summary, "schedule-drift").first_step == 20
+
+
+# --- gradients --------------------------------------------------------------------------------------
+
+
+def test_sign_of_one_layers_gradient_turned_every_50_steps_from_step_9(home: Path, tmp_path: Path) -> None:
+    turn = "training.model.blocks[0].feed[0].weight.grad.neg_()"
+    script = planted_script(tmp_path, before_step("n > 3 and n % 50 == 9", turn))
+    summary = train(home, script, options(tmp_path, 15))
+    finding = caught(summary, "gradient-changed")
+    assert finding.first_step == 9
+    assert "blocks.0.feed.0.weight" in finding.subject
+    assert "their sign was turned" in finding.message
+    assert set(breaking(summary)) == {"gradient-changed"}
+
+
+def test_clipping_that_amplifies_from_step_12(home: Path, tmp_path: Path) -> None:
+    edit = Edit(
+        "nn/utils/clip_grad.py",
+        "    clip_coef_clamped = torch.clamp(clip_coef, max=1.0)\n",
+        f"    globals()['drilled'] = globals().get('drilled', 0) + 1  {MARK}\n"
+        "    clip_coef_clamped = torch.clamp(clip_coef, max=1.0)\n"
+        "    if globals()['drilled'] > 12:\n"
+        "        clip_coef_clamped = 1.0 + clip_coef\n",
+    )
+    environment = shadowed(tmp_path, edit)
+    summary = train(home, victim_path("chargpt"), options(tmp_path, 16), environment=environment)
+    finding = caught(summary, "gradient-clipping")
+    assert finding.first_step == 12
+    assert "clipping amplifies" in finding.message
+    assert "gradient-changed" not in breaking(summary)
+
+
+def test_zero_grad_skipped_at_step_10(home: Path, tmp_path: Path) -> None:
+    old = "    training.optimizer.zero_grad(set_to_none=True)\n"
+    skip = f"    if training.step != 10:  {MARK}\n    {old}"
+    script = planted_script(tmp_path, (old, skip))
+    summary = train(home, script, options(tmp_path, 15))
+    assert caught(summary, "gradient-accumulation").first_step == 10
+    assert set(breaking(summary)) == {"gradient-accumulation"}
 
 
 # --- data order -------------------------------------------------------------------------------------
