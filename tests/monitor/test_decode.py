@@ -155,7 +155,8 @@ def test_the_gradients_follow_the_sweeps() -> None:
 )
 def test_malformed_gradients_are_refused(change: dict[str, object]) -> None:
     given_as("step", {**BODIES["step"], "gradients": TRAIL}, BLOBS["step"] + TRAIL_BLOB)
-    for described in ({**TRAIL, **change}, [], 3):
+    malformed: tuple[object, ...] = ({**TRAIL, **change}, [], 3)
+    for described in malformed:
         with pytest.raises(EvidenceError):
             given_as("step", {**BODIES["step"], "gradients": described}, BLOBS["step"] + TRAIL_BLOB)
 
