@@ -71,6 +71,24 @@ def test_the_wait_begins_when_torch_is_mapped(watched: Watched) -> None:
     assert watched.end() == 0
 
 
+def test_a_slow_import_is_waited_for(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran = [0.0]
+    monkeypatch.setattr(process, "read_schedule", lambda pid: process.Schedule(int(1e9 * ran[0]), 0))
+    watched.torch, watched.silence = True, NOT_YET
+    assert watched.reported_at(100) == 0
+    ran[0] = 9.0  # of a machine that is busy with other things
+    assert watched.reported_at(160) == 0
+    ran[0] = 11.0
+    assert watched.reported_at(161) == 1
+
+
+def test_one_that_waits_for_ever_is_reported_at_last(watched: Watched) -> None:
+    watched.torch, watched.silence = True, NOT_YET
+    assert watched.reported_at(100) == 0
+    assert watched.reported_at(150) == 0
+    assert watched.reported_at(221) == 1
+
+
 def test_a_process_that_greets_in_time_is_not_reported(watched: Watched) -> None:
     watched.torch = True
     assert watched.reported_at(5) == 0
