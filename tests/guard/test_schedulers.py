@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import pytest
@@ -81,12 +82,85 @@ def test_an_explicit_epoch_or_metric_is_told(guarded: Guarded) -> None:
     no_failure(guarded)
 
 
-def test_a_function_of_the_program_is_unreadable(guarded: Guarded) -> None:
+def test_a_function_of_the_program_is_named(guarded: Guarded) -> None:
     optimizer = an_optimizer()
     go(optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 / (1 + step)), 2)
     (declared,) = guarded.seen(seen.SchedulerDeclared)
-    assert declared.scheduler.unreadable
+    (function,) = declared.scheduler.functions
+    assert function.name.endswith("test_a_function_of_the_program_is_named.<locals>.<lambda>")
+    assert function.arguments == {}
     assert len(guarded.seen(seen.SchedulerStepped)) == 2
+    no_failure(guarded)
+
+
+def share(step: int, *, warm: int, kind: str) -> float:
+    return min(1.0, step / warm)
+
+
+def test_bound_arguments_of_each_group_are_recorded(guarded: Guarded) -> None:
+    optimizer = an_optimizer()
+    optimizer.add_param_group({"params": [torch.nn.Parameter(torch.ones(2))]})
+    bound = [functools.partial(share, warm=warm, kind="x") for warm in (3, 4)]
+    go(optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, bound), 1)
+    (declared,) = guarded.seen(seen.SchedulerDeclared)
+    names = {function.name for function in declared.scheduler.functions}
+    assert names == {f"{__name__}.share"}
+    assert [one.arguments for one in declared.scheduler.functions] == [
+        {"warm": 3, "kind": "x"},
+        {"warm": 4, "kind": "x"},
+    ]
+    no_failure(guarded)
+
+
+class PassesOn(torch.optim.Optimizer):
+    """As accelerate's wrapper: shares the groups of the one inside, and fires no hooks of its own."""
+
+    def __init__(self, optimizer: Any) -> None:
+        self.optimizer = optimizer
+
+    @property
+    def param_groups(self) -> Any:
+        return self.optimizer.param_groups
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        self.optimizer.zero_grad(set_to_none)
+
+    def step(self, closure: Any = None) -> None:
+        self.optimizer.step(closure)
+
+
+class LooksAhead(torch.optim.Optimizer):
+    """Updates by its own rules around those of the one inside."""
+
+    def __init__(self, optimizer: Any) -> None:
+        super().__init__(optimizer.param_groups, {"lr": 1.0})
+        self.optimizer = optimizer
+        self.param_groups = optimizer.param_groups
+
+    def step(self, closure: Any = None) -> None:
+        self.optimizer.step(closure)
+
+
+def test_a_schedule_of_a_wrapper_is_that_of_the_optimizer_inside(guarded: Guarded) -> None:
+    optimizer = an_optimizer()
+    wrapper: Any = PassesOn(PassesOn(optimizer))
+    go(wrapper, torch.optim.lr_scheduler.StepLR(wrapper, 1, gamma=0.5), 3)
+    (declared,) = guarded.seen(seen.SchedulerDeclared)
+    assert declared.scheduler.optimizer == 0
+    assert [one.before_step for one in guarded.seen(seen.SchedulerStepped)] == [1, 2, 3]
+    assert [one.optimizer.class_name for one in guarded.seen(seen.OptimizerDeclared)] == [
+        "torch.optim.sgd.SGD"
+    ]
+    no_failure(guarded)
+
+
+def test_an_optimizer_around_another_keeps_its_schedule(guarded: Guarded) -> None:
+    inner = an_optimizer()
+    outer: Any = LooksAhead(inner)
+    go(outer, torch.optim.lr_scheduler.StepLR(outer, 1, gamma=0.5), 2)
+    (declared,) = guarded.seen(seen.SchedulerDeclared)
+    declared_for = {one.optimizer.index: one.optimizer for one in guarded.seen(seen.OptimizerDeclared)}
+    assert declared_for[declared.scheduler.optimizer].class_name.endswith("LooksAhead")
     no_failure(guarded)
 
 

@@ -44,12 +44,26 @@ class OptimizerDeclaration:
 
 
 @dataclass(frozen=True, slots=True)
+class RateFunction:
+    """A function that gives the rate as a share of the base rate: its place, and what was bound to it."""
+
+    name: str
+    arguments: dict[str, Hyper] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        bound = ", ".join(f"{name}={value!r}" for name, value in self.arguments.items())
+        return f"{self.name.rpartition('.')[2] or self.name}({bound})"
+
+
+@dataclass(frozen=True, slots=True)
 class SchedulerDeclaration:
     """A learning-rate scheduler as constructed.
 
     ``parameters`` are the public constructor values by torch's names (``T_max``, ``eta_min``, ``gamma``,
     ``milestones`` …). ``children`` are the schedulers inside SequentialLR and ChainedScheduler.
     ``last_epoch`` is the position at the time of the declaration; ``lrs`` the rates at that time.
+    ``functions`` are those that LambdaLR calls: one for all groups, or one for each. ``unreadable`` was why a
+    schedule could not be derived, in records from before functions were named.
     """
 
     index: int
@@ -61,11 +75,17 @@ class SchedulerDeclaration:
     last_epoch: int
     children: list[SchedulerDeclaration] = field(default_factory=list)
     unreadable: str = ""
+    functions: list[RateFunction] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
 class LoaderDeclaration:
-    """A DataLoader as it stood when an iteration over it began."""
+    """A DataLoader as it stood when an iteration over it began.
+
+    Of the batches made of the sampler's indices it receives those of ``part`` of ``parts`` ranks: whole ones
+    in turn, or with ``split`` a piece of each; ``even``: the beginning is repeated until all ranks receive as
+    many. The first ``skipped`` of its batches are passed over, as after a resume.
+    """
 
     index: int
     dataset_class: str
@@ -77,3 +97,8 @@ class LoaderDeclaration:
     num_workers: int
     persistent_workers: bool
     iterable: bool
+    parts: int = 1
+    part: int = 0
+    split: bool = False
+    even: bool = False
+    skipped: int = 0

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import inspect
 from collections.abc import Iterable, Sequence
+from types import FunctionType
 from typing import TYPE_CHECKING
 
 from .replicas import replicas_of
@@ -144,12 +146,8 @@ def scheduler_body(
 ) -> dict[str, object]:
     """The ``SchedulerDeclaration`` of a learning-rate scheduler, its children included."""
     parameters = {}
-    unreadable = ""
     for key, value in vars(scheduler).items():
-        if key in _NOT_PARAMETERS or key == "_schedulers" or callable(value):
-            continue
-        if key == "lr_lambdas":
-            unreadable = "the rate is computed by a function of the program"
+        if key in _NOT_PARAMETERS or key in ("_schedulers", "lr_lambdas") or callable(value):
             continue
         name = key.removeprefix("_") if key in ("_milestones",) else key
         if name.startswith("_") and name not in ("_step_count",):
@@ -169,8 +167,27 @@ def scheduler_body(
         "lrs": list(lrs),
         "last_epoch": int(getattr(scheduler, "last_epoch", 0)),
         "children": children,
-        "unreadable": unreadable,
+        "functions": _functions(vars(scheduler).get("lr_lambdas")),
     }
+
+
+def _functions(values: object) -> list[dict[str, object]]:
+    """The functions that a scheduler calls for its rates: one for all groups, or one for each."""
+    if not isinstance(values, list) or not values or len(values) > MAX_LIST:
+        return []
+    distinct = values[:1] if all(value is values[0] for value in values) else values
+    return [_function(value) for value in distinct]
+
+
+def _function(value: object) -> dict[str, object]:
+    """Where a function is defined, and the named arguments that were bound to it beforehand."""
+    bound: dict[str, object] = {}
+    if type(value) is functools.partial and not value.args:
+        bound = {key: hyper(item) for key, item in list(value.keywords.items())[:MAX_LIST]}
+        value = value.func
+    if isinstance(value, FunctionType):
+        return {"name": f"{value.__module__}.{value.__qualname__}", "arguments": bound}
+    return {"name": class_name(value), "arguments": bound}
 
 
 def _cycle_parameters(scheduler: object) -> dict[str, object]:

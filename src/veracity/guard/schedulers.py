@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from . import declare
 from .patching import replace
+from .wrapped import optimizer_behind
 
 if TYPE_CHECKING:
     import torch
@@ -43,7 +44,7 @@ class Schedulers:
         found = [
             one
             for one in gc.get_objects()
-            if issubclass(type(one), kinds) and vars(one).get("optimizer") is optimizer
+            if issubclass(type(one), kinds) and _optimizer_of(one) is optimizer
         ]
         inner = {id(child) for one in found for child in vars(one).get("_schedulers", ())}
         for scheduler in found:
@@ -52,7 +53,7 @@ class Schedulers:
 
     def constructed(self, scheduler: object) -> None:
         """A scheduler was built: one that arrives in the middle of a run is declared at once."""
-        if vars(scheduler).get("optimizer") in self._searched and scheduler not in self._numbers:
+        if _optimizer_of(scheduler) in self._searched and scheduler not in self._numbers:
             self._declare(scheduler)
 
     def about_to_step(self, scheduler: object) -> None:
@@ -62,7 +63,7 @@ class Schedulers:
 
     def stepped(self, scheduler: object, *, explicit: bool) -> None:
         """The outermost ``scheduler.step`` returned."""
-        optimizer = vars(scheduler).get("optimizer")
+        optimizer = _optimizer_of(scheduler)
         if optimizer is None:
             return
         tracked = self._steps.of(optimizer)
@@ -77,11 +78,10 @@ class Schedulers:
 
     def reloaded(self, scheduler: object) -> None:
         """``load_state_dict`` was called: the scheduler declares itself anew."""
-        if vars(scheduler).get("optimizer") is not None:
-            self._declare(scheduler, reloaded=True)
+        self._declare(scheduler, reloaded=True)
 
     def _declare(self, scheduler: object, *, reloaded: bool = False) -> None:
-        optimizer = vars(scheduler).get("optimizer")
+        optimizer = _optimizer_of(scheduler)
         if optimizer is None:
             return
         number = self._numbers.get(scheduler)
@@ -90,6 +90,10 @@ class Schedulers:
         tracked = self._steps.register(optimizer)
         body = declare.scheduler_body(number, tracked.index, scheduler, _rates(optimizer))
         self._session.emit("scheduler", {"scheduler": body, "reloaded": reloaded})
+
+
+def _optimizer_of(scheduler: object) -> torch.optim.Optimizer | None:
+    return optimizer_behind(vars(scheduler).get("optimizer"))
 
 
 def _rates(optimizer: torch.optim.Optimizer) -> list[float]:

@@ -74,6 +74,8 @@ class ContractFile:
 def _schedule(scheduler: SchedulerDeclaration) -> Iterator[str]:
     yield from _pairs({"class": scheduler.class_name, "base_lrs": list(scheduler.base_lrs)})
     yield from _pairs(scheduler.parameters)
+    if scheduler.functions:
+        yield from _pairs({"functions": [str(function) for function in scheduler.functions]})
 
 
 def _pairs(values: dict[str, Hyper]) -> Iterator[str]:

@@ -192,7 +192,8 @@ def _optimizer_lines(declared: OptimizerDeclared) -> Iterator[tuple[str, str, st
 def _scheduler_lines(declared: SchedulerDeclared) -> Iterator[tuple[str, str, str]]:
     scheduler = declared.scheduler
     for level, one in [(0, scheduler)] + [(1, child) for child in scheduler.children]:
-        values = ", ".join(f"{key}={value}" for key, value in sorted(one.parameters.items()))
+        named = [f"{key}={value}" for key, value in sorted(one.parameters.items())]
+        values = ", ".join([*named, *map(str, one.functions)])
         name = f"schedule {scheduler.index}" + (f".{one.index}" if level else "")
         yield name, f"{one.class_name.rsplit('.', 1)[-1]}({values})", "read"
 

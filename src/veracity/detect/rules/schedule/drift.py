@@ -13,13 +13,14 @@ run whose rate does not belong to its position.
 ## How it is checked
 
 The rates in force at each step are compared with an own derivation of torch's schedulers from their
-parameters and the number of their steps (``formulas.py``), to 1e-6 of the largest base rate.
+parameters and the number of their steps (``formulas.py``), to 1e-6 of the largest base rate. So are
+LambdaLR schedules whose functions are those of `transformers.optimization` (``warmups.py``).
 
 ## What fools it
 
-A rate computed by the program itself or by a function it hands to LambdaLR: unless it is declared in
-contract.toml it is reported as unchecked. There, a rate that is not the one the scheduler left is still a
-warning. Extra calls of ``scheduler.step`` move the position and are believed.
+A rate computed by the program itself or by a function of its own that it hands to LambdaLR: unless it is
+declared in contract.toml it is reported as unchecked. There, a rate that is not the one the scheduler left
+is still a warning. Extra calls of ``scheduler.step`` move the position and are believed.
 
 ## What to do
 

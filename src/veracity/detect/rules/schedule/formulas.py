@@ -4,7 +4,7 @@ The position counts a scheduler's steps, 0 as constructed. Each formula is the o
 documentation gives for the class; cosine annealing and its restarts are from Loshchilov and Hutter, "SGDR:
 Stochastic Gradient Descent with Warm Restarts", 2017 (equation 5); the cyclical policy from Smith,
 "Cyclical Learning Rates for Training Neural Networks", 2017; the one-cycle policy from Smith and Topin,
-"Super-Convergence", 2018.
+"Super-Convergence", 2018. The functions that LambdaLR is often given are in ``warmups.py``.
 
 torch computes most of these by recursion from the rate in the group. ``at`` is the closed form; it differs
 from the recursion by its accumulated rounding only, which for n steps is of the order of ``n * 2**-53`` of
@@ -23,10 +23,11 @@ from math import cos, floor, isfinite, pi
 
 from ....core.contract import Hyper, SchedulerDeclaration
 from ....core.errors import EvidenceError
+from .warmups import Warmup, warmup_of
 
 PREFIX = "torch.optim.lr_scheduler."
 MAX_MILESTONES = 256
-ABSOLUTE = frozenset({"CosineAnnealingWarmRestarts", "OneCycleLR", "CyclicLR"})
+ABSOLUTE = frozenset({"CosineAnnealingWarmRestarts", "OneCycleLR", "CyclicLR", "LambdaLR"})
 """Kinds that set the rate without regard to the one before."""
 
 
@@ -35,7 +36,8 @@ class Leaf:
     """One scheduler that contains no others: its class, numbers by torch's names, and rates per group.
 
     ``milestones`` are sorted, with repetitions. ``peaks`` and ``lowest`` are ``max_lr`` and
-    ``min_lr`` per group where there are any, ``ends`` the last positions of a one-cycle policy's phases.
+    ``min_lr`` per group where there are any, ``ends`` the last positions of a one-cycle policy's phases,
+    ``functions`` those that LambdaLR calls, per group.
     """
 
     kind: str
@@ -46,6 +48,7 @@ class Leaf:
     lowest: Sequence[float] = ()
     ends: Sequence[float] = ()
     mode: str = ""
+    functions: Sequence[Warmup] = ()
 
     def at(self, position: int) -> list[float]:
         """The rate of each group at ``position``; raises ArithmeticError where the formula has none."""
@@ -80,6 +83,8 @@ class Leaf:
             return self._one_cycle(position, base, self.peaks[group], self.lowest[group])
         if self.kind == "CyclicLR":
             return self._cyclic(position, base, self.peaks[group])
+        if self.kind == "LambdaLR":
+            return base * self.functions[group].at(position)
         return base * self._share(position)
 
     def _share(self, position: int) -> float:
@@ -172,6 +177,8 @@ def leaf_of(declaration: SchedulerDeclaration) -> Leaf:
     kind = declaration.class_name.removeprefix(PREFIX)
     if declaration.unreadable:
         raise EvidenceError(f"{kind[:80]}: {declaration.unreadable[:160]}")
+    if declaration.class_name == PREFIX + "LambdaLR" and declaration.functions:
+        return _called(declaration)
     if kind in ("LambdaLR", "MultiplicativeLR"):
         raise EvidenceError(f"{kind} calls a function of the program; declare its rates in contract.toml")
     if kind == "ReduceLROnPlateau":
@@ -191,6 +198,15 @@ def leaf_of(declaration: SchedulerDeclaration) -> Leaf:
     if len(milestones) >= MAX_MILESTONES:
         raise EvidenceError("MultiStepLR has more milestones than are recorded")
     return Leaf(kind, numbers, bases, milestones)
+
+
+def _called(declaration: SchedulerDeclaration) -> Leaf:
+    """LambdaLR around functions whose formula is known: one for all groups, or one for each."""
+    bases, functions = declaration.base_lrs, declaration.functions
+    if len(functions) not in (1, len(bases)):
+        raise EvidenceError("the functions of LambdaLR and the parameter groups differ in number")
+    known = [warmup_of(function) for function in functions]
+    return Leaf("LambdaLR", {}, bases, functions=known * len(bases) if len(known) == 1 else known)
 
 
 def _one_cycle(given: Mapping[str, Hyper], bases: Sequence[float]) -> Leaf:
