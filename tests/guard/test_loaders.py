@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
@@ -176,4 +177,67 @@ def test_a_dataset_that_raises_raises_as_ever(guarded: Guarded) -> None:
 
     with pytest.raises(KeyError, match="mine"):
         list(data.DataLoader(Fails()))
+    no_failure(guarded)
+
+
+class Deals(data.BatchSampler):
+    """As accelerate's BatchSamplerShard keeps what it was told."""
+
+    __module__, __qualname__ = "accelerate.data_loader", "BatchSamplerShard"
+
+    def __init__(self, batch_sampler: Any, parts: int, part: int) -> None:
+        self.batch_sampler, self.num_processes, self.process_index = batch_sampler, parts, part
+        self.split_batches, self.even_batches = False, True
+
+    def __iter__(self) -> Any:
+        return itertools.islice(self.batch_sampler, self.process_index, None, self.num_processes)
+
+
+class Skips(data.BatchSampler):
+    """As accelerate's SkipBatchSampler."""
+
+    __module__, __qualname__ = "accelerate.data_loader", "SkipBatchSampler"
+
+    def __init__(self, batch_sampler: Any, skipped: int) -> None:
+        self.batch_sampler, self.skip_batches = batch_sampler, skipped
+
+    def __iter__(self) -> Any:
+        return itertools.islice(self.batch_sampler, self.skip_batches, None)
+
+
+class PassesOver(Skips):
+    """The program's own."""
+
+
+def started_with(guarded: Guarded, batch_sampler: Any) -> seen.LoaderStarted:
+    for _ in data.DataLoader(Numbers(), batch_sampler=batch_sampler):
+        pass
+    (started,) = guarded.seen(seen.LoaderStarted)
+    (sampled,) = guarded.seen(seen.SamplerStarted)
+    assert started.sampler == sampled.sampler
+    no_failure(guarded)
+    return started
+
+
+def test_a_batch_sampler_of_torchs_own_is_looked_into(guarded: Guarded) -> None:
+    own = data.BatchSampler(data.RandomSampler(range(10)), 4, drop_last=True)
+    said = started_with(guarded, own).loader
+    assert (said.batch_size, said.drop_last, said.parts, said.skipped) == (4, True, 1, 0)
+    assert said.sampler_class == "torch.utils.data.sampler.RandomSampler"
+
+
+def test_what_accelerate_puts_around_it_too(guarded: Guarded) -> None:
+    own = data.BatchSampler(data.RandomSampler(range(10)), 2, drop_last=False)
+    said = started_with(guarded, Skips(Deals(own, 2, 1), 1)).loader
+    assert (said.batch_size, said.parts, said.part, said.even, said.skipped) == (2, 2, 1, True, 1)
+    assert said.batch_sampler_class == "torch.utils.data.sampler.BatchSampler"
+
+
+def test_any_other_batch_sampler_is_only_named(guarded: Guarded) -> None:
+    own = data.BatchSampler(data.RandomSampler(range(10)), 2, drop_last=False)
+    for _ in data.DataLoader(Numbers(), batch_sampler=PassesOver(own, 1)):
+        pass
+    (started,) = guarded.seen(seen.LoaderStarted)
+    assert (started.loader.batch_size, started.loader.skipped) == (0, 0)
+    assert started.loader.batch_sampler_class.endswith("PassesOver")
     no_failure(guarded)

@@ -16,6 +16,7 @@ from time import perf_counter_ns
 from typing import TYPE_CHECKING
 
 from . import declare, tensors
+from .batching import batching_of
 from .patching import replace
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class Loaders:
             known = self._loaders[loader] = [next(self._loader_numbers), 0]
         number, known[1] = known[1], known[1] + 1
         iteration = Iteration(known[0], number)
-        sampler = getattr(loader, "sampler", None)
+        plan = batching_of(loader)
         dataset = loader.dataset
         iterable = loader._dataset_kind == 1
         body = {
@@ -75,16 +76,21 @@ class Loaders:
                 "index": known[0],
                 "dataset_class": declare.class_name(dataset),
                 "dataset_length": -1 if iterable else _length(dataset),
-                "batch_size": loader.batch_size if isinstance(loader.batch_size, int) else 0,
-                "drop_last": bool(loader.drop_last),
-                "sampler_class": declare.class_name(sampler),
-                "batch_sampler_class": declare.class_name(loader.batch_sampler),
+                "batch_size": plan.batch_size,
+                "drop_last": plan.drop_last,
+                "sampler_class": declare.class_name(plan.sampler),
+                "batch_sampler_class": plan.batch_sampler_class,
                 "num_workers": loader.num_workers,
                 "persistent_workers": bool(getattr(loader, "persistent_workers", False)),
                 "iterable": iterable,
+                "parts": plan.parts,
+                "part": plan.part,
+                "split": plan.split,
+                "even": plan.even,
+                "skipped": plan.skipped,
             },
             "iteration": number,
-            "sampler": self._sampler_number(sampler),
+            "sampler": self._sampler_number(plan.sampler),
         }
         self._session.emit("loader", body)
         self._beginning.append(iteration)
@@ -191,6 +197,9 @@ def _sampler_parameters(sampler: object) -> dict[str, object]:
     for name in ("replacement", "num_replicas", "rank", "epoch", "seed", "shuffle", "drop_last"):
         if hasattr(sampler, name):
             found[name] = declare.hyper(getattr(sampler, name))
+    seed = getattr(sampler, "initial_seed", None)  # accelerate's SeedableRandomSampler
+    if type(seed) is int:
+        found["initial_seed"] = seed & 0xFFFFFFFF  # all that torch's CPU generator takes of it
     found["num_samples"] = declare.hyper(getattr(sampler, "num_samples", None))
     found["total_size"] = declare.hyper(getattr(sampler, "total_size", None))
     for name in ("data_source", "dataset"):

@@ -8,7 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import (
+    BatchSampler,
     DistributedSampler,
+    RandomSampler,
     SequentialSampler,
     SubsetRandomSampler,
     WeightedRandomSampler,
@@ -18,6 +20,7 @@ from tests.detect.rules.data.traces import Edit, Trace, judge, shuffled
 from tests.examples import examples
 from veracity.core.observation import BatchesDrawn, LoaderStarted, SamplerStarted
 from veracity.detect.rules.data.order_drift import OrderDrift
+from veracity.detect.rules.data.sampling import SEEDABLE
 
 LENGTH = 53
 
@@ -410,3 +413,36 @@ def test_hostile_parameters_never_raise(data: st.DataObject) -> None:
                 seen, first=data.draw(st.integers(-3, 2**60)), delivered=data.draw(st.integers(-1, 2**60))
             )
     judge(OrderDrift(), trace.seen)
+
+
+class Seeded(RandomSampler):
+    """As accelerate's SeedableRandomSampler: the generator is seeded by seed and epoch for each pass."""
+
+    def __init__(self, length: int, seed: int) -> None:
+        super().__init__(range(length), generator=torch.Generator())
+        self.initial_seed, self.epoch = seed, 0
+
+    def __iter__(self) -> Any:
+        self.generator.manual_seed(self.epoch + self.initial_seed)
+        yield from super().__iter__()
+        self.epoch += 1
+
+
+@pytest.mark.parametrize("epochs", [[0, 1, 2], [0, 1, 1]])
+def test_a_pass_seeded_by_seed_and_epoch_is_derived_from_them(epochs: list[int]) -> None:
+    trace, sampler = Trace(), Seeded(LENGTH, 7)
+    for number, drawn_as in enumerate(epochs):
+        order = list(Seeded(LENGTH, 7 + drawn_as))
+        sampler.epoch = number  # what it says; the last order may be another epoch's
+        trace.epoch(
+            sampler,
+            8,
+            number=number,
+            sampler_class=SEEDABLE,
+            exact=False,
+            edit=lambda _, batches: list(BatchSampler(order, 8, drop_last=False)),  # noqa: B023 - called at once
+        )
+    detector = OrderDrift()
+    found = judge(detector, trace.seen)
+    assert len(found) == (epochs[2] == 1)
+    assert detector.coverage().checked == detector.coverage().possible

@@ -117,7 +117,7 @@ def captured(sampler: Any) -> tuple[bool, str, dict[str, Any]]:
     """own_generator, generator_state and parameters, read before the draw."""
     own = getattr(sampler, "generator", None)
     names = ("replacement", "num_replicas", "rank", "epoch", "seed", "shuffle", "drop_last", "num_samples")
-    parameters = {name: getattr(sampler, name) for name in names if hasattr(sampler, name)}
+    parameters = {name: getattr(sampler, name) for name in (*names, "initial_seed") if hasattr(sampler, name)}
     if hasattr(sampler, "data_source") or hasattr(sampler, "dataset"):
         parameters["dataset_length"] = dataset_length(sampler)
     if hasattr(sampler, "indices"):

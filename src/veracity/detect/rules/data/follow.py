@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from ....core.contract import LoaderDeclaration
 from ....core.coverage import Coverage
 from ....core.observation import BatchesDrawn, LoaderStarted
+from .dealing import dealt, piece_size
 from .likeness import likeness, shown
 from .passes import MAX_PROCESSES, REMEMBERED, Pass, Process, flat
 from .sampling import Derivation, Order, kind_of
@@ -37,7 +38,7 @@ def unlisted(loader: LoaderDeclaration) -> str:
     """Why the batches of a loader cannot be followed, empty when they can."""
     if loader.iterable:
         return "the dataset is an IterableDataset: it decides its order itself"
-    if loader.batch_size < 0 or loader.batch_size > LISTED:
+    if loader.batch_size < 0 or piece_size(loader) > LISTED:
         return f"batches of more than {LISTED} indices are not listed"
     batch_sampler = loader.batch_sampler_class
     wanted = (_BATCH_SAMPLER,) if loader.batch_size else _NO_BATCH_SAMPLER
@@ -111,6 +112,8 @@ class Follower:
         reason = ""
         for candidate in list(process.candidates(owner.sampler)):
             derived = self._derivation.order(candidate)
+            if isinstance(derived, Order):
+                derived = dealt(owner.loader, derived)
             if not isinstance(derived, Order):
                 reason = derived.reason
                 continue

@@ -16,7 +16,8 @@ The generator's state is captured at the sampler's first draw. torch's `randperm
 re-derived from it with the standard library alone, and every drawn batch is compared index by index: its
 position, its size, the last short batch as `drop_last` says. A pass that ran to its end must have drawn and
 delivered all its batches. RandomSampler (with and without generator or replacement), SequentialSampler,
-DistributedSampler and short SubsetRandomSamplers are derived.
+DistributedSampler and short SubsetRandomSamplers are derived, and so are accelerate's: its seeded sampler,
+and what it deals out to the ranks or skips after a resume.
 
 ## What fools it
 

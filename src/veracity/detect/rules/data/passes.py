@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from ....core.contract import LoaderDeclaration
 from ....core.observation import BatchesDrawn, LoaderStarted, SamplerStarted
+from .dealing import is_dealt, piece_size
 from .sampling import Order
 
 MAX_PROCESSES = 1024
@@ -43,13 +44,13 @@ class Pass:
     @property
     def batch_size(self) -> int:
         """Indices per batch; 1 for a loader that does not collate."""
-        return self.loader.batch_size or 1
+        return piece_size(self.loader)
 
     @property
     def batches(self) -> int:
         """How many batches the derived order gives."""
         length = len(self.order.indices) if self.order is not None else 0
-        if self.loader.batch_size and self.loader.drop_last:
+        if self.loader.batch_size and self.loader.drop_last and not is_dealt(self.loader):
             return length // self.batch_size
         return -(-length // self.batch_size)
 

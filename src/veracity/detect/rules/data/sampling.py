@@ -11,6 +11,7 @@ from ....core.observation import SamplerStarted
 from .permutation import LIMIT_32_BIT_DRAW, Twister
 
 MAX_DERIVED = 2_000_000
+SEEDABLE = "accelerate.data_loader.SeedableRandomSampler"
 _HOME = "torch.utils.data."
 _TOO_LONG = f"a pass of more than {MAX_DERIVED:,} indices is not re-derived"
 _MAX_ROUNDS = 10_000
@@ -37,7 +38,9 @@ class Unknown:
 
 
 def kind_of(sampler_class: str) -> str:
-    """The bare name of one of torch's own samplers, empty for any other class."""
+    """The bare name of one of torch's own samplers, or accelerate's; empty for any other class."""
+    if sampler_class == SEEDABLE:
+        return sampler_class.rpartition(".")[2]
     return sampler_class.rpartition(".")[2] if sampler_class.startswith(_HOME) else ""
 
 
@@ -56,6 +59,8 @@ class Derivation:
     def order(self, started: SamplerStarted) -> Order | Unknown:
         """The order that ``started`` implies. Never raises: what cannot be derived is an :class:`Unknown`."""
         kind = kind_of(started.sampler_class)
+        if started.sampler_class == SEEDABLE:
+            return _seedable(started)
         if not started.exact_class or not kind:
             return Unknown(f"sampler class {started.sampler_class} is not one of torch's own")
         try:
@@ -103,20 +108,36 @@ def _sequential(started: SamplerStarted) -> Order | Unknown:
     return Order(range(started.length), started.length)
 
 
+def _seedable(started: SamplerStarted) -> Order | Unknown:
+    """Accelerate's sampler is torch's with its generator seeded anew, by seed and epoch, for each pass."""
+    seed, epoch = whole(started, "initial_seed"), whole(started, "epoch")
+    if seed is None or epoch is None or not started.generator_state:
+        return Unknown("SeedableRandomSampler: its seed or epoch could not be read")
+    try:
+        return _shuffled(started, Twister.seeded(seed + epoch), own=True)
+    except EvidenceError as error:
+        return Unknown(f"SeedableRandomSampler: {error}")
+
+
 def _random(started: SamplerStarted) -> Order | Unknown:
+    if not started.generator_state:
+        return Unknown("RandomSampler: the state of its generator could not be read")
+    twister = Twister.from_state(started.generator_state)
+    if not started.own_generator:
+        twister = Twister.seeded(twister.seed_value())
+    return _shuffled(started, twister, own=started.own_generator)
+
+
+def _shuffled(started: SamplerStarted, twister: Twister, *, own: bool) -> Order | Unknown:
+    """What RandomSampler yields from a generator, which is its ``own`` or seeded for this pass alone."""
     size = whole(started, "dataset_length")
     size = started.length if size is None else size
     count = whole(started, "num_samples")
     count = started.length if count is None else count
     if size < 0 or count < 0:
         return Unknown("RandomSampler: the length of its data is unknown")
-    if not started.generator_state:
-        return Unknown("RandomSampler: the state of its generator could not be read")
     if max(size, count) > MAX_DERIVED:
         return Unknown(_TOO_LONG)
-    twister = Twister.from_state(started.generator_state)
-    if not started.own_generator:
-        twister = Twister.seeded(twister.seed_value())
     if size == 0:
         return Order((), 0)
     if count // size > _MAX_ROUNDS:
@@ -125,11 +146,11 @@ def _random(started: SamplerStarted) -> Order | Unknown:
         if size >= LIMIT_32_BIT_DRAW:
             return Unknown(_TOO_LONG)
         drawn = twister.below(size, count)
-        return Order(array("q", drawn), min(_CHUNK, count) if started.own_generator else count)
+        return Order(array("q", drawn), min(_CHUNK, count) if own else count)
     order = array("I")
     while len(order) < count:
         order += twister.permutation(size)
-    return Order(order[:count], min(size, count) if started.own_generator else count)
+    return Order(order[:count], min(size, count) if own else count)
 
 
 def _subset(started: SamplerStarted) -> Order | Unknown:
