@@ -32,6 +32,8 @@ class OptimizerDeclaration:
     ``class_name`` is ``module.QualName``; ``path``/``line`` say where its ``step`` is defined.
     ``groups`` holds each parameter group's hyper-parameters; ``tensors`` are in the order of the groups.
     ``replicas`` are the global ranks whose copies of all its parameters DistributedDataParallel keeps equal.
+    ``sharded`` is the number of tensors that are dealt out over ranks (FSDP2, tensor parallelism): their
+    ``shape`` and ``numel`` are those of the whole, samples are of the part that this rank holds.
     """
 
     index: int
@@ -41,6 +43,7 @@ class OptimizerDeclaration:
     groups: list[dict[str, Hyper]]
     tensors: list[TensorDeclaration]
     replicas: list[int] = field(default_factory=list)
+    sharded: int = 0
 
 
 @dataclass(frozen=True, slots=True)

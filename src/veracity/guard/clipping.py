@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, cast
 from .gradients import Event, Trail
 from .patching import replace
 from .session import Session
+from .shards import local_of, sharded_kind
 from .steps import Steps
 from .tensors import is_plain
 
@@ -59,7 +60,10 @@ def watch_clipping(session: Session, steps: Steps, torch: ModuleType) -> None:
         return clip_grad_value_
 
     def clipped(max_norm: object, total: object) -> None:
-        if isinstance(total, torch.Tensor) and total.numel() == 1:
+        # A norm of sharded gradients may still have to be summed over the ranks: asking for its value would
+        # start a collective.
+        total = local_of(total, sharded_kind())
+        if isinstance(total, torch.Tensor) and total.numel() == 1 and is_plain(total):
             steps.clipped = (float(cast("float", max_norm)), total.detach())
 
     for owner in (torch.nn.utils, torch.nn.utils.clip_grad):
@@ -143,8 +147,9 @@ class Watch:
     @staticmethod
     def close(opened: Opened | None, total: Tensor | None) -> None:
         """It has returned; ``total`` is the norm it gave."""
+        readable = total is not None and is_plain(total)
         for trail, step, event in opened or []:
-            event.norm = total.detach() if total is not None else None
+            event.norm = total.detach() if total is not None and readable else None
             trail.closed(step, event)
 
     def _due(self) -> bool:

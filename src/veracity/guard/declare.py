@@ -10,6 +10,7 @@ from types import FunctionType
 from typing import TYPE_CHECKING
 
 from .replicas import replicas_of
+from .shards import sharded_kind
 
 if TYPE_CHECKING:
     import torch
@@ -116,6 +117,7 @@ def optimizer_body(
     ``modules`` are those that hold one of them, where that is known already.
     """
     listed = list(parameters)
+    kind = sharded_kind()
     names = parameter_names([tensor for _, tensor in listed], modules)
     path, line = place_of(type(optimizer).step)
     return {
@@ -125,6 +127,7 @@ def optimizer_body(
         "line": line,
         "groups": groups_of(optimizer),
         "replicas": replicas_of([tensor for _, tensor in listed]),
+        "sharded": sum(type(tensor) is kind for _, tensor in listed) if kind is not None else 0,
         "tensors": [
             {
                 "name": names.get(id(tensor), f"param.{position}"),

@@ -19,6 +19,7 @@ from . import declare, fingerprint, randomness, tensors
 from .gradients import Trail
 from .phases import Phases
 from .reader import Picked, Piece, Reader, Wanted
+from .shards import count_of, local_of, local_parameters, sharded_kind
 from .sweep import NOTHING, Sweeper, Swept
 from .truth.check import GradientTruth
 
@@ -43,6 +44,7 @@ class Tracked:
 
     index: int
     parameters: list[torch.Tensor]
+    local: list[torch.Tensor]
     groups: list[int]
     numels: list[int]
     plain: list[bool]
@@ -131,7 +133,8 @@ class Steps:
         """Track ``optimizer``; declare it when it is new or its parameters are no longer the same."""
         known = self._tracked.get(optimizer)
         # ids are safe to compare: what is tracked is also held, so no number is given to another tensor.
-        identity = tuple([tuple(map(id, group["params"])) for group in optimizer.param_groups])
+        groups = [local_parameters(group["params"]) for group in optimizer.param_groups]
+        identity = tuple([tuple(map(id, group)) for group in groups])
         if known is not None and known.identity == identity:
             return known
         if known is not None and known.declarations >= MAX_DECLARATIONS:
@@ -144,25 +147,27 @@ class Steps:
         index = known.index if known is not None else self._count
         self._count += known is None
         fresh = known is None
+        local = [tensor for group in groups for tensor in group]
         on_loaded = any(id(parameter) in self._loaded for _, parameter in listed)
-        plain = [tensors.is_plain(parameter) for _, parameter in listed]
+        plain = [tensors.is_plain(parameter) for parameter in local]
         readable = [place for place, one in enumerate(plain) if one]
         numpy = sys.modules.get("numpy")
         tracked = Tracked(
             index=index,
             parameters=[parameter for _, parameter in listed],
+            local=local,
             groups=[number for number, _ in listed],
-            numels=[parameter.numel() for _, parameter in listed],
+            numels=[parameter.numel() for parameter in local],
             plain=plain,
             identity=identity,
-            trail=Trail(self._key, [parameter for _, parameter in listed], readable, numpy),
+            trail=Trail(self._key, [one for _, one in listed], _unsharded(listed, readable), numpy),
             declarations=known.declarations + 1 if known is not None else 1,
             steps=known.steps if known is not None else 0,
             # A module may have been loaded before this optimizer was built on it.
             restore=fresh and on_loaded,
             loaded_module=fresh and on_loaded,
         )
-        tracked.sweeper = Sweeper(self._key, tracked.parameters, readable, numpy)
+        tracked.sweeper = Sweeper(self._key, tracked.local, readable, numpy)
         self._tracked[optimizer] = tracked
         self._constructed.pop(optimizer, None)
         modules = declare.modules_holding(tracked.parameters)
@@ -173,7 +178,7 @@ class Steps:
         if hidden:
             self._session.gap(
                 f"{hidden} of {len(listed)} parameters cannot be read element by element",
-                "they are sharded, quantized, sparse or of a tensor subclass",
+                "they are on no device, quantized, sparse or of a tensor subclass",
                 law="update",
             )
         return tracked
@@ -245,8 +250,7 @@ class Steps:
         opened.started = perf_counter_ns()
 
     def _check_gradient(self, optimizer: torch.optim.Optimizer, tracked: Tracked) -> None:
-        clip = clipped_by(*self.clipped) if self.clipped is not None else 1.0
-        self.phases.guard(self.truth.check(optimizer, tracked, clip=clip))
+        self.phases.guard(self.truth.check(optimizer, tracked, self.clipped))
 
     def after(self, optimizer: torch.optim.Optimizer) -> None:
         """The post-hook: reads what the step left, and ships the record."""
@@ -391,18 +395,22 @@ class Steps:
         sampled values of each, and the tensor's own step count.
         """
         wanted: list[Wanted] = []
+        kind = sharded_kind()
         ends: list[tuple[int, float | None]] = []
         for tensor, picked, with_grad in asked:
             parameter, numel = tracked.parameters[tensor], tracked.numels[tensor]
-            wanted.append(((tensor, "param"), parameter, picked, numel))
+            whole = tracked.local[tensor] is parameter
+            wanted.append(((tensor, "param"), tracked.local[tensor], picked, numel))
             if with_grad:
-                wanted.append(((tensor, "grad"), parameter.grad, picked, numel))
+                gradient = parameter.grad if whole else local_of(parameter.grad, kind, parameter)
+                wanted.append(((tensor, "grad"), gradient, picked, numel))
             count: float | None = None
             for name, value in optimizer.state.get(parameter, {}).items():
                 if name == "step":
-                    count = float(value)
+                    count = float(value) if whole else count_of(value, kind)
                 else:
-                    wanted.append(((tensor, name), value, picked, numel))
+                    held = value if whole else local_of(value, kind, parameter)
+                    wanted.append(((tensor, name), held, picked, numel))
             ends.append((len(wanted), count))
         found = tracked.reader.read(wanted)
         readings: list[tuple[list[str], list[Piece], float | None]] = []
@@ -424,7 +432,7 @@ class Steps:
             return []
         if self._fingerprinter is None:
             self._fingerprinter = fingerprint.Fingerprinter(self._key)
-        values = self._fingerprinter.take([tracked.parameters[tensor] for tensor in chosen])
+        values = self._fingerprinter.take([tracked.local[tensor] for tensor in chosen])
         return [[tensor, value] for tensor, value in zip(chosen, values, strict=True)]
 
     def _next_fingers(self, tracked: Tracked) -> list[int]:
@@ -582,14 +590,16 @@ class Steps:
         return self._last_stepper.get(id(tracked.parameters[tensor]), tracked.index) == tracked.index
 
 
-def clipped_by(max_norm: float, total: torch.Tensor) -> float:
-    """What clipping by norm multiplied the gradients with (``torch.nn.utils.clip_grads_with_norm_``)."""
-    return min(1.0, max_norm / (float(total) + 1e-6))
+def _unsharded(listed: Sequence[tuple[int, torch.Tensor]], readable: Sequence[int]) -> list[int]:
+    return [place for place in readable if tensors.is_plain(listed[place][1])]
 
 
 def _has_unreadable_gradient(parameter: torch.Tensor) -> bool:
     gradient = parameter.grad
-    return gradient is not None and not tensors.is_plain(gradient)
+    if gradient is None or tensors.is_plain(gradient):
+        return False
+    local = local_of(gradient, sharded_kind(), parameter)
+    return local is gradient or not tensors.is_plain(cast("torch.Tensor", local))
 
 
 def _on_stack(frame: object, wanted: int) -> bool:

@@ -15,6 +15,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from ...core.sample import keyed_order
+from ..tensors import is_plain
 from .calls import Capture, holders
 from .circumstances import kept_generators
 from .direction import GRADIENT, RANDOM, seed_of
@@ -123,7 +124,9 @@ class GradientTruth:
                 watch.fresh = True
                 watch.capture.drop_consumed()
 
-    def check(self, optimizer: torch.optim.Optimizer, tracked: Tracked, *, clip: float) -> int:
+    def check(
+        self, optimizer: torch.optim.Optimizer, tracked: Tracked, clipped: tuple[float, torch.Tensor] | None
+    ) -> int:
         """The optimizer is about to step: check if its forward passes were captured. Returns nanoseconds."""
         watch = self._watches.get(optimizer)
         if watch is None or watch.capture is None:
@@ -131,6 +134,7 @@ class GradientTruth:
         capture, watch.capture = watch.capture, None
         capture.end()
         started = perf_counter()
+        clip = _factor(*clipped) if clipped is not None else 1.0
         body = {**_head(tracked, watch), "clip": clip}
         try:
             with kept_generators():
@@ -164,7 +168,7 @@ class GradientTruth:
             names.update({id(parameter): (module, name) for name, parameter in module.named_parameters()})
         watch.places = []
         for place, parameter in enumerate(tracked.parameters):
-            if tracked.plain[place] and id(parameter) in names and _can_move(parameter):
+            if is_plain(parameter) and id(parameter) in names and _can_move(parameter):
                 module, name = names[id(parameter)]
                 watch.places.append(Place(place, weakref.ref(module), name))
         if not watch.places:
@@ -282,6 +286,11 @@ class GradientTruth:
         ]
         if len(ratios) > 1 and max(ratios) - min(ratios) < SUSPICIOUS[GRADIENT] * abs(ratios[0]):
             watch.factor = ratios[0] / clip
+
+
+def _factor(max_norm: float, total: torch.Tensor) -> float:
+    """What clipping by norm multiplied the gradients with (``torch.nn.utils.clip_grads_with_norm_``)."""
+    return min(1.0, max_norm / (float(total) + 1e-6))
 
 
 def _head(tracked: Tracked, watch: Watch) -> dict[str, object]:
