@@ -8,6 +8,7 @@ import sys
 from types import ModuleType
 
 from . import imports
+from .checkpoints import DISTRIBUTED, SAFETENSORS
 from .session import CONFIG_VARIABLE, Session, read_config
 
 _session: Session | None = None
@@ -32,6 +33,8 @@ def start(archive: str) -> None:
     session = Session(config)
     _session = session
     watch = imports.watch_imports(session)
+    for name in (SAFETENSORS, *DISTRIBUTED):
+        imports.after_import(name, session.arrived)
     if "torch" in sys.modules:
         session.shield.run("install", _install, session, watch, sys.modules["torch"])
     else:

@@ -1,4 +1,7 @@
-"""Saving and loading: what was handed to ``torch.save``, what ``torch.load`` returned, what was restored."""
+"""Saving and loading: what was handed to ``torch.save``, what ``torch.load`` returned, what was restored.
+
+So for safetensors' ``save_file`` and ``load_file``, once that module has been imported.
+"""
 
 from __future__ import annotations
 
@@ -12,17 +15,26 @@ from .patching import replace
 if TYPE_CHECKING:
     from types import ModuleType
 
+    from torch.optim import Optimizer
+
     from .session import Session
     from .steps import Steps
 
+SAFETENSORS = "safetensors.torch"
+DISTRIBUTED = (
+    "torch.distributed.checkpoint.state_dict_saver",
+    "torch.distributed.checkpoint.state_dict_loader",
+)
+
 
 class Checkpoints:
-    """Reports digests of every tensor that crosses ``torch.save`` or ``torch.load``."""
+    """Reports digests of every tensor that is saved to a file or loaded from one."""
 
     def __init__(self, session: Session, steps: Steps) -> None:
         self._session = session
         self._steps = steps
         self.depth = 0
+        self._told = False
 
     def describe(self, value: object) -> tuple[list[dict[str, object]], bool]:
         """Digests of the tensors in ``value`` (see ``TensorDigest``)."""
@@ -35,6 +47,69 @@ class Checkpoints:
     def loaded(self, file: object, value: object) -> None:
         """``torch.load`` returned ``value``."""
         self._report("loaded", file, self.describe(value))
+
+    def save(self, call: Callable[[], object], file: object, value: object) -> object:
+        """Save ``value`` to ``file`` by ``call``, and report it as it was before."""
+        if self.depth:  # a part of something larger
+            return call()
+        described = self._session.shield.run("checkpoint", self.describe, value)
+        result = call()
+        if described is not None:
+            self._session.shield.run("checkpoint", self.saved, file, described)
+        return result
+
+    def load(self, call: Callable[[], object], file: object) -> object:
+        """Load ``file`` by ``call``, and report what it returned."""
+        self.depth += 1
+        try:
+            value = call()
+        finally:
+            self.depth -= 1
+        if self.depth == 0:
+            self._session.shield.run("checkpoint", self.loaded, file, value)
+        return value
+
+    def watch_safetensors(self, module: ModuleType) -> None:
+        """Wrap ``save_file`` and ``load_file`` of safetensors, which its functions for modules call too."""
+
+        def around_save(original: Callable[..., object]) -> Callable[..., object]:
+            def save_file(tensors: object, filename: object, *args: object, **kwargs: object) -> object:
+                return self.save(lambda: original(tensors, filename, *args, **kwargs), filename, tensors)
+
+            return save_file
+
+        def around_load(original: Callable[..., object]) -> Callable[..., object]:
+            def load_file(filename: object, *args: object, **kwargs: object) -> object:
+                return self.load(lambda: original(filename, *args, **kwargs), filename)
+
+            return load_file
+
+        replace(module, "save_file", around_save)
+        replace(module, "load_file", around_load)
+
+    def watch_distributed(self, module: ModuleType) -> None:
+        """Wrap what writes or reads a checkpoint of many files; each save and load inside is a part of it."""
+        what = f"{module.__name__.rpartition('.')[0]} writes or reads checkpoints"
+
+        def around(original: Callable[..., object]) -> Callable[..., object]:
+            def call(*args: object, **kwargs: object) -> object:
+                self.depth += 1
+                try:
+                    return original(*args, **kwargs)
+                finally:
+                    self.depth -= 1
+                    self._session.shield.run("checkpoint", self._not_compared, what)
+
+            return call
+
+        for name in ("save", "async_save", "save_state_dict", "load", "load_state_dict"):
+            replace(module, name, around)
+
+    def _not_compared(self, what: str) -> None:
+        if not self._told:
+            self._told = True
+            reason = "a checkpoint sharded over many files is not compared with memory"
+            self._session.gap(what, reason, law="weight-continuity")
 
     def _report(self, kind: str, file: object, described: tuple[list[dict[str, object]], bool]) -> None:
         listed, truncated = described
@@ -66,24 +141,13 @@ def watch_checkpoints(session: Session, steps: Steps, torch: ModuleType) -> Chec
 
     def around_save(original: Callable[..., object]) -> Callable[..., object]:
         def save(obj: object, f: object, *args: object, **kwargs: object) -> object:
-            described = run("checkpoint", checkpoints.describe, obj)
-            result = original(obj, f, *args, **kwargs)
-            if described is not None:
-                run("checkpoint", checkpoints.saved, f, described)
-            return result
+            return checkpoints.save(lambda: original(obj, f, *args, **kwargs), f, obj)
 
         return save
 
     def around_load(original: Callable[..., object]) -> Callable[..., object]:
         def load(f: object, *args: object, **kwargs: object) -> object:
-            checkpoints.depth += 1
-            try:
-                value = original(f, *args, **kwargs)
-            finally:
-                checkpoints.depth -= 1
-            if checkpoints.depth == 0:
-                run("checkpoint", checkpoints.loaded, f, value)
-            return value
+            return checkpoints.load(lambda: original(f, *args, **kwargs), f)
 
         return load
 
@@ -96,9 +160,12 @@ def watch_checkpoints(session: Session, steps: Steps, torch: ModuleType) -> Chec
         return load_state_dict
 
     def around_optimizer(original: Callable[..., object]) -> Callable[..., object]:
-        def load_state_dict(self: object, *args: object, **kwargs: object) -> object:
+        def load_state_dict(self: Optimizer, *args: object, **kwargs: object) -> object:
+            had_state = bool(self.state)
             result = original(self, *args, **kwargs)
-            run("checkpoint", steps.restored, optimizer=self)
+            # A fresh optimizer loaded with its own empty state (accelerate does that) has restored nothing.
+            if had_state or self.state:
+                run("checkpoint", steps.restored, optimizer=self)
             return result
 
         return load_state_dict
@@ -108,4 +175,6 @@ def watch_checkpoints(session: Session, steps: Steps, torch: ModuleType) -> Chec
         replace(owner, "load", around_load)
     replace(torch.nn.Module, "load_state_dict", around_module)
     replace(torch.optim.Optimizer, "load_state_dict", around_optimizer)
+    session.arrivals[SAFETENSORS] = checkpoints.watch_safetensors
+    session.arrivals |= dict.fromkeys(DISTRIBUTED, checkpoints.watch_distributed)
     return checkpoints

@@ -7,8 +7,9 @@ import os
 import stat
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import ModuleType
 
 from .shield import Shield
 from .stream import Stream
@@ -73,6 +74,7 @@ class Session:
         self.stream = Stream(config.spool, config.socket)
         self.steps = 0
         self.last_step = -1
+        self.arrivals: dict[str, Callable[[ModuleType], None]] = {}
         self._greeting: dict[str, object] | None = None
 
     def emit(self, kind: str, body: Mapping[str, object], blob: bytes = b"") -> None:
@@ -80,6 +82,12 @@ class Session:
         if os.getpid() != self.stream.pid:
             self._begin_in_child()
         self.stream.send(kind, time.time_ns(), body, blob)
+
+    def arrived(self, module: ModuleType) -> None:
+        """A module that is watched when torch is there has been imported (it imports torch itself)."""
+        watch = self.arrivals.pop(module.__name__, None)
+        if watch is not None:
+            self.shield.run("checkpoint", watch, module)
 
     def greet(self, torch_version: str, numerics: dict[str, str]) -> None:
         """Say hello: who this process is and which torch it runs."""

@@ -18,6 +18,7 @@ from .lineage import Lineage, Recorded
 LAW = "weight-continuity"
 MAX_WAITING = 256
 MAX_SCAN = 4096
+MAX_PROCESSES = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +38,19 @@ class CheckpointFiles:
     def __init__(self, lineage: Lineage, run: str) -> None:
         self._lineage = lineage
         self._run = run
+        self._in_memory: set[int] = set()
         self._pool = ThreadPoolExecutor(1, "checkpoint-digest")
         self._waiting: list[tuple[CheckpointSaved | CheckpointLoaded, Future[_Read]]] = []
 
     def submit(self, event: CheckpointSaved | CheckpointLoaded) -> Gap | None:
         """Begin to read the file of ``event``; a Gap when there is none or too many wait."""
         if not event.path:
-            return _gap(event, "a checkpoint was written to or read from a buffer, not a file", "")
+            if event.origin.pid in self._in_memory or len(self._in_memory) >= MAX_PROCESSES:
+                return None
+            self._in_memory.add(event.origin.pid)
+            return _gap(
+                event, "checkpoints were written to or read from buffers, not files", "told once per process"
+            )
         if len(self._waiting) >= MAX_WAITING:
             return _gap(event, "a checkpoint file was not read", "too many files were waiting")
         saved = isinstance(event, CheckpointSaved)

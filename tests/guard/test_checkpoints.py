@@ -1,0 +1,74 @@
+"""What is saved and loaded by other libraries than torch's own ``save`` and ``load``."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from tests.guard.conftest import Guarded
+from veracity.core import observation as seen
+from veracity.guard.checkpoints import DISTRIBUTED, SAFETENSORS
+
+pytest.importorskip("torch")
+
+import torch
+
+
+def a_module(name: str, **functions: Any) -> ModuleType:
+    module = ModuleType(name)
+    vars(module).update(functions)
+    return module
+
+
+def test_safetensors_are_described_like_torchs_own(guarded: Guarded, tmp_path: Path) -> None:
+    def save_file(tensors: Any, filename: Any, metadata: Any = None) -> None:
+        Path(filename).write_bytes(b"x")
+
+    def load_file(filename: Any, device: str = "cpu") -> Any:
+        return {"w": torch.ones(2)}
+
+    module = a_module(SAFETENSORS, save_file=save_file, load_file=load_file)
+    guarded.session.arrived(module)
+    path = tmp_path / "model.safetensors"
+    module.save_file(tensors={"w": torch.ones(2)}, filename=path)
+    assert module.load_file(str(path), device="cpu")["w"].sum() == 2
+    (saved,), (loaded,) = guarded.seen(seen.CheckpointSaved), guarded.seen(seen.CheckpointLoaded)
+    assert saved.path == loaded.path == str(path)
+    assert saved.inode == path.stat().st_ino
+    assert saved.tensors == loaded.tensors
+    assert [tensor.key for tensor in saved.tensors] == ["w"]
+    assert guarded.session.shield.failures == {}
+
+
+def test_a_checkpoint_of_many_files_is_one_gap(guarded: Guarded) -> None:
+    def save(parts: Any) -> None:
+        for part in parts:
+            torch.save(part, io.BytesIO())
+
+    module = a_module(DISTRIBUTED[0], save=save)
+    guarded.session.arrived(module)
+    for _ in range(3):
+        module.save([torch.ones(2)] * 4)
+    (gap,) = guarded.seen(seen.Gap)
+    assert (gap.law, gap.stops) == ("weight-continuity", False)
+    assert "torch.distributed.checkpoint" in gap.what
+    assert guarded.seen(seen.CheckpointSaved) == []
+    torch.save(torch.ones(2), io.BytesIO())
+    assert len(guarded.seen(seen.CheckpointSaved)) == 1
+
+
+def test_a_fresh_optimizer_that_is_given_its_own_state_restores_nothing(guarded: Guarded) -> None:
+    parameter = torch.nn.Parameter(torch.ones(2))
+    optimizer = torch.optim.AdamW([parameter])
+    optimizer.load_state_dict(optimizer.state_dict())
+    for _ in range(2):
+        parameter.sum().backward()
+        optimizer.step()
+    assert guarded.seen(seen.StateRestored) == []
+    optimizer.load_state_dict(optimizer.state_dict())
+    optimizer.step()
+    assert len(guarded.seen(seen.StateRestored)) == 1
