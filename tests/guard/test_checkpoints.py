@@ -72,3 +72,23 @@ def test_a_fresh_optimizer_that_is_given_its_own_state_restores_nothing(guarded:
     optimizer.load_state_dict(optimizer.state_dict())
     optimizer.step()
     assert len(guarded.seen(seen.StateRestored)) == 1
+
+
+def test_a_load_into_the_parameters_themselves_explains_their_change(guarded: Guarded) -> None:
+    parameter = torch.nn.Parameter(torch.ones(2))
+    optimizer = torch.optim.SGD([parameter], lr=0.1)
+
+    def load(state: Any) -> None:
+        with torch.no_grad():
+            state["w"].zero_()
+
+    module = a_module(DISTRIBUTED[1], load=load)
+    guarded.session.arrived(module)
+    for _ in range(2):
+        parameter.sum().backward()
+        optimizer.step()
+        module.load({"w": parameter})
+    parameter.sum().backward()
+    optimizer.step()
+    assert len(guarded.seen(seen.StateRestored)) == 2
+    assert guarded.seen(seen.WeightsMoved) == []

@@ -92,20 +92,24 @@ class Checkpoints:
         what = f"{module.__name__.rpartition('.')[0]} writes or reads checkpoints"
 
         def around(original: Callable[..., object]) -> Callable[..., object]:
+            loads = "load" in original.__name__
+
             def call(*args: object, **kwargs: object) -> object:
                 self.depth += 1
                 try:
                     return original(*args, **kwargs)
                 finally:
                     self.depth -= 1
-                    self._session.shield.run("checkpoint", self._not_compared, what)
+                    self._session.shield.run("checkpoint", self._not_compared, what, loads=loads)
 
             return call
 
         for name in ("save", "async_save", "save_state_dict", "load", "load_state_dict"):
             replace(module, name, around)
 
-    def _not_compared(self, what: str) -> None:
+    def _not_compared(self, what: str, *, loads: bool) -> None:
+        if loads:  # into the tensors it was given, which may be the parameters themselves
+            self._steps.read_in_place()
         if not self._told:
             self._told = True
             reason = "a checkpoint sharded over many files is not compared with memory"

@@ -226,6 +226,11 @@ class Steps:
                 if any(id(parameter) in loaded for parameter in tracked.parameters):
                     tracked.restore = tracked.loaded_module = True
 
+    def read_in_place(self) -> None:
+        """Something was loaded into tensors themselves: any optimizer's may be among them."""
+        for _, tracked in self.known():
+            tracked.restore = tracked.loaded_module = tracked.loaded_state = True
+
     # --- around a step ---------------------------------------------------------------------------
 
     def before(

@@ -182,3 +182,25 @@ def test_records_of_other_tensors_are_not_compared(sweep: Sweep) -> None:
     reports[1][-1] = step(1, 0, NOT_SWEPT, sweep, [])
     found, coverage = judged(reports)
     assert (found, coverage.checked, coverage.possible) == ([], 0, 1)
+
+
+def test_copies_below_another_monitor_are_said_not_to_be_compared() -> None:
+    reports = train(2, 3)
+    for rank, mine in enumerate(reports):
+        mine[1] = declared(rank, [0, 1, 2, 3])
+    findings, coverage = judged(reports)
+    assert findings == []
+    assert (coverage.checked, coverage.possible) == (3, 3)
+    assert "ranks below other monitors hold copies too and are not compared" in coverage.reasons
+
+
+def test_parts_of_sharded_parameters_are_no_copies() -> None:
+    reports = train(2, 3, (1, 1, 0))
+    for rank, mine in enumerate(reports):
+        seen = declared(rank, [])
+        mine[1] = replace(seen, optimizer=replace(seen.optimizer, sharded=TENSORS))
+    findings, coverage = judged(reports)
+    assert (findings, coverage.checked) == ([], 0)
+    assert list(coverage.reasons) == [
+        "parameters are sharded over the ranks: each holds its own part of them"
+    ]

@@ -21,7 +21,8 @@ they differ is reported.
 
 A change of elements that are not sampled, until they are. Ranks that all change alike: that is the other
 laws' matter. An optimizer that holds other parameters on each rank is not compared. Of a group with members
-below other monitors only those seen here are.
+below other monitors only those seen here are, and coverage says so. Parameters sharded over the ranks (FSDP2)
+have no copies.
 
 ## What to do
 
@@ -162,6 +163,8 @@ class ReplicaDisagrees:
         if expected < 2:
             self._coverage.skip("only one rank of the group runs below this monitor")
             return
+        if expected < len(declared.replicas):
+            self._coverage.skip("ranks below other monitors hold copies too and are not compared")
         # Ranks that share the optimizer's state out among them declare other tensors each.
         key = seen.job, declared.index, repr([(one.name, one.shape) for one in declared.tensors])
         if key in self._groups or len(self._groups) < MAX_PROCESSES:
