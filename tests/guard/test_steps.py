@@ -77,6 +77,17 @@ def test_the_loss_is_the_one_backward_was_called_on(guarded: Guarded) -> None:
     assert record.losses == 1
 
 
+def test_a_step_within_a_compiled_function_is_told(guarded: Guarded) -> None:
+    model = a_model()
+    optimizer = torch.optim.AdamW(model.parameters())
+    step = torch.compile(optimizer.step, backend="eager")
+    for act in (step, optimizer.step):
+        backward(model)
+        act()
+    assert [record.compiled for record in guarded.seen(seen.StepRecord)] == [True, False]
+    no_failure(guarded)
+
+
 def test_a_step_that_calls_its_parents_is_one_step(guarded: Guarded) -> None:
     class Doubled(torch.optim.SGD):
         def step(self, closure: Any = None) -> Any:

@@ -25,8 +25,10 @@ def test_trainer_and_an_edited_checkpoint(jobs: Jobs) -> None:
     assert done.code == 0, done.err
     assert (done.verdict, done.rules) == ("held", set()), done.shown["findings"]
     coverage = done.shown["coverage"]
-    for law in ("update", "schedule", "data-order", "randomness"):
+    for law in ("update", "schedule", "randomness"):
         assert (coverage[law]["checked"], coverage[law]["possible"]) == (10, 10), coverage[law]
+    # accelerate draws one batch ahead.
+    assert coverage["data-order"]["checked"] == coverage["data-order"]["possible"] >= 10
     assert coverage["weight-continuity"]["checked"] == 9
 
     from safetensors.torch import load_file, save_file
@@ -39,4 +41,5 @@ def test_trainer_and_an_edited_checkpoint(jobs: Jobs) -> None:
     assert done.code == 0, done.err
     assert done.verdict == "broken"
     assert "continuity-checkpoint-edited" in done.rules
-    assert done.shown["coverage"]["data-order"]["checked"] == 10
+    order = done.shown["coverage"]["data-order"]
+    assert order["checked"] == order["possible"] >= 10

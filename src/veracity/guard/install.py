@@ -19,6 +19,7 @@ from .patching import replace
 from .schedulers import watch_schedulers
 from .session import Session
 from .steps import Steps
+from .tensors import is_plain
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer

@@ -24,6 +24,8 @@ from .sweep import NOTHING, Sweeper, Swept
 from .truth.check import GradientTruth
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     import torch
 
     from .session import Session
@@ -34,6 +36,7 @@ MAX_DECLARATIONS = 64
 MAX_NAMED = 64
 FINGERS_EVERY = 4
 AGAIN = 4
+MAX_FRAMES = 64
 ALL_GENERATORS_EVERY = 8
 Picks = list[tuple[int, Picked]]
 
@@ -250,6 +253,7 @@ class Steps:
             elif self._shared:
                 self._compare_shared(tracked)
             tracked.pending = opened = self._open(optimizer, tracked, args, kwargs)
+        opened.body["compiled"] = _is_compiled(frame)
         if not opened.body["closure"]:
             self._session.shield.run("gradient truth", self._check_gradient, optimizer, tracked)
         opened.started = perf_counter_ns()
@@ -597,6 +601,21 @@ class Steps:
 
 def _unsharded(listed: Sequence[tuple[int, torch.Tensor]], readable: Sequence[int]) -> list[int]:
     return [place for place in readable if tensors.is_plain(listed[place][1])]
+
+
+def _is_compiled(frame: FrameType | None) -> bool:
+    """Whether the step is called from within a function that torch.compile runs."""
+    compiler = sys.modules.get("torch._dynamo.eval_frame")
+    path = getattr(compiler, "__file__", None)
+    if path is None:
+        return False
+    for _ in range(MAX_FRAMES):
+        if frame is None:
+            return False
+        if frame.f_code.co_filename == path:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _has_unreadable_gradient(parameter: torch.Tensor) -> bool:

@@ -22,6 +22,7 @@ class StepRecord(Observation):
     those fingerprinted after the previous step; see ``guard/fingerprint.py``.
     ``rng`` are digests of the generators' states. ``closure``: step was given a closure, or hooks of the
     program run between the two readings, so that gradients or weights may change in between.
+    ``compiled``: the optimizer's step runs as code of torch.compile, which keeps scalars as float32 tensors.
     ``swept_after`` are a few elements of every parameter as the step left them, ``swept_before`` the same
     elements of the sweep after the step before, read again before this one. ``gradients`` is the way of the
     gradients from the last backward pass to this step.
@@ -44,6 +45,7 @@ class StepRecord(Observation):
     swept_before: Sweep = NOT_SWEPT
     swept_after: Sweep = NOT_SWEPT
     gradients: Gradients = NO_GRADIENTS
+    compiled: bool = False
 
 
 @dataclass(frozen=True, slots=True)

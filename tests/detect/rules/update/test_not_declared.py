@@ -149,6 +149,15 @@ def test_the_capturable_form_is_silent() -> None:
         assert run.findings == []
 
 
+def test_the_compiled_form_is_silent() -> None:
+    """A compiled step computes as ``differentiable`` does, without a flag in the group that says so."""
+    run = Run("AdamW", {})
+    record = run.record(torch.compile(run.optimizer.step, backend="eager"))
+    run.see(replace(record, compiled=True))
+    assert run.findings == []
+    assert run.detector.coverage().checked == 1
+
+
 def test_long_runs_with_absent_and_zero_gradients_are_silent() -> None:
     chance = random.Random(4)
     for kind in ("Adam", "AdamW", "SGD"):

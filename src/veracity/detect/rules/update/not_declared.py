@@ -46,6 +46,7 @@ from ....core.observation import Observation, OptimizerDeclared, StepRecord
 from ....core.rule import Confidence, Rule, Severity
 from ....core.sample import TensorSample
 from .account import account_of
+from .formulas import AdamSettings
 from .judgement import Case, broken_kinds, judge, prepare
 from .settings import KINDS, settings_of
 from .watched import NOT_DETERMINED, Watched
@@ -136,6 +137,8 @@ def _case(declared: OptimizerDeclaration, step: StepRecord, sample: TensorSample
         raise EvidenceError("a parameter group was added or removed after the declaration")
     kind = KINDS[declared.class_name]
     settings = settings_of(kind, declared.groups[tensor.group], step.groups[tensor.group])
+    if step.compiled and isinstance(settings, AdamSettings):
+        settings = replace(settings, single_bias=True)
     return prepare(sample, settings, tensor.dtype)
 
 
