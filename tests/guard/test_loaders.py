@@ -233,6 +233,15 @@ def test_what_accelerate_puts_around_it_too(guarded: Guarded) -> None:
     assert said.batch_sampler_class == "torch.utils.data.sampler.BatchSampler"
 
 
+def test_a_list_of_batches_is_a_batch_sampler_too(guarded: Guarded) -> None:
+    for _ in data.DataLoader(Numbers(), batch_sampler=[[0, 1], [5]]):
+        pass
+    (started,) = guarded.seen(seen.LoaderStarted)
+    assert started.loader.batch_sampler_class == "builtins.list"
+    assert drawn(guarded, 0) == [[0, 1], [5]]
+    no_failure(guarded)
+
+
 def test_any_other_batch_sampler_is_only_named(guarded: Guarded) -> None:
     own = data.BatchSampler(data.RandomSampler(range(10)), 2, drop_last=False)
     for _ in data.DataLoader(Numbers(), batch_sampler=PassesOver(own, 1)):

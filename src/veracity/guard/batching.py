@@ -54,7 +54,7 @@ def _opened(outer: object, sampler: object) -> Batching | None:
     found = Batching(sampler, "", 0, False)
     for _ in range(_MAX_DEPTH):
         kind = declare.class_name(outer)
-        values = vars(outer)
+        values = getattr(outer, "__dict__", {})  # anything that yields lists of indices may be given
         if type(outer) is BatchSampler:
             size = values.get("batch_size")
             if type(size) is not int or size < 1:
