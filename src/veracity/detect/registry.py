@@ -16,10 +16,10 @@ from .rules.continuity.saved_differs import SavedDiffers
 from .rules.continuity.weights_changed import WeightsChanged
 from .rules.data.order_drift import OrderDrift
 from .rules.data.order_repeated import OrderRepeated
-from .rules.gradient.not_derivative import NotDerivative
 from .rules.gradient.accumulation import Accumulation
 from .rules.gradient.changed import GradientChanged
 from .rules.gradient.clipping import Clipping
+from .rules.gradient.not_derivative import NotDerivative
 from .rules.life.crashed import Crashed
 from .rules.life.exit_nonzero import ExitNonzero
 from .rules.life.killed import Killed
