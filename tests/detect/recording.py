@@ -21,6 +21,7 @@ from veracity.core.contract import (
 from veracity.core.observation import OptimizerDeclared, SchedulerDeclared, SchedulerStepped, StepRecord
 from veracity.core.origin import Origin, Trust
 from veracity.core.sample import TensorSample
+from veracity.guard.declare import torch_base
 
 LIMIT = 32
 
@@ -60,6 +61,8 @@ def declare(optimizer: torch.optim.Optimizer, index: int = 0, class_name: str = 
         200,
         hyper_groups(optimizer),
         tensors,
+        [],
+        *torch_base(kind),
     )
 
 
@@ -82,7 +85,11 @@ def copies(
                 if key == "step":
                     count = float(value)
                 elif isinstance(value, torch.Tensor):
-                    fields[key] = _values(value, limit)
+                    # A state that is smaller than its parameter is shipped as if it had its shape.
+                    fields[key] = _values(value.expand(param.shape), limit)
+                    if key == "row_var":
+                        mean = value.mean(dim=-2, keepdim=True)
+                        fields["row_mean"] = _values(mean.expand(param.shape), limit)
             result.append((fields, count))
     return result
 

@@ -34,6 +34,8 @@ class OptimizerDeclaration:
     ``replicas`` are the global ranks whose copies of all its parameters DistributedDataParallel keeps equal.
     ``sharded`` is the number of tensors that are dealt out over ranks (FSDP2, tensor parallelism): their
     ``shape`` and ``numel`` are those of the whole, samples are of the part that this rank holds.
+    ``base`` is the nearest of its class' bases that is torch's own (itself, for one of those), empty without;
+    ``inherits``: what takes the step is that base's, unchanged.
     """
 
     index: int
@@ -44,6 +46,8 @@ class OptimizerDeclaration:
     tensors: list[TensorDeclaration]
     replicas: list[int] = field(default_factory=list)
     sharded: int = 0
+    base: str = ""
+    inherits: bool = False
 
 
 @dataclass(frozen=True, slots=True)

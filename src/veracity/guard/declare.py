@@ -106,6 +106,32 @@ def place_of(function: object) -> tuple[str, int]:
     return code.co_filename, code.co_firstlineno
 
 
+def torch_base(kind: type) -> tuple[str, bool]:
+    """The nearest base of an optimizer's class that is torch's own, and whether it takes the step unchanged.
+
+    torch wraps ``step`` of each class for its hooks, so functions are compared below their wrappers.
+    """
+    for base in kind.__mro__:
+        module = base.__module__
+        if module != "torch.optim" and not module.startswith("torch.optim."):
+            continue
+        if module == "torch.optim.optimizer":
+            break
+        same = all(
+            _bare_function(getattr(base, name, None)) is _bare_function(getattr(kind, name, None))
+            for name in ("step", "_init_group", "__getattribute__")
+        )
+        return f"{module}.{base.__qualname__}", same
+    return "", False
+
+
+def _bare_function(function: object) -> object:
+    try:
+        return inspect.unwrap(function)  # type: ignore[arg-type]
+    except ValueError:
+        return function
+
+
 def optimizer_body(
     index: int,
     optimizer: torch.optim.Optimizer,
@@ -120,11 +146,14 @@ def optimizer_body(
     kind = sharded_kind()
     names = parameter_names([tensor for _, tensor in listed], modules)
     path, line = place_of(type(optimizer).step)
+    base, inherits = torch_base(type(optimizer))
     return {
         "index": index,
         "class_name": class_name(optimizer),
         "path": path,
         "line": line,
+        "base": base,
+        "inherits": inherits,
         "groups": groups_of(optimizer),
         "replicas": replicas_of([tensor for _, tensor in listed]),
         "sharded": sum(type(tensor) is kind for _, tensor in listed) if kind is not None else 0,

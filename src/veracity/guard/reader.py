@@ -115,7 +115,7 @@ class Reader:
                 known = self._look(place, tensor)
                 if known is None:
                     plain = is_plain(tensor) and tensor.numel() == numel
-                    found[position] = _through_torch(tensor, picked) if plain else None
+                    found[position] = through_torch(tensor, picked) if plain else None
                     continue
             if known[1] == numel:
                 here.append(position)
@@ -159,7 +159,8 @@ def _one_by_one(picked: Picked, address: int) -> bytes:
     return picked.words(memory) if picked.words is not None else b""
 
 
-def _through_torch(tensor: torch.Tensor, picked: Picked) -> Piece:
+def through_torch(tensor: torch.Tensor, picked: Picked) -> Piece:
+    """The picked elements of any strided tensor, by torch's own indexing."""
     import torch
 
     bare = tensor.detach()

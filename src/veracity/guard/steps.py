@@ -20,6 +20,7 @@ from .gradients import Trail
 from .phases import Phases
 from .reader import Picked, Piece, Reader, Wanted
 from .shards import count_of, local_of, local_parameters, sharded_kind
+from .spread import SPREAD, entries
 from .sweep import NOTHING, Sweeper, Swept
 from .truth.check import GradientTruth
 
@@ -315,7 +316,7 @@ class Steps:
             "losses": self.losses,
             "total_norm": float(self.clipped[1]) if self.clipped is not None else None,
             "max_norm": self.clipped[0] if self.clipped is not None else None,
-            "scaled": getattr(optimizer, "grad_scale", None) is not None,
+            **self._loss_scale(optimizer),
             "closure": any(callable(value) for value in (*args[1:], *kwargs.values()))
             or self._others_hook(optimizer),
             "fields": sets.names,
@@ -345,6 +346,18 @@ class Steps:
             self._session.gap(
                 f"{what} can no longer be read element by element", why, law="update", stops=True
             )
+
+    @staticmethod
+    def _loss_scale(optimizer: torch.optim.Optimizer) -> dict[str, object]:
+        """What a GradScaler has put on an optimizer that divides gradients by itself."""
+        scale, found = getattr(optimizer, "grad_scale", None), getattr(optimizer, "found_inf", None)
+        if scale is None and found is None:
+            return {"scaled": False}
+        return {
+            "scaled": scale is not None,
+            "scale": None if scale is None else float(scale),
+            "skipped": found is not None and float(found) != 0.0,
+        }
 
     @staticmethod
     def _others_hook(optimizer: torch.optim.Optimizer) -> bool:
@@ -428,9 +441,14 @@ class Steps:
             names: list[str] = []
             pieces: list[Piece] = []
             for position in range(begin, end):
+                (tensor, name), value, picked, _ = wanted[position]
                 piece = found[position]
-                if piece is not None:
-                    names.append(wanted[position][0][1])
+                if piece is None and name in SPREAD:
+                    for entry, data in entries(name, value, tracked.parameters[tensor], picked):
+                        names.append(entry)
+                        pieces.append(data)
+                elif piece is not None:
+                    names.append(name)
                     pieces.append(piece)
             readings.append((names, pieces, count))
             begin = end

@@ -23,6 +23,8 @@ class StepRecord(Observation):
     ``rng`` are digests of the generators' states. ``closure``: step was given a closure, or hooks of the
     program run between the two readings, so that gradients or weights may change in between.
     ``compiled``: the optimizer's step runs as code of torch.compile, which keeps scalars as float32 tensors.
+    ``scaled``: gradients are divided by a loss scale within the step (a GradScaler with a fused optimizer):
+    ``scale``, None when it could not be read. ``skipped``: the scaler told this step to change nothing.
     ``swept_after`` are a few elements of every parameter as the step left them, ``swept_before`` the same
     elements of the sweep after the step before, read again before this one. ``gradients`` is the way of the
     gradients from the last backward pass to this step.
@@ -46,6 +48,8 @@ class StepRecord(Observation):
     swept_after: Sweep = NOT_SWEPT
     gradients: Gradients = NO_GRADIENTS
     compiled: bool = False
+    scale: float | None = None
+    skipped: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from array import array
 from math import inf
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.examples import examples
@@ -172,7 +172,7 @@ fields = st.dictionaries(
 counts = st.none() | st.floats()
 
 
-@settings(max_examples=examples(400))
+@settings(max_examples=examples(400), suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.sampled_from(["torch.optim.adam.Adam", "torch.optim.sgd.SGD", "torch.optim.adamw.AdamW"]),
     st.one_of(groups, groups.map(lambda group: {**sane, **group})),

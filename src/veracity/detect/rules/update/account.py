@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ....core.contract import OptimizerDeclaration
 from ....core.errors import EvidenceError
 from ....core.finding import Evidence, Finding, Location, finding_of
 from ....core.observation import StepRecord
 from ....core.rule import Rule, Severity
 from .diagnosis import diagnose
-from .formulas import Settings, SgdSettings
+from .formulas import SgdSettings
 from .judgement import ARITHMETIC, COUNT, STATE, Case, Deviation
-from .settings import KINDS, settings_of
+from .settings import Settings, settings_of
 
 MAX_NAMES = 4
 
 
 def account_of(
-    rule: Rule, kind: str, step: StepRecord, declared: OptimizerDeclaration, cases: list[Case]
+    rule: Rule,
+    kind: str,
+    step: StepRecord,
+    declared: OptimizerDeclaration,
+    cases: list[Case],
+    name: str,
+    *,
+    observed: bool = False,
 ) -> Finding:
-    """The finding for deviations of one ``kind`` in ``cases`` at ``step``."""
-    name = KINDS[declared.class_name]
+    """The finding for deviations of one ``kind`` in ``cases`` at ``step`` from the formula called ``name``.
+
+    ``observed``: the formula was not declared but found to be the one of the first steps.
+    """
     tensors = [declared.tensors[case.sample.tensor].name for case in cases]
     listed = _listing(list(dict.fromkeys(tensors)))
     evidence = _worst_of_each_field(kind, cases, tensors)
@@ -38,8 +49,11 @@ def account_of(
         message = f"step {step.step}: {name} as declared keeps {missing} for {listed}, and there is none"
         evidence = ()
     else:
-        message = f"step {step.step}: {listed} changed although there was no gradient"
-    severity = None
+        why = "the loss scaler skipped the step" if step.skipped else "there was no gradient"
+        message = f"step {step.step}: {listed} changed although {why}"
+    severity = Severity.WARNING if observed else None
+    if observed:
+        message += f"; until then {declared.class_name[:120]} stepped by this formula"
     if kind == ARITHMETIC and all(_of_known_defect(step, declared, case) for case in cases):
         severity = Severity.WARNING
         message += "; torch's own fused kernel for the CPU is known to do this (pytorch issue 191763)"
@@ -67,9 +81,11 @@ def _in_force(
     """Each case's settings if the parameter group were believed in everything."""
     result = []
     for case in cases:
-        group = declared.tensors[case.sample.tensor].group
+        tensor = declared.tensors[case.sample.tensor]
+        was, now = declared.groups[tensor.group], step.groups[tensor.group]
         try:
-            trusted = settings_of(name, declared.groups[group], step.groups[group], trust_all=True)
+            trusted = settings_of(name, was, now, trust_all=True, tensor=tensor)
+            trusted = replace(trusted, unscaled=case.settings.unscaled)
         except EvidenceError:
             trusted = case.settings  # the group holds no usable values, so they explain nothing
         result.append(trusted)

@@ -14,8 +14,9 @@ from dataclasses import replace
 from math import inf, isfinite
 from typing import TypeAlias
 
-from .formulas import AdamSettings, Settings
+from .formulas import AdamSettings, SgdSettings
 from .judgement import ARITHMETIC, Case, expected_element
+from .settings import Settings
 
 Change: TypeAlias = "Callable[[Settings], Settings]"
 
@@ -57,13 +58,12 @@ def diagnose(kind: str, cases: Sequence[Case], in_force: Sequence[Settings]) -> 
 
 def _departures(kind: str, cases: Sequence[Case]) -> Iterator[tuple[str, Change]]:
     """Named departures from the declared formula, most specific first."""
-    if isinstance(cases[0].settings, AdamSettings):
-        yield f"{kind} without bias correction of exp_avg", _with(first_corrected=False)
-        yield f"{kind} without bias correction of exp_avg_sq", _with(second_corrected=False)
-        yield (
-            f"{kind} without bias correction of exp_avg and exp_avg_sq",
-            _with(first_corrected=False, second_corrected=False),
-        )
+    yield f"{kind} without bias correction of exp_avg", _with(first_corrected=False)
+    yield f"{kind} without bias correction of exp_avg_sq", _with(second_corrected=False)
+    yield (
+        f"{kind} without bias correction of exp_avg and exp_avg_sq",
+        _with(first_corrected=False, second_corrected=False),
+    )
     yield f"{kind} with the gradient's sign flipped", _with(grad_scale=-1.0)
     yield f"{kind} with the sign of the step flipped: it moves the wrong way", _with(step_scale=-1.0)
     yield f"{kind} without weight decay", _with(weight_decay=0.0)
@@ -76,18 +76,32 @@ def _departures(kind: str, cases: Sequence[Case]) -> Iterator[tuple[str, Change]
         yield f"{kind} without eps", _with(eps=0.0)
         yield f"{kind} with amsgrad ignored", _with(amsgrad=False)
         yield f"{kind} without momentum (beta1 = 0)", _with(beta1=0.0)
-    else:
+    elif isinstance(cases[0].settings, SgdSettings):
         yield f"{kind} without momentum", _with(momentum=0.0, nesterov=False)
         yield f"{kind} with Nesterov's momentum ignored", _with(nesterov=False)
         yield f"{kind} with Nesterov's momentum, which was not declared", _with(nesterov=True)
         yield f"{kind} with dampening ignored", _with(dampening=0.0)
+    else:
+        yield from _of_adaptive(kind)
+
+
+def _of_adaptive(kind: str) -> Iterator[tuple[str, Change]]:
+    """Departures of the other optimizers; those that a formula has no term for change nothing."""
+    yield f"{kind} with the two betas swapped", _swap_betas
+    yield f"{kind} without rectification", _with(rectified=False)
+    yield f"{kind} without Nesterov's look ahead", _with(looks_ahead=False)
+    yield f"{kind} with the mean of the gradient ignored (not centred)", _with(centered=False)
+    yield f"{kind} without momentum", _with(momentum=0.0)
+    yield f"{kind} without momentum (beta1 = 0)", _with(beta1=0.0)
+    yield f"{kind} with eps inside the square root", _with(eps_in_root=True)
+    yield f"{kind} without eps", _with(eps=0.0)
+    yield f"{kind} without decay of the learning rate", _with(lr_decay=0.0)
+    yield f"{kind} without accumulation: only the last gradient's square counts", _with(accumulates=False)
 
 
 def _factors(kind: str, cases: Sequence[Case], wrong: frozenset[str]) -> Iterator[tuple[str, str, Change]]:
     """Constant factors: the words, the field to fit on, and the settings that stand for a factor of zero."""
-    adam = isinstance(cases[0].settings, AdamSettings)
-    state = "exp_avg" if adam else "momentum_buffer"
-    on = state if adam or all(state in case.after for case in cases) else "param"
+    on = _linear_in_gradient(cases)
     if on in wrong:
         yield f"{kind} with the gradient scaled by {{factor}}", on, _with(grad_scale=0.0)
     yield f"{kind} with the learning rate scaled by {{factor}}", "param", _with(lr=0.0)
@@ -96,6 +110,14 @@ def _factors(kind: str, cases: Sequence[Case], wrong: frozenset[str]) -> Iterato
         "param",
         _with(step_scale=0.0),
     )
+
+
+def _linear_in_gradient(cases: Sequence[Case]) -> str:
+    """The field that a scaled gradient is read from: a first moment, or without one what SGD leaves."""
+    settings = cases[0].settings
+    if not isinstance(settings, SgdSettings):
+        return next((name for name in ("exp_avg", "grad_avg") if name in settings.state()), "")
+    return "momentum_buffer" if all("momentum_buffer" in case.after for case in cases) else "param"
 
 
 def _with(**values: float | bool) -> Change:
@@ -111,7 +133,8 @@ def _with(**values: float | bool) -> Change:
 def _swap_betas(settings: Settings) -> Settings:
     if isinstance(settings, AdamSettings):
         return replace(settings, beta1=settings.beta2, beta2=settings.beta1)
-    return settings
+    betas = getattr(settings, "beta1", None), getattr(settings, "beta2", None)
+    return settings if None in betas else replace(settings, beta1=betas[1], beta2=betas[0])  # type: ignore[call-arg]
 
 
 def _between(settings: Settings, zero: Settings, factor: float) -> Settings:
@@ -174,7 +197,7 @@ def _reproduces(
     deviating = {(item.name, item.position) for item in case.deviations}
     for position in range(case.sample.count):
         pairs = expected_element(settings, case, position)
-        spread = (0.0,) * 4
+        spread = (0.0,) * len(pairs)
         if around is not None:
             ends = [expected_element(end, case, position) for end in around]
             spread = tuple(abs(one[0] - other[0]) for one, other in zip(*ends, strict=True))
@@ -182,7 +205,7 @@ def _reproduces(
             column = case.after.get(name)
             if name not in wrong or column is None:
                 continue
-            if name == "momentum_buffer" and bound == inf:
+            if isinstance(settings, SgdSettings) and name == "momentum_buffer" and bound == inf:
                 expected, bound = case.before[2][position], 0.0  # a buffer that is not used stays as it is
             if bound == inf:
                 if (name, position) in deviating:

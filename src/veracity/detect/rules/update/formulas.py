@@ -23,7 +23,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf, sqrt
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
+
+from .rounding import PRECISIONS, Precision
 
 Pairs: TypeAlias = "tuple[tuple[float, float], ...]"
 """``(expected, bound)`` per field; a bound of ``inf`` says that the element cannot be checked there."""
@@ -33,31 +35,13 @@ ADAM_AFTER = ("param", "exp_avg", "exp_avg_sq", "max_exp_avg_sq")
 SGD_BEFORE = ("param", "grad", "momentum_buffer")
 SGD_AFTER = ("param", "momentum_buffer")
 
+__all__ = [
+    "ADAM_AFTER", "ADAM_BEFORE", "PRECISIONS", "SGD_AFTER", "SGD_BEFORE", "AdamSettings", "Pairs",
+    "Precision", "SgdSettings", "adam_element", "bias_correction", "sgd_element",
+]  # fmt: skip
+
 # A denominator known less well than this says nothing about the quotient.
 _WORST_DENOMINATOR = 0.25
-
-
-@dataclass(frozen=True, slots=True)
-class Precision:
-    """A number format: ``unit`` roundoff, absolute error ``floor`` near zero, ``largest`` finite value.
-
-    ``floor`` allows for hardware that flushes subnormal numbers to zero, and is also the absolute error of
-    a scalar (a learning rate of 1e-6 in float16) that is rounded to the format. For float64 the unit is
-    doubled, because the derivation here rounds as often as what it is compared with.
-    """
-
-    unit: float
-    floor: float
-    largest: float
-    weak: bool = False
-
-
-PRECISIONS = {
-    "float64": Precision(2.0**-52, 2.0**-1020, 1.7e308),
-    "float32": Precision(2.0**-24, 2.0**-124, 3.4e38),
-    "bfloat16": Precision(2.0**-8, 2.0**-124, 3.38e38, weak=True),
-    "float16": Precision(2.0**-11, 2.0**-22, 65504.0, weak=True),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +50,13 @@ class AdamSettings:
 
     ``decoupled``: weight decay acts on the parameter and not through the gradient. ``single_bias``: the bias
     corrections are float32 tensors (capturable, differentiable) instead of Python floats. The fields from
-    ``first_corrected`` on are departures that only a diagnosis tries.
+    ``first_corrected`` on are departures that only a diagnosis tries. ``unscaled``: the gradient was divided
+    by a loss scale within the step.
     """
+
+    before: ClassVar[tuple[str, ...]] = ADAM_BEFORE
+    after: ClassVar[tuple[str, ...]] = ADAM_AFTER
+    counted: ClassVar[bool] = True
 
     lr: float
     beta1: float
@@ -78,6 +67,7 @@ class AdamSettings:
     amsgrad: bool
     maximize: bool
     single_bias: bool = False
+    unscaled: bool = False
     first_corrected: bool = True
     second_corrected: bool = True
     eps_in_root: bool = False
@@ -85,10 +75,22 @@ class AdamSettings:
     grad_scale: float = 1.0
     step_scale: float = 1.0
 
+    def state(self) -> tuple[str, ...]:
+        """Names of the state that a step leaves behind."""
+        return ADAM_AFTER[1:] if self.amsgrad else ADAM_AFTER[1:3]
+
+    def initial(self, name: str) -> float:
+        """What a state begins with."""
+        return 0.0
+
 
 @dataclass(frozen=True, slots=True)
 class SgdSettings:
     """Hyper-parameters of one group of SGD; ``decoupled`` and the scales are tried by a diagnosis only."""
+
+    before: ClassVar[tuple[str, ...]] = SGD_BEFORE
+    after: ClassVar[tuple[str, ...]] = SGD_AFTER
+    counted: ClassVar[bool] = False
 
     lr: float
     momentum: float
@@ -96,12 +98,18 @@ class SgdSettings:
     weight_decay: float
     nesterov: bool
     maximize: bool
+    unscaled: bool = False
     decoupled: bool = False
     grad_scale: float = 1.0
     step_scale: float = 1.0
 
+    def state(self) -> tuple[str, ...]:
+        """Names of the state that a step leaves behind."""
+        return SGD_AFTER[1:] if self.momentum else ()
 
-Settings: TypeAlias = "AdamSettings | SgdSettings"
+    def initial(self, name: str) -> float:
+        """What a state begins with."""
+        return 0.0
 
 
 def bias_correction(beta: float, count: float, unit: float) -> tuple[float, float]:
@@ -125,11 +133,11 @@ def adam_element(
     unit, floor = precision.unit, precision.floor
     twice = 2.0 * unit
     grad = grad * (-settings.grad_scale if settings.maximize else settings.grad_scale)
-    grad_error = 0.0
+    grad_error = twice * abs(grad) if settings.unscaled else 0.0
     decay = settings.weight_decay
     if decay and not settings.decoupled:
         grad += decay * param
-        grad_error = twice * (2.0 * abs(decay * param) + abs(grad)) + floor * abs(param)
+        grad_error += twice * (2.0 * abs(decay * param) + abs(grad)) + floor * abs(param)
     weight1, weight2 = 1.0 - settings.beta1, 1.0 - settings.beta2
     first_after = settings.beta1 * first + weight1 * grad
     first_error = 3.0 * twice * (abs(first) + weight1 * abs(grad)) + weight1 * grad_error
@@ -210,11 +218,11 @@ def sgd_element(settings: SgdSettings, count: float, values: Sequence[float], pr
     unit, floor = precision.unit, precision.floor
     twice = 2.0 * unit
     grad = grad * (-settings.grad_scale if settings.maximize else settings.grad_scale)
-    grad_error = 0.0
+    grad_error = twice * abs(grad) if settings.unscaled else 0.0
     decay = settings.weight_decay
     if decay and not settings.decoupled:
         grad += decay * param
-        grad_error = twice * (2.0 * abs(decay * param) + abs(grad)) + floor * abs(param)
+        grad_error += twice * (2.0 * abs(decay * param) + abs(grad)) + floor * abs(param)
     direction, direction_error = grad, grad_error
     buffer_after, buffer_error = buffer, inf
     momentum = settings.momentum

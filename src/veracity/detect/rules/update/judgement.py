@@ -9,25 +9,17 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf, isfinite
 
 from ....core.errors import EvidenceError
-from ....core.sample import TensorSample
-from .formulas import (
-    ADAM_AFTER,
-    ADAM_BEFORE,
-    PRECISIONS,
-    SGD_AFTER,
-    SGD_BEFORE,
-    AdamSettings,
-    Pairs,
-    Precision,
-    Settings,
-    adam_element,
-    sgd_element,
-)
-from .screening import adam_suspects, sgd_suspects
+from ....core.sample import TensorSample, Values
+from .adaptive import Adaptive
+from .factored import GIVEN, AdafactorSettings, fitted
+from .formulas import AdamSettings, Pairs, SgdSettings, adam_element, sgd_element
+from .rounding import PRECISIONS, Number, Precision, Rounded
+from .screening import adam_suspects, adaptive_suspects, sgd_suspects
+from .settings import Settings
 
 ARITHMETIC, COUNT, STATE, UNTOUCHED = "arithmetic", "count", "state", "untouched"
 
@@ -65,61 +57,92 @@ class Case:
     settings: Settings
     count: float
     precision: Precision
-    before: list[array[float]]
-    after: dict[str, array[float]]
+    before: list[Values]
+    after: dict[str, Values]
     checked: int = 0
     skipped: int = 0
     deviations: list[Deviation] = field(default_factory=list)
+    fits: dict[AdafactorSettings, AdafactorSettings] = field(default_factory=dict)
+
+    @property
+    def partial(self) -> bool:
+        """Whether the sample determines the step only up to a factor."""
+        settings = self.settings
+        return isinstance(settings, AdafactorSettings) and self.sample.count < settings.numel
 
     @property
     def fields(self) -> tuple[str, ...]:
         """The names of the values after a step, in the order in which the formula gives them."""
-        return ADAM_AFTER if isinstance(self.settings, AdamSettings) else SGD_AFTER
+        return self.settings.after
 
 
-def prepare(sample: TensorSample, settings: Settings, dtype: str) -> Case:
-    """The case of ``sample``; raises EvidenceError with the reason when it cannot be judged."""
+def prepare(sample: TensorSample, settings: Settings, dtype: str, scale: float = 1.0) -> Case:
+    """The case of ``sample``, whose gradient is divided by ``scale`` within the step; raises EvidenceError with the reason when it cannot be judged."""
     precision = PRECISIONS.get(dtype)
     if precision is None:
         raise EvidenceError(f"parameters of type {dtype} are not checked")
     before, after = sample.before, sample.after
     if "param" not in before or "param" not in after:
         raise EvidenceError("the parameter's own values were not sampled")
-    if after["param"].typecode == "f" and dtype == "float64":
-        precision = PRECISIONS["float32"]  # the record itself was rounded
-    names: tuple[str, ...] = SGD_BEFORE
-    seen: tuple[str, ...] = SGD_AFTER
-    momentum_state = "momentum_buffer"
-    count = 1.0 if momentum_state not in before else 2.0
-    if isinstance(settings, AdamSettings):
-        names, seen = ADAM_BEFORE, ADAM_AFTER
-        if not settings.amsgrad:
-            seen = ADAM_AFTER[:3]
-        if sample.step_before is None and "exp_avg" in before:
+    if dtype == "float64" and (after["param"].typecode == "f" or _float32_scalars(settings)):
+        # The record itself was rounded, or what it is compared with was computed with float32 scalars.
+        precision = replace(precision, unit=PRECISIONS["float32"].unit)
+    state = settings.state()
+    count = 1.0
+    if settings.counted:
+        kept = any(name in before for name in state)
+        if sample.step_before is None and kept:
             raise EvidenceError("the optimizer's own step count was not read")
-        if sample.step_before and "exp_avg" not in before:
+        if sample.step_before and not kept:
             raise EvidenceError("the optimizer's state was not read")
         count = (sample.step_before or 0.0) + 1.0
         if "grad" in before and not 1.0 <= count <= 2.0**53:
             raise EvidenceError("the optimizer's own step count is not a count")
-    zeros = array("d", bytes(8 * sample.count))
-    columns = [before.get(name, zeros) for name in names]
+    elif state and state[0] in before:
+        count = 2.0
+    if isinstance(settings, Adaptive) and "grad" in before:
+        for name in settings.needed():
+            if name not in after:
+                raise EvidenceError(f"the optimizer's {name} was not read")
+    columns = [_column(sample, settings, name) for name in settings.before]
+    if scale != 1.0:
+        columns[1] = array("d", [value / scale for value in columns[1]])
+        settings = replace(settings, unscaled=True)
+    seen = ("param", *state)
     return Case(
         sample, settings, count, precision, columns, {name: after[name] for name in seen if name in after}
     )
 
 
-def judge(case: Case) -> Case:
-    """Fill ``checked``, ``skipped`` and ``deviations`` of ``case``."""
+def _column(sample: TensorSample, settings: Settings, name: str) -> Values:
+    """The values that the formula takes under ``name``; what does not exist yet as it will begin."""
+    if name.startswith(GIVEN):
+        found = sample.after.get(name[len(GIVEN) :])
+    else:
+        found = sample.before.get(name)
+    return array("d", [settings.initial(name)]) * sample.count if found is None else found
+
+
+def _float32_scalars(settings: Settings) -> bool:
+    """Whether scalars may have been float32 tensors: flags that say so, or a rate such as ``torch.tensor(1e-3)``.
+
+    A rate that float32 can hold may as well be a Python number; the check is then less sharp than it could be.
+    """
+    single = settings.single if isinstance(settings, Adaptive) else False
+    return single or array("f", [min(max(settings.lr, -3e38), 3e38)])[0] == settings.lr
+
+
+def judge(case: Case, *, skipped: bool = False) -> Case:
+    """Fill ``checked``, ``skipped`` and ``deviations`` of ``case``; ``skipped``: the step changes nothing."""
     sample = case.sample
-    if "grad" not in sample.before:
+    if skipped or "grad" not in sample.before:
         _judge_untouched(case)
         return case
-    if isinstance(case.settings, AdamSettings):
+    if case.settings.counted:
         before, after = sample.step_before or 0.0, sample.step_after
         if after is not None and before < _LARGEST_COUNT and after != before + 1.0:
             case.deviations.append(Deviation(COUNT, "step", 0, before + 1.0, after, 0.0))
-    for name in _state_of(case.settings):
+    for name in case.settings.state():
         if name not in case.after:
             case.deviations.append(Deviation(STATE, name, 0, 0.0, 0.0, 0.0))
     passed_over = 0
@@ -134,13 +157,6 @@ def judge(case: Case) -> Case:
     return case
 
 
-def _state_of(settings: Settings) -> tuple[str, ...]:
-    """Names of the state that a step of these settings leaves behind."""
-    if isinstance(settings, AdamSettings):
-        return ADAM_AFTER[1:] if settings.amsgrad else ADAM_AFTER[1:3]
-    return SGD_AFTER[1:] if settings.momentum else ()
-
-
 def expected_element(settings: Settings, case: Case, position: int) -> Pairs:
     """What ``settings`` make of one element; all bounds inf when a value is not finite or overflows."""
     values = [column[position] for column in case.before]
@@ -150,9 +166,43 @@ def expected_element(settings: Settings, case: Case, position: int) -> Pairs:
     try:
         if isinstance(settings, AdamSettings):
             return adam_element(settings, case.count, values, case.precision)
-        return sgd_element(settings, case.count, values, case.precision)
+        if isinstance(settings, SgdSettings):
+            return sgd_element(settings, case.count, values, case.precision)
+        return _adaptive_element(settings, case, position)
     except (ArithmeticError, ValueError):
         return ((0.0, inf),) * 4  # the formula has no value here: a division by zero, an overflow
+
+
+def _adaptive_element(settings: Adaptive, case: Case, position: int) -> Pairs:
+    values = _rounded(settings, case, position)
+    return tuple(
+        (number.value, number.error) if isinstance(number, Rounded) else (number, 0.0)
+        for number in _fit(settings, case).derive(case.count, values)
+    )
+
+
+def _rounded(settings: Adaptive, case: Case, position: int) -> list[Number]:
+    """The values before the step; exact, but for a gradient that was divided by a loss scale."""
+    precision = case.precision
+    values = [Rounded(column[position], 0.0, precision) for column in case.before]
+    if settings.unscaled:
+        values[1].error = 2.0 * precision.unit * abs(values[1].value) + precision.floor
+    return list(values)
+
+
+def _fit(settings: Adaptive, case: Case) -> Adaptive:
+    """Adafactor's settings with the factor that this tensor's updates have in common, worked out once."""
+    if not isinstance(settings, AdafactorSettings):
+        return settings
+    if settings not in case.fits:
+        elements = [_rounded(settings, case, position) for position in range(case.sample.count)]
+        case.fits[settings] = fitted(settings, case.count, elements, case.after["param"], case.precision)
+    return case.fits[settings]
+
+
+def moves(case: Case) -> bool:
+    """Whether any of the sampled weights was moved."""
+    return case.after["param"].tobytes() != case.sample.before["param"].tobytes()
 
 
 def judge_element(case: Case, position: int, pairs: Pairs) -> list[Deviation] | None:
@@ -188,19 +238,19 @@ def broken_kinds(cases: list[Case]) -> dict[str, list[Case]]:
 
 def _suspects(case: Case) -> Sequence[int]:
     settings, after = case.settings, case.after
+    names = ("param", *settings.state())
     everything = range(case.sample.count)
+    if len(after) != len(names):
+        return everything
+    seen = [after[name] for name in names]
     try:
         if isinstance(settings, AdamSettings):
-            names = ADAM_AFTER if settings.amsgrad else ADAM_AFTER[:3]
-            if len(after) == len(names):
-                seen = [after[name] for name in names]
-                return adam_suspects(settings, case.count, case.before, seen, case.precision)
-        elif "momentum_buffer" in after or not settings.momentum:
-            seen = [after[name] for name in SGD_AFTER if name in after]
+            return adam_suspects(settings, case.count, case.before, seen, case.precision)
+        if isinstance(settings, SgdSettings):
             return sgd_suspects(settings, case.count, case.before, seen, case.precision)
+        return adaptive_suspects(_fit(settings, case), case.count, case.before, after, case.precision)
     except (ArithmeticError, ValueError):
         return everything  # the formula has no value for some element: look at each by itself
-    return everything
 
 
 def _judge_untouched(case: Case) -> None:

@@ -36,9 +36,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from math import inf
 from typing import ClassVar
 
-from ....core.contract import OptimizerDeclaration
 from ....core.coverage import Coverage
 from ....core.errors import EvidenceError
 from ....core.finding import Finding
@@ -47,11 +47,12 @@ from ....core.rule import Confidence, Rule, Severity
 from ....core.sample import TensorSample
 from .account import account_of
 from .formulas import AdamSettings
-from .judgement import Case, broken_kinds, judge, prepare
-from .settings import KINDS, settings_of
-from .watched import NOT_DETERMINED, Watched
+from .judgement import Case, broken_kinds, judge, moves, prepare
+from .settings import settings_of
+from .watched import BASELINE, NOT_DETERMINED, Watched
 
 MAX_OPTIMIZERS = 4096
+PARTIAL = "Adafactor on tensors that are not sampled whole: a factor that all elements have in common is not checked"
 
 
 class UpdateNotDeclared:
@@ -82,10 +83,14 @@ class UpdateNotDeclared:
         yield from ()
 
     def coverage(self) -> Coverage:
-        """Steps of which at least one element could be checked."""
+        """Steps of which at least one element could be checked; which optimizers have none is a reason."""
+        found = replace(self._coverage, reasons=dict(self._coverage.reasons))
         for (rank, _, _), watched in self._watched.items():
-            self._coverage.stopped = self._coverage.stopped or watched.stopped(rank)
-        return self._coverage
+            found.stopped = found.stopped or watched.stopped(rank)
+            unseen = watched.unseen(rank)
+            if unseen:
+                found.skip(unseen)
+        return found
 
     def _declare(self, seen: OptimizerDeclared) -> None:
         key = (seen.origin.rank, seen.origin.pid, seen.optimizer.index)
@@ -94,7 +99,7 @@ class UpdateNotDeclared:
             first = known.declared.groups
             known.declared = replace(seen.optimizer, groups=first + seen.optimizer.groups[len(first) :])
         elif len(self._watched) < MAX_OPTIMIZERS:
-            self._watched[key] = Watched(seen.optimizer)
+            self._watched[key] = Watched.of(seen.optimizer)
 
     def _step(self, step: StepRecord) -> Iterator[Finding]:
         watched = self._watched.get((step.origin.rank, step.origin.pid, step.optimizer))
@@ -104,51 +109,77 @@ class UpdateNotDeclared:
             if watched is not None:
                 watched.count(checked=False, reason=reason)
             return
-        cases: list[Case] = []
-        reasons: set[str] = set()
-        for sample in step.samples:
-            if sample.repeated and not sample.after:
-                continue  # read again for continuity only
-            try:
-                cases.append(judge(_case(watched.declared, step, sample)))
-            except EvidenceError as error:
-                reasons.add(str(error))
-        if any(case.skipped for case in cases):
-            reasons.add(NOT_DETERMINED)
-        tensors = watched.declared.tensors
-        for dtype in sorted({tensors[case.sample.tensor].dtype for case in cases if case.precision.weak}):
-            reasons.add(f"{dtype} parameters: their rounding hides small changes, the check is weak")
+        cases, reasons = _judged(watched, step)
         for text in sorted(reasons):
             self._coverage.skip(text)
         checked = any(case.checked for case in cases)
+        broken = broken_kinds(cases)
+        if watched.on_trial:
+            watched.tried(agrees=not broken, moved=checked and any(map(moves, cases)))
+            self._coverage.count(checked=False, reason=watched.no_formula() or BASELINE)
+            watched.count(checked=False, reason=watched.no_formula() or BASELINE)
+            return
         self._coverage.count(checked=checked)
-        watched.count(checked=checked)
-        for kind, found in broken_kinds(cases).items():
+        watched.count(checked=checked, reason=min(reasons, default=""))
+        for kind, found in broken.items():
             if kind not in watched.reported:
                 watched.reported.add(kind)
-                yield account_of(self.rule, kind, step, watched.declared, found)
+                yield account_of(
+                    self.rule,
+                    kind,
+                    step,
+                    watched.declared,
+                    found,
+                    watched.formula,
+                    observed=not watched.certain,
+                )
 
 
-def _case(declared: OptimizerDeclaration, step: StepRecord, sample: TensorSample) -> Case:
+def _judged(watched: Watched, step: StepRecord) -> tuple[list[Case], set[str]]:
+    """The tensors that could be judged, and what kept others from it or weakens the check."""
+    cases: list[Case] = []
+    reasons: set[str] = set()
+    for sample in step.samples:
+        if sample.repeated and not sample.after:
+            continue  # read again for continuity only
+        try:
+            cases.append(judge(_case(watched, step, sample), skipped=step.skipped))
+        except EvidenceError as error:
+            reasons.add(str(error))
+    if any(case.skipped for case in cases):
+        reasons.add(NOT_DETERMINED)
+    tensors = watched.declared.tensors
+    for dtype in sorted({tensors[case.sample.tensor].dtype for case in cases if case.precision.weak}):
+        reasons.add(f"{dtype} parameters: their rounding hides small changes, the check is weak")
+    if any(case.partial for case in cases):
+        reasons.add(PARTIAL)
+    return cases, reasons
+
+
+def _case(watched: Watched, step: StepRecord, sample: TensorSample) -> Case:
+    declared = watched.declared
     if sample.tensor >= len(declared.tensors):
         raise EvidenceError("a sample names a tensor that was not declared")
     tensor = declared.tensors[sample.tensor]
     if not 0 <= tensor.group < min(len(declared.groups), len(step.groups)):
         raise EvidenceError("a parameter group was added or removed after the declaration")
-    kind = KINDS[declared.class_name]
-    settings = settings_of(kind, declared.groups[tensor.group], step.groups[tensor.group])
+    was, now = declared.groups[tensor.group], step.groups[tensor.group]
+    settings = settings_of(watched.formula, was, now, tensor=tensor)
     if step.compiled and isinstance(settings, AdamSettings):
         settings = replace(settings, single_bias=True)
-    return prepare(sample, settings, tensor.dtype)
+    return prepare(sample, settings, tensor.dtype, step.scale if step.scaled and step.scale else 1.0)
 
 
 def _why_not(step: StepRecord, watched: Watched | None) -> str:
     if watched is None:
         return "the optimizer was never declared"
-    if watched.declared.class_name not in KINDS:
-        return f"no formula is known for optimizer class {watched.declared.class_name[:120]}"
+    no_formula = watched.no_formula()
+    if no_formula:
+        return no_formula
     if step.closure:
         return "step was given a closure: the gradient is computed within the step"
-    if step.scaled:
-        return "gradients are unscaled within the step (GradScaler with a fused optimizer)"
+    if step.scaled and not (step.scale is not None and 0.0 < step.scale < inf):
+        return (
+            "gradients are unscaled within the step (GradScaler with a fused optimizer) by an unknown scale"
+        )
     return "" if step.samples else "no elements were sampled"

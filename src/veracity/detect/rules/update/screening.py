@@ -9,14 +9,18 @@ product is cheaper than a call. NaN fails every comparison and so is looked at c
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
 
 from ....core.sample import Values
-from .formulas import AdamSettings, Precision, SgdSettings, bias_correction
+from .adaptive import SINGLE, Adaptive
+from .formulas import AdamSettings, SgdSettings, bias_correction
+from .rounding import Precision, value_of
 
 Columns = Sequence[Values]
+
+_LESS = 0.97
 
 
 def adam_suspects(
@@ -147,4 +151,34 @@ def sgd_suspects(
             and apart * apart <= near * buffer * buffer
         ):
             suspects.append(at)
+    return suspects
+
+
+def adaptive_suspects(
+    settings: Adaptive, count: float, before: Columns, after: Mapping[str, Values], precision: Precision
+) -> list[int]:
+    """Positions whose values after the step are not plainly right, for the optimizers of ``adaptive``.
+
+    The tolerances are the errors that the formula's operations have in any case, whatever the values are.
+    """
+    unit = precision.unit
+    param_near = _LESS * unit
+    update_near = 0.0 if settings.weight_decay and settings.decoupled else param_near * settings.near[0]
+    states = [
+        (place, column, _LESS * near * (SINGLE if name in settings.scalars else unit))
+        for place, (name, near) in enumerate(zip(settings.after, settings.near, strict=True))
+        if place and (column := after.get(name)) is not None
+    ]
+    suspects = []
+    for position, (values, param_seen) in enumerate(
+        zip(zip(*before, strict=True), after["param"], strict=True)
+    ):
+        derived = settings.derive(count, values)
+        param = value_of(derived[0])
+        plain = abs(param_seen - param) <= param_near * abs(param) + update_near * abs(param - values[0])
+        for place, column, tolerance in states:
+            expected = value_of(derived[place])
+            plain = plain and abs(column[position] - expected) <= tolerance * abs(expected)
+        if not plain:
+            suspects.append(position)
     return suspects

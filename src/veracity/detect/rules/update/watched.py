@@ -1,13 +1,33 @@
-"""One optimizer of one process under the update law: its declaration, and whether it is still checked."""
+"""One optimizer of one process under the update law: its declaration, its formula, and what became of it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
 from ....core.contract import OptimizerDeclaration
+from .settings import KINDS, LION
 
 NOT_DETERMINED = "elements whose result is not finite or not determined were passed over"
 BLIND_STEPS = 20
+BASELINE_STEPS = 3
+BASELINE = "the first steps of a class that is not torch's only show which formula it follows"
+
+
+def formula_of(declared: OptimizerDeclaration) -> tuple[str, bool]:
+    """Name of the formula an optimizer should follow, empty without one, and whether that is declared.
+
+    It is declared by torch's own classes and by those that inherit ``step`` from one. A class that overrides
+    it, or one called Lion with the groups that Lion has, may follow the formula or not: its first steps tell.
+    """
+    kind = KINDS.get(declared.class_name)
+    if kind is not None:
+        return kind, True
+    kind = KINDS.get(declared.base)
+    if kind is not None:
+        return kind, declared.inherits
+    name = declared.class_name.rpartition(".")[2].lower()
+    fits = all("betas" in group and "lr" in group and "eps" not in group for group in declared.groups)
+    return (LION, False) if name.endswith("lion") and declared.groups and fits else ("", False)
 
 
 @dataclass(slots=True)
@@ -16,20 +36,55 @@ class Watched:
 
     ``blind`` counts the steps since the last one that could be checked. A run whose steps could be checked
     and then for ``BLIND_STEPS`` no longer can has lost the law: a hook or a closure that arrives in the
-    middle of a run must not leave it ``held``.
+    middle of a run must not leave it ``held``. ``agreed`` counts the steps that agreed with a formula that
+    was not declared; ``differs`` says that one of the first did not.
     """
 
     declared: OptimizerDeclaration
+    formula: str
+    certain: bool
     reported: set[str] = field(default_factory=set)
     checked: int = 0
+    steps: int = 0
     blind: int = 0
+    agreed: int = 0
+    differs: bool = False
     because: str = ""
+
+    @staticmethod
+    def of(declared: OptimizerDeclaration) -> Watched:
+        """A newly declared optimizer."""
+        formula, certain = formula_of(declared)
+        return Watched(declared, formula, certain)
+
+    @property
+    def on_trial(self) -> bool:
+        """Whether its formula is still to be found out."""
+        return not self.certain and self.agreed < BASELINE_STEPS
 
     def count(self, *, checked: bool, reason: str = "") -> None:
         """One more step."""
+        self.steps += 1
         self.checked += checked
         self.blind = 0 if checked else self.blind + 1
-        self.because = reason
+        self.because = reason or self.because if not checked else ""
+
+    def tried(self, *, agrees: bool, moved: bool) -> None:
+        """One more of the first steps; one that moved no weight says nothing about them."""
+        self.differs = self.differs or not agrees
+        self.agreed += agrees and moved
+
+    def no_formula(self) -> str:
+        """Why no step of it can be derived; empty when some can."""
+        shown = self.declared.class_name[:120]
+        if not self.formula:
+            return (
+                f"no formula is known for optimizer class {shown}: its steps are not derived again (those of "
+                f"{', '.join(sorted(set(KINDS.values())))} are, and of classes that inherit step from them)"
+            )
+        if not self.differs:
+            return ""
+        return f"optimizer class {shown} did not step by {self.formula}'s formula from the start"
 
     def stopped(self, rank: int) -> str:
         """Why the law no longer sees this optimizer; empty while it does, or when it never did."""
@@ -37,3 +92,11 @@ class Watched:
             return ""
         why = self.because or NOT_DETERMINED
         return f"the last {self.blind} steps of rank {rank} could not be checked: {why}"
+
+    def unseen(self, rank: int) -> str:
+        """A sentence about an optimizer of which no step could be checked, empty otherwise."""
+        if self.checked or not self.steps:
+            return ""
+        name = self.declared.class_name.rpartition(".")[2][:60]
+        why = self.because or NOT_DETERMINED
+        return f"optimizer {self.declared.index} ({name}) of rank {rank}: none of its {self.steps} steps was checked: {why}"
