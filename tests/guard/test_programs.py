@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,15 +74,16 @@ def optimizer_of(kind: str, parameters: Any, **hyper: Any) -> Any:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
-@pytest.mark.parametrize("kind", KINDS)
-def test_every_optimizer_is_checked_at_every_step(guarded: Guarded, kind: str, dtype: str) -> None:
-    model = a_model(getattr(torch, dtype))
-    decay = {} if kind == "Adadelta" else {"weight_decay": 0.1}
-    optimizer = optimizer_of(kind, model.parameters(), **decay)
-    optimizer.add_param_group({"params": [torch.nn.Parameter(torch.ones(2))], "lr": 0.5})
-    train(model, optimizer, 12)
+def test_every_optimizer_is_checked_at_every_step(guarded: Guarded, dtype: str) -> None:
+    for kind in KINDS:
+        model = a_model(getattr(torch, dtype))
+        decay = {} if kind == "Adadelta" else {"weight_decay": 0.1}
+        optimizer = optimizer_of(kind, model.parameters(), **decay)
+        optimizer.add_param_group({"params": [torch.nn.Parameter(torch.ones(2))], "lr": 0.5})
+        train(model, optimizer, 12)
     outcome = silent(guarded)
-    assert (outcome.update.checked, outcome.update.possible) == (12, 12), outcome.update.reasons
+    every = 12 * len(KINDS)
+    assert (outcome.update.checked, outcome.update.possible) == (every, every), outcome.update.reasons
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -91,12 +92,8 @@ def test_an_optimizer_whose_step_is_altered_is_found(guarded: Guarded, kind: str
     optimizer = optimizer_of(kind, model.parameters())
     train(model, optimizer, 4)
     name = "_single_tensor_" + kind.lower().removesuffix("w")
-    module = __import__(type(optimizer).step.__module__ if kind != "Adafactor" else "torch.optim._adafactor")
-    module = __import__("sys").modules[
-        {"AdamW": "torch.optim.adam", "Adafactor": "torch.optim._adafactor"}.get(
-            kind, f"torch.optim.{kind.lower()}"
-        )
-    ]
+    files = {"AdamW": "adam", "Adafactor": "_adafactor"}
+    module = sys.modules["torch.optim." + files.get(kind, kind.lower())]
     kept = getattr(module, name)
 
     def altered(params: Any, *arguments: Any, **options: Any) -> Any:
@@ -246,7 +243,7 @@ def scaled(model: Any, optimizer: Any, times: int, bad: int, *, clip: bool = Fal
 
 
 @pytest.mark.parametrize("clip", [False, True])
-@pytest.mark.parametrize("bad", [0, 4, 99])
+@pytest.mark.parametrize("bad", [0, 4])
 @pytest.mark.parametrize("form", [{}, {"fused": True}])
 @pytest.mark.parametrize("kind", ["SGD", "AdamW", "Adagrad"])
 def test_scaled_gradients_are_checked_and_skipped_steps_are_no_finding(
@@ -265,23 +262,17 @@ def test_a_fused_step_that_forgets_to_divide_by_the_scale_is_found(guarded: Guar
     model = a_model()
     optimizer = torch.optim.AdamW(model.parameters(), fused=True)
     train(model, optimizer, 2)
-    kept = torch.optim.adam._fused_adam
+    module = sys.modules["torch.optim.adam"]
+    kept = module._fused_adam
 
     def forgets(*arguments: Any, **options: Any) -> Any:
-        return kept(
-            *[None if isinstance(one, torch.Tensor) and one.numel() == 1 else one for one in arguments],
-            **{
-                **options,
-                "grad_scale": None,
-                "found_inf": None,
-            },
-        )
+        return kept(*arguments, **{**options, "grad_scale": None})
 
-    torch.optim.adam._fused_adam = forgets
+    module._fused_adam = forgets
     try:
         scaled(model, optimizer, 1, 99)
     finally:
-        torch.optim.adam._fused_adam = kept
+        module._fused_adam = kept
     (found,) = judged(guarded).of("update-not-declared")
     assert found.first_step == 2
     assert "gradient scaled by 1024" in found.message
@@ -323,35 +314,37 @@ def test_an_optimizer_that_never_steps_beside_one_that_does(guarded: Guarded) ->
     assert silent(guarded).update.checked == 5
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_two_steps_on_the_same_gradients(guarded: Guarded, kind: str) -> None:
-    model = a_model()
-    optimizer = optimizer_of(kind, model.parameters())
-    for _ in range(4):
-        optimizer.zero_grad()
-        backward(model)
-        optimizer.step()
-        optimizer.step()
-    assert silent(guarded).update.checked == 8
+def test_two_steps_on_the_same_gradients(guarded: Guarded) -> None:
+    for kind in KINDS:
+        model = a_model()
+        optimizer = optimizer_of(kind, model.parameters())
+        for _ in range(4):
+            optimizer.zero_grad()
+            backward(model)
+            optimizer.step()
+            optimizer.step()
+    assert silent(guarded).update.checked == 8 * len(KINDS)
 
 
 def test_an_average_of_the_weights_that_is_put_in_for_each_evaluation(guarded: Guarded) -> None:
     model = a_model()
     optimizer = torch.optim.AdamW(model.parameters())
+    schedule = torch.optim.lr_scheduler.ConstantLR(optimizer)
     average = [parameter.detach().clone() for parameter in model.parameters()]
     for _ in range(4):
         train(model, optimizer, 2)
+        schedule.step()
         with torch.no_grad():
             for mean, parameter in zip(average, model.parameters(), strict=True):
                 mean.lerp_(parameter, 0.1)
             kept = [parameter.clone() for parameter in model.parameters()]
-            for mean, parameter in zip(average, model.parameters(), strict=True):
-                parameter.copy_(mean)
-            for batch in batches(2):
-                model(batch)
-            for was, parameter in zip(kept, model.parameters(), strict=True):
-                parameter.copy_(was)
-    assert innocent(guarded).update.checked == 8
+            for _again in range(3):
+                for weights in (average, kept):
+                    for value, parameter in zip(weights, model.parameters(), strict=True):
+                        parameter.copy_(value)
+                    for batch in batches(2):
+                        model(batch)
+    assert silent(guarded).update.checked == 8
 
 
 @pytest.mark.parametrize("how", ["apart", "loaded", "copied"])
@@ -377,25 +370,28 @@ def test_stochastic_weight_averaging(guarded: Guarded, how: str) -> None:
             for parameter, mean in zip(model.parameters(), averaged.module.parameters(), strict=True):
                 parameter.copy_(mean)
         swa_utils.update_bn(batches(), model)
-    assert innocent(guarded).update.checked == 18
+    outcome = judged(guarded)
+    assert outcome.update.checked == 18
+    # Weights copied in by hand as the last thing are told, and break nothing.
+    assert [finding.breaks for finding in outcome.findings] == ([False] if how == "copied" else [])
 
 
 @pytest.mark.parametrize("grads", ["none", "zero", "kept"])
-@pytest.mark.parametrize("kind", KINDS)
-def test_layers_frozen_and_thawed_in_the_middle(guarded: Guarded, kind: str, grads: str) -> None:
-    model = a_model()
-    optimizer = optimizer_of(kind, model.parameters())
-    train(model, optimizer, 3)
-    model[0].requires_grad_(False)
-    for _ in range(3):
-        optimizer.zero_grad(set_to_none=grads == "none")
-        if grads == "kept":
-            model[0].weight.grad = torch.ones(7, 5)
-        backward(model)
-        optimizer.step()
-    model[0].requires_grad_(True)
-    train(model, optimizer, 3)
-    assert silent(guarded).update.checked == 9
+def test_layers_frozen_and_thawed_in_the_middle(guarded: Guarded, grads: str) -> None:
+    for kind in KINDS:
+        model = a_model()
+        optimizer = optimizer_of(kind, model.parameters())
+        train(model, optimizer, 3)
+        model[0].requires_grad_(False)
+        for _ in range(3):
+            optimizer.zero_grad(set_to_none=grads == "none")
+            if grads == "kept":
+                model[0].weight.grad = torch.ones(7, 5)
+            backward(model)
+            optimizer.step()
+        model[0].requires_grad_(True)
+        train(model, optimizer, 3)
+    assert silent(guarded).update.checked == 9 * len(KINDS)
 
 
 def test_a_rate_set_by_hand(guarded: Guarded) -> None:
@@ -407,66 +403,65 @@ def test_a_rate_set_by_hand(guarded: Guarded) -> None:
     assert innocent(guarded).update.checked == 9
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_group_added_in_the_middle(guarded: Guarded, kind: str) -> None:
-    model = a_model()
-    optimizer = optimizer_of(kind, model[0].parameters())
-    train(model, optimizer, 3)
-    optimizer.add_param_group({"params": list(model[2].parameters()), "lr": 0.5})
-    train(model, optimizer, 6)
-    assert silent(guarded).update.checked == 9
+def test_a_group_added_in_the_middle(guarded: Guarded) -> None:
+    for kind in KINDS:
+        model = a_model()
+        optimizer = optimizer_of(kind, model[0].parameters())
+        train(model, optimizer, 3)
+        optimizer.add_param_group({"params": list(model[2].parameters()), "lr": 0.5})
+        train(model, optimizer, 6)
+    assert silent(guarded).update.checked == 9 * len(KINDS)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_loss_that_is_not_finite(guarded: Guarded, kind: str, value: float) -> None:
-    model = a_model()
-    optimizer = optimizer_of(kind, model.parameters())
-    train(model, optimizer, 3)
-    for _ in range(3):
-        optimizer.zero_grad()
-        (model(torch.ones(2, 5)).square().mean() * value).backward()
-        optimizer.step()
-    train(model, optimizer, 2)
+def test_a_loss_that_is_not_finite(guarded: Guarded, value: float) -> None:
+    for kind in KINDS:
+        model = a_model()
+        optimizer = optimizer_of(kind, model.parameters())
+        train(model, optimizer, 3)
+        for _ in range(3):
+            optimizer.zero_grad()
+            (model(torch.ones(2, 5)).square().mean() * value).backward()
+            optimizer.step()
+        train(model, optimizer, 2)
     outcome = innocent(guarded)
-    assert outcome.update.checked >= 3
+    assert outcome.update.checked >= 3 * len(KINDS)
     assert any("not finite" in reason for reason in outcome.update.reasons)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_gradient_that_is_infinite_in_one_place(guarded: Guarded, kind: str) -> None:
-    model = a_model()
-    optimizer = optimizer_of(kind, model.parameters())
-    train(model, optimizer, 2)
-    for number in range(3):
-        optimizer.zero_grad()
-        backward(model)
-        model[0].weight.grad[2, 3] = float("inf") if number == 0 else 1e30
-        optimizer.step()
+def test_a_gradient_that_is_infinite_in_one_place(guarded: Guarded) -> None:
+    for kind in KINDS:
+        model = a_model()
+        optimizer = optimizer_of(kind, model.parameters())
+        train(model, optimizer, 2)
+        for number in range(3):
+            optimizer.zero_grad()
+            backward(model)
+            model[0].weight.grad[2, 3] = float("inf") if number == 0 else 1e30
+            optimizer.step()
     innocent(guarded)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_gradients_of_nothing_but_zeros(guarded: Guarded, kind: str) -> None:
-    model = a_model()
-    optimizer = optimizer_of(kind, model.parameters())
-    for scale in (0.0, 0.0, 1.0, 0.0, 0.0):
+def test_gradients_of_nothing_but_zeros(guarded: Guarded) -> None:
+    for kind in KINDS:
+        model = a_model()
+        optimizer = optimizer_of(kind, model.parameters())
+        for scale in (0.0, 0.0, 1.0, 0.0, 0.0):
+            optimizer.zero_grad()
+            (model(torch.ones(2, 5)).square().mean() * scale).backward()
+            optimizer.step()
+    assert silent(guarded).update.possible == 5 * len(KINDS)
+
+
+def test_parameters_without_gradients(guarded: Guarded) -> None:
+    for kind in KINDS:
+        model = a_model()
+        unused = torch.nn.Parameter(torch.ones(4, 4))
+        optimizer = optimizer_of(kind, [*model.parameters(), unused])
+        train(model, optimizer, 4)
         optimizer.zero_grad()
-        (model(torch.ones(2, 5)).square().mean() * scale).backward()
         optimizer.step()
-    assert silent(guarded).update.possible == 5
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_parameters_without_gradients(guarded: Guarded, kind: str) -> None:
-    model = a_model()
-    unused = torch.nn.Parameter(torch.ones(4, 4))
-    optimizer = optimizer_of(kind, [*model.parameters(), unused])
-    train(model, optimizer, 4)
-    assert silent(guarded).update.checked == 4
-    optimizer.zero_grad()
-    optimizer.step()
-    assert silent(guarded).update.checked == 5
+    assert silent(guarded).update.checked == 5 * len(KINDS)
 
 
 @pytest.mark.parametrize("kind", ["SparseAdam", "SGD", "Adagrad"])
@@ -512,12 +507,12 @@ def test_a_model_that_changes_its_precision_in_the_middle(guarded: Guarded, chan
     innocent(guarded)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_rate_that_is_a_tensor(guarded: Guarded, kind: str) -> None:
-    for dtype in (torch.float32, torch.float64):
-        model = a_model(dtype)
-        train(model, optimizer_of(kind, model.parameters(), lr=torch.tensor(0.01)), 5)
-    assert silent(guarded).update.checked == 10
+def test_a_rate_that_is_a_tensor(guarded: Guarded) -> None:
+    for kind in KINDS:
+        for dtype in (torch.float32, torch.float64):
+            model = a_model(dtype)
+            train(model, optimizer_of(kind, model.parameters(), lr=torch.tensor(0.01)), 5)
+    assert silent(guarded).update.checked == 10 * len(KINDS)
 
 
 def test_weight_decay_that_is_scheduled_is_a_warning(guarded: Guarded) -> None:

@@ -54,6 +54,7 @@ class Tracked:
     plain: list[bool]
     identity: tuple[tuple[int, ...], ...]
     trail: Trail
+    dtypes: list[torch.dtype]
     declarations: int = 1
     steps: int = 0
     picks: Picks = field(default_factory=list)
@@ -64,6 +65,7 @@ class Tracked:
     backwards: int = 0
     batches: int = 0
     swept: Swept | None = None
+    home: Swept | None = None
     moves: int = 0
     loaded_module: bool = False
     loaded_state: bool = False
@@ -139,7 +141,12 @@ class Steps:
         # ids are safe to compare: what is tracked is also held, so no number is given to another tensor.
         groups = [local_parameters(group["params"]) for group in optimizer.param_groups]
         identity = tuple([tuple(map(id, group)) for group in groups])
-        if known is not None and known.identity == identity:
+        # A model may change its precision (``model.bfloat16()``) under the same parameters.
+        if (
+            known is not None
+            and known.identity == identity
+            and [parameter.dtype for parameter in known.parameters] == known.dtypes
+        ):
             return known
         if known is not None and known.declarations >= MAX_DECLARATIONS:
             return self._declared_too_often(known)
@@ -165,6 +172,7 @@ class Steps:
             plain=plain,
             identity=identity,
             trail=Trail(self._key, [one for _, one in listed], _unsharded(listed, readable), numpy),
+            dtypes=[parameter.dtype for _, parameter in listed],
             declarations=known.declarations + 1 if known is not None else 1,
             steps=known.steps if known is not None else 0,
             # A module may have been loaded before this optimizer was built on it.
@@ -396,7 +404,7 @@ class Steps:
         tracked.picks = opened.fresh[:AGAIN]
         tracked.steps += 1
         tracked.backwards = tracked.batches = 0
-        tracked.swept = swept
+        tracked.swept, tracked.home = swept, None
         if self._shared:
             for parameter in tracked.parameters:
                 self._last_stepper[id(parameter)] = tracked.index
@@ -557,7 +565,13 @@ class Steps:
         changed = before.changed(now)
         if not changed:
             return
+        if tracked.home is None:
+            tracked.home = tracked.swept
         tracked.swept = now
+        if now == tracked.home:  # an average of the weights, say, was put in and out again
+            tracked.moves -= 1
+            self._report_moved(optimizer, tracked, changed, len(now.tensors) * now.count, back=True)
+            return
         tracked.moves += 1
         # One move before any step may be an initialisation after a trial pass; a second one is not.
         if tracked.moves > MAX_MOVE_REPORTS or (tracked.steps == 0 and tracked.moves < 2):
@@ -591,8 +605,11 @@ class Steps:
         compared: int,
         *,
         at_step: bool = False,
+        back: bool = False,
     ) -> None:
         replaced = vars(optimizer).get("step")
+        if _counts_for_a_scheduler(replaced):
+            replaced = None
         path, line = declare.place_of(replaced) if replaced is not None else ("", 0)
         name = getattr(replaced, "__qualname__", type(replaced).__name__) if replaced is not None else ""
         body = {
@@ -601,6 +618,7 @@ class Steps:
             "tensors": changed[:MAX_NAMED],
             "compared": compared,
             "at_step": at_step,
+            "back": back,
             "step_replaced": name,
             "path": path,
             "line": line,
@@ -634,6 +652,13 @@ def _is_compiled(frame: FrameType | None) -> bool:
             return True
         frame = frame.f_back
     return False
+
+
+def _counts_for_a_scheduler(step: object) -> bool:
+    """Whether a ``step`` on an instance is the one that torch's schedulers put there to count its calls."""
+    module = sys.modules.get("torch.optim.lr_scheduler")
+    code = getattr(step, "__code__", None)
+    return code is not None and code.co_filename == getattr(module, "__file__", None)
 
 
 def _has_unreadable_gradient(parameter: torch.Tensor) -> bool:

@@ -1,7 +1,8 @@
 """Weights seen to move without a step: held back until it shows whether they came back.
 
 Some methods move weights and put them back before the step (sharpness-aware minimisation, an average swapped
-in for evaluation). Their next step record shows the values unchanged, and that explains the movement.
+in for evaluation). Their next step record shows the values unchanged, or the guard sees that they are back
+before it, and that explains the movement.
 """
 
 from __future__ import annotations
@@ -58,6 +59,10 @@ class Moves:
             return None
         key = (seen.origin.pid, seen.optimizer)
         movement = self._open.get(key)
+        if seen.back:
+            if movement is not None and not movement.reported:
+                del self._open[key]
+            return None
         if movement is None:
             movement = self._open[key] = Movement(seen)
             if len(self._open) > MAX_KEPT:
