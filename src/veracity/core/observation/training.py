@@ -58,8 +58,8 @@ class WeightsMoved(Observation):
 
     Seen when a batch is fetched or ``backward`` is called. ``after_step`` is the last seen step, -1 when
     none. ``step_replaced`` is the place of a ``step`` that was put on the optimizer instance, if any.
-    ``at_step``: seen when another optimizer was about to step on the same parameters. ``back``: all values that
-    are compared are again what they were after the last step.
+    ``at_step``: seen when another optimizer was about to step on the same parameters. ``back``: all values
+    that are compared are again what they were after the last step.
     """
 
     optimizer: int

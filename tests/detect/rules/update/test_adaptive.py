@@ -33,7 +33,10 @@ rates = st.sampled_from([1e-6, 1e-3, 0.1, 1.0, 2.0])
 decays = st.sampled_from([0.0, 0.01, 0.3])
 epsilons = st.sampled_from([1e-8, 1e-6, 1e-15, 0.1])
 betas = st.sampled_from([(0.9, 0.999), (0.9, 0.95), (0.0, 0.99), (0.5, 0.9999), (0.3, 0.5)])
-loops = st.sampled_from([{"foreach": False}, {"foreach": True}, {"differentiable": True}])
+loops: st.SearchStrategy[Hyper] = st.sampled_from(
+    [{"foreach": False}, {"foreach": True}, {"differentiable": True}]
+)
+fused: st.SearchStrategy[Hyper] = st.just({"fused": True})
 common: dict[str, st.SearchStrategy[object]] = {
     "lr": rates, "weight_decay": decays, "maximize": st.booleans(), "eps": epsilons,
 }  # fmt: skip
@@ -81,7 +84,7 @@ SPACES: dict[str, st.SearchStrategy[Hyper]] = {
 def forms(kind: str) -> st.SearchStrategy[Hyper]:
     """The implementations of torch that exist on the CPU."""
     if kind == "Adagrad":
-        return st.one_of(loops, st.just({"fused": True}))
+        return st.one_of(loops, fused)
     return loops.filter(lambda form: kind != "Adafactor" or "differentiable" not in form)
 
 

@@ -77,7 +77,10 @@ class Case:
 
 
 def prepare(sample: TensorSample, settings: Settings, dtype: str, scale: float = 1.0) -> Case:
-    """The case of ``sample``, whose gradient is divided by ``scale`` within the step; raises EvidenceError with the reason when it cannot be judged."""
+    """The case of ``sample``, whose gradient is divided by ``scale`` within the step.
+
+    Raises EvidenceError with the reason when it cannot be judged.
+    """
     precision = PRECISIONS.get(dtype)
     if precision is None:
         raise EvidenceError(f"parameters of type {dtype} are not checked")
@@ -124,9 +127,9 @@ def _column(sample: TensorSample, settings: Settings, name: str) -> Values:
 
 
 def _float32_scalars(settings: Settings) -> bool:
-    """Whether scalars may have been float32 tensors: flags that say so, or a rate such as ``torch.tensor(1e-3)``.
+    """Whether scalars may have been float32 tensors: by flags, or as a rate such as ``torch.tensor(1e-3)``.
 
-    A rate that float32 can hold may as well be a Python number; the check is then less sharp than it could be.
+    A rate that float32 can hold may as well be a Python number; the check is then less sharp than it could.
     """
     single = settings.single if isinstance(settings, Adaptive) else False
     return single or array("f", [min(max(settings.lr, -3e38), 3e38)])[0] == settings.lr

@@ -15,21 +15,35 @@ later.
 ## How it is checked
 
 The guard samples elements chosen by a keyed function before and after each step. Their update is derived
-again in float64 from the published formula of Adam, AdamW or SGD and compared with a bound on honest
-rounding (``formulas.py``). A step is broken when two elements lie outside, or one lies more than eight
-bounds away.
+again in float64 from the published formula and compared with a bound on honest rounding, which is worked out
+operation by operation (``formulas.py``, ``rounding.py``). A step is broken when two elements lie outside, or
+one lies more than eight bounds away.
+
+Covered are torch's SGD, Adam, AdamW, RMSprop, Adagrad, Adadelta, Adamax, NAdam and RAdam in all their forms
+(``foreach``, ``fused``, ``capturable``, ``differentiable``, ``maximize``, either weight decay). The loss
+scale of a GradScaler is taken into account, and a step that it skips may change nothing. Covered is torch's
+Adafactor, too: its factors over whole tensors are derived for tensors that are sampled whole and left open
+for larger ones. Classes that inherit ``step`` from one of these are checked as their parent.
+
+A class that overrides ``step`` of one of these, or that is called Lion and has Lion's settings, is not known
+to follow the formula. When its first three steps do, to the last rounding, a later departure is a warning,
+and the law has lost sight of it from there on; when they do not, nothing of it is checked and coverage says
+so. So it does for optimizers of other classes, for each by name.
 
 ## What fools it
 
 A change below the rounding of the weights' format: in bfloat16 and float16 that is about one percent of a
 weight, so the check is weak there, as coverage says. A change to elements that are not sampled, until they
-are. A gradient, learning rate or weight decay that is wrong before the step begins: those are other laws'
-matter.
+are. With Adafactor, one factor for all elements of a large tensor. A class of its own that departs from the
+start. A gradient, learning rate or weight decay that is wrong before the step begins: those are other laws'
+matter. Sparse gradients and closures are not checked.
 
 ## What to do
 
 Read the diagnosis and the file it points to; compare that file with its distribution. Weights and
-optimizer state from the first named step on are not what the declared training would have produced.
+optimizer state from the first named step on are not what the declared training would have produced. When
+coverage names an optimizer that cannot be checked, use the class of torch that does the same, or leave
+``step`` to the class it is derived from.
 """
 
 from __future__ import annotations
@@ -52,7 +66,7 @@ from .settings import settings_of
 from .watched import BASELINE, NOT_DETERMINED, Watched
 
 MAX_OPTIMIZERS = 4096
-PARTIAL = "Adafactor on tensors that are not sampled whole: a factor that all elements have in common is not checked"
+PARTIAL = "Adafactor on tensors that are not sampled whole: a factor common to all elements is not checked"
 
 
 class UpdateNotDeclared:
@@ -70,6 +84,7 @@ class UpdateNotDeclared:
     def __init__(self) -> None:
         self._coverage = Coverage("update", "steps")
         self._watched: dict[tuple[int, int, int], Watched] = {}
+        self._steps = 0
 
     def observe(self, observation: Observation) -> Iterator[Finding]:
         """Findings of one step, each kind once per optimizer and process, at its first step."""
@@ -85,11 +100,17 @@ class UpdateNotDeclared:
     def coverage(self) -> Coverage:
         """Steps of which at least one element could be checked; which optimizers have none is a reason."""
         found = replace(self._coverage, reasons=dict(self._coverage.reasons))
-        for (rank, _, _), watched in self._watched.items():
+        for (rank, pid, _), watched in self._watched.items():
             found.stopped = found.stopped or watched.stopped(rank)
             unseen = watched.unseen(rank)
             if unseen:
                 found.skip(unseen)
+                if not found.stopped and any(
+                    watched.takes_over(other)
+                    for (of_rank, of_pid, _), other in self._watched.items()
+                    if (of_rank, of_pid) == (rank, pid)
+                ):
+                    found.stopped = f"weights that were checked went to {unseen}"
         return found
 
     def _declare(self, seen: OptimizerDeclared) -> None:
@@ -103,6 +124,9 @@ class UpdateNotDeclared:
 
     def _step(self, step: StepRecord) -> Iterator[Finding]:
         watched = self._watched.get((step.origin.rank, step.origin.pid, step.optimizer))
+        self._steps += 1
+        if watched is not None:
+            watched.first, watched.last = watched.first or self._steps, self._steps
         reason = _why_not(step, watched)
         if reason or watched is None:
             self._coverage.count(checked=False, reason=reason)
@@ -119,8 +143,11 @@ class UpdateNotDeclared:
             self._coverage.count(checked=False, reason=watched.no_formula() or BASELINE)
             watched.count(checked=False, reason=watched.no_formula() or BASELINE)
             return
-        self._coverage.count(checked=checked)
-        watched.count(checked=checked, reason=min(reasons, default=""))
+        if broken and not watched.certain:
+            watched.departed = watched.departed or step.step + 1
+        gone = watched.no_formula()
+        self._coverage.count(checked=checked and not gone, reason=gone)
+        watched.count(checked=checked and not gone, reason=gone or min(reasons, default=""))
         for kind, found in broken.items():
             if kind not in watched.reported:
                 watched.reported.add(kind)

@@ -46,7 +46,7 @@ _WORST_DIVISOR = 0.25
 
 
 class Rounded:
-    """``value`` as computed in float64, and a bound ``error`` on its distance from the rounded computation."""
+    """``value`` as computed in float64, and a bound ``error`` on how far the rounded computation is off."""
 
     __slots__ = ("error", "precision", "value")
 
@@ -174,7 +174,7 @@ def value_of(number: Number) -> float:
 
 
 def known(like: Number, value: float, relative: float) -> Number:
-    """A scalar computed beside the tensors, with its own ``relative`` error; a number of the kind of ``like``."""
+    """A scalar computed beside the tensors, with its ``relative`` error; a number of the kind of ``like``."""
     if isinstance(like, Rounded):
         return Rounded(value, abs(value) * relative, like.precision)
     return value

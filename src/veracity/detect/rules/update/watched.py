@@ -10,6 +10,7 @@ from .settings import KINDS, LION
 NOT_DETERMINED = "elements whose result is not finite or not determined were passed over"
 BLIND_STEPS = 20
 BASELINE_STEPS = 3
+NAMELESS = "param."
 BASELINE = "the first steps of a class that is not torch's only show which formula it follows"
 
 
@@ -37,7 +38,9 @@ class Watched:
     ``blind`` counts the steps since the last one that could be checked. A run whose steps could be checked
     and then for ``BLIND_STEPS`` no longer can has lost the law: a hook or a closure that arrives in the
     middle of a run must not leave it ``held``. ``agreed`` counts the steps that agreed with a formula that
-    was not declared; ``differs`` says that one of the first did not.
+    was not declared; ``differs`` says that one of the first did not, ``departed`` counts
+    up to the first later one that did not (0: none). ``first`` and ``last`` are the places of
+    its steps among all of the run.
     """
 
     declared: OptimizerDeclaration
@@ -49,7 +52,10 @@ class Watched:
     blind: int = 0
     agreed: int = 0
     differs: bool = False
+    departed: int = 0
     because: str = ""
+    first: int = 0
+    last: int = 0
 
     @staticmethod
     def of(declared: OptimizerDeclaration) -> Watched:
@@ -82,16 +88,30 @@ class Watched:
                 f"no formula is known for optimizer class {shown}: its steps are not derived again (those of "
                 f"{', '.join(sorted(set(KINDS.values())))} are, and of classes that inherit step from them)"
             )
+        if self.departed:
+            return (
+                f"optimizer class {shown} stepped by {self.formula}'s formula and departed from it at "
+                f"step {self.departed - 1}"
+            )
         if not self.differs:
             return ""
         return f"optimizer class {shown} did not step by {self.formula}'s formula from the start"
 
     def stopped(self, rank: int) -> str:
         """Why the law no longer sees this optimizer; empty while it does, or when it never did."""
+        if self.departed:
+            return self.no_formula()
         if not self.checked or self.blind < BLIND_STEPS:
             return ""
         why = self.because or NOT_DETERMINED
         return f"the last {self.blind} steps of rank {rank} could not be checked: {why}"
+
+    def takes_over(self, other: Watched) -> bool:
+        """Whether it goes on, unseen, with weights that ``other`` was seen to train until then."""
+        if self.checked or self.steps < BLIND_STEPS or not other.checked or other.last > self.first:
+            return False
+        names = {tensor.name for tensor in other.declared.tensors if not tensor.name.startswith(NAMELESS)}
+        return any(tensor.name in names for tensor in self.declared.tensors)
 
     def unseen(self, rank: int) -> str:
         """A sentence about an optimizer of which no step could be checked, empty otherwise."""
@@ -99,4 +119,5 @@ class Watched:
             return ""
         name = self.declared.class_name.rpartition(".")[2][:60]
         why = self.because or NOT_DETERMINED
-        return f"optimizer {self.declared.index} ({name}) of rank {rank}: none of its {self.steps} steps was checked: {why}"
+        who = f"optimizer {self.declared.index} ({name}) of rank {rank}"
+        return f"{who}: none of its {self.steps} steps was checked: {why}"
