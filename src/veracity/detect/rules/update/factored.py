@@ -42,7 +42,7 @@ class AdafactorSettings(Adaptive):
         "param", "grad", "variance", "row_var", "col_var", ">row_var", ">col_var", ">row_mean",
     )  # fmt: skip
     after: ClassVar[tuple[str, ...]] = ("param", "variance", "row_var", "col_var")
-    near: ClassVar[tuple[float, ...]] = (2.0, 6.0, 1.0, 1.0)
+    near: ClassVar[tuple[float, ...]] = (2.0, 6.0, 0.0, 0.0)
 
     beta2_decay: float
     eps1: float
