@@ -75,6 +75,34 @@ def test_the_loss_is_the_one_backward_was_called_on(guarded: Guarded) -> None:
     (record,) = guarded.seen(seen.StepRecord)
     assert record.loss == loss.item()
     assert record.losses == 1
+    assert record.loss_sum is None
+
+
+def test_losses_of_several_backward_passes_are_summed(guarded: Guarded) -> None:
+    model = a_model()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    losses = []
+    for _ in range(3):
+        loss = backward(model)
+        losses.append(loss.item())
+        loss.detach().mul_(7)  # what a program goes on to do with the tensor is not the loss any more
+    optimizer.step()
+    backward(model)
+    optimizer.step()
+    first, second = guarded.seen(seen.StepRecord)
+    assert (first.loss, first.losses, first.loss_sum) == (losses[-1], 3, sum(losses))
+    assert (second.losses, second.loss_sum) == (1, None)
+
+
+def test_sum_of_losses_is_not_told_when_one_is_no_number(guarded: Guarded) -> None:
+    model = a_model()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    backward(model)
+    out = model(torch.ones(2, 5))
+    out.backward(torch.ones_like(out))
+    optimizer.step()
+    (record,) = guarded.seen(seen.StepRecord)
+    assert (record.losses, record.loss_sum) == (2, None)
 
 
 def test_a_step_within_a_compiled_function_is_told(guarded: Guarded) -> None:

@@ -105,9 +105,8 @@ def _watch_backward(session: Session, steps: Steps, torch: ModuleType) -> None:
     def ran(of: object, started: int) -> None:
         steps.phases.backward(started, perf_counter_ns())
         loss = of[0] if isinstance(of, (list, tuple)) and len(of) == 1 else of
-        if isinstance(loss, torch.Tensor) and loss.numel() == 1 and is_plain(loss):
-            steps.loss = loss.detach()
-        steps.losses += 1
+        single = isinstance(loss, torch.Tensor) and loss.numel() == 1 and is_plain(loss)
+        steps.saw_loss(loss if single else None)
         steps.backward_ran()
 
     replace(torch.Tensor, "backward", make)

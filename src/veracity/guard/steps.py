@@ -39,6 +39,7 @@ FINGERS_EVERY = 4
 AGAIN = 4
 MAX_FRAMES = 64
 ALL_GENERATORS_EVERY = 8
+MAX_LOSSES = 64
 Picks = list[tuple[int, Picked]]
 
 
@@ -126,6 +127,7 @@ class Steps:
         self.truth = GradientTruth(session, session.config.overhead)
         self.loss: torch.Tensor | None = None
         self.losses = 0
+        self._losses: list[torch.Tensor] = []
         self.clipped: tuple[float, torch.Tensor] | None = None
 
     # --- registering -----------------------------------------------------------------------------
@@ -322,6 +324,7 @@ class Steps:
             ),
             "loss": float(self.loss) if self.loss is not None else None,
             "losses": self.losses,
+            "loss_sum": self._loss_sum(),
             "total_norm": float(self.clipped[1]) if self.clipped is not None else None,
             "max_norm": self.clipped[0] if self.clipped is not None else None,
             **self._loss_scale(optimizer),
@@ -409,6 +412,7 @@ class Steps:
             for parameter in tracked.parameters:
                 self._last_stepper[id(parameter)] = tracked.index
         self.loss, self.losses, self.clipped = None, 0, None
+        self._losses.clear()
         took = sum(opened.body["phases"].values()) - opened.body["phases"].get("guard", 0)  # type: ignore[attr-defined]
         self._session.shield.run("gradient truth", self.truth.arm, optimizer, tracked, took / 1e9)
 
@@ -500,6 +504,23 @@ class Steps:
         tracked.loaded_module = tracked.loaded_state = tracked.restore = False
         self.truth.renew(optimizer)
         self._loaded -= {id(parameter) for parameter in tracked.parameters}
+
+    # --- the loss --------------------------------------------------------------------------------
+
+    def saw_loss(self, loss: torch.Tensor | None) -> None:
+        """A backward pass ran from ``loss``; None when it began at no single number."""
+        self.losses += 1
+        if loss is not None:
+            # A copy: programs go on adding to a tensor that shares its memory.
+            self.loss = loss.detach().clone()
+            if len(self._losses) < MAX_LOSSES:
+                self._losses.append(self.loss)
+
+    def _loss_sum(self) -> float | None:
+        """Of several backward passes since the last step, the sum of all their losses."""
+        if self.losses < 2 or len(self._losses) != self.losses:
+            return None
+        return sum(float(loss) for loss in self._losses)
 
     # --- between steps ---------------------------------------------------------------------------
 

@@ -28,6 +28,8 @@ class StepRecord(Observation):
     ``swept_after`` are a few elements of every parameter as the step left them, ``swept_before`` the same
     elements of the sweep after the step before, read again before this one. ``gradients`` is the way of the
     gradients from the last backward pass to this step.
+    ``losses`` counts the backward passes since the last step; of several, ``loss_sum`` is the sum of their
+    losses, None when one of them cannot be told.
     """
 
     optimizer: int
@@ -50,6 +52,7 @@ class StepRecord(Observation):
     compiled: bool = False
     scale: float | None = None
     skipped: bool = False
+    loss_sum: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
