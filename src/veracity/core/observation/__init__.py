@@ -10,6 +10,7 @@ from .declared import OptimizerDeclared, SchedulerDeclared, SchedulerStepped
 from .files import CheckpointLoaded, CheckpointSaved, FileDigested, StateRestored, TensorDigest
 from .gradient import GradientChecked, GradientTrial
 from .life import HostLoad, ProcessEnded, SignalForwarded, StackFrame, StackSampled, StacksUnavailable
+from .metrics import LoggedValue, MetricsLogged
 from .process import Gap, Goodbye, Hello, RecordDamaged, RecordsMissing
 from .root import Observation
 from .training import StepRecord, WeightsMoved
@@ -21,6 +22,7 @@ __all__ = [
     "CheckpointLoaded", "CheckpointSaved", "FileDigested", "StateRestored", "TensorDigest",
     "GradientChecked", "GradientTrial",
     "HostLoad", "ProcessEnded", "SignalForwarded", "StackFrame", "StackSampled", "StacksUnavailable",
+    "LoggedValue", "MetricsLogged",
     "Gap", "Goodbye", "Hello", "RecordDamaged", "RecordsMissing",
     "Observation",
     "StepRecord", "WeightsMoved",
