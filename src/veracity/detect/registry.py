@@ -23,6 +23,7 @@ from .rules.gradient.not_derivative import NotDerivative
 from .rules.life.crashed import Crashed
 from .rules.life.exit_nonzero import ExitNonzero
 from .rules.life.killed import Killed
+from .rules.metric.loss_misreported import LossMisreported
 from .rules.randomness.state_returned import StateReturned
 from .rules.record.missing import RecordMissing
 from .rules.record.spool_altered import SpoolAltered
@@ -50,6 +51,7 @@ DETECTORS: tuple[type[Detector], ...] = (
     StateReturned,
     NotDerivative,
     ReplicaDisagrees,
+    LossMisreported,
     SourceAltered,
     BytecodeForged,
     LoadedElsewhere,

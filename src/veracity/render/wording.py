@@ -25,6 +25,7 @@ _BROKEN = {
     "weight-continuity": "weights differ from what they were left as, without an optimizer step in between",
     "code-identity": "the code that ran is not the code that its source or distribution says",
     "start-up-purity": "something ran before the program that belongs to nothing known",
+    "reported-computed": "the loss that was logged is not the loss that was computed",
     "time": "steps lost time that neither the work nor the machine explains",
     "life": "a process of the job ended without a known cause",
     "record": "the record of the run itself does not hold",

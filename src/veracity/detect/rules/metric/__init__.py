@@ -1,0 +1,1 @@
+"""Numbers that the program reports of itself against those that were computed."""

@@ -1,0 +1,301 @@
+"""One series of logged values, followed from its first match on.
+
+What it shows is said as :class:`Shown`, and the rule makes findings of that.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from ....core.coverage import Coverage
+from .departure import Alike, Odd, alike, jump, spaced_evenly
+from .fitting import MAX_POINTS, Hypothesis, Point, Prediction, Tables, fit, fit_multiple, is_usual
+from .losses import Losses
+from .relations import Relation
+
+MAX_KEPT = 512
+MAX_WAITING = 64
+MAX_TRIED = 400
+MAX_ODD = 64
+MIN_BEFORE = 16
+LOST_AFTER = 32
+REFIT_AT = (8, 16, 32)
+MIN_IDENTICAL = 3
+
+Sources = Callable[[], Sequence[Losses]]
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a series shows. ``kind``:
+
+    ``multiple``: all of it is a constant multiple of what it should be; ``changed``: a factor or difference
+    that many values in a row, up to the newest one, share; ``scattered``: one shared by values here and
+    there, by which the report moves; ``undecided``: the same where it may be the loss that moves;
+    ``weighted``: a factor by which the computed loss moved, not the reported one; ``lost``: no longer
+    explained by anything.
+    """
+
+    kind: str
+    hypothesis: Hypothesis
+    first: Odd
+    count: int
+    alike: Alike | None = None
+
+
+class Series:
+    """Follows one key of one file."""
+
+    def __init__(self, path: str, key: str, pid: int, tables: Tables, sources: Sources) -> None:
+        self.path = path
+        self.key = key
+        self.pid = pid
+        self.held = False
+        self.matched = 0
+        self.count = 0
+        self._tables = tables
+        self._sources = sources
+        self._points: deque[Point] = deque(maxlen=MAX_KEPT)
+        self._waiting: deque[Point] = deque()
+        self._prediction: Prediction | None = None
+        self._before: deque[float] = deque(maxlen=MAX_ODD)
+        self._enough = REFIT_AT[0]
+        self._run: list[Odd] = []
+        self._odd: deque[Odd] = deque(maxlen=MAX_ODD)
+        self._next_try = 8
+        self._done = 0
+        self._parts = 0
+        self._told = False
+        self.newest_match = -1
+
+    @property
+    def hypothesis(self) -> Hypothesis | None:
+        """What explains it now, None while nothing does."""
+        return self._prediction.hypothesis if self._prediction is not None else None
+
+    @property
+    def ever(self) -> bool:
+        """Whether it was ever found to report the loss."""
+        return self.matched > 0
+
+    def take(self, step: int | None, low: float, high: float, coverage: Coverage) -> Iterator[Shown]:
+        """One more logged value."""
+        point = Point(self.count, step, low, high)
+        self.count += 1
+        self._points.append(point)
+        if self._prediction is not None:
+            yield from self._follow(point, coverage)
+        elif self.count >= self._next_try:
+            self._next_try *= 2
+            yield from self._fit(coverage)
+
+    def losses_came(self, coverage: Coverage) -> Iterator[Shown]:
+        """The losses that a hypothesis rests on have grown."""
+        prediction = self._prediction
+        while self._waiting and prediction is not None:
+            place = prediction.hypothesis.line.place(self._waiting[0])
+            if place is not None and place >= prediction.hypothesis.losses.end:
+                return
+            yield from self._judge(self._waiting.popleft(), place, coverage)
+            prediction = self._prediction
+
+    def finish(self, coverage: Coverage) -> Iterator[Shown]:
+        """The run is over: what was never explained is tried once more, with all losses there."""
+        yield from self.losses_came(coverage)
+        if self._prediction is None:
+            yield from self._fit(coverage)
+        elif len(self._waiting) >= REFIT_AT[0]:
+            yield from self._refit_waiting(coverage)
+
+    # --- finding a hypothesis --------------------------------------------------------------------
+
+    def _fit(self, coverage: Coverage) -> Iterator[Shown]:
+        points = list(self._points)
+        sources = self._sources()
+        found = fit(points, sources, self._tables)
+        if found is None and not self.ever:
+            found = fit(points[:MAX_POINTS], sources, self._tables)
+        shown: list[Shown] = []
+        if found is None:
+            found = fit_multiple(points, sources, self._tables)
+            if found is None:
+                return
+            earlier = self._was_identical(found, points)
+            if earlier is not None:
+                found, self._enough = earlier, MIN_IDENTICAL
+            elif is_usual(found.factor, found.slack):
+                coverage.skip(f"{self.key} is {found.factor:g} times {found.relation.describe()}"[:120])
+            else:
+                shown.append(self._multiple(found, points))
+        self._adopt(found)
+        yield from (one for one in shown if not self._told)
+        self._told = self._told or bool(shown)
+        for point in points:
+            if point.ordinal >= self._done:
+                yield from self._follow(point, coverage)
+
+    def _was_identical(self, found: Hypothesis, points: Sequence[Point]) -> Hypothesis | None:
+        """The hypothesis without its factor, when some of the values before fit it so."""
+        plain = replace(found, factor=1.0, slack=0.0)
+        prediction = Prediction(plain)
+        same = 0
+        for point in points:
+            step = plain.line.place(point)
+            value = prediction.at(step) if step is not None and step >= 0 else math.nan
+            width = point.high - point.low + 2 * abs(value) * plain.tolerance
+            precise = width < 0.01 * abs(value) * abs(found.factor - 1)
+            same += math.isfinite(value) and precise and plain.explains(point, value)
+        return plain if same >= MIN_IDENTICAL else None
+
+    def _multiple(self, found: Hypothesis, points: Sequence[Point]) -> Shown:
+        prediction = Prediction(replace(found, factor=1.0))
+        odds = []
+        for point in points:
+            step = found.line.place(point)
+            value = prediction.at(step) if step is not None and step >= 0 else math.nan
+            if step is not None and math.isfinite(value) and found.explains(point, found.factor * value):
+                odds.append(Odd(step, point, value))
+        return Shown("multiple", found, odds[0], len(odds), Alike(True, found.factor, tuple(odds)))
+
+    def _adopt(self, hypothesis: Hypothesis) -> None:
+        self._prediction = Prediction(hypothesis)
+        self._run.clear()
+        self._odd.clear()
+
+    # --- following it ----------------------------------------------------------------------------
+
+    def _follow(self, point: Point, coverage: Coverage) -> Iterator[Shown]:
+        prediction = self._prediction
+        if prediction is None:
+            return
+        place = prediction.hypothesis.line.place(point)
+        if self._waiting or (place is not None and place >= prediction.hypothesis.losses.end):
+            self._waiting.append(point)
+            if len(self._waiting) > MAX_WAITING:
+                yield from self._refit_waiting(coverage)
+            return
+        yield from self._judge(point, place, coverage)
+
+    def _refit_waiting(self, coverage: Coverage) -> Iterator[Shown]:
+        """Values about steps that do not come: counted anew, or of a process that came after."""
+        waiting = list(self._waiting)
+        self._waiting.clear()
+        found = fit(waiting, self._sources(), self._tables, self._factors())
+        if found is None:
+            coverage.skip("values are about steps that were not seen")
+            self._prediction, self._done, self._next_try = None, waiting[0].ordinal, self.count
+            return
+        self._adopt(found)
+        for point in waiting:
+            yield from self._follow(point, coverage)
+
+    def _factors(self) -> tuple[float, ...]:
+        known = self.hypothesis
+        return (1.0,) if known is None or known.factor == 1.0 else (known.factor, 1.0)
+
+    def _judge(self, point: Point, place: int | None, coverage: Coverage) -> Iterator[Shown]:
+        prediction = self._prediction
+        if prediction is None:
+            return
+        self._done = point.ordinal + 1
+        if place is None or place < prediction.hypothesis.losses.start:
+            coverage.count(checked=False, reason="the losses of the step are not kept, or it is no step")
+            return
+        expected = prediction.at(place)
+        if not (math.isfinite(point.low) and math.isfinite(expected)):
+            both = not math.isfinite(point.low) and not math.isfinite(expected)
+            coverage.count(checked=both, reason="" if both else "a loss is not a finite number")
+            return
+        coverage.count(checked=True)
+        if prediction.hypothesis.explains(point, expected):
+            self.matched += 1
+            self.newest_match = place
+            self._parts = prediction.hypothesis.losses.parts(place)
+            self._run.clear()
+            self._before.append(expected)
+            return
+        odd = Odd(place, point, expected)
+        self._run.append(odd)
+        # Divided by another number than that of its micro-batches, as at the end of an epoch: proves nothing.
+        if prediction.hypothesis.losses.parts(place) == self._parts:
+            self._odd.append(odd)
+        if len(self._run) <= REFIT_AT[0] and self._starts_anew():
+            return
+        yield from self._departed(prediction.hypothesis, coverage)
+
+    def _starts_anew(self) -> bool:
+        """Whether a running mean was begun anew just before the odd values, as at an epoch's start, or is
+        one of the last so many losses, which are now that many.
+        """
+        prediction = self._prediction
+        if prediction is None or prediction.hypothesis.relation.kind != "running" or len(self._run) < 2:
+            return False
+        first, second = self._run[0].step, self._run[1].step
+        before = max(first - (second - first), 0)
+        hypotheses = [prediction.restarted(origin).hypothesis for origin in range(before, first + 1)]
+        hypotheses += [
+            replace(prediction.hypothesis, relation=Relation("rolling", width=width))
+            for width in range(max(before, 1), first + 1)
+        ]
+        for hypothesis in hypotheses[:MAX_TRIED]:
+            tried = Prediction(hypothesis)
+            if all(hypothesis.explains(one.point, tried.at(one.step)) for one in self._run):
+                self._prediction = tried
+                self._run.clear()
+                return True
+        return False
+
+    def _departed(self, hypothesis: Hypothesis, coverage: Coverage) -> Iterator[Shown]:
+        length = len(self._run)
+        if length in REFIT_AT:
+            points = [one.point for one in self._run]
+            found = fit(points, self._sources(), self._tables, self._factors())
+            if found is not None:
+                self.matched += length
+                self._adopt(found)
+                for point in points:
+                    place = found.line.place(point)
+                    if place is not None and self._prediction is not None:
+                        self._prediction.at(place)
+                return
+        if self._told or self.matched < self._enough:
+            return
+        same = alike(tuple(self._odd), hypothesis.tolerance)
+        if same is not None:
+            yield from self._shared(hypothesis, same)
+        elif length == LOST_AFTER and self.matched >= MIN_BEFORE:
+            coverage.skip("a series is no longer explained by the loss")
+            yield Shown("lost", hypothesis, self._run[0], length)
+            self._prediction = None
+            self._next_try = self.count * 2
+        elif length == 1:
+            coverage.skip("single values are not explained by the loss")
+
+    def _shared(self, hypothesis: Hypothesis, same: Alike) -> Iterator[Shown]:
+        """The odd values share a factor or a difference: whether it is the report that moved."""
+        steps = {one.step for one in same.odds}
+        row = [one for one in self._run if one.step in steps]
+        if len(self._run) >= REFIT_AT[0] > len(row):
+            return
+        in_a_row = len(row) >= REFIT_AT[0]
+        kind = "changed" if in_a_row else "scattered"
+        if same.times:
+            before = list(self._before)[-8:] if in_a_row else list(self._before)
+            after = row[:8] if in_a_row else same.odds
+            moved = jump(before, [one.predicted for one in after])
+            usual = is_usual(same.amount, hypothesis.tolerance)
+            if moved.is_the_programs(same.amount) or (usual and moved.is_undecided(same.amount)):
+                kind = "weighted"
+            elif not in_a_row and not moved.is_the_reports(same.amount):
+                kind = "undecided"
+            if kind == "weighted" and usual and in_a_row:
+                # A loss scale grew, or the micro-batches of a step became more: followed as such.
+                self._adopt(replace(hypothesis, factor=hypothesis.factor * same.amount))
+                return
+        if kind == "scattered" and spaced_evenly([one.step for one in same.odds]):
+            kind = "undecided"
+        self._told = True
+        yield Shown(kind, hypothesis, row[0] if in_a_row else same.odds[0], len(same.odds), same)
