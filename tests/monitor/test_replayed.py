@@ -30,6 +30,7 @@ OBSERVED: list[seen.Observation] = [
     seen.HostLoad(ORIGIN, 4, 3, 2, 1),
     seen.StackSampled(ORIGIN, 3, 2, True, 1, [FRAME] * 60),
     seen.RecordsMissing(ORIGIN, "7-00000abc", 3, 5, 1),
+    seen.MetricsLogged(ORIGIN, "/m.jsonl", True, [seen.LoggedValue("loss", 3, 2.34565, 2.34575)] * 40),
     seen.FileDigested(ORIGIN, "saved", 1, "/a.pt", "", [], [], False, "", "", []),
 ]
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -86,6 +87,23 @@ def test_a_process_that_is_gone() -> None:
         assert reader(GONE) is None
     assert process.descendants(GONE) == []
     assert silence.explain_silence(GONE, "/archive") is None
+
+
+def test_files_open_for_writing(tmp_path: Path) -> None:
+    read, written, gone = (tmp_path / name for name in ("read", "written", "gone"))
+    read.touch()
+    with open(read, "rb"), open(written, "a"), open(gone, "w"):
+        gone.unlink()
+        found = process.written_files(os.getpid())
+    assert str(written) in found
+    assert not {str(read), str(gone)} & set(found)
+    assert str(written) not in process.written_files(os.getpid())
+    assert process.written_files(GONE) == []
+
+
+@given(st.binary(max_size=60))
+def test_any_bytes_may_stand_in_fdinfo(data: bytes) -> None:
+    process.parse_flags(data)
 
 
 def test_names_with_parentheses_and_spaces() -> None:

@@ -22,6 +22,7 @@ from . import launch
 from .attention import Attention
 from .folder import RunFolder, create_folder
 from .listener import Listener
+from .metricfiles import MetricFiles
 from .pace import Pace
 from .pipeline import Pipeline
 from .prepare import Prepared, prepare
@@ -70,6 +71,7 @@ def run_job(command: Sequence[str], options: RunOptions) -> JobResult:
     folder = create_folder(options.home.absolute(), started_at)
     environment = os.environ if options.environment is None else options.environment
     prepared = prepare(folder, environment, options.overhead)
+    metrics = MetricFiles.of(command, Path.cwd())
     with Pipeline.create(folder, command, started_at, prepared, options) as pipeline:
         try:
             process = launch.start(command, prepared.environment)
@@ -77,7 +79,7 @@ def run_job(command: Sequence[str], options: RunOptions) -> JobResult:
             pipeline.finish(exit_code=error.status, note=str(error))
             _clean_up(folder, prepared)
             raise
-        status = _Loop(folder, prepared, pipeline, process.pid, options).run()
+        status = _Loop(folder, prepared, pipeline, process.pid, options, metrics).run()
         process.returncode = status
         exit_code = launch.shell_status(status)
         verdict = pipeline.finish(exit_code=exit_code)
@@ -99,9 +101,16 @@ class _Loop:
     """The monitor's event loop: sockets, pidfds, signals, and a short tick."""
 
     def __init__(
-        self, folder: RunFolder, prepared: Prepared, pipeline: Pipeline, pid: int, options: RunOptions
+        self,
+        folder: RunFolder,
+        prepared: Prepared,
+        pipeline: Pipeline,
+        pid: int,
+        options: RunOptions,
+        metrics: MetricFiles,
     ) -> None:
         self._pipeline = pipeline
+        self._metrics = metrics
         self._pid = pid
         self._enforce = options.policy == "enforce"
         self._selector = selectors.DefaultSelector()
@@ -130,6 +139,8 @@ class _Loop:
         finally:
             pace.end()
             self._pipeline.drain()
+            for seen in self._metrics.last():
+                self._pipeline.observe(seen)
             self._listener.close()
             self._processes.close()
             self._signals.close()
@@ -155,6 +166,8 @@ class _Loop:
             self._pipeline.read()
             for seen in self._processes.scan():
                 self._pipeline.observe(seen)
+            for logged in self._metrics.look(self._processes.trainers()):
+                self._pipeline.observe(logged)
         if self._stacks is not None:
             for pid, rank, step, ended in self._pipeline.take_steps():
                 self._stacks.stepped(pid, rank, step, (time.time_ns() - ended) / 1e9)

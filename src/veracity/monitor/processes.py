@@ -127,6 +127,10 @@ class Processes:
         """Processes with a guard that have not ended."""
         return [known for known in self.known.values() if known.greeted]
 
+    def trainers(self) -> list[int]:
+        """All processes of the job, those that were seen to train first."""
+        return sorted(self.known, key=lambda pid: (self.known[pid].step < 0, pid))
+
     def close(self) -> None:
         """Let go of all pidfds."""
         for known in self.known.values():

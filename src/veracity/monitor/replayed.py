@@ -25,6 +25,7 @@ _OBSERVED: dict[str, type[seen.Observation]] = {
         seen.FunctionsExpected,
         seen.Gap,
         seen.HostLoad,
+        seen.MetricsLogged,
         seen.ModuleChecked,
         seen.ProcessEnded,
         seen.RecordDamaged,

@@ -10,6 +10,7 @@ import os
 from dataclasses import dataclass
 
 PROC = "/proc"
+MAX_DESCRIPTORS = 512
 MAX_READ = 4 << 20
 MAX_PROCESSES = 100_000
 
@@ -143,6 +144,38 @@ def shared_objects(pid: int) -> list[str] | None:
     if files is None:
         return None
     return [path for path in files if ".so" in os.path.basename(path)]
+
+
+def written_files(pid: int) -> list[str]:
+    """Regular files the process has open for writing, by path; of the first ``MAX_DESCRIPTORS`` descriptors.
+
+    Empty when it is gone or not ours to read. Files that have been deleted are left out.
+    """
+    try:
+        numbers = os.listdir(f"{PROC}/{pid}/fd")[:MAX_DESCRIPTORS]
+    except OSError:
+        return []
+    found: dict[str, None] = {}
+    for number in numbers:
+        path = _link(pid, f"fd/{number}")
+        if path is None or not path.startswith("/") or path.endswith(" (deleted)"):
+            continue
+        flags = parse_flags(_read(pid, f"fdinfo/{number}"))
+        if flags is not None and flags & os.O_ACCMODE in (os.O_WRONLY, os.O_RDWR):
+            found[path] = None
+    return list(found)
+
+
+def parse_flags(data: bytes | None) -> int | None:
+    """The ``flags`` line of a ``fdinfo`` file, which is octal."""
+    for line in (data or b"").splitlines():
+        name, _, value = line.partition(b":")
+        if name == b"flags":
+            try:
+                return int(value, 8)
+            except ValueError:
+                return None
+    return None
 
 
 def read_schedule(pid: int, task: int | None = None) -> Schedule | None:
