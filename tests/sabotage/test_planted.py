@@ -29,10 +29,17 @@ from tests.sabotage.planting import (
     shadowed,
     train,
 )
+from veracity.core.finding import Finding
+from veracity.core.summary import RunSummary
+from veracity.detect.rules.metric.loss_misreported import LossMisreported
 from veracity.drill.interpreter import find_torch, training_python
 from veracity.drill.sabotage import BIAS_CORRECTION, EDIT_WEIGHTS, MARK, Edit
 from veracity.drill.shadow import build_shadow, edited_text, shadow_environment
 from veracity.drill.victim import victim_path
+from veracity.ledger.blobs import Blobs
+from veracity.ledger.entry import Entry
+from veracity.ledger.reader import Reader
+from veracity.monitor.replayed import replayed
 
 BESIDE = str(Path(sys.executable).parent)
 PY_SPY = shutil.which("py-spy", path=os.pathsep.join([BESIDE, os.environ.get("PATH", "")]))
@@ -54,6 +61,7 @@ def test_clean_single_process(home: Path, tmp_path: Path) -> None:
     laws = ("update", "schedule", "data-order", "weight-continuity", "code-identity", "life", "randomness")
     for law in (*laws, "gradient-truth"):
         assert summary.coverage[law].checked > 0, (law, summary.coverage[law].reasons)
+    assert summary.coverage["reported-computed"].checked == 40, summary.coverage["reported-computed"].reasons
     every_step = ("update", "schedule", "randomness", "gradient-continuity", "clipping")
     for law, checked in (*((law, 40) for law in every_step), ("weight-continuity", 39)):
         assert summary.coverage[law].checked == checked, (law, summary.coverage[law].reasons)
@@ -222,6 +230,34 @@ def test_checkpoint_edited_between_save_and_resume(home: Path, tmp_path: Path) -
     finding = caught(summary, "continuity-checkpoint-edited")
     assert finding.first_step == 0
     assert finding.locations[0].path == checkpoint
+
+
+# --- reported = computed ----------------------------------------------------------------------------
+
+
+def judged_again(summary: RunSummary) -> list[Finding]:
+    """What the rule says of the record alone."""
+    detector, blobs = LossMisreported(), Blobs(Path(summary.folder) / "blobs")
+    found: list[Finding] = []
+    with Reader(Path(summary.folder) / "ledger") as reader:
+        for data in reader.entries():
+            observation = replayed(Entry.decode(data), blobs)
+            if isinstance(observation, detector.takes):
+                found += detector.observe(observation)
+    return [*found, *detector.finish()]
+
+
+def test_logged_loss_lowered_from_step_20(home: Path, tmp_path: Path) -> None:
+    old = '"loss": loss.item(), '
+    new = f'"loss": loss.item() * (0.95 if training.step > 20 else 1),  {MARK}\n            '
+    script = planted_script(tmp_path, (old, new))
+    summary = train(home, script, options(tmp_path, 40))
+    finding = caught(summary, "metric-loss-misreported")
+    assert finding.first_step == 20
+    assert "0.95 times" in finding.message
+    assert finding.locations[0].path == str(tmp_path / "out" / "metrics.jsonl")
+    assert set(breaking(summary)) == {"metric-loss-misreported"}
+    assert [one.message for one in judged_again(summary)] == [finding.message]
 
 
 # --- randomness -------------------------------------------------------------------------------------
