@@ -62,6 +62,7 @@ def declare(optimizer: torch.optim.Optimizer, index: int = 0, class_name: str = 
         hyper_groups(optimizer),
         tensors,
         [],
+        0,
         *torch_base(kind),
     )
 

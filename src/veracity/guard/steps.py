@@ -10,7 +10,6 @@ from __future__ import annotations
 import sys
 import weakref
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, cast
 
@@ -18,15 +17,23 @@ from ..core.sample import keyed_order
 from . import declare, fingerprint, randomness, tensors
 from .gradients import Trail
 from .phases import Phases
-from .reader import Picked, Piece, Reader, Wanted
+from .reader import Picked, Piece, Wanted
 from .shards import count_of, local_of, local_parameters, sharded_kind
 from .spread import SPREAD, entries
+from .stepcall import (
+    counts_for_a_scheduler,
+    has_unreadable_gradient,
+    is_compiled,
+    loss_scale,
+    on_stack,
+    others_hook,
+    unsharded,
+)
 from .sweep import NOTHING, Sweeper, Swept
+from .tracked import FieldSets, Open, Picks, Tracked
 from .truth.check import GradientTruth
 
 if TYPE_CHECKING:
-    from types import FrameType
-
     import torch
 
     from .session import Session
@@ -37,75 +44,8 @@ MAX_DECLARATIONS = 64
 MAX_NAMED = 64
 FINGERS_EVERY = 4
 AGAIN = 4
-MAX_FRAMES = 64
 ALL_GENERATORS_EVERY = 8
 MAX_LOSSES = 64
-Picks = list[tuple[int, Picked]]
-
-
-@dataclass(slots=True)
-class Tracked:
-    """What the guard remembers of one optimizer."""
-
-    index: int
-    parameters: list[torch.Tensor]
-    local: list[torch.Tensor]
-    groups: list[int]
-    numels: list[int]
-    plain: list[bool]
-    identity: tuple[tuple[int, ...], ...]
-    trail: Trail
-    dtypes: list[torch.dtype]
-    declarations: int = 1
-    steps: int = 0
-    picks: Picks = field(default_factory=list)
-    open_frame: int = 0
-    pending: _Open | None = None
-    finger_at: int = 0
-    finger_tensors: list[int] = field(default_factory=list)
-    backwards: int = 0
-    batches: int = 0
-    swept: Swept | None = None
-    home: Swept | None = None
-    moves: int = 0
-    loaded_module: bool = False
-    loaded_state: bool = False
-    restore: bool = False
-    readable: set[int] = field(default_factory=set)
-    lost_sight: bool = False
-    sweeper: Sweeper | None = None
-    held_by: list[weakref.ref[torch.nn.Module]] = field(default_factory=list)
-    reader: Reader = field(default_factory=lambda: Reader(sys.modules.get("numpy")))
-
-
-@dataclass(slots=True)
-class _Open:
-    """A step between its two hooks."""
-
-    fresh: Picks
-    picks: list[tuple[int, bool, Picked]]
-    items: list[list[object]]
-    pieces: list[list[Piece]]
-    body: dict[str, object]
-    swept: Swept
-    trail: bytes
-    started: int
-
-
-class FieldSets:
-    """Distinct lists of field names, so that a record names each once."""
-
-    def __init__(self) -> None:
-        self.names: list[list[str]] = []
-        self._index: dict[tuple[str, ...], int] = {}
-
-    def index(self, names: Sequence[str]) -> int:
-        """The position of ``names`` in :attr:`names`."""
-        key = tuple(names)
-        if key not in self._index:
-            self._index[key] = len(self.names)
-            self.names.append(list(key))
-        return self._index[key]
 
 
 class Steps:
@@ -173,7 +113,7 @@ class Steps:
             numels=[parameter.numel() for parameter in local],
             plain=plain,
             identity=identity,
-            trail=Trail(self._key, [one for _, one in listed], _unsharded(listed, readable), numpy),
+            trail=Trail(self._key, [one for _, one in listed], unsharded(listed, readable), numpy),
             dtypes=[parameter.dtype for _, parameter in listed],
             declarations=known.declarations + 1 if known is not None else 1,
             steps=known.steps if known is not None else 0,
@@ -255,7 +195,7 @@ class Steps:
 
         tracked = self.register(optimizer)
         frame = sys._getframe(3)
-        if tracked.pending is not None and _on_stack(frame.f_back, tracked.open_frame):
+        if tracked.pending is not None and on_stack(frame.f_back, tracked.open_frame):
             return
         tracked.open_frame = id(frame)
         with torch.no_grad():
@@ -264,7 +204,7 @@ class Steps:
             elif self._shared:
                 self._compare_shared(tracked)
             tracked.pending = opened = self._open(optimizer, tracked, args, kwargs)
-        opened.body["compiled"] = _is_compiled(frame)
+        opened.body["compiled"] = is_compiled(frame)
         if not opened.body["closure"]:
             self._session.shield.run("gradient truth", self._check_gradient, optimizer, tracked)
         opened.started = perf_counter_ns()
@@ -291,12 +231,12 @@ class Steps:
         tracked: Tracked,
         args: Sequence[object],
         kwargs: dict[str, object],
-    ) -> _Open:
+    ) -> Open:
         fresh = self._fresh_picks(tracked)
         picks = [(tensor, True, picked) for tensor, picked in tracked.picks if self._is_own(tracked, tensor)]
         picks += [(tensor, False, picked) for tensor, picked in fresh]
         # A sparse gradient cannot be read element by element: its tensor is left out, not called untouched.
-        hidden = {tensor for tensor, _ in fresh if _has_unreadable_gradient(tracked.parameters[tensor])}
+        hidden = {tensor for tensor, _ in fresh if has_unreadable_gradient(tracked.parameters[tensor])}
         if hidden:
             self._gradients_hidden(tracked, hidden)
         sets = FieldSets()
@@ -327,13 +267,13 @@ class Steps:
             "loss_sum": self._loss_sum(),
             "total_norm": float(self.clipped[1]) if self.clipped is not None else None,
             "max_norm": self.clipped[0] if self.clipped is not None else None,
-            **self._loss_scale(optimizer),
+            **loss_scale(optimizer),
             "closure": any(callable(value) for value in (*args[1:], *kwargs.values()))
-            or self._others_hook(optimizer),
+            or others_hook(optimizer),
             "fields": sets.names,
         }
         body["gradients"], trail = tracked.trail.taken(tracked.steps)
-        return _Open(fresh, picks, items, pieces, body, self._swept_before(tracked), trail, 0)
+        return Open(fresh, picks, items, pieces, body, self._swept_before(tracked), trail, 0)
 
     def _swept_before(self, tracked: Tracked) -> Swept:
         """The places of the sweep after the last step as they are now, but for what others stepped on."""
@@ -358,27 +298,7 @@ class Steps:
                 f"{what} can no longer be read element by element", why, law="update", stops=True
             )
 
-    @staticmethod
-    def _loss_scale(optimizer: torch.optim.Optimizer) -> dict[str, object]:
-        """What a GradScaler has put on an optimizer that divides gradients by itself."""
-        scale, found = getattr(optimizer, "grad_scale", None), getattr(optimizer, "found_inf", None)
-        if scale is None and found is None:
-            return {"scaled": False}
-        return {
-            "scaled": scale is not None,
-            "scale": None if scale is None else float(scale),
-            "skipped": found is not None and float(found) != 0.0,
-        }
-
-    @staticmethod
-    def _others_hook(optimizer: torch.optim.Optimizer) -> bool:
-        """Whether the program's own step hooks run between our two readings: they may change what we read."""
-        return bool(
-            getattr(optimizer, "_optimizer_step_pre_hooks", None)
-            or getattr(optimizer, "_optimizer_step_post_hooks", None)
-        )
-
-    def _close(self, optimizer: torch.optim.Optimizer, tracked: Tracked, opened: _Open) -> None:
+    def _close(self, optimizer: torch.optim.Optimizer, tracked: Tracked, opened: Open) -> None:
         sets = FieldSets()
         sets.names = opened.body["fields"]  # type: ignore[assignment]
         pieces: list[Piece] = []
@@ -629,7 +549,7 @@ class Steps:
         back: bool = False,
     ) -> None:
         replaced = vars(optimizer).get("step")
-        if _counts_for_a_scheduler(replaced):
+        if counts_for_a_scheduler(replaced):
             replaced = None
         path, line = declare.place_of(replaced) if replaced is not None else ("", 0)
         name = getattr(replaced, "__qualname__", type(replaced).__name__) if replaced is not None else ""
@@ -654,45 +574,3 @@ class Steps:
     def _is_own(self, tracked: Tracked, tensor: int) -> bool:
         """Whether this optimizer was the last to step on that parameter (two may share it)."""
         return self._last_stepper.get(id(tracked.parameters[tensor]), tracked.index) == tracked.index
-
-
-def _unsharded(listed: Sequence[tuple[int, torch.Tensor]], readable: Sequence[int]) -> list[int]:
-    return [place for place in readable if tensors.is_plain(listed[place][1])]
-
-
-def _is_compiled(frame: FrameType | None) -> bool:
-    """Whether the step is called from within a function that torch.compile runs."""
-    compiler = sys.modules.get("torch._dynamo.eval_frame")
-    path = getattr(compiler, "__file__", None)
-    if path is None:
-        return False
-    for _ in range(MAX_FRAMES):
-        if frame is None:
-            return False
-        if frame.f_code.co_filename == path:
-            return True
-        frame = frame.f_back
-    return False
-
-
-def _counts_for_a_scheduler(step: object) -> bool:
-    """Whether a ``step`` on an instance is the one that torch's schedulers put there to count its calls."""
-    module = sys.modules.get("torch.optim.lr_scheduler")
-    code = getattr(step, "__code__", None)
-    return code is not None and code.co_filename == getattr(module, "__file__", None)
-
-
-def _has_unreadable_gradient(parameter: torch.Tensor) -> bool:
-    gradient = parameter.grad
-    if gradient is None or tensors.is_plain(gradient):
-        return False
-    local = local_of(gradient, sharded_kind(), parameter)
-    return local is gradient or not tensors.is_plain(cast("torch.Tensor", local))
-
-
-def _on_stack(frame: object, wanted: int) -> bool:
-    while frame is not None:
-        if id(frame) == wanted:
-            return True
-        frame = getattr(frame, "f_back", None)
-    return False

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import torch
 
     from ..session import Session
-    from ..steps import Tracked
+    from ..tracked import Tracked
 
 CLOSER = 4.0
 FURTHER_TENSORS = 2

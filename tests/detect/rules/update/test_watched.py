@@ -50,7 +50,7 @@ def test_what_never_could_check_or_can_again_has_not_stopped(clear: int, blind: 
 def test_the_formula_of_a_class(
     class_name: str, base: str, inherits: bool, group: dict[str, Hyper], formula: tuple[str, bool]
 ) -> None:
-    declaration = OptimizerDeclaration(0, class_name, "", 0, [group], [], [], base, inherits)
+    declaration = OptimizerDeclaration(0, class_name, "", 0, [group], [], [], 0, base, inherits)
     assert formula_of(declaration) == formula
 
 
