@@ -44,6 +44,11 @@ BODIES: dict[str, dict[str, object]] = {
         "ids": {"RANK": "0", "WORLD_SIZE": "1"},
         "numerics": {"threads": "1"},
     },
+    "began": {
+        "modules": [{"name": "matplotlib", "path": "/site/matplotlib/__init__.py"}],
+        "more": 0,
+        "warn_options": ["ignore::DeprecationWarning"],
+    },
     "bye": {"records": 10, "dropped": 0, "steps": 5},
     "gap": {
         "what": "a tensor was not read",

@@ -8,6 +8,7 @@ KINDS: dict[str, type[seen.Observation]] = {
     "hello": seen.Hello,
     "bye": seen.Goodbye,
     "gap": seen.Gap,
+    "began": seen.StartedWith,
     "optimizer": seen.OptimizerDeclared,
     "scheduler": seen.SchedulerDeclared,
     "scheduled": seen.SchedulerStepped,

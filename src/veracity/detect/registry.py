@@ -20,6 +20,8 @@ from .rules.gradient.accumulation import Accumulation
 from .rules.gradient.changed import GradientChanged
 from .rules.gradient.clipping import Clipping
 from .rules.gradient.not_derivative import NotDerivative
+from .rules.environment.preload_unowned import PreloadUnowned
+from .rules.environment.startup_unowned import StartupUnowned
 from .rules.life.crashed import Crashed
 from .rules.life.exit_nonzero import ExitNonzero
 from .rules.life.killed import Killed
@@ -56,6 +58,8 @@ DETECTORS: tuple[type[Detector], ...] = (
     BytecodeForged,
     LoadedElsewhere,
     FunctionSwapped,
+    StartupUnowned,
+    PreloadUnowned,
     Stall,
     Killed,
     Crashed,

@@ -7,8 +7,8 @@ import os
 import sys
 from types import ModuleType
 
-from . import imports
 from .checkpoints import DISTRIBUTED, SAFETENSORS
+from . import early, imports
 from .session import CONFIG_VARIABLE, Session, read_config
 
 _session: Session | None = None
@@ -32,14 +32,15 @@ def start(archive: str) -> None:
         return
     session = Session(config)
     _session = session
+    before = session.shield.run("start", early.look_back)
     watch = imports.watch_imports(session)
     for name in (SAFETENSORS, *DISTRIBUTED):
         imports.after_import(name, session.arrived)
     if "torch" in sys.modules:
-        session.shield.run("install", _install, session, watch, sys.modules["torch"])
+        session.shield.run("install", _install, session, watch, before, sys.modules["torch"])
     else:
         imports.after_import(
-            "torch", lambda torch: session.shield.run("install", _install, session, watch, torch)
+            "torch", lambda torch: session.shield.run("install", _install, session, watch, before, torch)
         )
 
 
@@ -48,8 +49,12 @@ def session() -> Session | None:
     return _session
 
 
-def _install(session: Session, watch: imports.ImportWatch, torch: ModuleType) -> None:
+def _install(
+    session: Session, watch: imports.ImportWatch, before: early.Early | None, torch: ModuleType
+) -> None:
     from . import install
 
     install.install(session, watch, torch)
+    if before is not None:
+        session.emit("began", before.body())
     atexit.register(session.say_goodbye)

@@ -128,6 +128,16 @@ class Code:
         """Distributions in the directories the job imports from."""
         return [] if self._records is None else self._records.distributions()
 
+    @staticmethod
+    def python_of(hello: Hello) -> str:
+        """The interpreter of the process that greeted, as it was called."""
+        return _interpreter(hello)
+
+    @property
+    def records(self) -> RecordIndex | None:
+        """The RECORDs of the job's environment, None before a guard greeted."""
+        return self._records
+
     def held(self) -> None:
         """The run held: its own sources become what later changes are shown against."""
         if self._checker is not None:

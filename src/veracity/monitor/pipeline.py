@@ -37,6 +37,7 @@ from .replayed import replayed
 from .retention import make_room
 from .sealing import Libraries, seal_run
 from .spool import Damage, SpoolReader
+from .startup import Startup
 from .streams import Source
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ class Pipeline:
         self._lineage = Lineage(folder.home, folder.run)
         self._files = CheckpointFiles(self._lineage, folder.run)
         self._code = Code(folder, started_at)
+        self._startup = Startup(folder.home / "cache", folder.archive)
         self._processes: Processes | None = None
         self._steps: list[tuple[int, int, int, int]] = []
         self._last_step = -1
@@ -262,10 +264,15 @@ class Pipeline:
             self._libraries.look(self._code.pids)
             if self._processes is not None:
                 self._processes.stepped(source.pid, observation.step)
+        elif isinstance(observation, seen.Hello):
+            python = self._code.python_of(observation)
+            self._observe_all(self._startup.greeted(observation, python, self._code.records))
         elif isinstance(observation, seen.ModuleImported):
             self._code.imported(observation, frame.blob)
         elif isinstance(observation, seen.FunctionsSeen):
             self._code.functions(observation)
+        elif isinstance(observation, seen.StartedWith):
+            self._observe_all(self._startup.began(observation))
         elif isinstance(observation, (seen.CheckpointSaved, seen.CheckpointLoaded)):
             gap = self._files.submit(observation)
             if gap is not None:
@@ -332,6 +339,10 @@ class Pipeline:
         """Record and judge something the monitor saw by itself."""
         index = self._recorder.observed(observation)
         self._detect(observation, index)
+
+    def _observe_all(self, observations: Iterable[seen.Observation]) -> None:
+        for observation in observations:
+            self.observe(observation)
 
     def _detect(self, observation: seen.Observation, index: int) -> None:
         if isinstance(observation, seen.Gap) and observation.law == "update":
@@ -470,6 +481,7 @@ class Pipeline:
         """A held run's sources are what later changes are shown against; old sample blocks make room."""
         with contextlib.suppress(OSError):
             self._code.held()
+            self._startup.held()
             make_room(self._folder.home, keep=self._folder.run)
 
     def _seal(self) -> None:

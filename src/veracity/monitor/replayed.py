@@ -33,6 +33,7 @@ _OBSERVED: dict[str, type[seen.Observation]] = {
         seen.SignalForwarded,
         seen.StackSampled,
         seen.StacksUnavailable,
+        seen.StartupItem,
     )
 }
 

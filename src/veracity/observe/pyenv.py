@@ -122,6 +122,23 @@ class RecordIndex:
                 return distribution
         return None
 
+    def is_editable(self, info: str) -> bool:
+        """Whether the distribution described in the folder ``info`` is an editable install."""
+        real = os.path.realpath(info)
+        return any(one.editable and os.path.realpath(one.info) == real for one in self.distributions())
+
+    def outside(self, distribution: Distribution, relative: str) -> str | None:
+        """The digest (empty when RECORD has none) of a file that lies outside the distribution's directory.
+
+        ``relative`` is its path from there (``../../lib…``); None when RECORD does not name it.
+        """
+        start = b"\n" + relative.replace(os.sep, "/").encode("utf-8", "surrogateescape") + b","
+        data = b"\n" + self._bytes(distribution)
+        at = data.find(start)
+        if at < 0:
+            return None
+        return _sha256(data[at + len(start) :].split(b"\n", 1)[0].split(b",")[0].decode("ascii", "replace"))
+
     def _entry(self, root: str, relative: str) -> RecordEntry | None:
         """The entry for a path below ``root``, from the likeliest distribution first."""
         relative = relative.replace(os.sep, "/")

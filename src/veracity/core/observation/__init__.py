@@ -13,6 +13,7 @@ from .life import HostLoad, ProcessEnded, SignalForwarded, StackFrame, StackSamp
 from .metrics import LoggedValue, MetricsLogged
 from .process import Gap, Goodbye, Hello, RecordDamaged, RecordsMissing
 from .root import Observation
+from .startup import EarlyModule, StartedWith, StartupItem
 from .training import StepRecord, WeightsMoved
 
 __all__ = [
@@ -25,5 +26,6 @@ __all__ = [
     "LoggedValue", "MetricsLogged",
     "Gap", "Goodbye", "Hello", "RecordDamaged", "RecordsMissing",
     "Observation",
+    "EarlyModule", "StartedWith", "StartupItem",
     "StepRecord", "WeightsMoved",
 ]  # fmt: skip

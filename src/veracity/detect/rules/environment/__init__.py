@@ -1,0 +1,1 @@
+"""Rules on the environment that a program starts in."""

@@ -1,0 +1,116 @@
+"""The start of the job's interpreters: read once for each, and compared with earlier runs that held."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from ..core.observation import Gap, Hello, StartedWith, StartupItem
+from ..core.origin import monitor_origin
+from ..observe import process
+from ..observe.pyenv import RecordIndex
+from ..observe.startup import VARIABLES, Interpreter, StartupReader
+from .folder import write_private
+
+LAW = "start-up-purity"
+MAX_INTERPRETERS = 16
+MAX_REMEMBERED = 5_000
+MAX_DOCUMENT = 4 << 20
+
+
+class Startup:
+    """Reads what executes before the program; ``cache`` is the home's folder for what was found earlier."""
+
+    def __init__(self, cache: Path, archive: Path) -> None:
+        self._cache = cache
+        self._archive = str(archive)
+        self._readers: dict[str, StartupReader] = {}
+        self._by_pid: dict[int, str] = {}
+        self._known: dict[str, dict[str, str] | None] = {}
+
+    def greeted(self, hello: Hello, python: str, records: RecordIndex | None) -> list[StartupItem | Gap]:
+        """A guard greeted from an interpreter called ``python``: its start, unless it was read before."""
+        pid = hello.origin.pid
+        environment = process.read_environ(pid, VARIABLES)
+        found: list[StartupItem | Gap] = []
+        if environment is None:
+            environment = {name: os.environ[name] for name in VARIABLES if name in os.environ}
+            what = f"the variables that process {pid} was started with cannot be read"
+            why = "it is gone or belongs to another account; the monitor's own were taken in their place"
+            found.append(Gap(monitor_origin(time.time_ns(), pid=pid), what, why, law=LAW))
+        key = _key(python, hello.python, environment)
+        self._by_pid[pid] = key
+        if key in self._readers or len(self._readers) >= MAX_INTERPRETERS or records is None:
+            return found
+        version = ".".join(hello.python.split(".")[:2])
+        interpreter = Interpreter(python, version, environment, self._archive)
+        origin = monitor_origin(time.time_ns(), pid=pid, rank=hello.origin.rank)
+        reader = self._readers[key] = StartupReader(interpreter, records, origin)
+        self._known[key] = self._read(interpreter)
+        found += [self._compared(item, key) for item in reader.read()]
+        if reader.more:
+            what = f"{reader.more} further things that execute at start-up are not listed"
+            found.append(Gap(origin, what, "there are more than is sensible", law=LAW))
+        return found
+
+    def began(self, seen: StartedWith) -> list[StartupItem]:
+        """What a guard found loaded when it woke up: only what the files did not already show."""
+        key = self._by_pid.get(seen.origin.pid, "")
+        reader = self._readers.get(key)
+        if reader is None:
+            return []
+        before = len(reader.items)
+        for module in seen.modules:
+            if os.path.isabs(module.path):
+                reader.early(module.name, module.path)
+        reader.filters(seen.warn_options)
+        unowned = [item for item in reader.items[before:] if item.standing == "none"]
+        return [self._compared(item, key) for item in unowned]
+
+    def held(self) -> None:
+        """The run held: what its interpreters started with is what later starts are compared with.
+
+        Raises OSError when the home cannot be written.
+        """
+        for reader in self._readers.values():
+            items = {_name(item): item.sha256 for item in reader.items[:MAX_REMEMBERED]}
+            path = self._place(reader.interpreter)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_private(path, json.dumps(items, indent=0, sort_keys=True).encode())
+
+    def _compared(self, item: StartupItem, key: str) -> StartupItem:
+        known = self._known.get(key)
+        if known is None:
+            return item
+        digest = known.get(_name(item))
+        before = "new" if digest is None else "same" if digest == item.sha256 else "changed"
+        return replace(item, before=before)
+
+    def _read(self, interpreter: Interpreter) -> dict[str, str] | None:
+        """Name → digest of an earlier run's items; None when there was none or it cannot be read."""
+        try:
+            with self._place(interpreter).open("rb") as file:
+                document = json.loads(file.read(MAX_DOCUMENT))
+        except (OSError, ValueError, RecursionError):
+            return None
+        if not isinstance(document, dict):
+            return None
+        return {name: value for name, value in document.items() if isinstance(value, str)}
+
+    def _place(self, interpreter: Interpreter) -> Path:
+        name = hashlib.sha256(os.fsencode(interpreter.prefix)).hexdigest()[:32]
+        return self._cache / f"startup-{name}.json"
+
+
+def _name(item: StartupItem) -> str:
+    return f"{item.kind} {item.path}:{item.line}"
+
+
+def _key(python: str, version: str, environment: Mapping[str, str]) -> str:
+    """Interpreters of one key start alike: same program, same variables."""
+    return json.dumps([python, version, sorted(environment.items())])

@@ -1,0 +1,335 @@
+"""What an interpreter executes before the program: found in files and variables, without running it.
+
+In the order in which Python's ``site`` does it: each .pth file of each site directory (its lines that begin
+with ``import`` are executed), ``sitecustomize``, ``usercustomize``; what these import; then what torch loads
+by entry points. Python's warning filters import a module when they name a class of it.
+
+Code that a package owns is taken at its owner's word; only code without an owner is read (``effects``) and
+what it imports followed.
+"""
+
+from __future__ import annotations
+
+import configparser
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+
+from ..core.observation import StartupItem
+from ..core.origin import Origin
+from .effects import LEVELS, Effects, read_effects
+from .ownership import NOBODY, Owner, Ownership
+from .pyenv import RecordIndex, site_directories
+
+MAX_ITEMS = 500
+MAX_FILE = 4 << 20
+MAX_PTH = 2_000
+MAX_TEXT = 400
+PLUGIN_GROUPS = ("torch.backends", "torch_dynamo_backends")
+PRELOADS = ("LD_PRELOAD", "LD_AUDIT", "CUDA_INJECTION64_PATH", "OMP_TOOL_LIBRARIES")
+VARIABLES = frozenset(
+    {
+        *("PYTHONPATH", "PYTHONHOME", "PYTHONUSERBASE", "PYTHONNOUSERSITE", "PYTHONWARNINGS", "HOME"),
+        *("LD_LIBRARY_PATH", "TORCH_DEVICE_BACKEND_AUTOLOAD", *PRELOADS),
+    }
+)
+LD_SO_PRELOAD = "/etc/ld.so.preload"
+_SUFFIXES = (".py", ".pyc", ".so", ".abi3.so")
+
+
+@dataclass(frozen=True, slots=True)
+class Interpreter:
+    """The interpreter as called, its version such as ``3.11``, and the variables it was started with."""
+
+    python: str
+    version: str
+    environment: Mapping[str, str]
+    archive: str = ""
+
+    @property
+    def prefix(self) -> str:
+        """The folder of the environment."""
+        return os.path.dirname(os.path.dirname(os.path.abspath(self.python)))
+
+    def bases(self) -> list[str]:
+        """The environment's folder and those of the installation it was made from."""
+        found = [self.prefix, os.path.dirname(os.path.dirname(os.path.realpath(self.python)))]
+        home = _setting(os.path.join(self.prefix, "pyvenv.cfg"), "home")
+        if home:
+            found.append(os.path.dirname(home))
+        if self.environment.get("PYTHONHOME"):
+            found.append(self.environment["PYTHONHOME"].split(os.pathsep)[0])
+        return list(dict.fromkeys(found))
+
+
+@dataclass(slots=True)
+class StartupReader:
+    """Reads the start of one interpreter into ``items``; ``origin`` is given to each of them."""
+
+    interpreter: Interpreter
+    records: RecordIndex
+    origin: Origin
+    items: list[StartupItem] = field(default_factory=list)
+    more: int = 0
+    _search: list[str] = field(default_factory=list)
+    _library: list[str] = field(default_factory=list)
+    _followed: set[str] = field(default_factory=set)
+    _ownership: Ownership | None = None
+
+    def read(self) -> list[StartupItem]:
+        """All items, in the order in which they execute."""
+        one = self.interpreter
+        environment = dict(one.environment)
+        path = [part for part in environment.pop("PYTHONPATH", "").split(os.pathsep) if part]
+        sites = site_directories(one.python, one.version, environment)
+        bases = one.bases()
+        self._library = [os.path.realpath(f"{base}/lib/python{one.version}") for base in bases]
+        self._search = [*(part for part in path if part != one.archive), *self._library, *sites]
+        for site in sites:
+            self.records.add(site)
+        self._ownership = Ownership(self.records, bases)
+        for variable in PRELOADS:
+            self._preloads(variable, environment.get(variable, ""), environment)
+        self._preloads(LD_SO_PRELOAD, _text(LD_SO_PRELOAD), environment)
+        for site in sites:
+            self._pth_files(site)
+        self._module("sitecustomize", "sitecustomize", "Python's site module")
+        if not environment.get("PYTHONNOUSERSITE"):
+            self._module("usercustomize", "usercustomize", "Python's site module")
+        self.filters(environment.get("PYTHONWARNINGS", "").split(","))
+        if environment.get("TORCH_DEVICE_BACKEND_AUTOLOAD", "1") != "0":
+            self._plugins()
+        return self.items
+
+    def early(self, name: str, path: str) -> None:
+        """A module that was there when the guard woke up; one that is known already is passed over."""
+        if self._ownership is not None:
+            self._file("module", name, path, "was imported before the guard woke up")
+
+    def filters(self, options: Sequence[str]) -> None:
+        """Warning filters (``action:message:category:module:line``): a category's module is imported."""
+        for option in options[:100]:
+            category = [*option.split(":"), "", ""][2].strip()
+            if re.fullmatch(r"[\w.]+", category) and "." in category:
+                self._module("module", category.rpartition(".")[0], "a warning filter")
+
+    # --- Python ----------------------------------------------------------------------------------
+
+    def _pth_files(self, site: str) -> None:
+        try:
+            names = sorted(name for name in os.listdir(site) if name.endswith(".pth"))[:MAX_PTH]
+        except OSError:
+            return
+        for name in names:
+            path = os.path.join(site, name)
+            data = _read(path)
+            if data is None:
+                continue
+            lines = data.decode("utf-8-sig", "replace").splitlines()
+            for number, line in enumerate(lines, start=1):
+                if line.startswith(("import ", "import\t")):
+                    self._pth_line(path, data, number, line)
+                elif line.strip() and not line.startswith("#"):
+                    folder = os.path.join(site, line.rstrip())
+                    if os.path.isdir(folder) and folder not in self._search:
+                        self._search.append(folder)
+                        self.records.add(folder)
+
+    def _pth_line(self, path: str, data: bytes, number: int, line: str) -> None:
+        owner = self._owner(path, data)
+        effects = read_effects(line)
+        if owner.standing == "none" and self._is_virtualenv(path, line):
+            owner = Owner("known", "virtualenv", "virtualenv")
+        if owner.standing not in ("none", "altered"):
+            effects = Effects(modules=effects.modules)
+        item = self._item(
+            "pth", os.path.basename(path), path, data, owner, effects, via="Python's site module"
+        )
+        self._add(replace(item, line=number, text=line[:MAX_TEXT], sha256=sha256(line.encode()).hexdigest()))
+        if owner.standing in ("none", "altered"):
+            for module in effects.modules:
+                self._module("module", module, f"{path}:{number}")
+
+    def _is_virtualenv(self, path: str, line: str) -> bool:
+        """``_virtualenv.pth`` and its module, which virtualenv and uv write and no RECORD names."""
+        if os.path.basename(path) != "_virtualenv.pth" or line.strip() != "import _virtualenv":
+            return False
+        text = _text(os.path.join(os.path.dirname(path), "_virtualenv.py"))
+        made = os.path.isfile(os.path.join(self.interpreter.prefix, "pyvenv.cfg"))
+        return made and bool(text) and _is_mild(read_effects(text))
+
+    def _module(self, kind: str, name: str, via: str) -> None:
+        """A module and the packages it lies in, as an import of ``name`` would execute them."""
+        parts = name.split(".")
+        for length in range(1, len(parts) + 1):
+            path = self._find("/".join(parts[:length]))
+            if path:
+                self._file(kind, ".".join(parts[:length]), path, via)
+
+    def _file(self, kind: str, name: str, path: str, via: str) -> None:
+        real = os.path.realpath(path)
+        if real in self._followed:
+            return
+        self._followed.add(real)
+        if kind == "module" and self._is_library(real):
+            return
+        data = _read(path)
+        if data is None:
+            return
+        owner = self._owner(path, data)
+        known = os.path.basename(path) == "_virtualenv.py" and any(
+            item.standing == "known" for item in self.items
+        )
+        if owner.standing == "none" and known:
+            owner = Owner("known", "virtualenv", "virtualenv")
+        if owner.standing != "none":
+            self._add(self._item(kind, name, path, data, owner, Effects(), via))
+            return
+        readable = path.endswith(".py")
+        effects = read_effects(data.decode("utf-8", "replace")) if readable else Effects()
+        if not readable:
+            effects.unread = "it is compiled code without a source"
+        self._add(self._item(kind, name, path, data, owner, effects, via))
+        for module in effects.modules:
+            self._module("module", module, path)
+
+    def _find(self, relative: str) -> str:
+        tag = f"cpython-{self.interpreter.version.replace('.', '')}-{os.uname().machine}-linux-gnu"
+        for folder in self._search:
+            base = os.path.join(folder, relative)
+            for candidate in (os.path.join(base, "__init__"), base):
+                for suffix in (f".{tag}.so", *_SUFFIXES):
+                    if os.path.isfile(candidate + suffix):
+                        return candidate + suffix
+        return ""
+
+    def _is_library(self, real: str) -> bool:
+        return any(
+            real.startswith(folder + os.sep) and not re.search(r"/(site|dist)-packages/", real)
+            for folder in self._library
+        )
+
+    def _plugins(self) -> None:
+        for folder in self._search:
+            for info in _folders(folder, (".dist-info", ".egg-info")):
+                text = _text(os.path.join(folder, info, "entry_points.txt"))
+                for group, name, module in _entry_points(text):
+                    path = self._find(module.replace(".", "/"))
+                    data = _read(path) if path else None
+                    if path and data is not None:
+                        via = f"entry point {name!r} of {info} in group {group}"
+                        owner = self._owner(path, data)
+                        if owner.standing == "none" and self.records.is_editable(os.path.join(folder, info)):
+                            owner = Owner("listed", info.partition("-")[0], "editable")
+                        self._add(self._item("plugin", module, path, data, owner, Effects(), via))
+
+    # --- native ----------------------------------------------------------------------------------
+
+    def _preloads(self, variable: str, value: str, environment: Mapping[str, str]) -> None:
+        for word in re.split(r"[\s:]+", value)[:64]:
+            path = _library(word, environment) if word else ""
+            data = _read(path, 64 << 20) if path else None
+            if data is not None and os.path.realpath(path) not in self._followed:
+                self._followed.add(os.path.realpath(path))
+                owner = self._owner(path, data)
+                self._add(self._item("preload", word, path, data, owner, Effects(), variable))
+
+    # --- items -----------------------------------------------------------------------------------
+
+    def _owner(self, path: str, data: bytes) -> Owner:
+        return NOBODY if self._ownership is None else self._ownership.of(path, data)
+
+    def _item(
+        self, kind: str, name: str, path: str, data: bytes, owner: Owner, effects: Effects, via: str
+    ) -> StartupItem:
+        try:
+            modified = os.stat(path).st_mtime_ns
+        except OSError:
+            modified = 0
+        return StartupItem(
+            origin=self.origin,
+            kind=kind,
+            name=name[:MAX_TEXT],
+            path=path,
+            line=0,
+            text=effects.unread,
+            via=via,
+            sha256=sha256(data).hexdigest(),
+            owner=owner.name,
+            installer=owner.installer,
+            standing=owner.standing,
+            effect=effects.level,
+            effects=effects.lines,
+            modified_at=modified,
+            before="first",
+        )
+
+    def _add(self, item: StartupItem) -> None:
+        if len(self.items) < MAX_ITEMS:
+            self.items.append(item)
+        else:
+            self.more += 1
+
+
+def _is_mild(effects: Effects) -> bool:
+    return not effects.unread and LEVELS.index(effects.level) <= LEVELS.index("hooks")
+
+
+def _entry_points(text: str) -> Iterator[tuple[str, str, str]]:
+    """``(group, name, module)`` of the entry points that torch loads."""
+    parser = configparser.ConfigParser(delimiters=("=",), interpolation=None, strict=False)
+    parser.optionxform = str  # type: ignore[method-assign, assignment]
+    try:
+        parser.read_string(text)
+    except configparser.Error:
+        return
+    for group in PLUGIN_GROUPS:
+        if parser.has_section(group):
+            for name, value in parser.items(group):
+                module = value.partition(":")[0].partition("[")[0].strip()
+                if re.fullmatch(r"[\w.]+", module):
+                    yield group, name, module
+
+
+def _library(word: str, environment: Mapping[str, str]) -> str:
+    """The file of a preloaded library: by its path, or in the loader's folders."""
+    if "/" in word:
+        return word if os.path.isfile(word) else ""
+    folders = [part for part in environment.get("LD_LIBRARY_PATH", "").split(":") if part]
+    machine = f"{os.uname().machine}-linux-gnu"
+    places = (f"/lib/{machine}", f"/usr/lib/{machine}", "/lib64", "/usr/lib64", "/lib", "/usr/lib")
+    for folder in (*folders, *places):
+        if os.path.isfile(os.path.join(folder, word)):
+            return os.path.join(folder, word)
+    return ""
+
+
+def _folders(folder: str, suffixes: tuple[str, ...]) -> list[str]:
+    try:
+        return sorted(name for name in os.listdir(folder) if name.endswith(suffixes))[:10_000]
+    except OSError:
+        return []
+
+
+def _setting(path: str, wanted: str) -> str:
+    for line in _text(path).splitlines():
+        key, _, value = line.partition("=")
+        if key.strip().lower() == wanted:
+            return value.strip()
+    return ""
+
+
+def _text(path: str) -> str:
+    return (_read(path) or b"").decode("utf-8", "replace")
+
+
+def _read(path: str, limit: int = MAX_FILE) -> bytes | None:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as file:
+            data = file.read(limit + 1)
+    except (OSError, ValueError):
+        return None
+    return data if len(data) <= limit else None

@@ -1,0 +1,84 @@
+"""Code that runs before the program: a marked .pth in a throw-away environment, and its clean twin."""
+
+from __future__ import annotations
+
+import os
+import sys
+import sysconfig
+import venv
+from pathlib import Path
+
+import pytest
+
+from tests.sabotage.planting import TINY, breaking, caught, held
+from veracity.core.rule import Severity
+from veracity.core.summary import RunSummary
+from veracity.drill.sabotage import MARK
+from veracity.drill.victim import victim_path
+from veracity.monitor.job import RunOptions, run_job
+
+pytestmark = pytest.mark.serial
+RULE = "environment-startup-unowned"
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> Path:
+    """A virtual environment that finds the test's own packages by a path line; its site directory."""
+    folder = tmp_path / "env"
+    venv.create(folder, symlinks=True, with_pip=False)
+    site = folder / "lib" / f"python{sys.version_info[0]}.{sys.version_info[1]}" / "site-packages"
+    (site / "packages.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    # As virtualenv leaves it behind, and no RECORD names it.
+    (site / "_virtualenv.pth").write_text("import _virtualenv")
+    (site / "_virtualenv.py").write_text(
+        "import sys\n\n\n"
+        "class Finder:\n    def find_spec(self, name, path, target=None):\n        return None\n\n\n"
+        "sys.meta_path.insert(0, Finder())\n"
+    )
+    _install_editable(site, tmp_path / "project")
+    return site
+
+
+def _install_editable(site: Path, project: Path) -> None:
+    """What an editable install leaves: a finder and its line, both in RECORD without a digest."""
+    project.mkdir()
+    finder = "__editable___project_1_0_finder"
+    (site / f"{finder}.py").write_text(
+        "import sys\n\n\ndef install():\n    sys.path_hooks.append(None.__class__)\n"
+    )
+    (site / "__editable__.project-1.0.pth").write_text(f"import {finder}\n")
+    info = site / "project-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: project\nVersion: 1.0\n")
+    (info / "INSTALLER").write_text("pip\n")
+    (info / "RECORD").write_text(
+        f"__editable__.project-1.0.pth,,\n{finder}.py,,\nproject-1.0.dist-info/RECORD,,\n"
+    )
+
+
+def run(site: Path, home: Path, folder: Path, steps: int) -> RunSummary:
+    python = site.parents[2] / "bin" / "python"
+    options = [*TINY, "--steps", str(steps), "--out-dir", str(folder / "out")]
+    settings = RunOptions(home=home, stacks=False, quiet=True, environment=dict(os.environ))
+    return run_job([str(python), str(victim_path("chargpt")), *options], settings).summary
+
+
+def test_line_of_a_pth_file_that_replaces_a_function_of_random(environment: Path, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    clean = run(environment, home, tmp_path, 6)
+    held(clean)
+    assert [one for one in clean.findings if one.rule == RULE] == []
+    assert clean.coverage["start-up-purity"].checked >= 3
+
+    (environment / "settings.pth").write_text(f"import early_settings  {MARK}\n")
+    (environment / "early_settings.py").write_text(
+        f"import random\n\n_kept = random.shuffle\nrandom.shuffle = lambda items: _kept(items)  {MARK}\n"
+    )
+    summary = run(environment, home, tmp_path, 6)
+    finding = caught(summary, RULE)
+    assert finding.locations[0].path == str(environment / "early_settings.py")
+    assert finding.locations[0].line == 4
+    assert set(breaking(summary)) == {RULE}, "the training itself was as declared"
+    line = next(one for one in summary.findings if one.locations[0].path.endswith("settings.pth"))
+    assert line.severity is Severity.WARNING
+    assert "was not there" in line.message
