@@ -64,7 +64,7 @@ def test_what_cannot_be_parsed_says_so(text: str) -> None:
     assert read_effects(text).unread
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(st.text())
 def test_any_text(text: str) -> None:
     assert read_effects(text).level in LEVELS

@@ -66,7 +66,7 @@ class Startup:
             return []
         before = len(reader.items)
         for module in seen.modules:
-            if os.path.isabs(module.path):
+            if os.path.isabs(module.path) and _is_a_path(module.path):
                 reader.early(module.name, module.path)
         reader.filters(seen.warn_options)
         unowned = [item for item in reader.items[before:] if item.standing == "none"]
@@ -109,6 +109,14 @@ class Startup:
 
 def _name(item: StartupItem) -> str:
     return f"{item.kind} {item.path}:{item.line}"
+
+
+def _is_a_path(text: str) -> bool:
+    """Whether the system could have a file of this name: a record may hold any text."""
+    try:
+        return b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
 
 
 def _key(python: str, version: str, environment: Mapping[str, str]) -> str:

@@ -15,12 +15,14 @@ whatever it seems to do, and its effect only decides how loudly.
 from __future__ import annotations
 
 import ast
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 LEVELS = ("", "imports", "hooks", "targets", "replaces", "hides")
 TRAINING = frozenset({"torch", "numpy", "random"})
-MAX_TEXT = 1 << 20
+# The parser of Python 3.10 can be made to end its process by a text of some hundred thousand characters.
+MAX_TEXT = 1 << 20 if sys.version_info >= (3, 11) else 1 << 16
 MAX_NODES = 200_000
 MAX_LINES = 12
 MAX_NESTING = 3
@@ -59,7 +61,7 @@ class Effects:
 def read_effects(text: str) -> Effects:
     """The effects of executing ``text``; of one that cannot be parsed only that it cannot."""
     if len(text) > MAX_TEXT:
-        return Effects(unread="it is larger than 1 MiB")
+        return Effects(unread=f"it is longer than {MAX_TEXT} characters")
     reader = _Reader(text.splitlines())
     try:
         reader.read(ast.parse(text), 0)

@@ -83,7 +83,9 @@ class StartupReader:
         one = self.interpreter
         environment = dict(one.environment)
         path = [part for part in environment.pop("PYTHONPATH", "").split(os.pathsep) if part]
-        sites = site_directories(one.python, one.version, environment)
+        found = site_directories(one.python, one.version, environment)
+        # lib64 is often a link to lib, and a directory is read once.
+        sites = list({os.path.realpath(site): site for site in reversed(found)}.values())[::-1]
         bases = one.bases()
         self._library = [os.path.realpath(f"{base}/lib/python{one.version}") for base in bases]
         self._search = [*(part for part in path if part != one.archive), *self._library, *sites]

@@ -2,21 +2,21 @@
 
 ## The law
 
-Start-up purity: nothing runs before the program that is neither sealed, nor owned by a distribution or system
-package.
+Start-up purity: nothing runs before the program that is neither sealed, nor owned by a distribution or
+system package.
 
 ## What breaks it
 
 A library in ``LD_PRELOAD``, ``LD_AUDIT`` or ``/etc/ld.so.preload``, or one that CUDA or OpenMP is told to
-load (``CUDA_INJECTION64_PATH``, ``OMP_TOOL_LIBRARIES``): its functions stand in the place of the C library's,
-CUDA's or torch's own, in every process.
+load (``CUDA_INJECTION64_PATH``, ``OMP_TOOL_LIBRARIES``): its functions stand in the place of the C
+library's, CUDA's or torch's own, in every process.
 
 ## How it is checked
 
 The monitor reads the variables with which the process was started, finds the files, and asks who owns each:
 RECORD of a distribution, conda, dpkg. Allocators (jemalloc, tcmalloc) and OpenMP runtimes that a package
-brought are owned. One without an owner is a warning, because people build allocators themselves, and a
-note where it stands as in the last run of the environment that held. It never breaks a run by itself.
+brought are owned. One without an owner is a warning, because people build allocators themselves, and a note
+where it stands as in the last run of the environment that held. It never breaks a run by itself.
 
 ## What fools it
 

@@ -2,32 +2,32 @@
 
 ## The law
 
-Start-up purity: nothing runs before the program that is neither sealed, nor owned by a distribution or system
-package, nor a known file of a virtual environment.
+Start-up purity: nothing runs before the program that is neither sealed, nor owned by a distribution or
+system package, nor a known file of a virtual environment.
 
 ## What breaks it
 
 A line that begins with ``import`` in a ``.pth`` file of the site directory, a ``sitecustomize`` or
-``usercustomize``, a class named in ``PYTHONWARNINGS``, an entry point that torch loads as a device back end:
-all of them run in every Python of the environment, before the first line of the program, and none is
+``usercustomize``, a class named in ``PYTHONWARNINGS``, an entry point that torch loads as a device back
+end: all of them run in every Python of the environment, before the first line of the program, and none is
 imported by it.
 
 ## How it is checked
 
-The monitor lists what executes at start-up from the site directories and from the variables that the process
-was started with, and asks who owns each file: RECORD of a distribution, conda, dpkg. Code without an owner is
-read (not executed), with what it imports. The guard names the modules that were there before it. A warning
-is given for code without an owner, and a note where it stands as in the last run that held. It is an error
-that breaks the run when its text assigns to something inside torch, numpy or random, when it decodes what it
-executes, and when an executed ``.pth`` differs from what RECORD says of it. Code that enters the import
-system and names one of the three is an error; it breaks the run if it was not there, or was other, in the
-last run of this environment that held.
+The monitor lists what executes at start-up from the site directories and from the variables that the
+process was started with, and asks who owns each file: RECORD of a distribution, conda, dpkg. Code without
+an owner is read (not executed), with what it imports. The guard names the modules that were there before
+it. A warning is given for code without an owner, and a note where it stands as in the last run that held.
+It is an error that breaks the run when its text assigns to something inside torch, numpy or random, when it
+decodes what it executes, and when an executed ``.pth`` differs from what RECORD says of it. Code that
+enters the import system and names one of the three is an error; it breaks the run if it was not there, or
+was other, in the last run of this environment that held.
 
 ## What fools it
 
 A forged RECORD or ``dist-info`` beside the file. Text that is written to be read as harmless: then there is
-the warning alone. Libraries that torch opens later, and files that only the standard library's folder holds.
-Processes that Veracity's guard did not enter.
+the warning alone. Libraries that torch opens later, and files that only the standard library's folder
+holds. Processes that Veracity's guard did not enter.
 
 ## What to do
 
