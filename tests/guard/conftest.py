@@ -12,7 +12,7 @@ import pytest
 
 from veracity.core.observation import Observation
 from veracity.core.wire import Frame, unpack
-from veracity.guard import checkpoints, clipping, install, loaders, patching, schedulers
+from veracity.guard import audit, checkpoints, clipping, install, loaders, patching, schedulers, unpickling
 from veracity.guard.functions import Functions
 from veracity.guard.imports import ImportWatch
 from veracity.guard.session import Config, Session
@@ -74,7 +74,7 @@ def guarded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Guarded
             monkeypatch.setattr(owner, name, after)
         return done
 
-    for module in (checkpoints, clipping, install, loaders, schedulers):
+    for module in (checkpoints, clipping, install, loaders, schedulers, unpickling):
         monkeypatch.setattr(module, "replace", replace)
     optimizer = importlib.import_module("torch.optim.optimizer")
     hooks = (optimizer._global_optimizer_pre_hooks, optimizer._global_optimizer_post_hooks)
@@ -85,6 +85,7 @@ def guarded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Guarded
     session = Session(config_for(tmp_path))
     install.install(session, ImportWatch(session), torch)
     yield Guarded(session, tmp_path / "spool")
+    audit.forget("pickle.find_class")
     for table, old in zip(hooks, kept, strict=True):
         table.clear()
         table.update(old)

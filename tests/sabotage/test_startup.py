@@ -63,8 +63,9 @@ def run(site: Path, home: Path, folder: Path, steps: int) -> RunSummary:
     return run_job([str(python), str(victim_path("chargpt")), *options], settings).summary
 
 
-def test_line_of_a_pth_file_that_replaces_a_function_of_random(environment: Path, tmp_path: Path) -> None:
-    home = tmp_path / "home"
+def test_line_of_a_pth_file_that_replaces_a_function_of_random(
+    home: Path, environment: Path, tmp_path: Path
+) -> None:
     clean = run(environment, home, tmp_path, 6)
     held(clean)
     assert [one for one in clean.findings if one.rule == RULE] == []

@@ -20,6 +20,7 @@ KINDS: dict[str, type[seen.Observation]] = {
     "batches": seen.BatchesDrawn,
     "saved": seen.CheckpointSaved,
     "loaded": seen.CheckpointLoaded,
+    "unpickled": seen.ObjectsLoaded,
     "restored": seen.StateRestored,
     "module": seen.ModuleImported,
     "functions": seen.FunctionsSeen,

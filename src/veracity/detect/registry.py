@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from ..core.rule import Rule
 from .detector import Detector
+from .rules.checkpoint.executes import Executes
+from .rules.checkpoint.unsafe_load import UnsafeLoad
 from .rules.code.bytecode_forged import BytecodeForged
 from .rules.code.function_swapped import FunctionSwapped
 from .rules.code.loaded_elsewhere import LoadedElsewhere
@@ -47,6 +49,8 @@ DETECTORS: tuple[type[Detector], ...] = (
     WeightsChanged,
     CheckpointEdited,
     CheckpointUnknownOrigin,
+    Executes,
+    UnsafeLoad,
     SavedDiffers,
     LoadDiffers,
     ResumeDiffers,

@@ -6,11 +6,11 @@ So for safetensors' ``save_file`` and ``load_file``, once that module has been i
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from . import tensors
-from .patching import replace
+from .patching import once, replace
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from .session import Session
     from .steps import Steps
+    from .unpickling import Load, Unpickling
 
 SAFETENSORS = "safetensors.torch"
 DISTRIBUTED = (
@@ -129,6 +130,13 @@ class Checkpoints:
         self._session.emit(kind, body)
 
 
+def _begin(unpickling: Unpickling, file: object, settings: Mapping[str, object]) -> Load | None:
+    given = settings.get("weights_only")
+    return unpickling.begin(
+        "torch.load", _path(file), "default" if given is None else str(bool(given)).lower()
+    )
+
+
 def _path(file: object) -> str:
     if isinstance(file, (str, os.PathLike)):
         return os.path.realpath(os.fsdecode(os.fspath(file)))
@@ -138,7 +146,9 @@ def _path(file: object) -> str:
     return ""
 
 
-def watch_checkpoints(session: Session, steps: Steps, torch: ModuleType) -> Checkpoints:
+def watch_checkpoints(
+    session: Session, steps: Steps, unpickling: Unpickling, torch: ModuleType
+) -> Checkpoints:
     """Wrap ``torch.save``, ``torch.load`` and the two ``load_state_dict``."""
     checkpoints = Checkpoints(session, steps)
     run = session.shield.run
@@ -151,7 +161,16 @@ def watch_checkpoints(session: Session, steps: Steps, torch: ModuleType) -> Chec
 
     def around_load(original: Callable[..., object]) -> Callable[..., object]:
         def load(f: object, *args: object, **kwargs: object) -> object:
-            return checkpoints.load(lambda: original(f, *args, **kwargs), f)
+            following = run("unpickling", _begin, unpickling, f, kwargs)
+            error = ""
+            try:
+                return checkpoints.load(lambda: original(f, *args, **kwargs), f)
+            except BaseException as raised:
+                error = type(raised).__name__
+                raise
+            finally:
+                if following is not None:
+                    run("unpickling", unpickling.end, following, error)
 
         return load
 
@@ -174,9 +193,9 @@ def watch_checkpoints(session: Session, steps: Steps, torch: ModuleType) -> Chec
 
         return load_state_dict
 
-    for owner in (torch, torch.serialization):
-        replace(owner, "save", around_save)
-        replace(owner, "load", around_load)
+    for name, around in (("save", once(around_save)), ("load", once(around_load))):
+        for owner in (torch, torch.serialization):
+            replace(owner, name, around)
     replace(torch.nn.Module, "load_state_dict", around_module)
     replace(torch.optim.Optimizer, "load_state_dict", around_optimizer)
     session.arrivals[SAFETENSORS] = checkpoints.watch_safetensors

@@ -20,6 +20,7 @@ from .schedulers import watch_schedulers
 from .session import Session
 from .steps import Steps
 from .tensors import is_plain
+from .unpickling import watch_unpickling
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer
@@ -44,7 +45,9 @@ def install(session: Session, imports: ImportWatch, torch: ModuleType) -> None:
     steps = Steps(session)
     loaders = watch_loaders(session, steps)
     schedulers = watch_schedulers(session, steps)
-    watch_checkpoints(session, steps, torch)
+    unpickling = watch_unpickling(session)
+    session.farewell = unpickling.finish
+    watch_checkpoints(session, steps, unpickling, torch)
     functions = Functions(session, steps)
     _watch_backward(session, steps, torch)
     watch_clipping(session, steps, torch)

@@ -20,3 +20,22 @@ def replace(owner: object, name: str, make: Callable[[Callable[..., R]], Callabl
         return False
     setattr(owner, name, functools.wraps(original)(make(original)))
     return True
+
+
+def once(
+    make: Callable[[Callable[..., R]], Callable[..., R]],
+) -> Callable[[Callable[..., R]], Callable[..., R]]:
+    """``make``, but with one wrapper for each function, under however many names it is replaced.
+
+    A function is pickled by name, and found to be another one if its names hold different wrappers.
+    """
+    made: list[tuple[Callable[..., R], Callable[..., R]]] = []
+
+    def make_once(original: Callable[..., R]) -> Callable[..., R]:
+        for known, wrapper in made:
+            if known is original:
+                return wrapper
+        made.append((original, make(original)))
+        return made[-1][1]
+
+    return make_once

@@ -75,6 +75,7 @@ class Session:
         self.steps = 0
         self.last_step = -1
         self.arrivals: dict[str, Callable[[ModuleType], None]] = {}
+        self.farewell: Callable[[], None] | None = None
         self._greeting: dict[str, object] | None = None
 
     def emit(self, kind: str, body: Mapping[str, object], blob: bytes = b"") -> None:
@@ -107,6 +108,8 @@ class Session:
         """The last record of a process that ends in order."""
         if os.getpid() != self.stream.pid or self._greeting is None:
             return
+        if self.farewell is not None:
+            self.shield.run("unpickling", self.farewell)
         self.emit("bye", {"records": self.stream.sent, "dropped": self.stream.dropped, "steps": self.steps})
 
     def gap(self, what: str, reason: str, *, law: str = "", stops: bool = False, remedy: str = "") -> None:
@@ -130,6 +133,7 @@ LAW_OF_SITE = {
     "loader": "data-order",
     "scheduler": "schedule",
     "checkpoint": "weight-continuity",
+    "unpickling": "load",
     "modules": "code-identity",
     "functions": "code-identity",
 }

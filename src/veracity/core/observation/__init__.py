@@ -11,6 +11,7 @@ from .files import CheckpointLoaded, CheckpointSaved, FileDigested, StateRestore
 from .gradient import GradientChecked, GradientTrial
 from .life import HostLoad, ProcessEnded, SignalForwarded, StackFrame, StackSampled, StacksUnavailable
 from .metrics import LoggedValue, MetricsLogged
+from .loading import NamedGlobal, ObjectsLoaded
 from .process import Gap, Goodbye, Hello, RecordDamaged, RecordsMissing
 from .root import Observation
 from .startup import EarlyModule, StartedWith, StartupItem
@@ -24,6 +25,7 @@ __all__ = [
     "GradientChecked", "GradientTrial",
     "HostLoad", "ProcessEnded", "SignalForwarded", "StackFrame", "StackSampled", "StacksUnavailable",
     "LoggedValue", "MetricsLogged",
+    "NamedGlobal", "ObjectsLoaded",
     "Gap", "Goodbye", "Hello", "RecordDamaged", "RecordsMissing",
     "Observation",
     "EarlyModule", "StartedWith", "StartupItem",
