@@ -40,6 +40,15 @@ def test_record(prefix: Path) -> None:
     assert owner(prefix, f"{SITE}/other.pth") == NOBODY
 
 
+def test_a_stale_record_beside_the_true_one(prefix: Path) -> None:
+    stale = prefix / SITE / "setuptools-0.9.dist-info"
+    stale.mkdir()
+    (stale / "RECORD").write_text(f"distutils-precedence.pth,{recorded(b'old')},3\n")
+    assert owner(prefix, f"{SITE}/distutils-precedence.pth").standing == "recorded"
+    assert owner(prefix, f"{SITE}/distutils-precedence.pth", b"old").standing == "recorded"
+    assert owner(prefix, f"{SITE}/distutils-precedence.pth", b"other").standing == "altered"
+
+
 def test_record_of_a_file_outside_the_site_directory(prefix: Path) -> None:
     info = install(prefix / SITE, "openmp", {})
     with (info / "RECORD").open("a") as file:

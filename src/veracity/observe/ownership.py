@@ -51,6 +51,8 @@ class Ownership:
         if entry is not None:
             owner = entry.distribution
             standing = ("recorded" if entry.sha256 == digest else "altered") if entry.sha256 else "listed"
+            if standing == "altered" and self._records.vouches(path, digest):
+                standing = "recorded"
             return Owner(standing, owner.name, owner.installer)
         spellings = list(dict.fromkeys((os.path.abspath(path), os.path.realpath(path))))
         for found in (self._by_distant_record(spellings, digest), self._by_egg(spellings)):

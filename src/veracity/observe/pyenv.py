@@ -96,6 +96,17 @@ class RecordIndex:
                         return entry
         return None
 
+    def vouches(self, path: str, sha256: str) -> bool:
+        """Whether any RECORD has this digest for the file: a stale one may stand before the true one."""
+        return any(
+            self._record(distribution).get(candidate[len(root) + 1 :], ("", -1))[0] == sha256
+            for candidate in self._spellings(path)
+            for root, found in self._roots.items()
+            if candidate.startswith(root + os.sep)
+            for distribution in found
+            if candidate[len(root) + 1 :].encode("utf-8", "surrogateescape") in self._bytes(distribution)
+        )
+
     def elsewhere(self, path: str, module: str) -> RecordEntry | None:
         """The entry that RECORD has for ``module`` at another place than ``path``; None when there is none.
 
