@@ -69,7 +69,8 @@ def test_line_of_a_pth_file_that_replaces_a_function_of_random(
     clean = run(environment, home, tmp_path, 6)
     held(clean)
     assert [one for one in clean.findings if one.rule == RULE] == []
-    assert clean.coverage["start-up-purity"].checked >= 3
+    # The lines of the editable install and of virtualenv; a system's own sitecustomize comes on top.
+    assert clean.coverage["start-up-purity"].checked >= 2
 
     (environment / "settings.pth").write_text(f"import early_settings  {MARK}\n")
     (environment / "early_settings.py").write_text(
