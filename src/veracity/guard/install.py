@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 from .checkpoints import watch_checkpoints
 from .clipping import watch_clipping, watch_unscaling
 from .functions import Functions
+from .hooks import StepHooks
 from .imports import ImportWatch
 from .loaders import Loaders, watch_loaders
 from .patching import replace
@@ -66,10 +66,7 @@ def install(session: Session, imports: ImportWatch, torch: ModuleType) -> None:
     for hook in (before, after):
         # torch.compile leaves functions with this mark alone.
         hook._torchdynamo_disable = True  # type: ignore[attr-defined]
-    # torch.optim deletes the name of this submodule from itself, so it is reached through the import system.
-    optimizer_module = importlib.import_module("torch.optim.optimizer")
-    optimizer_module.register_optimizer_step_pre_hook(before)
-    optimizer_module.register_optimizer_step_post_hook(after)
+    steps.hooks_returned = StepHooks(session, before, after).returned
 
 
 def _after_step(session: Session, imports: ImportWatch, loaders: Loaders, functions: Functions) -> None:

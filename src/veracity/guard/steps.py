@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, cast
 
@@ -65,6 +65,7 @@ class Steps:
         self._last_stepper: dict[int, int] = {}
         self.phases = Phases()
         self.truth = GradientTruth(session, session.config.overhead)
+        self.hooks_returned: Callable[[], bool] = bool
         self.loss: torch.Tensor | None = None
         self.losses = 0
         self._losses: list[torch.Tensor] = []
@@ -471,6 +472,8 @@ class Steps:
         at only when no step came in between, which is also how a ``step`` that fires no hook is seen.
         """
         self._register_constructed()
+        if self.hooks_returned():
+            self._forget()
         for optimizer, tracked in self.known():
             tracked.backwards += 1
             self._look(optimizer, tracked, again=tracked.backwards > 1)
@@ -480,9 +483,17 @@ class Steps:
 
         Programs that compute gradients by other ways than ``backward`` are seen only here.
         """
+        if self.hooks_returned():
+            self._forget()
         for optimizer, tracked in self.known():
             tracked.batches += 1
             self._look(optimizer, tracked, again=tracked.batches > 1)
+
+    def _forget(self) -> None:
+        """Steps may have been made unseen: what moved meanwhile is nobody's to explain."""
+        for _, tracked in self.known():
+            tracked.swept, tracked.picks, tracked.finger_tensors = None, [], []
+            tracked.pending, tracked.open_frame = None, 0
 
     def _look(self, optimizer: torch.optim.Optimizer, tracked: Tracked, *, again: bool) -> None:
         # Inside an open step, in a closure, the optimizer moves its own weights.
