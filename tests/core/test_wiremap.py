@@ -22,6 +22,12 @@ def test_what_only_the_monitor_can_know_has_no_frame() -> None:
         seen.ProcessEnded,
         seen.SignalForwarded,
         seen.StartupItem,
+        seen.GroupLoad,
+        seen.JobStuck,
+        seen.MonitorHeld,
+        seen.ProcessChanged,
+        seen.ProcessHeld,
+        seen.WorkersSeen,
     }
     assert not outside & set(KINDS.values())
     made = {one for one in vars(seen).values() if isinstance(one, type) and issubclass(one, seen.Observation)}

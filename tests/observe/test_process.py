@@ -189,3 +189,20 @@ def test_a_real_silent_process(sleeper: subprocess.Popen[bytes]) -> None:
     found = silence.explain_silence(sleeper.pid, ARCHIVE)
     assert found is not None
     assert "-E" in found.reason
+
+
+def test_standing(sleeper: subprocess.Popen[bytes]) -> None:
+    before = process.read_standing(sleeper.pid)
+    assert before == process.Standing(0, len(os.sched_getaffinity(sleeper.pid)))
+    os.sched_setaffinity(sleeper.pid, {min(os.sched_getaffinity(0))})
+    os.setpriority(os.PRIO_PROCESS, sleeper.pid, 7)
+    after, status = process.read_standing(sleeper.pid), process.read_stat(sleeper.pid)
+    assert after is not None
+    assert status is not None
+    assert (after.cpus, status.nice) == (1, 7)
+    assert process.read_standing(GONE) is None
+
+
+@given(st.binary(max_size=100))
+def test_any_bytes_may_stand_in_status(data: bytes) -> None:
+    assert process.parse_standing(b"TracerPid:\t0\nCpus_allowed:\t" + data) is None or data.strip()

@@ -44,6 +44,7 @@ def train(
     launcher: Sequence[str] = (),
     stacks: bool = False,
     overhead: float = 0.01,
+    hang_after: float = 120.0,
 ) -> RunSummary:
     """Run a training script with ``veracity run`` and read its record; the exit code must be in it.
 
@@ -52,7 +53,7 @@ def train(
     told = home / f"{script.parent.name}-{time.monotonic_ns()}.json"
     home.mkdir(exist_ok=True)
     words = ["--home", str(home), "--output", str(told), "--format", "json", "run"]
-    words += ["--overhead", f"{100 * overhead:g}%"]
+    words += ["--overhead", f"{100 * overhead:g}%", "--hang-after", f"{hang_after:g}"]
     words += [] if stacks else ["--no-stacks"]
     command = [sys.executable, "-c", ENTER, *words, "--", sys.executable, *launcher, str(script), *options]
     with tempfile.TemporaryFile() as output:

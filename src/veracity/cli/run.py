@@ -67,6 +67,13 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
         help="do not read the stacks of slow steps from outside",
     )
     parser.add_argument(
+        "--hang-after",
+        type=_seconds,
+        default=120.0,
+        metavar="SECONDS",
+        help="no step of any rank for this long, and for much longer than usual, is a hang (default: 120)",
+    )
+    parser.add_argument(
         "command",
         nargs=argparse.REMAINDER,
         metavar="-- CMD ...",
@@ -90,6 +97,7 @@ def execute(arguments: argparse.Namespace) -> int:
         stacks=arguments.stacks,
         quiet=arguments.quiet,
         overhead=arguments.overhead,
+        hang_after=arguments.hang_after,
     )
     try:
         result = run_job(arguments.command, options)
@@ -104,6 +112,13 @@ def execute(arguments: argparse.Namespace) -> int:
     elif arguments.output is not None:
         deliver(arguments, text.show(result.summary))
     return exit_code_of(result.summary, result.exit_code, arguments.fail_on)
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 1.0 <= value <= 1e6:
+        raise argparse.ArgumentTypeError("must be between 1 and 1000000 seconds")
+    return value
 
 
 def exit_code_of(summary: RunSummary, code: int, fail_on: str | None) -> int:

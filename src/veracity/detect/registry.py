@@ -26,14 +26,22 @@ from .rules.environment.preload_unowned import PreloadUnowned
 from .rules.environment.startup_unowned import StartupUnowned
 from .rules.life.crashed import Crashed
 from .rules.life.exit_nonzero import ExitNonzero
+from .rules.life.hang import Hang
 from .rules.life.killed import Killed
 from .rules.metric.loss_misreported import LossMisreported
+from .rules.life.stopped import Stopped
+from .rules.life.traced import Traced
 from .rules.randomness.state_returned import StateReturned
 from .rules.record.missing import RecordMissing
 from .rules.record.spool_altered import SpoolAltered
 from .rules.replica.disagrees import ReplicaDisagrees
 from .rules.schedule.drift import ScheduleDrift
+from .rules.time.frozen import Frozen
+from .rules.time.loader_starved import LoaderStarved
+from .rules.time.share_reduced import ShareReduced
+from .rules.time.slow_rank import SlowRank
 from .rules.time.stall import Stall
+from .rules.time.throttled import Throttled
 from .rules.update.hyper_drift import HyperDrift
 from .rules.update.not_declared import UpdateNotDeclared
 
@@ -65,7 +73,15 @@ DETECTORS: tuple[type[Detector], ...] = (
     StartupUnowned,
     PreloadUnowned,
     Stall,
+    SlowRank,
+    LoaderStarved,
+    Throttled,
+    Frozen,
+    ShareReduced,
     Killed,
+    Stopped,
+    Traced,
+    Hang,
     Crashed,
     ExitNonzero,
     SpoolAltered,

@@ -20,7 +20,9 @@ from ..core.summary import RunSummary
 from ..core.verdict import Outcome
 from . import launch
 from .attention import Attention
+from .conditions import Conditions
 from .folder import RunFolder, create_folder
+from .hang import HANG_AFTER, Hangs
 from .listener import Listener
 from .metricfiles import MetricFiles
 from .pace import Pace
@@ -29,6 +31,7 @@ from .prepare import Prepared, prepare
 from .processes import Processes
 from .stacks import WARM_STEPS, Stacks, find_py_spy
 from .summary import load_summary
+from .workers import Workers
 
 READ_EVERY = 0.05
 COMMIT_EVERY = 1.0
@@ -50,6 +53,7 @@ class RunOptions:
     quiet: bool = False
     overhead: float = 0.01
     environment: Mapping[str, str] | None = None
+    hang_after: float = HANG_AFTER
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +128,11 @@ class _Loop:
         self._stacks = Stacks(program) if program is not None else None
         if self._stacks is None:
             pipeline.no_stacks("py-spy is not installed" if options.stacks else "switched off by --no-stacks")
+        read = None if self._stacks is None else self._stacks.read
+        self._hangs = Hangs(read, options.hang_after)
+        self._conditions = Conditions(self._processes)
+        self._workers = None if read is None else Workers(self._processes, read)
+        self._slept = (0.0, 0.0)
         self._attention = Attention(time.monotonic())
         self._next_read = self._next_commit = 0.0
         self._stopped = False
@@ -135,6 +144,8 @@ class _Loop:
             while self._pid in self._processes.known:
                 self._turn()
                 pace.turned()
+                for held in self._conditions.slept(*self._slept, pace.starved, self._pipeline.last_step):
+                    self._pipeline.observe(held)
             self._wait_for_goodbyes()
         finally:
             pace.end()
@@ -153,7 +164,10 @@ class _Loop:
         interval = self._attention.interval(now)
         if self._pipeline.busy or self._stopped:
             interval = min(interval, READ_EVERY)
-        for key, _ in self._selector.select(interval):
+        asked = time.monotonic()
+        ready = self._selector.select(interval)
+        self._slept = interval, time.monotonic() - asked
+        for key, _ in ready:
             self._ready(key.fileobj)
         now = time.monotonic()
         for number, sent in self._signals.take():
@@ -168,15 +182,7 @@ class _Loop:
                 self._pipeline.observe(seen)
             for logged in self._metrics.look(self._processes.trainers()):
                 self._pipeline.observe(logged)
-        if self._stacks is not None:
-            for pid, rank, step, ended in self._pipeline.take_steps():
-                self._stacks.stepped(pid, rank, step, (time.time_ns() - ended) / 1e9)
-                if step == WARM_STEPS:
-                    self._attention.caught(now)
-            for sample in self._stacks.look(fresh=fresh):
-                self._pipeline.observe(sample)
-            if self._stacks.sees_sleep:
-                self._attention.caught(now)
+        self._look(now, fresh=fresh)
         if now >= self._next_commit:
             self._next_commit = now + COMMIT_EVERY
             self._pipeline.commit()
@@ -186,6 +192,32 @@ class _Loop:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._pid, signal.SIGTERM)
             self._processes.forwarded.append(signal.SIGTERM)
+
+    def _look(self, now: float, *, fresh: bool) -> None:
+        """At the processes from outside: stacks, and what is done to them."""
+        for pid, rank, step, ended in self._pipeline.take_steps():
+            ago = (time.time_ns() - ended) / 1e9
+            for over in self._hangs.stepped(pid, rank, step, ago):
+                self._pipeline.observe(over)
+            if self._stacks is not None:
+                self._stacks.stepped(pid, rank, step, ago)
+                if step == WARM_STEPS:
+                    self._attention.caught(now)
+        waits: dict[int, str] = {}
+        if self._stacks is not None:
+            for sample in self._stacks.look(fresh=fresh):
+                self._pipeline.observe(sample)
+            if self._stacks.sees_sleep:
+                self._attention.caught(now)
+            waits = self._stacks.waits()
+        for seen in self._conditions.look(waits):
+            self._pipeline.observe(seen)
+        if self._workers is not None:
+            for workers in self._workers.look():
+                self._pipeline.observe(workers)
+        if fresh:
+            for stuck in self._hangs.look():
+                self._pipeline.observe(stuck)
 
     def _ready(self, candidate: object) -> None:
         if self._listener.owns(candidate):
@@ -197,6 +229,7 @@ class _Loop:
             self._pipeline.read()
             ended = self._processes.ended(candidate)
             if ended is not None:
+                self._hangs.ended(ended.origin.pid)
                 if self._stacks is not None:
                     self._stacks.forget(ended.origin.pid)
                 self._pipeline.observe(ended)

@@ -33,13 +33,15 @@ class Pace:
         self._returns = _can_return()
         self._ordinary_until = 0.0
         self._waited = run_delay()
+        self.starved = 0.0
+        """Seconds of the last turn in which no processor was free for the monitor."""
         self._yield()
 
     def turned(self) -> None:
         """A turn ended."""
         waited = run_delay()
-        starved, self._waited = waited - self._waited, waited
-        if starved > STARVED_SECONDS:
+        self.starved, self._waited = waited - self._waited, waited
+        if self.starved > STARVED_SECONDS:
             self._ordinary_until = time.monotonic() + ORDINARY_SECONDS
             _join(os.SCHED_OTHER)
         elif self._ordinary_until and time.monotonic() > self._ordinary_until:

@@ -415,6 +415,11 @@ class Pipeline:
         """Whether code or files are still being checked."""
         return bool(self._code.pending or self._files.pending or self._libraries.pending)
 
+    @property
+    def last_step(self) -> int:
+        """The last step taken in from any rank, -1 before the first."""
+        return self._last_step
+
     def commit(self) -> None:
         """Make what was recorded durable."""
         self._recorder.commit()

@@ -45,6 +45,7 @@ class Known:
     step: int = -1
     load: tuple[int, int, int, int] | None = None
     oom_kills: int | None = None
+    worker: bool = False
 
 
 @dataclass(slots=True)
@@ -183,6 +184,12 @@ class Processes:
             remedy=silence.remedy,
             law="update" if silence.certain else "",
         )
+
+    def is_worker(self, known: Known) -> bool:
+        """Whether a process is a child that runs what its guarded parent runs, such as a loader's worker."""
+        # Only a yes is kept: a child that starts anew greets later, and only then is known for what it is.
+        known.worker = known.worker or known.role == "child" or self._is_fork_of_greeted(known)
+        return known.worker
 
     def _is_fork_of_greeted(self, known: Known) -> bool:
         """A child by fork alone (a loader's worker) maps what its parent maps and trains nothing itself."""

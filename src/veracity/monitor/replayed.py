@@ -24,16 +24,22 @@ _OBSERVED: dict[str, type[seen.Observation]] = {
         seen.FileDigested,
         seen.FunctionsExpected,
         seen.Gap,
+        seen.GroupLoad,
         seen.HostLoad,
         seen.MetricsLogged,
+        seen.JobStuck,
         seen.ModuleChecked,
+        seen.MonitorHeld,
+        seen.ProcessChanged,
         seen.ProcessEnded,
+        seen.ProcessHeld,
         seen.RecordDamaged,
         seen.RecordsMissing,
         seen.SignalForwarded,
         seen.StackSampled,
         seen.StacksUnavailable,
         seen.StartupItem,
+        seen.WorkersSeen,
     )
 }
 

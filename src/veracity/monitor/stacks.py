@@ -53,6 +53,7 @@ class _Watched:
     ran: int = 0
     frames: list[StackFrame] = field(default_factory=list)
     late_dumps: int = 0
+    wait: str = ""
 
 
 class Stacks:
@@ -73,6 +74,10 @@ class Stacks:
         if watched.step >= 0:
             watched.durations = [*watched.durations[-30:], now - watched.stepped_at]
         watched.step, watched.stepped_at, watched.late_dumps = step, now, 0
+
+    def waits(self) -> dict[int, str]:
+        """Of each rank, the kernel function its main thread slept in at the last look; empty when it ran."""
+        return {watched.pid: watched.wait for watched in self._watched.values()}
 
     @property
     def sees_sleep(self) -> bool:
@@ -95,9 +100,10 @@ class Stacks:
         self._late_budget = min(LATE_DUMPS_AT_ONCE, self._late_budget + passed * LATE_DUMPS_PER_SECOND)
         self._last = now
         for watched in list(self._watched.values()):
+            watched.wait = process.read_wchan(watched.pid) or ""
             if watched.step < WARM_STEPS:
                 continue
-            if process.read_wchan(watched.pid) in TIMER_WAITS:
+            if watched.wait in TIMER_WAITS:
                 yield from self._asleep(watched, now)
             elif watched.asleep_since:
                 yield from self._awake(watched, now)
@@ -142,6 +148,10 @@ class Stacks:
 
     def _read(self, pid: int) -> list[StackFrame]:
         self._budget -= 1
+        return self.read(pid)
+
+    def read(self, pid: int) -> list[StackFrame]:
+        """The main thread's stack now, innermost frame first; empty when it cannot be read."""
         command = [self._program, "dump", "--pid", str(pid), "--json", "--nonblocking"]
         try:
             done = subprocess.run(

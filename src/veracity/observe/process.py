@@ -33,6 +33,15 @@ class Stat:
     starttime: int
     blocked_io: int
     exit_code: int
+    nice: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """``/proc/<pid>/status``: the tracer's pid (0 for none) and the processors the main task may run on."""
+
+    tracer: int
+    cpus: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +82,29 @@ def parse_stat(data: bytes | None) -> Stat | None:
         starttime=numbers[22 - 4],
         blocked_io=numbers[42 - 4] if len(numbers) > 42 - 4 else 0,
         exit_code=numbers[52 - 4] if len(numbers) > 52 - 4 else 0,
+        nice=numbers[19 - 4],
     )
+
+
+def read_standing(pid: int) -> Standing | None:
+    """Tracer and processors of a process, None when it does not exist."""
+    return parse_standing(_read(pid, "status"))
+
+
+def parse_standing(data: bytes | None) -> Standing | None:
+    """From a ``status`` file; None when it lacks a line."""
+    tracer = cpus = None
+    for line in (data or b"").splitlines():
+        name, _, value = line.partition(b":")
+        value = value.strip()
+        if name == b"TracerPid" and value.isdigit():
+            tracer = int(value[:10])
+        elif name == b"Cpus_allowed":
+            try:
+                cpus = int(value.replace(b",", b"")[:4096], 16).bit_count()
+            except ValueError:
+                return None
+    return None if tracer is None or cpus is None else Standing(tracer, cpus)
 
 
 def read_cmdline(pid: int) -> list[str] | None:

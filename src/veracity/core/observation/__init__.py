@@ -5,6 +5,15 @@ are made by the monitor from ``/proc``, files and its own clock. Detectors see n
 """
 
 from .code import FunctionIdentity, FunctionsExpected, FunctionsSeen, ModuleChecked, ModuleImported
+from .condition import (
+    GroupLoad,
+    JobStuck,
+    MonitorHeld,
+    ProcessChanged,
+    ProcessHeld,
+    RankStuck,
+    WorkersSeen,
+)
 from .data import BatchesDrawn, LoaderStarted, SamplerStarted
 from .declared import OptimizerDeclared, SchedulerDeclared, SchedulerStepped
 from .files import CheckpointLoaded, CheckpointSaved, FileDigested, StateRestored, TensorDigest
@@ -18,6 +27,7 @@ from .startup import EarlyModule, StartedWith, StartupItem
 from .training import StepRecord, WeightsMoved
 
 __all__ = [
+    "GroupLoad", "JobStuck", "MonitorHeld", "ProcessChanged", "ProcessHeld", "RankStuck", "WorkersSeen",
     "FunctionIdentity", "FunctionsExpected", "FunctionsSeen", "ModuleChecked", "ModuleImported",
     "BatchesDrawn", "LoaderStarted", "SamplerStarted",
     "OptimizerDeclared", "SchedulerDeclared", "SchedulerStepped",
