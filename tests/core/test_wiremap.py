@@ -22,11 +22,14 @@ def test_what_only_the_monitor_can_know_has_no_frame() -> None:
         seen.ProcessEnded,
         seen.SignalForwarded,
         seen.StartupItem,
+        seen.FileWritten,
         seen.GroupLoad,
         seen.JobStuck,
         seen.MonitorHeld,
+        seen.ProcessAppeared,
         seen.ProcessChanged,
         seen.ProcessHeld,
+        seen.SocketsSeen,
         seen.WorkersSeen,
     }
     assert not outside & set(KINDS.values())

@@ -82,6 +82,8 @@ def guarded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Guarded
     # The test process has imported thousands of modules; tests of steps need not read about them.
     monkeypatch.setattr(ImportWatch, "flush", lambda self: None)
     monkeypatch.setattr(Functions, "look", lambda self: None)
+    # An audit hook stays for as long as its process lives.
+    monkeypatch.setattr(install, "watch_channels", lambda session: None)
     session = Session(config_for(tmp_path))
     install.install(session, ImportWatch(session), torch)
     yield Guarded(session, tmp_path / "spool")

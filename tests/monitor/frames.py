@@ -155,6 +155,16 @@ BODIES: dict[str, dict[str, object]] = {
         "step": 3,
         "functions": [{"name": "AdamW.step", "code": "00", "path": "/a.py", "line": 3, "wrapped": ""}],
     },
+    "channel": {
+        "kind": "spawn",
+        "target": "git",
+        "step": 3,
+        "inside": "",
+        "importing": False,
+        "main": True,
+        "times": 1,
+        "frames": [{"path": "/a.py", "line": 3, "function": "main"}],
+    },
 }
 
 BLOBS = {"step": struct.pack("<6f", *range(6))}

@@ -1,10 +1,12 @@
-"""Processes of a job are held up, in real training runs.
+"""Processes of a job are held up, and ways out of it are opened, in real training runs.
 
 The clean twins are those of ``test_planted``. What is planted bears the drill's mark.
 """
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import os
 import shutil
 import signal
@@ -20,14 +22,17 @@ from tests.sabotage.planting import (
     TINY,
     at_start_of_step,
     before_step,
+    caught,
     held,
     planted_script,
+    shadowed,
     train,
 )
 from veracity.core.finding import Finding
 from veracity.core.rule import Severity
 from veracity.core.summary import RunSummary
-from veracity.drill.sabotage import MARK
+from veracity.drill.interpreter import training_python
+from veracity.drill.sabotage import MARK, Edit
 
 pytestmark = pytest.mark.serial
 
@@ -132,3 +137,57 @@ def test_workers_that_sleep_while_training_waits(home: Path, tmp_path: Path) -> 
     assert finding.locations[0].path == str(script)
     assert "time.sleep" in script.read_text().splitlines()[finding.locations[0].line - 1]
     held(summary)
+
+
+# --- channels ---------------------------------------------------------------------------------------
+
+SPAWNS = """
+import subprocess, sys, torch
+class Spawns:
+    def __reduce__(self):
+        return subprocess.call, (["true"],)
+torch.save({"x": Spawns()}, sys.argv[1])
+"""
+
+
+def distribution(site: Path) -> Path:
+    """An installed distribution of one module; its file."""
+    (site / "quiet-1.0.dist-info").mkdir(parents=True)
+    text = b"value = 1\n"
+    (site / "quiet.py").write_bytes(text)
+    digest = base64.urlsafe_b64encode(hashlib.sha256(text).digest()).rstrip(b"=").decode()
+    metadata = "Metadata-Version: 2.1\nName: quiet\nVersion: 1.0\n"
+    (site / "quiet-1.0.dist-info" / "METADATA").write_text(metadata)
+    (site / "quiet-1.0.dist-info" / "RECORD").write_text(f"quiet.py,sha256={digest},{len(text)}\n")
+    return site / "quiet.py"
+
+
+def test_a_step_connects_a_checkpoint_starts_a_program_and_a_library_is_edited(
+    home: Path, tmp_path: Path
+) -> None:
+    checkpoint, site = tmp_path / "shared.pt", tmp_path / "site-packages"
+    training_python().run(SPAWNS, str(checkpoint))
+    library = distribution(site)
+    connect = Edit(
+        "optim/adam.py",
+        "        loss = None\n        if closure is not None:",
+        "        loss = None\n        import socket\n        with socket.socket() as closed:\n"
+        f"            closed.connect_ex(('127.0.0.1', 9))  {MARK}\n        if closure is not None:",
+    )
+    script = planted_script(
+        tmp_path,
+        at_start_of_step("n == 6", f"open({str(library)!r}, 'a').close()"),
+        before_step("n == 8", f"torch.load({str(checkpoint)!r}, weights_only=False)"),
+    )
+    environment = shadowed(tmp_path, connect)
+    environment["PYTHONPATH"] = os.pathsep.join([environment["PYTHONPATH"], str(site)])
+    summary = train(home, script, options(tmp_path, 15), environment=environment)
+    step, loaded = caught(summary, "channel-in-step"), caught(summary, "channel-in-load")
+    assert step.first_step == 0
+    assert step.locations[0].path == str(tmp_path / "shadow" / "torch" / "optim" / "adam.py")
+    assert loaded.first_step == 7
+    assert "starts 'true'" in loaded.message
+    edited = caught(summary, "channel-sealed-write")
+    assert edited.first_step == 5
+    assert "belongs to the installed quiet" in edited.message
+    assert edited.locations[1].path == str(script)

@@ -24,4 +24,5 @@ KINDS: dict[str, type[seen.Observation]] = {
     "restored": seen.StateRestored,
     "module": seen.ModuleImported,
     "functions": seen.FunctionsSeen,
+    "channel": seen.ChannelUsed,
 }

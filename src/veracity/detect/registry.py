@@ -6,6 +6,10 @@ from ..core.rule import Rule
 from .detector import Detector
 from .rules.checkpoint.executes import Executes
 from .rules.checkpoint.unsafe_load import UnsafeLoad
+from .rules.channel.in_load import InLoad
+from .rules.channel.in_step import InStep
+from .rules.channel.sealed_write import SealedWrite
+from .rules.channel.unexpected import Unexpected
 from .rules.code.bytecode_forged import BytecodeForged
 from .rules.code.function_swapped import FunctionSwapped
 from .rules.code.loaded_elsewhere import LoadedElsewhere
@@ -72,6 +76,10 @@ DETECTORS: tuple[type[Detector], ...] = (
     FunctionSwapped,
     StartupUnowned,
     PreloadUnowned,
+    SealedWrite,
+    InLoad,
+    InStep,
+    Unexpected,
     Stall,
     SlowRank,
     LoaderStarved,

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from threading import get_ident
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -36,6 +37,38 @@ def watch(event: str, handler: Handler, shield: Shield, site: str) -> None:
 
     _handlers[event] = call
     _install()
+
+
+class Audit:
+    """Handlers of one law. What a handler does itself calls no further ones; ``failed`` hears what it raises."""
+
+    def __init__(self, failed: Callable[[str, Exception], None]) -> None:
+        self._busy: set[int] = set()
+        self._failed = failed
+
+    def on(self, event: str, handler: Handler) -> None:
+        """Call ``handler(arguments)`` at each ``event`` from now on."""
+        earlier, busy, failed = _handlers.get(event), self._busy, self._failed
+
+        def call(arguments: tuple[object, ...]) -> None:
+            if earlier is not None:
+                earlier(arguments)
+            thread = get_ident()
+            if thread in busy:
+                return
+            busy.add(thread)
+            try:
+                handler(arguments)
+            except Exception as error:
+                failed(event, error)
+            finally:
+                busy.discard(thread)
+
+        _handlers[event] = call
+
+    def install(self) -> None:
+        """See to it that the hook is there. It stays for the life of the process."""
+        _install()
 
 
 def forget(event: str) -> None:

@@ -9,6 +9,7 @@ from time import perf_counter_ns
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from .channels import watch_channels
 from .checkpoints import watch_checkpoints
 from .clipping import watch_clipping, watch_unscaling
 from .functions import Functions
@@ -33,6 +34,7 @@ def install(session: Session, imports: ImportWatch, torch: ModuleType) -> None:
     version = str(getattr(torch, "__version__", ""))
     session.greet(version, _numerics(torch))
     imports.flush()
+    watch_channels(session)
     if _parse(version) < MINIMUM_TORCH:
         session.gap(
             f"torch {version} is older than the guard can read",

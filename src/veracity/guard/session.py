@@ -136,6 +136,7 @@ LAW_OF_SITE = {
     "unpickling": "load",
     "modules": "code-identity",
     "functions": "code-identity",
+    "channels": "channels",
 }
 
 

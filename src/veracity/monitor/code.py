@@ -138,6 +138,17 @@ class Code:
         """The RECORDs of the job's environment, None before a guard greeted."""
         return self._records
 
+    def folders(self) -> list[str]:
+        """The environment's folders that distributions are installed in."""
+        return list({one.directory: None for one in self.distributions()})
+
+    def belongs(self, path: str) -> tuple[str, str]:
+        """Whose code a file is: ``recorded`` and its distribution, ``imported``, or ``unrecorded``."""
+        entry = None if self._records is None else self._records.lookup(path)
+        if entry is not None:
+            return "recorded", entry.distribution.name
+        return ("imported" if path in self.checked else "unrecorded"), ""
+
     def held(self) -> None:
         """The run held: its own sources become what later changes are shown against."""
         if self._checker is not None:

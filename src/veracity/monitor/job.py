@@ -215,6 +215,9 @@ class _Loop:
         if self._workers is not None:
             for workers in self._workers.look():
                 self._pipeline.observe(workers)
+        if self._pipeline.channels is not None:
+            for channel in self._pipeline.channels.look():
+                self._pipeline.observe(channel)
         if fresh:
             for stuck in self._hangs.look():
                 self._pipeline.observe(stuck)

@@ -22,6 +22,7 @@ from ..ledger.keys import SigningKey
 from ..ledger.reader import Reader
 from ..ledger.store import Ledger
 from ..observe import process
+from .channels import ChannelLooks, written
 from .code import Code
 from .contractfile import ContractFile
 from .decode import Header, observation_of, read_header
@@ -86,6 +87,7 @@ class Pipeline:
         self._read_files: dict[str, tuple[str, int]] = {}
         self._libraries = Libraries()
         self._contract = ContractFile(folder.contract)
+        self.channels: ChannelLooks | None = None
 
     # --- opening and closing ---------------------------------------------------------------------
 
@@ -180,6 +182,7 @@ class Pipeline:
         self._processes = processes
         processes.mask = self._masker.command
         processes.is_ours = lambda pid: pid == self._code.worker_pid
+        self.channels = ChannelLooks(processes, self._code.folders, self._code)
 
     # --- what the guards say ---------------------------------------------------------------------
 
@@ -273,6 +276,8 @@ class Pipeline:
             self._code.functions(observation)
         elif isinstance(observation, seen.StartedWith):
             self._observe_all(self._startup.began(observation))
+        elif isinstance(observation, seen.ChannelUsed) and observation.kind == "write":
+            self.observe(written(observation, self._code))
         elif isinstance(observation, (seen.CheckpointSaved, seen.CheckpointLoaded)):
             gap = self._files.submit(observation)
             if gap is not None:

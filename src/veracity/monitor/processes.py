@@ -11,10 +11,11 @@ import os
 import selectors
 import signal
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from ..core.observation import Gap, Hello, HostLoad, ProcessEnded
+from ..core.observation import Gap, Hello, HostLoad, ProcessAppeared, ProcessEnded
 from ..core.origin import monitor_origin
 from ..observe import process
 from ..observe.silence import Silence, explain_silence
@@ -23,6 +24,8 @@ SILENT_AFTER = 10.0
 PATIENCE = 12
 SCAN_EVERY = 1.0
 MAX_PROCESSES = 4096
+MAX_KINDS = 64
+MAX_OF_A_KIND = 4
 
 
 @dataclass(slots=True)
@@ -62,6 +65,7 @@ class Processes:
     mask: Callable[[Sequence[str]], list[str]] = field(default=list)
     is_ours: Callable[[int], bool] = field(default=lambda pid: False)
     _unheard: list[Gap] = field(default_factory=list)
+    _appeared: Counter[tuple[str, str]] = field(default_factory=Counter)
     _next_scan: float = 0.0
 
     def __post_init__(self) -> None:
@@ -82,7 +86,7 @@ class Processes:
         if pid in self.known:
             self.known[pid].step = step
 
-    def scan(self) -> Iterator[Gap | HostLoad]:
+    def scan(self) -> Iterator[Gap | HostLoad | ProcessAppeared]:
         """Find new processes and silent ones; at most once in ``SCAN_EVERY`` seconds."""
         now = time.monotonic()
         if now < self._next_scan:
@@ -90,7 +94,9 @@ class Processes:
         self._next_scan = now + SCAN_EVERY
         for pid in process.descendants(os.getpid()):
             if pid not in self.known and len(self.known) < MAX_PROCESSES and not self.is_ours(pid):
-                self._add(pid, "other")
+                appeared = self._appear(self._add(pid, "other"))
+                if appeared is not None:
+                    yield appeared
         for known in list(self.known.values()):
             gap = self._silence(known, now)
             if gap is not None:
@@ -154,6 +160,28 @@ class Processes:
             known.pidfd = -1
         self.known[pid] = known
         return known
+
+    def _appear(self, known: Known | None) -> ProcessAppeared | None:
+        """What to say of a process that was not there at the last scan; some of each kind are enough."""
+        parent = self.known.get(known.parent) if known is not None else None
+        if known is None or parent is None:
+            return None
+        program = process.read_exe(known.pid) or (known.command[0] if known.command else "")
+        kind = ("rank" if parent.step >= 0 else parent.role, program)
+        if len(self._appeared) < MAX_KINDS or kind in self._appeared:
+            self._appeared[kind] += 1
+        if not 0 < self._appeared[kind] <= MAX_OF_A_KIND:
+            return None
+        return ProcessAppeared(
+            origin=monitor_origin(time.time_ns(), pid=known.pid, source="/proc"),
+            role=known.role,
+            parent=parent.pid,
+            parent_role=kind[0],
+            program=program[:300],
+            command=" ".join(self.mask(known.command))[:300],
+            fork=self._is_fork_of_greeted(known),
+            step=max((one.step for one in self.known.values()), default=-1),
+        )
 
     def _silence(self, known: Known, now: float) -> Gap | None:
         if known.greeted or known.reported_silent:

@@ -22,6 +22,7 @@ _OBSERVED: dict[str, type[seen.Observation]] = {
     kind.__name__: kind
     for kind in (
         seen.FileDigested,
+        seen.FileWritten,
         seen.FunctionsExpected,
         seen.Gap,
         seen.GroupLoad,
@@ -30,12 +31,14 @@ _OBSERVED: dict[str, type[seen.Observation]] = {
         seen.JobStuck,
         seen.ModuleChecked,
         seen.MonitorHeld,
+        seen.ProcessAppeared,
         seen.ProcessChanged,
         seen.ProcessEnded,
         seen.ProcessHeld,
         seen.RecordDamaged,
         seen.RecordsMissing,
         seen.SignalForwarded,
+        seen.SocketsSeen,
         seen.StackSampled,
         seen.StacksUnavailable,
         seen.StartupItem,

@@ -29,6 +29,7 @@ _BROKEN = {
     "reported-computed": "the loss that was logged is not the loss that was computed",
     "time": "steps lost time that neither the work nor the machine explains",
     "life": "a process of the job ended without a known cause",
+    "channels": "a way out of the process, or into installed code, was opened that training has no use for",
     "record": "the record of the run itself does not hold",
 }
 _REMARKABLE = ("altered", "uncommitted", "forged", "elsewhere", "unrecorded", "missing", "unknown", "edited")

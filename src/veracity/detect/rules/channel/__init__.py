@@ -1,0 +1,1 @@
+"""Rules of the law *channels*: no unexpected way out of the training process."""
