@@ -6,15 +6,7 @@ are made by the monitor from ``/proc``, files and its own clock. Detectors see n
 
 from .channel import CallFrame, ChannelUsed, FileWritten, ProcessAppeared, SocketsSeen
 from .code import FunctionIdentity, FunctionsExpected, FunctionsSeen, ModuleChecked, ModuleImported
-from .condition import (
-    GroupLoad,
-    JobStuck,
-    MonitorHeld,
-    ProcessChanged,
-    ProcessHeld,
-    RankStuck,
-    WorkersSeen,
-)
+from .condition import GroupLoad, JobStuck, MonitorHeld, ProcessChanged, ProcessHeld, RankStuck, WorkersSeen
 from .data import BatchesDrawn, LoaderStarted, SamplerStarted
 from .declared import OptimizerDeclared, SchedulerDeclared, SchedulerStepped
 from .files import CheckpointLoaded, CheckpointSaved, FileDigested, StateRestored, TensorDigest
