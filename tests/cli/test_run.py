@@ -24,7 +24,8 @@ class Options:
     name: str
     stacks: bool
     quiet: bool
-    overhead: float
+    overhead: float = 0.01
+    hang_after: float = 120.0
 
 
 @dataclasses.dataclass
@@ -85,8 +86,17 @@ def test_flags_reach_the_monitor(job: Job, home: Path) -> None:
     assert main(["run", *flags, "--overhead", "0.5%", "--", "x"]) == 0
     assert job.asked[0][1] == Options(home, "enforce", "n", False, True, 0.005)
     assert main(["run", "--", "x"]) == 0
-    assert job.asked[1][1] == Options(home, "observe", "", True, False, 0.01)
+    assert job.asked[1][1] == Options(home, "observe", "", True, False)
     assert main(["run", "--overhead", "70%", "--", "x"]) == 2
+    assert main(["run", "--hang-after", "900", "--", "x"]) == 0
+    assert job.asked[2][1] == Options(home, "observe", "", True, False, 0.01, 900.0)
+
+
+@pytest.mark.parametrize("seconds", ["0", "-5", "nan", "inf", "soon"])
+def test_impossible_times_are_refused(job: Job, capsys: Captured, seconds: str) -> None:
+    assert main(["run", "--hang-after", seconds, "--", "x"]) == 2
+    assert "between 1 and 1000000 seconds" in capsys.readouterr().err
+    assert job.asked == []
 
 
 def test_standard_output_stays_the_jobs_own(job: Job, capsys: Captured) -> None:

@@ -107,6 +107,18 @@ def test_what_goes_on_around_a_call(run: Run, tmp_path: Path) -> None:
     ]
 
 
+def test_a_warning_that_is_sent_over_a_network_was_sent_by_logging(run: Run) -> None:
+    found = run("""
+        import logging, logging.handlers, warnings
+        logging.raiseExceptions = False
+        logging.getLogger("py.warnings").addHandler(logging.handlers.SocketHandler("127.0.0.1", 9))
+        logging.captureWarnings(True)
+        warnings.warn("x")
+    """)
+    assert [one.kind for one in found] == ["connect"]
+    assert "logging" in found[0].frames[0].path
+
+
 def test_writes_below_distributions_and_to_imported_code(run: Run, tmp_path: Path) -> None:
     site = tmp_path / "site-packages"
     (site / "__pycache__").mkdir(parents=True)

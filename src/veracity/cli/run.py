@@ -115,7 +115,10 @@ def execute(arguments: argparse.Namespace) -> int:
 
 
 def _seconds(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
     if not 1.0 <= value <= 1e6:
         raise argparse.ArgumentTypeError("must be between 1 and 1000000 seconds")
     return value

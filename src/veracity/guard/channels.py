@@ -25,6 +25,8 @@ MAX_DEPTH = 400
 MAX_TEXT = 200
 SHIP_AGAIN_AT = (1, 10, 100, 1000, 10_000)
 _STDLIB = os.path.dirname(os.__file__)
+# A warning of torch's own code may go to a handler that sends it over a network: then these did it.
+_MESSENGERS = (os.path.join(_STDLIB, "logging") + os.sep, os.path.join(_STDLIB, "warnings.py"))
 _SITES = (os.sep + "site-packages" + os.sep, os.sep + "dist-packages" + os.sep)
 _CODE = (".py", ".so", ".pyd", ".pth", ".pyc")
 _CACHE = "__pycache__"
@@ -233,6 +235,8 @@ def _inside(path: str, name: str) -> str:
 def _is_stdlib(path: str) -> bool:
     if path.startswith("<frozen"):
         return True
+    if path.startswith(_MESSENGERS):
+        return False
     return path.startswith(_STDLIB) and not any(part in path for part in _SITES)
 
 

@@ -79,6 +79,7 @@ def test_an_object_that_starts_something_when_it_is_restored_is_a_warning() -> N
         used("connect", [CallFrame("/home/u/remote.py", 5, "read"), *LOAD], inside="load"),
         used("spawn", LOAD, inside="load", importing=True),
         used("write", LOAD, inside="load"),
+        used("spawn", [CallFrame(f"{ENV}/lightning/signals.py", 5, "_requeue"), *LOAD], inside="load"),
         used("spawn", [MAIN]),
         used("spawn", [], inside="load"),
     ],
@@ -94,7 +95,6 @@ def test_loads_that_read_from_elsewhere_or_import_are_none(call: ChannelUsed) ->
     ("inside", "frames", "guilty"),
     [
         ("step", [ADAM, WRAPPER, MAIN], ADAM),
-        ("step", [REQUESTS, ADAM, WRAPPER, MAIN], ADAM),
         ("clip", [CLIP, MAIN], CLIP),
         ("backward", [GRAPH, MAIN], GRAPH),
         ("step", [WRAPPER, MAIN], WRAPPER),
@@ -105,6 +105,16 @@ def test_torchs_arithmetic_that_calls_home(inside: str, frames: list[CallFrame],
     assert finding.breaks
     assert finding.first_step == 21
     assert (finding.locations[0].path, finding.locations[0].line) == (guilty.path, guilty.line)
+
+
+def test_a_library_between_may_be_a_handler_that_interrupted_the_step() -> None:
+    requeue = CallFrame(f"{ENV}/submitit/core/job_environment.py", 9, "checkpoint_and_try_requeue")
+    for library in (REQUESTS, requeue):
+        (finding,) = judged(InStep(), used("spawn", [library, ADAM, WRAPPER, MAIN], inside="step"))
+        assert finding.severity is Severity.WARNING
+    log = CallFrame("/usr/lib/python3.11/logging/handlers.py", 600, "createSocket")
+    assert judged(InStep(), used("connect", [log, ADAM, MAIN], inside="step")) == []
+    assert judged(InLoad(), used("connect", [log, *LOAD], inside="load")) == []
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,8 @@ own code.
 ## What fools it
 
 `pickle.load` without torch; a payload that only prepares something and acts later, when the load is over; one
-that calls native code; one that deceives the guard from within.
+that goes through a log handler, which honest warnings do as well; one that calls native code; one that
+deceives the guard from within.
 
 ## What to do
 
@@ -31,12 +32,12 @@ other jobs have loaded it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 from ....core.coverage import Coverage
 from ....core.finding import Evidence, Finding, finding_of
-from ....core.observation import ChannelUsed, Observation
+from ....core.observation import CallFrame, ChannelUsed, Observation
 from ....core.rule import Confidence, Rule, Severity
 from .callers import OPENS, is_textual, place_of, said, stack
 
@@ -69,7 +70,11 @@ class InLoad:
         inner = observation.frames[0].path
         direct = inner.endswith(_UNPICKLER) or is_textual(inner)
         key = (observation.kind, observation.target, inner)
-        if (not direct and observation.kind != "spawn") or key in self._told:
+        if key in self._told:
+            return
+        # A handler of a signal that arrives during a load stands on the unpickler as well.
+        restored = observation.kind == "spawn" and _restores(observation.frames)
+        if not direct and not restored:
             return
         if len(self._told) >= MAX_FINDINGS:
             self._coverage.skip(f"more than {MAX_FINDINGS} calls in loads: the rest is not listed")
@@ -98,3 +103,9 @@ class InLoad:
     def coverage(self) -> Coverage:
         """Looks are counted by ``channel-unexpected``, once for the law."""
         return self._coverage
+
+
+def _restores(frames: Sequence[CallFrame]) -> bool:
+    """Whether the unpickler called a special method, as it does to build or restore an object."""
+    depth = next((at for at, frame in enumerate(frames) if frame.path.endswith(_UNPICKLER)), 0)
+    return depth > 0 and frames[depth - 1].function.startswith("__")

@@ -11,10 +11,12 @@ something from the one place that every job passes through.
 
 ## How it is checked
 
-The interpreter announces programs and sockets before they are opened (PEP 578). Where the innermost code that
-made the call is torch's own optimizer, clipping or autograd, directly or through libraries that it called,
-that is an error: none of these does so. The program's own hooks and closures, which run below them too,
-compilers, devices and collectives that are set up in a first step, and imports are left alone.
+The interpreter announces programs and sockets before they are opened (PEP 578). Where the innermost code
+that made the call is torch's own optimizer, clipping or autograd, that is an error: none of these does so.
+Where an installed library stands in between it is a warning, since the handler of a signal (a scheduler's,
+before it requeues a job) may have interrupted the step just there. The program's own hooks, closures and
+handlers, warnings that go to a log over the network, compilers, devices and collectives that are set up in
+a first step, and imports are left alone.
 
 ## What fools it
 
@@ -76,6 +78,7 @@ class InStep:
             self._coverage.skip(f"more than {MAX_FINDINGS} calls in steps: the rest is not listed")
             return
         self._told.add(key)
+        direct = observation.frames[0] == guilty
         yield finding_of(
             self.rule,
             f"{observation.kind} {observation.target}",
@@ -89,6 +92,8 @@ class InStep:
                 ),
                 stack(observation.frames),
             ),
+            severity=Severity.ERROR if direct else Severity.WARNING,
+            confidence=Confidence.HIGH if direct else Confidence.MEDIUM,
         )
 
     def finish(self) -> Iterator[Finding]:
