@@ -1,0 +1,1 @@
+"""Clean runs: programs that are odd and legitimate, none of which may be accused."""

@@ -1,0 +1,1 @@
+"""What others would have seen in the same cases."""
