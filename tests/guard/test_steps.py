@@ -231,6 +231,35 @@ def test_a_second_optimizer_that_comes_later_does_not_make_the_first_one_accuse(
     assert guarded.seen(seen.WeightsMoved) == []
 
 
+def test_an_optimizer_that_never_steps_does_not_accuse_anothers_closure(guarded: Guarded) -> None:
+    model = torch.nn.Linear(3, 1)
+    unused = torch.optim.Adam(model.parameters())
+    used = torch.optim.LBFGS(model.parameters(), lr=0.1, max_iter=4)
+    inputs, targets = torch.randn(16, 3), torch.randn(16, 1)
+
+    def closure() -> Any:
+        used.zero_grad()
+        loss = torch.nn.functional.mse_loss(model(inputs), targets)
+        loss.backward()
+        return loss
+
+    for _ in range(3):
+        used.step(closure)
+    assert guarded.seen(seen.WeightsMoved) == []
+    # A step that raised is no longer running: parameters of others are looked at again.
+    with pytest.raises(ZeroDivisionError):
+        used.step(lambda: 1 / 0)
+    elsewhere = torch.nn.Linear(3, 1)
+    third = torch.optim.SGD(elsewhere.parameters())
+    for _ in range(4):
+        closure()
+        with torch.no_grad():
+            elsewhere.weight.add_(1)
+    assert {moved.optimizer for moved in guarded.seen(seen.WeightsMoved)} == {2}
+    no_failure(guarded)
+    del unused, third
+
+
 def test_groups_added_later_are_declared_anew(guarded: Guarded) -> None:
     model = a_model()
     optimizer = torch.optim.SGD(model[0].parameters(), lr=0.1)

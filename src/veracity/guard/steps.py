@@ -497,8 +497,18 @@ class Steps:
 
     def _look(self, optimizer: torch.optim.Optimizer, tracked: Tracked, *, again: bool) -> None:
         # Inside an open step, in a closure, the optimizer moves its own weights.
-        if tracked.pending is None and (again or tracked.swept is None):
+        if tracked.pending is None and (again or tracked.swept is None) and not self._within_a_step():
             self._compare(optimizer, tracked)
+
+    def _within_a_step(self) -> bool:
+        """Whether some optimizer's step is running now: it may move weights that others hold as well.
+
+        A step that raised stays open, so what counts is whether its frame is still on the stack.
+        """
+        return self._shared and any(
+            other.pending is not None and _on_stack(sys._getframe(1), other.open_frame)
+            for _, other in self.known()
+        )
 
     def _compare(self, optimizer: torch.optim.Optimizer, tracked: Tracked) -> None:
         import torch
