@@ -71,8 +71,8 @@ def latest(found: Iterable[Row], measured: str) -> list[Row]:
 
 _MEANT = """\
 *By law*: a finding of the law concerned, not before the first affected step. *In all*: or one about the way
-it was done (code identity). Delays are in steps after the first affected one: to the step that the finding
-names, and (*told*) to the last one recorded when it was made."""
+it was done (code identity), or of another law. Delays are in steps after the first affected one: to the step
+that the finding names, and (*told*) to the last one recorded when it was made."""
 _OTHERS = """\
 Loss spikes: the logged loss against a rolling median in units of its median deviation; the limit is set per
 script so that at most 1 % of its clean runs have an alarm. TrainCheck: invariants learned from a clean run of
@@ -110,7 +110,7 @@ def _families(acted: Sequence[Row]) -> Iterable[tuple[str, ...]]:
     for family in (*groups, "**all**"):
         group = groups[family] if family in groups else list(acted)
         law = sum(row.get("caught") == "law" for row in group)
-        all_of = sum(row.get("caught") in ("law", "also") for row in group)
+        all_of = sum(row.get("caught") in ("law", "also", "other") for row in group)
         low, high = wilson(law, len(group))
         interval = f"{100 * low:.0f}–{100 * high:.0f} %"
         delays = (_delays(group, "delay"), _delays(group, "told_delay"))

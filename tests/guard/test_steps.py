@@ -445,6 +445,20 @@ def test_a_grad_scaler_is_seen(guarded: Guarded) -> None:
     no_failure(guarded)
 
 
+def test_a_fused_kernel_that_skips_overflown_gradients_is_seen(guarded: Guarded) -> None:
+    model = a_model()
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.1, fused=True)
+    scaler = torch.amp.GradScaler("cpu", init_scale=8.0)
+    for factor in (1.0, float("inf"), 1.0):
+        optimizer.zero_grad()
+        scaler.scale(model(torch.randn(4, 5)).sum() * factor).backward()
+        scaler.unscale_(optimizer)
+        scaler.step(optimizer)
+        scaler.update()
+    assert [record.scaled for record in guarded.seen(seen.StepRecord)] == [False, True, False]
+    no_failure(guarded)
+
+
 def test_clipping_is_recorded_with_the_step_it_belongs_to(guarded: Guarded) -> None:
     model = a_model()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
