@@ -28,10 +28,14 @@ WHY = {
 def main() -> int:
     """Write the tables, or print them."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--commit", default="", help="rows of this commit (default: the one checked out)")
+    parser.add_argument(
+        "--commit",
+        nargs="+",
+        help="sabotage of these commits, clean runs of the first alone (default: the one checked out)",
+    )
     parser.add_argument("--print", action="store_true", dest="shown", help="print instead of writing")
     arguments = parser.parse_args()
-    text = report(arguments.commit or commit())
+    text = report(arguments.commit or [commit()])
     if arguments.shown:
         print(text)
         return 0
@@ -48,23 +52,26 @@ def placed(document: str, text: str) -> str:
     return f"{before}{block}{rest.partition(END)[2]}"
 
 
-def report(measured: str) -> str:
-    """All tables for one commit, as Markdown."""
+def report(measured: Sequence[str]) -> str:
+    """All tables for these commits, as Markdown; of a case the last row counts.
+
+    Clean runs are those of the first one alone: a change of the package starts their count anew.
+    """
     planted = latest(rows("sabotage"), measured)
-    clean = latest(rows("clean"), measured) + latest(rows("whole"), measured)
+    clean = latest(rows("clean"), measured[:1]) + latest(rows("whole"), measured[:1])
     parts = [
-        f"## Laws against sabotage and clean runs (`bench/laws`, commit {measured})",
+        f"## Laws against sabotage and clean runs (`bench/laws`, commit {', '.join(measured)})",
         *_sabotage(planted),
     ]
     parts += [*_clean(clean), *_peers(planted, clean, latest(rows("peers"), measured))]
     return "\n".join(parts)
 
 
-def latest(found: Iterable[Row], measured: str) -> list[Row]:
-    """The last row of each case that was measured at this commit."""
+def latest(found: Iterable[Row], measured: Sequence[str]) -> list[Row]:
+    """The last row of each case that was measured at one of these commits."""
     kept: dict[str, Row] = {}
     for row in found:
-        if row.get("commit") == measured:
+        if row.get("commit") in measured:
             kept[str(row["case"])] = row
     return list(kept.values())
 
@@ -157,7 +164,7 @@ def _clean(clean: Sequence[Row]) -> list[str]:
     runs = sum(map(_runs, ran))
     bound = wilson(len(accused), runs)[1] if accused else rule_of_three(runs)
     verdicts = Counter(str(row.get("verdict")) for row in ran)
-    lines = ["", "### Clean runs", ""]
+    lines = ["", f"### Clean runs, commit {ran[0].get('commit') if ran else 'none'}", ""]
     told = ", ".join(f"{count} {word}" for word, count in verdicts.most_common())
     lines += [
         f"{runs} runs in {len(ran)} guarded jobs, {len(accused)} jobs with a finding above a note: below"

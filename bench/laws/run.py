@@ -38,12 +38,16 @@ def main() -> int:
     parser.add_argument("--limit", type=int, default=0, help="stop after so many new rows (0: no limit)")
     parser.add_argument("--minutes", type=float, default=0, help="begin no case after so long (0: no limit)")
     parser.add_argument("--only", default="", help="cases whose name begins so")
+    parser.add_argument(
+        "--known", nargs="*", default=[], help="pass over cases with a row of these commits too"
+    )
     parser.add_argument("--again", action="store_true", help="also those that have a row of this commit")
     parser.add_argument("--whole", action="store_true", help="sabotage: whole processes only, no forks")
     arguments = parser.parse_args()
     shard, of = (int(part) for part in arguments.shard.split("/"))
     measured = commit()
-    known = set() if arguments.again else done(arguments.what, measured)
+    passed = () if arguments.again else (measured, *arguments.known)
+    known = set().union(*(done(arguments.what, one) for one in passed))
     cases = [one for number, one in enumerate(_cases(arguments)) if number % of == shard]
     due = [one for one in cases if one[0] not in known and one[0].startswith(arguments.only)]
     head = {"commit": measured, "seed": arguments.seed, "versions": versions()}

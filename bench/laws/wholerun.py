@@ -220,7 +220,7 @@ def score(sabotage: Sabotage, outcome: Outcome, truth: Mapping[int, Sequence[int
         return {"caught": "void", "by": [], "delay": None, "told_delay": None, "early": []}
     first = min(steps)
     slack = 1 if sabotage.family in ("life", "time") else 0
-    serious = [one for one in outcome.found if one.severity != "note"]
+    serious = [one for one in outcome.found if one.severity != "note" or sabotage.noted]
     early = [one for one in serious if one.first_step is not None and one.first_step < first - slack]
     valid = [one for one in serious if one not in early]
     by_law = [one for one in valid if sabotage.expects(one.rule)]

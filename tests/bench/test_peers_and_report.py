@@ -48,7 +48,7 @@ def test_the_last_row_of_a_case_at_the_commit_counts() -> None:
         {"case": "a", "commit": "1", "caught": "law"},
         {"case": "a", "commit": "2", "caught": "void"},
     ]
-    assert [row["caught"] for row in latest(rows, "1")] == ["law"]
+    assert [row["caught"] for row in latest(rows, ["1"])] == ["law"]
 
 
 def test_tables_are_placed_between_the_markers_and_nothing_else_moves() -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import shutil
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -73,23 +75,33 @@ def _script(target: str, ranks: int, seed: int, home: Path) -> dict[str, object]
     from ..fastrun import forked, script
 
     started = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="veracity-laws-") as folder:
-        options = (*arguments_for(TARGETS[target], STEPS, Path(folder)), "--seed", str(seed))
+    with _folder() as folder:
+        options = (*arguments_for(TARGETS[target], STEPS, folder), "--seed", str(seed))
         outcome = forked(script(TARGETS[target].script, options), home, ranks=ranks, name=target)
-        losses = read_losses(Path(folder) / "metrics.jsonl")
+        losses = read_losses(folder / "metrics.jsonl")
     return _row(f"{target}/{ranks}/{seed}", target, outcome, started, home, {"losses": losses})
 
 
 def _whole(target: str, form: str, seed: int, home: Path) -> dict[str, object]:
     started = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="veracity-laws-") as folder:
-        options = (*arguments_for(TARGETS[target], STEPS, Path(folder)), "--seed", str(seed))
+    with _folder() as folder:
+        options = (*arguments_for(TARGETS[target], STEPS, folder), "--seed", str(seed))
         launcher = TORCHRUN if form == "ddp" else ()
         outcome = guarded(
             (sys.executable, *launcher, str(TARGETS[target].script), *options), home, {}, stacks=True
         )
-        losses = read_losses(Path(folder) / "metrics.jsonl")
+        losses = read_losses(folder / "metrics.jsonl")
     return _row(f"{target}/{form}/{seed}", target, outcome, started, home, {"losses": losses})
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    """A temporary folder. Not tempfile's own: a forked child would remove that one as it exits."""
+    folder = Path(tempfile.mkdtemp(prefix="veracity-laws-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _row(

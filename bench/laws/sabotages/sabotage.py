@@ -48,7 +48,8 @@ class Sabotage:
     step, is a catch by the law concerned. ``also``: rules that find the way it was done (code identity),
     counted apart. ``torch``: edits of torch's own files by the optimizer's name, ``any`` for all.
     ``between`` is a program for the job's interpreter, run on the checkpoint (``sys.argv[1]``, strength in
-    ``sys.argv[2]``) between save and resume. ``site`` are files of a folder put on PYTHONPATH.
+    ``sys.argv[2]``) between save and resume. ``noted``: a note is all that can be said of it, and is a catch.
+    ``site`` are files of a folder put on PYTHONPATH.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Sabotage:
     between: str = ""
     site: Mapping[str, str] = field(default_factory=dict)
     stacks: bool = False
+    noted: bool = False
 
     def expects(self, rule: str) -> bool:
         """Whether a finding of ``rule`` is one of the law concerned."""

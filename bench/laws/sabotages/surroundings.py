@@ -58,6 +58,7 @@ LIFE = (
     Sabotage(
         "raises", "life", "the script raises", ("life-*",),
         step_lines("update", "raise RuntimeError('planted')"), strengths=(1.0,), triggers=("once",),
+        noted=True,
     ),
     Sabotage(
         "ends-early", "life", "the script ends in order before its last step", ("life-*", "contract-*"),
