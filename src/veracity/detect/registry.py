@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from ..core.rule import Rule
 from .detector import Detector
-from .rules.checkpoint.executes import Executes
-from .rules.checkpoint.unsafe_load import UnsafeLoad
 from .rules.channel.in_load import InLoad
 from .rules.channel.in_step import InStep
 from .rules.channel.sealed_write import SealedWrite
 from .rules.channel.unexpected import Unexpected
+from .rules.checkpoint.executes import Executes
+from .rules.checkpoint.unsafe_load import UnsafeLoad
 from .rules.code.bytecode_forged import BytecodeForged
 from .rules.code.function_swapped import FunctionSwapped
 from .rules.code.loaded_elsewhere import LoadedElsewhere
@@ -22,19 +22,19 @@ from .rules.continuity.saved_differs import SavedDiffers
 from .rules.continuity.weights_changed import WeightsChanged
 from .rules.data.order_drift import OrderDrift
 from .rules.data.order_repeated import OrderRepeated
+from .rules.environment.preload_unowned import PreloadUnowned
+from .rules.environment.startup_unowned import StartupUnowned
 from .rules.gradient.accumulation import Accumulation
 from .rules.gradient.changed import GradientChanged
 from .rules.gradient.clipping import Clipping
 from .rules.gradient.not_derivative import NotDerivative
-from .rules.environment.preload_unowned import PreloadUnowned
-from .rules.environment.startup_unowned import StartupUnowned
 from .rules.life.crashed import Crashed
 from .rules.life.exit_nonzero import ExitNonzero
 from .rules.life.hang import Hang
 from .rules.life.killed import Killed
-from .rules.metric.loss_misreported import LossMisreported
 from .rules.life.stopped import Stopped
 from .rules.life.traced import Traced
+from .rules.metric.loss_misreported import LossMisreported
 from .rules.randomness.state_returned import StateReturned
 from .rules.record.missing import RecordMissing
 from .rules.record.spool_altered import SpoolAltered

@@ -7,8 +7,8 @@ import os
 import sys
 from types import ModuleType
 
-from .checkpoints import DISTRIBUTED, SAFETENSORS
 from . import early, imports
+from .checkpoints import DISTRIBUTED, SAFETENSORS
 from .session import CONFIG_VARIABLE, Session, read_config
 
 _session: Session | None = None

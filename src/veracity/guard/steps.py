@@ -506,7 +506,7 @@ class Steps:
         A step that raised stays open, so what counts is whether its frame is still on the stack.
         """
         return self._shared and any(
-            other.pending is not None and _on_stack(sys._getframe(1), other.open_frame)
+            other.pending is not None and on_stack(sys._getframe(1), other.open_frame)
             for _, other in self.known()
         )
 

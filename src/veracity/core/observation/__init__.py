@@ -12,8 +12,8 @@ from .declared import OptimizerDeclared, SchedulerDeclared, SchedulerStepped
 from .files import CheckpointLoaded, CheckpointSaved, FileDigested, StateRestored, TensorDigest
 from .gradient import GradientChecked, GradientTrial
 from .life import HostLoad, ProcessEnded, SignalForwarded, StackFrame, StackSampled, StacksUnavailable
-from .metrics import LoggedValue, MetricsLogged
 from .loading import NamedGlobal, ObjectsLoaded
+from .metrics import LoggedValue, MetricsLogged
 from .process import Gap, Goodbye, Hello, RecordDamaged, RecordsMissing
 from .root import Observation
 from .startup import EarlyModule, StartedWith, StartupItem
