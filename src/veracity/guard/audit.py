@@ -40,7 +40,7 @@ def watch(event: str, handler: Handler, shield: Shield, site: str) -> None:
 
 
 class Audit:
-    """Handlers of one law; what one does itself calls no further ones, and ``failed`` hears what it raises."""
+    """Handlers of one law; what one does itself calls none, and ``failed`` hears what it raises."""
 
     def __init__(self, failed: Callable[[str, Exception], None]) -> None:
         self._busy: set[int] = set()
