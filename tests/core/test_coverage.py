@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -37,3 +38,11 @@ def test_a_law_that_stopped_stays_stopped() -> None:
     coverage.merge(Coverage("update", "steps", 1, 1, {"late": 2}, stopped="later"))
     assert (coverage.checked, coverage.possible, coverage.stopped) == (5, 6, "spool cut")
     assert coverage.reasons == {"late": 2}
+
+
+def test_odds_of_missing_what_drawn_checks_may_miss() -> None:
+    part = Coverage("gradient-truth", "steps", 50, 1000, drawn_from=20)
+    assert part.missed(0.1, everywhere=True) == pytest.approx(0.9**50)
+    assert part.missed(0.1, everywhere=False) == pytest.approx(0.995**50)
+    assert part.missed(1.0, everywhere=True) == 0.0
+    assert Coverage("gradient-truth", "steps").missed(0.5, everywhere=True) == 1.0

@@ -18,7 +18,7 @@ PLACES = [0, 5, 23, 7]
 
 def read(name: str, value: object, parameter: torch.Tensor) -> dict[str, list[float]]:
     found = entries(name, value, parameter, Picked(PLACES, None))
-    return {field: list(map(float, array(code, data))) for field, (code, data) in found}
+    return {field: [float(value) for value in array(code, data)] for field, (code, data) in found}
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])

@@ -188,6 +188,7 @@ def test_the_verdict_and_what_it_rests_on(record: Record) -> None:
             "possible": 2,
             "reasons": {"r": 1},
             "stopped": "",
+            "drawn_from": 0,
         }
     }
 

@@ -85,3 +85,12 @@ def test_other_reasons_do_not_repeat_findings_or_the_sentence() -> None:
     assert wording.other_reasons(samples.held()) == []
     verdict = Verdict(Outcome.INCOMPLETE, ("first", "second"))
     assert wording.other_reasons(dataclasses.replace(samples.incomplete(), verdict=verdict)) == ["second"]
+
+
+def test_the_odds_of_a_law_that_draws() -> None:
+    part = Coverage("gradient-truth", "steps", 20, 400, drawn_from=10)
+    assert wording.odds(part) == (
+        "drawn by chance: what acts on a tenth of the steps was missed with a probability of 0.12 if it acts "
+        "on all 10, of 0.82 if on one of them"
+    )
+    assert wording.odds(Coverage("update", "steps", 20, 400)) == ""

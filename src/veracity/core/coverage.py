@@ -13,6 +13,7 @@ class Coverage:
 
     ``checked`` of ``possible`` units (``unit``: steps, epochs, modules, …). ``reasons`` explains, once
     each, what was not checked and why; ``stopped`` names a law that could check and then no longer could.
+    ``drawn_from``: units are drawn, and of each one thing out of so many is looked at; 0 when none is drawn.
     """
 
     law: str
@@ -21,6 +22,15 @@ class Coverage:
     possible: int = 0
     reasons: dict[str, int] = field(default_factory=dict)
     stopped: str = ""
+    drawn_from: int = 0
+
+    def missed(self, share: float, *, everywhere: bool) -> float:
+        """The probability that what acts on a ``share`` of units, each by chance, met no check.
+
+        ``everywhere``: it acts on all things that a check may look at, else on one of them.
+        """
+        seen = share if everywhere else share / max(1, self.drawn_from)
+        return float((1 - seen) ** self.checked)
 
     def count(self, *, checked: bool, reason: str = "") -> None:
         """One more unit; ``reason`` says why it was not checked, or what weakens the check."""
@@ -40,6 +50,7 @@ class Coverage:
         self.checked += other.checked
         self.possible += other.possible
         self.stopped = self.stopped or other.stopped
+        self.drawn_from = max(self.drawn_from, other.drawn_from)
         for reason, times in other.reasons.items():
             if reason in self.reasons or len(self.reasons) < MAX_REASONS:
                 self.reasons[reason] = self.reasons.get(reason, 0) + times

@@ -65,7 +65,13 @@ class Judge:
                 _join(merged[part.law], part)
             else:
                 merged[part.law] = Coverage(
-                    part.law, part.unit, part.checked, part.possible, dict(part.reasons), part.stopped
+                    part.law,
+                    part.unit,
+                    part.checked,
+                    part.possible,
+                    dict(part.reasons),
+                    part.stopped,
+                    part.drawn_from,
                 )
         for law, reason in self._failed.items():
             merged.setdefault(law, Coverage(law, "checks")).stopped = reason
@@ -113,5 +119,6 @@ def _join(whole: Coverage, part: Coverage) -> None:
     if (part.checked, part.possible) > (whole.checked, whole.possible):
         whole.checked, whole.possible, whole.unit = part.checked, part.possible, part.unit
     whole.stopped = whole.stopped or part.stopped
+    whole.drawn_from = max(whole.drawn_from, part.drawn_from)
     for reason, times in part.reasons.items():
         whole.reasons[reason] = max(times, whole.reasons.get(reason, 0))

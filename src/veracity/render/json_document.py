@@ -100,6 +100,7 @@ def _coverage(part: Coverage) -> dict[str, object]:
         "unit": part.unit,
         "checked": part.checked,
         "possible": part.possible,
+        "drawn_from": part.drawn_from,
         "reasons": dict(sorted(part.reasons.items())),
         "stopped": part.stopped,
     }

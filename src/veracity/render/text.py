@@ -146,6 +146,8 @@ def _coverage(page: Page, summary: RunSummary) -> None:
         full = 0 < part.possible <= part.checked and not part.stopped
         style = "green" if full else "yellow"
         page.line("  ", law.ljust(width), "  ", (wording.checked(part), style))
+        if wording.odds(part):
+            page.line(" " * (width + 4), wording.odds(part))
         for reason in wording.reasons(part):
             page.line(" " * (width + 4), f"- {clip(reason, 300)}")
 

@@ -119,6 +119,17 @@ def checked(part: Coverage) -> str:
     return f"checked {part.checked:,} of {part.possible:,} {part.unit}"
 
 
+def odds(part: Coverage) -> str:
+    """What a law that checks drawn units may have missed, empty for one that checks them as they come."""
+    if not part.drawn_from or not part.checked:
+        return ""
+    everywhere, alone = (part.missed(0.1, everywhere=whole) for whole in (True, False))
+    return (
+        f"drawn by chance: what acts on a tenth of the {part.unit} was missed with a probability of "
+        f"{everywhere:.2g} if it acts on all {part.drawn_from}, of {alone:.2g} if on one of them"
+    )
+
+
 def reasons(part: Coverage) -> list[str]:
     """Why a law did not check more, commonest first, with how often when more than once."""
     said = [f"stopped: {part.stopped}"] if part.stopped else []

@@ -56,6 +56,7 @@ from .slopes import GRADIENT, Agreement, Check, Slope, alike, merged
 MAX_PROCESSES = 4096
 MAX_PENDING = 64
 MAX_OPTIMIZERS = 4096
+MAX_TENSORS = 10**6
 UNCONFIRMED = 2
 CONVINCED = 2
 BLURRED = "the loss changed by too little, or too unevenly, to be compared"
@@ -142,6 +143,8 @@ class NotDerivative:
             self._optimizers[process, declared.index] = _Optimizer(declared, ranks, numels)
 
     def _take(self, record: GradientChecked) -> Iterator[Finding]:
+        if 0 <= record.tensors < MAX_TENSORS:
+            self._coverage.drawn_from = max(self._coverage.drawn_from, record.tensors)
         optimizer = self._optimizers.get((record.origin.pid, record.optimizer))
         if optimizer is None or record.reason:
             self._coverage.skip(record.reason or "the optimizer was not declared")
