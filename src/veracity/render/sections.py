@@ -121,7 +121,10 @@ def _law(law: str, part: Coverage, limits: Limits) -> str:
     said = "".join(f"<li>{escape(reason, limits.text)}</li>" for reason in reasons[: limits.evidence])
     if len(reasons) > limits.evidence:
         said += f"<li>{escape(wording.count(len(reasons) - limits.evidence, 'further reason'))}</li>"
-    name, amount = escape(law, 80), escape("; ".join(filter(None, (wording.checked(part), wording.odds(part)))), 400)
+    name, amount = (
+        escape(law, 80),
+        escape("; ".join(filter(None, (wording.checked(part), wording.odds(part)))), 400),
+    )
     bar = f'<progress class="{css}" max="1" value="{max(0.0, share):.3f}" aria-label="{name}"></progress>'
     listed = f"<ul>{said}</ul>" if said else ""
     return f'<div class="law"><b>{name}</b>{bar}<span class="amount">{amount}</span>{listed}</div>'
