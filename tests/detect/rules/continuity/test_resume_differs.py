@@ -164,6 +164,21 @@ def test_parameters_another_optimizer_has_stepped_on_are_left_out() -> None:
     assert judge(ResumeDiffers(), story.seen) == []
 
 
+def test_going_back_to_a_state_kept_in_memory_is_not_compared_with_an_older_file() -> None:
+    story = Story()
+    story.declare(0)
+    story.loaded(CHECKPOINT)
+    story.restored(0, named(""), state(""), optimizer=0)
+    story.declare(1)
+    story.step(0, optimizer=1)
+    story.restored(1, named("", "kept"), state("", "kept"), optimizer=1)
+    assert judge(ResumeDiffers(), story.seen) == []
+    # A file read after that step is compared again.
+    story.loaded(CHECKPOINT)
+    story.restored(1, named("", "kept"), state("", "kept"), optimizer=1)
+    assert len(judge(ResumeDiffers(), story.seen)) == 1
+
+
 @given(data=st.data())
 @settings(max_examples=examples(60))
 def test_clean_resumes_never_alarm_however_records_are_lost_or_mixed(data: st.DataObject) -> None:

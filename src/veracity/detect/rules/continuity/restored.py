@@ -119,6 +119,9 @@ def _resume(process: _Process, seen: StateRestored) -> Resume:
     since = process.restored.get(seen.optimizer, -1)
     if len(process.restored) < MAX_PROCESSES:
         process.restored[seen.optimizer] = seen.origin.seq
+    # What was loaded before this optimizer's own last step was loaded for another one; a program that goes
+    # back to a state it kept in memory restores from no file at all.
+    since = max(since, process.stepped.get(seen.optimizer, -1))
     loads = [load for load in process.loads if load.origin.seq > since]
     if seen.loaded_module:
         process.module_at = seen.origin.seq

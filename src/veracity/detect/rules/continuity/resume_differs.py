@@ -20,7 +20,8 @@ was, it may be surgery for fine-tuning and is a warning, given that some of the 
 ## What fools it
 
 Tensors that are loaded under other names, or converted to another type or shape: not compared. Changes made
-before `torch.load` returned (see `continuity-load-differs`).
+before `torch.load` returned (see `continuity-load-differs`). A step between load and restore: what is
+restored then may come from memory as well, and is not compared.
 
 ## What to do
 
