@@ -220,7 +220,7 @@ def _peers(planted: Sequence[Row], clean: Sequence[Row], measured: Sequence[Row]
     )  # fmt: skip
     head = ("detector", "sabotaged runs seen", "clean runs accused")
     cells = [
-        (name, f"{seen} of {len(of)}", f"{false} of {len(among)}" if among else "–")
+        (name, f"{seen} of {len(of)}" if of else "not run", f"{false} of {len(among)}" if among else "–")
         for name, of, seen, among, false in body
     ]
     failed = [row for row in measured if "error" in row]
