@@ -25,6 +25,7 @@ def test_what_only_the_monitor_can_know_has_no_frame() -> None:
         seen.FileWritten,
         seen.GroupLoad,
         seen.JobStuck,
+        seen.MetricsLogged,
         seen.MonitorHeld,
         seen.ProcessAppeared,
         seen.ProcessChanged,

@@ -28,7 +28,7 @@ from torch.optim import swa_utils
 @pytest.fixture(autouse=True)
 def nameless(monkeypatch: pytest.MonkeyPatch) -> None:
     """Names are looked for among all objects of the process for each optimizer, which takes long here."""
-    monkeypatch.setattr(declare, "parameter_names", lambda _parameters: {})
+    monkeypatch.setattr(declare, "modules_holding", lambda _parameters: [])
 
 
 @dataclass

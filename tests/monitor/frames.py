@@ -113,6 +113,29 @@ BODIES: dict[str, dict[str, object]] = {
         "path": "",
         "line": 0,
     },
+    "gradient": {
+        "optimizer": 0,
+        "step": 3,
+        "tensors": 1,
+        "clip": 1.0,
+        "cost": 5000,
+        "trials": [
+            {
+                "tensor": 0,
+                "direction": "gradient",
+                "reach": 0.001,
+                "plus": 0.001,
+                "minus": -0.001,
+                "half": 0.0005,
+                "inner_plus": 0.001,
+                "inner_minus": -0.001,
+                "norm": 1.0,
+            }
+        ],
+        "calls": 1,
+        "rounding": 1e-7,
+        "fresh": True,
+    },
     "loader": {"loader": LOADER, "iteration": 0, "sampler": 0},
     "sampler": {
         "sampler": 0,

@@ -12,6 +12,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from threading import get_ident
+from types import FrameType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -69,6 +70,13 @@ class Audit:
     def install(self) -> None:
         """See to it that the hook is there. It stays for the life of the process."""
         _install()
+
+
+def raised_by(frame: FrameType | None, file: str) -> FrameType | None:
+    """What raised the event: the first frame outwards that is neither the dispatcher's nor of ``file``."""
+    while frame is not None and frame.f_code.co_filename in (__file__, file):
+        frame = frame.f_back
+    return frame
 
 
 def forget(event: str) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from .audit import Audit
+from .audit import Audit, raised_by
 
 if TYPE_CHECKING:
     from .session import Session
@@ -124,7 +124,7 @@ class Channels:
         session = self._session
         if os.getpid() != session.stream.pid:
             return
-        call = _call(sys._getframe(2))
+        call = _call(raised_by(sys._getframe(1), __file__))
         if call is None:
             return
         place = call.frames[0] if call.frames else {}
