@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from .intervals import percentile, rule_of_three, wilson
 from .peers import spikes
-from .results import ROOT, commit, rows
+from .rows import ROOT, commit, rows
 
 Row = Mapping[str, object]
 BEGIN, END = "<!-- laws: begin, written by bench/laws/report.py -->", "<!-- laws: end -->"

@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
-from .results import append, commit, done, versions
+from .rows import append, commit, done, versions
 
 Run = Callable[[Path], dict[str, object]]
 

@@ -9,7 +9,7 @@ import tempfile
 
 from bench.laws.peers.spikes import first_alarm, scores, threshold
 from bench.laws.report import BEGIN, END, latest, placed
-from bench.laws.results import ROOT, without_places
+from bench.laws.rows import ROOT, without_places
 
 
 def falling(seed: int, steps: int = 60) -> list[float]:

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from veracity.core.pickled import SENTENCES, Danger, danger_of
 
 
@@ -111,7 +112,7 @@ def test_data(full: str) -> None:
     assert danger_of(module, name) is None
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100))
 @given(st.text(), st.text())
 def test_any_name(module: str, name: str) -> None:
     assert danger_of(module, name) in (None, *Danger)

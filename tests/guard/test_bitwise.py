@@ -162,7 +162,8 @@ PROGRAM = """
     logging.warning("mine as well")
     print(sorted(name for name in sys.modules if "veracity" not in name and "sitecustom" not in name)[:5])
     # Finders that wait for modules which may still be imported stay until they are.
-    print([one for one in sys.meta_path if "veracity" in type(one).__module__ and "Herald" not in type(one).__name__])
+    finders = [type(one) for one in sys.meta_path]
+    print([one for one in finders if "veracity" in one.__module__ and "Herald" not in one.__name__])
     print(torch.__spec__.loader.__class__, torch.__loader__.__class__)
     print(random.getstate()[1][:3], torch.get_rng_state()[:32].tolist())
     try:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from veracity.guard import clipping
 from veracity.guard.steps import Steps
 
@@ -17,7 +18,7 @@ pytest.importorskip("torch")
 import torch
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @given(
     st.lists(st.integers(1, 3000), min_size=1, max_size=6),
     st.sampled_from(["float32", "float64", "bfloat16"]),

@@ -18,7 +18,6 @@ import torch
 EXAMPLE = Path(__file__).parents[2] / "examples" / "huggingface_trainer.py"
 
 
-@pytest.mark.serial
 def test_trainer_and_an_edited_checkpoint(jobs: Jobs) -> None:
     out = jobs.folder / "out"
     done = jobs.run(sys.executable, EXAMPLE, "--output-dir", out, "--steps", "10")

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from veracity.observe.effects import LEVELS, read_effects
 
 BLOB = base64.b64encode(b"pass").decode()
@@ -64,7 +65,7 @@ def test_what_cannot_be_parsed_says_so(text: str) -> None:
     assert read_effects(text).unread
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50))
 @given(st.text())
 def test_any_text(text: str) -> None:
     assert read_effects(text).level in LEVELS

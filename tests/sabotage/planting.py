@@ -41,6 +41,7 @@ def train(
     options: Sequence[str],
     *,
     environment: Mapping[str, str] | None = None,
+    python: str | Path = sys.executable,
     launcher: Sequence[str] = (),
     stacks: bool = False,
     overhead: float = 0.01,
@@ -55,7 +56,7 @@ def train(
     words = ["--home", str(home), "--output", str(told), "--format", "json", "run"]
     words += ["--overhead", f"{100 * overhead:g}%", "--hang-after", f"{hang_after:g}"]
     words += [] if stacks else ["--no-stacks"]
-    command = [sys.executable, "-c", ENTER, *words, "--", sys.executable, *launcher, str(script), *options]
+    command = [sys.executable, "-c", ENTER, *words, "--", str(python), *launcher, str(script), *options]
     with tempfile.TemporaryFile() as output:
         done = subprocess.run(
             command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output, check=False

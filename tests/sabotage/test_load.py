@@ -10,7 +10,6 @@ from tests.sabotage.planting import TINY, caught, held, planted_script, train
 from veracity.core.rule import Severity
 from veracity.drill.sabotage import MARK
 
-pytestmark = pytest.mark.serial
 torch = pytest.importorskip("torch")
 RULE = "checkpoint-executes"
 

@@ -44,11 +44,6 @@ BUSY = "sum(range(1_500_000))"
 """About as long as a short sleep, and work for all that can be seen: steps that a test can act upon."""
 
 
-@pytest.fixture(scope="session")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("home")
-
-
 def options(folder: Path, steps: int, *more: str) -> list[str]:
     return [*TINY, "--steps", str(steps), "--out-dir", str(folder / "out"), *more]
 

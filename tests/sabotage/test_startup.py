@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import sysconfig
 import venv
@@ -10,14 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.sabotage.planting import TINY, breaking, caught, held
+from tests.sabotage.planting import TINY, breaking, caught, held, train
 from veracity.core.rule import Severity
 from veracity.core.summary import RunSummary
 from veracity.drill.sabotage import MARK
 from veracity.drill.victim import victim_path
-from veracity.monitor.job import RunOptions, run_job
 
-pytestmark = pytest.mark.serial
 RULE = "environment-startup-unowned"
 
 
@@ -57,10 +54,8 @@ def _install_editable(site: Path, project: Path) -> None:
 
 
 def run(site: Path, home: Path, folder: Path, steps: int) -> RunSummary:
-    python = site.parents[2] / "bin" / "python"
     options = [*TINY, "--steps", str(steps), "--out-dir", str(folder / "out")]
-    settings = RunOptions(home=home, stacks=False, quiet=True, environment=dict(os.environ))
-    return run_job([str(python), str(victim_path("chargpt")), *options], settings).summary
+    return train(home, victim_path("chargpt"), options, python=site.parents[2] / "bin" / "python")
 
 
 def test_line_of_a_pth_file_that_replaces_a_function_of_random(

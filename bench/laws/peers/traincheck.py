@@ -21,7 +21,7 @@ from pathlib import Path
 
 from ..plant import plant
 from ..planting import Target, read_truth
-from ..results import commit, rows
+from ..rows import commit, rows
 from ..sabotages import BY_NAME
 from ..targets import TARGETS
 from ..variants import Case, variants

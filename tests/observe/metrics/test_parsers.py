@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from tests.observe.metrics.writing import history, record, scalar, tensor, wandb_file
 from veracity.core.observation import LoggedValue
 from veracity.observe.metrics import Parser, parser_for
@@ -119,7 +120,7 @@ def test_event_file() -> None:
     assert found == [("train/loss", 5, 2.5), ("loss", 6, 1.25), ("exact", 7, 0.1)]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25))
 @given(st.lists(st.integers(1, 400), min_size=1, max_size=40))
 def test_event_file_in_pieces(sizes: list[int]) -> None:
     data = b"".join(record(scalar("loss", step, step / 4)) for step in range(20))
@@ -160,7 +161,7 @@ def test_wandb_file() -> None:
     assert found == [("loss", step, round(4.0 - step / 100, 6)) for step in range(100)]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25))
 @given(st.lists(st.integers(1, 9000), min_size=1, max_size=40))
 def test_wandb_file_in_pieces(sizes: list[int]) -> None:
     data = wandb_file([history({"loss": step / 8, "pad": "x" * 4000}, step) for step in range(30)])
@@ -205,7 +206,7 @@ def in_pieces(parser: Parser, data: bytes, sizes: list[int]) -> list[tuple[str, 
     return found + middles(parser, data[at:])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 @given(st.sampled_from(KINDS), st.lists(st.binary(max_size=300), max_size=6))
 def test_random_bytes(kind: Callable[[], Parser], pieces: list[bytes]) -> None:
     parser = kind()
@@ -215,7 +216,7 @@ def test_random_bytes(kind: Callable[[], Parser], pieces: list[bytes]) -> None:
             assert one.step is None or 0 <= one.step < 10**15
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 @given(st.binary(max_size=200))
 def test_random_bytes_within_good_frames(data: bytes) -> None:
     list(EventFile().feed(record(data)))
@@ -225,7 +226,7 @@ def test_random_bytes_within_good_frames(data: bytes) -> None:
         assert isinstance(value, (int, bytes))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 @given(
     st.recursive(
         st.none() | st.booleans() | st.floats() | st.text(max_size=5),

@@ -14,6 +14,7 @@ pytest.importorskip("torch")
 from torch.utils.data import BatchSampler, SequentialSampler
 
 from tests.detect.rules.data.traces import declaration
+from tests.examples import examples
 from veracity.core.contract import LoaderDeclaration
 from veracity.detect.rules.data.dealing import dealt, piece_size
 from veracity.detect.rules.data.sampling import Order, Unknown
@@ -69,7 +70,7 @@ def test_later_draws_stay_unsettled() -> None:
     drop_last=st.booleans(),
     skipped=st.integers(0, 3),
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300))
 def test_each_rank_is_dealt_what_accelerate_deals(
     length: int, parts: int, piece: int, split: bool, even: bool, drop_last: bool, skipped: int
 ) -> None:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from veracity.core.contract import Hyper, RateFunction
 from veracity.core.errors import EvidenceError
 from veracity.detect.rules.schedule.warmups import warmup_of
@@ -112,7 +113,7 @@ def lambdas() -> dict[str, dict[str, st.SearchStrategy[Any]]]:
 
 @pytest.mark.parametrize("name", sorted(lambdas()))
 @given(data=st.data())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30))
 def test_each_is_the_librarys(name: str, data: st.DataObject) -> None:
     library = pytest.importorskip("transformers.optimization")
     if not hasattr(library, name):

@@ -9,7 +9,7 @@ from math import inf
 from typing import TypeAlias
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 pytest.importorskip("torch")
@@ -18,6 +18,7 @@ import torch
 
 from tests.detect.recording import declare, declared, edited, record_step
 from tests.detect.rules.update.test_not_declared import DTYPES, Run, Values, swapped, with_gradient
+from tests.examples import examples
 from veracity.core.contract import TensorDeclaration
 from veracity.core.sample import TensorSample
 from veracity.detect.rules.update.adaptive import Adaptive
@@ -106,7 +107,7 @@ cases = st.sampled_from(sorted(SPACES)).flatmap(
 )
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(300))
 @given(
     cases, st.sampled_from(sorted(DTYPES)), st.integers(0, 10**6), st.floats(-8.0, 3.0), st.floats(-4.0, 1.0)
 )
@@ -146,7 +147,7 @@ def test_long_runs_are_silent_and_checked_at_every_element() -> None:
 plain = st.floats(-1e3, 1e3, allow_nan=False, width=32)
 
 
-@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(500))
 @given(
     st.sampled_from(sorted(SPACES)).flatmap(lambda kind: st.tuples(st.just(kind), SPACES[kind])),
     st.sampled_from(sorted(PRECISIONS)),

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from veracity.detect.rules.update.rounding import (
     PRECISIONS,
     Number,
@@ -40,7 +41,7 @@ def within(number: Number, found: float) -> bool:
     return abs(found - number.value) <= number.error
 
 
-@settings(max_examples=500)
+@settings(max_examples=examples(500))
 @given(plain, plain, plain, st.floats(1e-6, 1.0))
 def test_each_operation_bounds_its_rounding(one: float, other: float, third: float, scalar: float) -> None:
     left, right = exact(one), exact(other)
