@@ -52,8 +52,10 @@ def append(what: str, row: Mapping[str, object]) -> None:
 def without_places(text: str) -> str:
     """``text`` with the folders of this machine replaced by what they are."""
     places = {str(ROOT): "<project>", sys.prefix: "<environment>", sys.base_prefix: "<python>"}
-    for place, name in {**places, tempfile.gettempdir(): "<temporary>"}.items():
-        text = text.replace(place, name)
+    places[tempfile.gettempdir()] = "<temporary>"
+    # The longest first: an environment often lies within its project.
+    for place in sorted(places, key=len, reverse=True):
+        text = text.replace(place, places[place])
     return text
 
 
