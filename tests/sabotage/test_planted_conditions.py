@@ -127,7 +127,7 @@ def test_stopped_and_reniced_from_outside(home: Path, tmp_path: Path) -> None:
 def test_workers_that_sleep_while_training_waits(home: Path, tmp_path: Path) -> None:
     start = "        start = index * self.block_size\n"
     script = planted_script(tmp_path, (start, f"        time.sleep(0.012)  {MARK}\n{start}"))
-    summary = train(home, script, options(tmp_path, 70, "--workers", "2"), stacks=True)
+    summary = train(home, script, options(tmp_path, 240, "--workers", "2"), stacks=True)
     finding = warned(summary, "time-loader-starved")
     assert finding.locations[0].path == str(script)
     assert "time.sleep" in script.read_text().splitlines()[finding.locations[0].line - 1]
