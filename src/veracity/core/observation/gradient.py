@@ -27,6 +27,25 @@ class GradientTrial:
     inner_minus: float
     norm: float
 
+    @property
+    def slope(self) -> float:
+        """Half the change from -reach to +reach: the central difference, in units of the evaluation."""
+        return (self.plus - self.minus) / 2
+
+    @property
+    def inner(self) -> float:
+        """What the gradient says the central difference is."""
+        return (self.inner_plus - self.inner_minus) / 2
+
+    @property
+    def error(self) -> float:
+        """Truncation error of the central difference.
+
+        A cubic through the four points gives ``half`` exactly, so what is left of it is -1/16 of the
+        third-order term, and 8/3 of that the error.
+        """
+        return abs(self.half - self.slope / 2 - (self.plus + self.minus) / 8) * 8 / 3
+
 
 @dataclass(frozen=True, slots=True)
 class GradientChecked(Observation):

@@ -10,10 +10,11 @@ import hashlib
 import struct
 import weakref
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING
 
+from ...core.observation import GradientTrial
 from ...core.sample import keyed_order
 from ..tensors import is_plain
 from .calls import Capture, holders
@@ -22,7 +23,7 @@ from .direction import GRADIENT, RANDOM, seed_of
 from .fitness import compiled_in_place, unfit
 from .rerun import NotRepeatableError, Rerun
 from .schedule import Schedule
-from .trial import Bench, Trial, direction_for
+from .trial import Bench, direction_for
 
 if TYPE_CHECKING:
     import torch
@@ -219,7 +220,7 @@ class GradientTruth:
             notes = rerun.surrogates()
             self._learn(watch, trials, clip)
         return {
-            "trials": [trial.body() for trial in trials],
+            "trials": [asdict(trial) for trial in trials],
             "calls": len(rerun.calls),
             "rounding": rounding,
             "fresh": watch.fresh,
@@ -259,7 +260,7 @@ class GradientTruth:
 
     def _try(
         self, bench: Bench, place: Place, kind: str, step: int, reach: float | None = None
-    ) -> Trial | None:
+    ) -> GradientTrial | None:
         direction = direction_for(kind, place.parameter(), seed_of(self._key, step, place.tensor))
         return bench.trial(place.tensor, place.name, direction, reach) if direction is not None else None
 
@@ -270,7 +271,7 @@ class GradientTruth:
         return [others[at] for at in order[:FURTHER_TENSORS]]
 
     @staticmethod
-    def _suspicious(trial: Trial, place: Place, rounding: float, factor: float) -> bool:
+    def _suspicious(trial: GradientTrial, place: Place, rounding: float, factor: float) -> bool:
         scale = trial.reach * trial.norm
         if trial.direction == RANDOM:
             scale /= place.parameter().numel() ** 0.5
@@ -279,7 +280,7 @@ class GradientTruth:
         return not abs(trial.slope * factor - trial.inner) <= allowed
 
     @staticmethod
-    def _learn(watch: Watch, trials: Sequence[Trial], clip: float) -> None:
+    def _learn(watch: Watch, trials: Sequence[GradientTrial], clip: float) -> None:
         """A factor on all gradients (a program that scales them itself) makes no later check suspicious."""
         ratios = [
             trial.inner / trial.slope for trial in trials if trial.slope and trial.direction == GRADIENT

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ...core.observation import GradientTrial
 from .direction import RANDOM, Direction
 from .rerun import Rerun
 
@@ -19,43 +19,6 @@ SHARE = 0.5
 FLOOR = 0.01
 
 
-@dataclass(frozen=True, slots=True)
-class Trial:
-    """Differences of the evaluation at +reach, -reach and +reach/2, inner products, lengths.
-
-    ``inner_plus`` and ``inner_minus`` are <gradient, displacement> for the displacements as rounded.
-    """
-
-    tensor: int
-    direction: str
-    reach: float
-    plus: float
-    minus: float
-    half: float
-    inner_plus: float
-    inner_minus: float
-    norm: float
-
-    @property
-    def slope(self) -> float:
-        """Central difference, in units of the evaluation."""
-        return (self.plus - self.minus) / 2
-
-    @property
-    def inner(self) -> float:
-        """What the gradient says the central difference is."""
-        return (self.inner_plus - self.inner_minus) / 2
-
-    @property
-    def error(self) -> float:
-        """Truncation error of the central difference, from what a cubic misses at half the reach."""
-        return abs(self.half - self.slope / 2 - (self.plus + self.minus) / 8) * 8 / 3
-
-    def body(self) -> dict[str, object]:
-        """As it is shipped (``core.observation.GradientTrial``)."""
-        return {name: getattr(self, name) for name in self.__slots__}
-
-
 class Bench:
     """Trials on the captured calls of one module; ``rounding`` is that of an evaluation (``Rerun.null``)."""
 
@@ -63,7 +26,9 @@ class Bench:
         self._rerun = rerun
         self._target = TARGET * rounding
 
-    def trial(self, tensor: int, name: str, direction: Direction, reach: float | None = None) -> Trial:
+    def trial(
+        self, tensor: int, name: str, direction: Direction, reach: float | None = None
+    ) -> GradientTrial:
         """Move the parameter ``name``; a given ``reach`` is taken as it is, else a fitting one is found."""
         found = self._reached(name, direction) if reach is None else None
         if found is None:
@@ -71,7 +36,7 @@ class Bench:
         reach, plus, inner_plus = found
         minus, inner_minus = self._move(name, direction, -reach)
         half, _ = self._move(name, direction, reach / 2)
-        return Trial(
+        return GradientTrial(
             tensor, direction.kind, reach, plus, minus, half, inner_plus, inner_minus, direction.norm
         )
 

@@ -127,18 +127,15 @@ def _keyed(record: GradientChecked, numels: Mapping[int, int]) -> dict[tuple[int
 
 
 def _slope(trial: GradientTrial, numel: int, rounding: float) -> Slope:
-    central = (trial.plus - trial.minus) / 2
-    residue = trial.half - central / 2 - (trial.plus + trial.minus) / 8
-    inner = (trial.inner_plus - trial.inner_minus) / 2
     steep = trial.norm if trial.direction == GRADIENT else trial.norm / numel**0.5
-    error = abs(residue) * 8 / 3 + ROUNDINGS * rounding
-    largest = max(abs(central), steep * trial.reach)
+    error = trial.error + ROUNDINGS * rounding
+    largest = max(abs(trial.slope), steep * trial.reach)
     return Slope(
         trial.tensor,
         trial.direction,
-        central / trial.reach,
+        trial.slope / trial.reach,
         error / trial.reach,
-        inner / trial.reach,
+        trial.inner / trial.reach,
         steep,
         largest / rounding if rounding > 0 else 0.0,
     )
