@@ -74,7 +74,7 @@ def test_a_safe_load_names_nothing_and_a_fallback_is_seen(guarded: Guarded, tmp_
 
 def test_what_is_no_data_is_sent_before_it_is_called(guarded: Guarded, tmp_path: Path) -> None:
     path = tmp_path / "a.pt"
-    torch.save([Calls(torch.manual_seed, 7), Calls(int, "no number")], path)
+    torch.save([Calls(torch.random.manual_seed, 7), Calls(int, "no number")], path)
     with pytest.raises(ValueError, match="no number"):
         torch.load(path, weights_only=False)
     first, last = loads(guarded)
@@ -112,7 +112,7 @@ def test_pickle_load_of_a_file_is_followed_and_of_memory_is_not(guarded: Guarded
 
 
 def test_harm_in_memory_is_reported_once_with_its_line(guarded: Guarded) -> None:
-    data = pickle.dumps(Calls(torch.manual_seed, 7))
+    data = pickle.dumps(Calls(torch.random.manual_seed, 7))
     for _ in range(3):
         pickle.Unpickler(io.BytesIO(data)).load()
     (load,) = loads(guarded)
