@@ -41,6 +41,18 @@ class _Forked:
     returncode: int | None = None
 
 
+class _OrdinaryShare:
+    """In place of ``Pace``: this process goes on afterwards, and must not be left in another class."""
+
+    starved = 0.0
+
+    def turned(self) -> None:
+        """Nothing to choose."""
+
+    def end(self) -> None:
+        """Nothing to put back."""
+
+
 def forked(
     program: Program, home: Path, *, ranks: int = 1, name: str = "clean", stacks: bool = False
 ) -> Outcome:
@@ -52,10 +64,10 @@ def forked(
         del command
         pid = os.fork()
         if pid == 0:
-            _leave(_child(program, environment, errors, ranks))
+            _leave(_shielded(lambda: _child(program, environment, errors, ranks)))
         return _Forked(pid)
 
-    with mock.patch.object(launch, "start", start), mock.patch.object(job, "Pace", mock.Mock):
+    with mock.patch.object(launch, "start", start), mock.patch.object(job, "Pace", _OrdinaryShare):
         result = run_job([name], RunOptions(home=home, name=name, stacks=stacks, quiet=True))
     said = errors.read_text(errors="replace") if errors.exists() else ""
     return read_outcome(json.loads(document(result.summary)), result.exit_code, said)
@@ -98,11 +110,20 @@ def _child(program: Program, environment: Mapping[str, str], errors: Path, ranks
                 RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(ranks), LOCAL_WORLD_SIZE=str(ranks),
                 MASTER_ADDR="127.0.0.1", MASTER_PORT=port, GROUP_RANK="0",
             )  # fmt: skip
-            _leave(_guarded(program))
+            _leave(_shielded(lambda: _guarded(program)))
         children.append(pid)
     # As torchrun's own process would: guarded, called a launcher, waiting.
     sys.orig_argv = ["python", "-m", "torch.distributed.run"]
     return _guarded(lambda: _wait_for(children))
+
+
+def _shielded(work: Callable[[], int]) -> int:
+    """What a forked child does must end with it: raised any further, it would go on as a second bench."""
+    try:
+        return work()
+    except BaseException:  # noqa: BLE001 - printed to the child's errors; the run fails with exit code 70
+        traceback.print_exc()
+        return 70
 
 
 def _wait_for(children: Sequence[int]) -> None:
