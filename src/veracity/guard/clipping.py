@@ -127,7 +127,7 @@ class Watch:
 
     def open(self, kind: str, listed: Sequence[Tensor], limit: object) -> Opened:
         """A call on these tensors is about to run."""
-        ids = set(map(id, listed))
+        ids = frozenset(map(id, listed))
         opened: Opened = []
         for _, tracked in self._steps.known():
             if tracked.pending is not None or ids.isdisjoint(map(id, tracked.parameters)):
@@ -135,6 +135,7 @@ class Watch:
             event = tracked.trail.opened(tracked.steps, kind, limit)
             if event is None:
                 continue
+            event.concerned = ids
             event.repeated = len(ids) < len(listed)
             event.outside = [
                 tensor

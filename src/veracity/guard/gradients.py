@@ -68,7 +68,10 @@ class _Plan:
 
 @dataclass(slots=True)
 class Event:
-    """A call that may change gradients; what waits for a device is asked for its value at the step."""
+    """A call that may change gradients; what waits for a device is asked for its value at the step.
+
+    ``concerned``: ids of the parameters it was given; None when it takes all of the optimizer's.
+    """
 
     kind: str
     before: int
@@ -76,6 +79,7 @@ class Event:
     norm_type: float = 2.0
     own: Callable[[], float] | None = None
     largest: int = 0
+    concerned: frozenset[int] | None = None
     outside: list[int] = field(default_factory=list)
     repeated: bool = False
     norm: object = None
@@ -95,6 +99,17 @@ class Event:
             "outside": self.outside,
             "repeated": self.repeated,
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """The calls that a step's gradients went through since their last backward pass.
+
+    ``whole``: all were followed to their end, and none lay between two backward passes.
+    """
+
+    events: tuple[Event, ...] = ()
+    whole: bool = True
 
 
 class Trail:
@@ -119,6 +134,7 @@ class Trail:
         self._places: _Places | None = None
         self._plan: _Plan | None = None
         self._left: tuple[_Places, Taken] | None = None
+        self.passed = Passed()
         self._forget()
 
     def _forget(self) -> None:
@@ -177,6 +193,8 @@ class Trail:
         places = self._at(step)
         closed = [event for event in self._events if event.after >= 0]
         between = self._and_between()
+        cut = self._cut or len(closed) < len(self._events)
+        self.passed = Passed(tuple(closed), whole=between is None and not cut)
         body = {
             "size": len(places.chosen),
             "count": places.count,
@@ -187,7 +205,7 @@ class Trail:
             "starts": "".join(self._starts),
             "backwards": self._backwards,
             "failed": self._failed,
-            "cut": self._cut or len(closed) < len(self._events),
+            "cut": cut,
             "between": between,
         }
         blob = core.pack(places.chosen, [reading.words for reading in self._readings])

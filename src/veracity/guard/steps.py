@@ -211,7 +211,7 @@ class Steps:
         opened.started = perf_counter_ns()
 
     def _check_gradient(self, optimizer: torch.optim.Optimizer, tracked: Tracked) -> None:
-        self.phases.guard(self.truth.check(optimizer, tracked, self.clipped))
+        self.phases.guard(self.truth.check(optimizer, tracked))
 
     def after(self, optimizer: torch.optim.Optimizer) -> None:
         """The post-hook: reads what the step left, and ships the record."""

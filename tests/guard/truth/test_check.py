@@ -88,18 +88,34 @@ def test_mixed_precision_is_checked_or_says_that_it_cannot_be(checked: Guarded) 
     assert coverage.checked + sum(coverage.reasons.values()) >= STEPS - 1
 
 
-@pytest.mark.parametrize("how", ["scaler", "by hand"])
-def test_a_factor_on_all_gradients_is_a_note(checked: Guarded, how: str) -> None:
+def test_a_scaler_divides_by_what_it_says(checked: Guarded) -> None:
+    model = programs.perceptron()
+    train(model, adam(model), STEPS, scaler=torch.amp.GradScaler("cpu"))
+    found, coverage = judged(checked)
+    assert found == []
+    assert coverage.checked >= STEPS // 2
+
+
+def test_clipping_by_value_is_no_wrong_gradient(checked: Guarded) -> None:
+    model = programs.perceptron()
+
+    def clip(step: int) -> None:
+        nn.utils.clip_grad_value_(model.parameters(), 0.02)
+
+    train(model, adam(model), STEPS, after=clip)
+    found, coverage = judged(checked)
+    assert found == []
+    assert coverage.reasons["the gradient was clipped element by element"] >= STEPS // 2
+
+
+def test_a_factor_on_all_gradients_is_a_note(checked: Guarded) -> None:
     model = programs.perceptron()
 
     def divide(step: int) -> None:
         for parameter in model.parameters():
             parameter.grad.mul_(0.37)
 
-    if how == "scaler":
-        train(model, adam(model), STEPS, scaler=torch.amp.GradScaler("cpu"))
-    else:
-        train(model, adam(model), STEPS, after=divide)
+    train(model, adam(model), STEPS, after=divide)
     found, coverage = judged(checked)
     assert [one.severity for one in found] == [Severity.NOTE]
     assert coverage.checked >= STEPS // 2

@@ -6,6 +6,7 @@ whether to look closer at once, since a step's inputs are gone after it.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import struct
 import weakref
@@ -19,6 +20,7 @@ from ...core.sample import keyed_order
 from ..tensors import is_plain
 from .calls import Capture, holders
 from .circumstances import kept_generators
+from .declared import factor_of
 from .direction import GRADIENT, RANDOM, seed_of
 from .fitness import compiled_in_place, unfit
 from .rerun import NotRepeatableError, Rerun
@@ -28,6 +30,7 @@ from .trial import Bench, direction_for
 if TYPE_CHECKING:
     import torch
 
+    from ..gradients import Passed
     from ..session import Session
     from ..tracked import Tracked
 
@@ -125,9 +128,7 @@ class GradientTruth:
                 watch.fresh = True
                 watch.capture.drop_consumed()
 
-    def check(
-        self, optimizer: torch.optim.Optimizer, tracked: Tracked, clipped: tuple[float, torch.Tensor] | None
-    ) -> int:
+    def check(self, optimizer: torch.optim.Optimizer, tracked: Tracked) -> int:
         """The optimizer is about to step: check if its forward passes were captured. Returns nanoseconds."""
         watch = self._watches.get(optimizer)
         if watch is None or watch.capture is None:
@@ -135,11 +136,10 @@ class GradientTruth:
         capture, watch.capture = watch.capture, None
         capture.end()
         started = perf_counter()
-        clip = _factor(*clipped) if clipped is not None else 1.0
-        body = {**_head(tracked, watch), "clip": clip}
+        body = _head(tracked, watch)
         try:
             with kept_generators():
-                body.update(self._checked(watch, tracked, capture, clip))
+                body.update(self._checked(watch, tracked, capture))
             watch.failures = 0
         except NotRepeatableError as error:
             body["reason"] = str(error)
@@ -197,10 +197,11 @@ class GradientTruth:
 
     # --- the check -------------------------------------------------------------------------------------
 
-    def _checked(self, watch: Watch, tracked: Tracked, capture: Capture, clip: float) -> dict[str, object]:
-        place, step = watch.chosen, tracked.steps
+    def _checked(self, watch: Watch, tracked: Tracked, capture: Capture) -> dict[str, object]:
+        place, step, passed = watch.chosen, tracked.steps, tracked.trail.passed
         if place is None:
             raise NotRepeatableError("all parameters are frozen", lasting=False, counts=False)
+        clip = factor_of(passed, place.parameter())
         rerun = self._rerun(watch, tracked, capture, place.module())
         rounding = rerun.null()
         bench = Bench(rerun, rounding)
@@ -211,15 +212,20 @@ class GradientTruth:
             )
         trials = [first]
         notes: list[str] = []
-        if self._suspicious(first, place, rounding, watch.factor * clip):
+        doubted = self._suspicious(first, place, rounding, watch.factor * clip)
+        if doubted:
             closer = self._try(bench, place, first.direction, step, first.reach / CLOSER)
             trials += [closer] if closer is not None else []
-            for other in self._others(watch, place, step):
-                further = self._try(bench, other, GRADIENT, step)
-                trials += [further] if further is not None else []
+        # Ranks of a group do not know what their mean will look like, so there is always another to compare.
+        others = self._others(watch, place, step, passed) if doubted or _several_ranks() else []
+        for other in others[: FURTHER_TENSORS if doubted else 1]:
+            further = self._try(bench, other, GRADIENT, step)
+            trials += [further] if further is not None else []
+        if doubted:
             notes = rerun.surrogates()
             self._learn(watch, trials, clip)
         return {
+            "clip": clip,
             "trials": [asdict(trial) for trial in trials],
             "calls": len(rerun.calls),
             "rounding": rounding,
@@ -264,11 +270,22 @@ class GradientTruth:
         direction = direction_for(kind, place.parameter(), seed_of(self._key, step, place.tensor))
         return bench.trial(place.tensor, place.name, direction, reach) if direction is not None else None
 
-    def _others(self, watch: Watch, place: Place, step: int) -> list[Place]:
-        """Further tensors of the same module, to tell a factor on all gradients from one wrong gradient."""
+    def _others(self, watch: Watch, place: Place, step: int, passed: Passed) -> list[Place]:
+        """Further tensors of the same module, to tell a factor on all gradients from one wrong gradient.
+
+        Only those which the program multiplied with the same factor, as far as its calls say.
+        """
         others = [other for other in watch.places if other.held_by is place.held_by and other is not place]
         order = keyed_order(self._key + b"others", step, len(others))
-        return [others[at] for at in order[:FURTHER_TENSORS]]
+        clip = factor_of(passed, place.parameter())
+        found: list[Place] = []
+        for other in (others[at] for at in order):
+            with contextlib.suppress(NotRepeatableError):
+                if factor_of(passed, other.parameter()) == clip:
+                    found.append(other)
+            if len(found) == FURTHER_TENSORS:
+                break
+        return found
 
     @staticmethod
     def _suspicious(trial: GradientTrial, place: Place, rounding: float, factor: float) -> bool:
@@ -287,11 +304,6 @@ class GradientTruth:
         ]
         if len(ratios) > 1 and max(ratios) - min(ratios) < SUSPICIOUS[GRADIENT] * abs(ratios[0]):
             watch.factor = ratios[0] / clip
-
-
-def _factor(max_norm: float, total: torch.Tensor) -> float:
-    """What clipping by norm multiplied the gradients with (``torch.nn.utils.clip_grads_with_norm_``)."""
-    return min(1.0, max_norm / (float(total) + 1e-6))
 
 
 def _head(tracked: Tracked, watch: Watch) -> dict[str, object]:

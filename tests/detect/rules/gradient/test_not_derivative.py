@@ -143,7 +143,8 @@ def test_what_is_lost_in_rounding_is_not_counted() -> None:
 
 def test_a_stopped_gradient_is_a_warning_until_it_was_seen_to_be_right() -> None:
     cut = ["detached at model.py:3"]
-    wrong = dataclasses.replace(checked(5, *suspected(curved(2.0), 1.0)), surrogates=cut)
+    others = [trial(curved(1.5), 1.5, tensor=at) for at in (1, 2)]
+    wrong = dataclasses.replace(checked(5, *suspected(curved(2.0), 1.0, *others)), surrogates=cut)
     found, _ = judge(*declared(), wrong)
     assert [one.severity for one in found] == [Severity.WARNING]
     right = [checked(step, trial(curved(2.0), 2.0)) for step in (1, 2)]
@@ -172,12 +173,49 @@ def test_small_differences_of_ranks_need_a_second_step() -> None:
     beginnings = [one for rank in range(2) for one in declared(rank, 2)]
 
     def step(number: int, tensor: int) -> list[Observation]:
-        loss = curved(2.0)
-        return [checked(number, trial(loss, 1.4, tensor=tensor), rank=rank) for rank in range(2)]
+        trials = trial(curved(2.0), 1.4, tensor=tensor), trial(curved(1.5), 1.5, tensor=3)
+        return [checked(number, *trials, rank=rank) for rank in range(2)]
 
     assert judge(*beginnings, *step(3, 0))[0] == []
     found, _ = judge(*beginnings, *step(3, 0), *step(9, 1))
     assert [(one.subject, one.first_step) for one in found] == [("t0", 3)]
+
+
+def test_ranks_that_scale_all_their_gradients_a_little_break_nothing() -> None:
+    beginnings = [one for rank in range(2) for one in declared(rank, 2)]
+
+    def step(number: int, factor: float) -> list[Observation]:
+        trials = trial(curved(2.0), 2.0 * factor), trial(curved(1.5), 1.5 * factor, tensor=3)
+        return [checked(number, *trials, rank=rank) for rank in range(2)]
+
+    found, _ = judge(*beginnings, *(one for at in range(9) for one in step(at, 0.9 - 0.04 * at)))
+    assert [one.severity for one in found] == [Severity.NOTE]
+
+
+def test_one_gradient_alone_does_not_tell_wrong_from_scaled() -> None:
+    unseen = trial(curved(1.5, third=1e8), 0.3, tensor=1)
+    found, coverage = judge(*declared(), checked(1, *suspected(curved(2.0), 1.0, unseen)))
+    assert found == []
+    assert coverage.reasons == {BLURRED: 1}
+    only = dataclasses.replace(checked(1, *suspected(curved(2.0), 1.0)), tensors=1)
+    assert [one.severity for one in judge(*declared(), only)[0]] == [Severity.NOTE]
+
+
+@given(st.floats(0.05, 0.4), st.integers(0, 10**6))
+@settings(max_examples=examples(100))
+def test_noise_under_a_factor_is_no_wrong_gradient(noise: float, seed: int) -> None:
+    """Low precision: every evaluation is off by a random share of what it should be, and all are scaled."""
+    draw = random.Random(seed)
+
+    def noisy(slope: float) -> Loss:
+        return lambda x: 2.0 + (slope * x + noise * 1e-3 * draw.gauss(0, 1) if x else 0.0)
+
+    def record(step: int) -> GradientChecked:
+        others = [trial(noisy(1.5), 1.5 * 1e-3, tensor=at) for at in (1, 2)]
+        return checked(step, *suspected(noisy(2.0), 2.0 * 1e-3, *others))
+
+    found, _ = judge(*declared(), *map(record, range(20)))
+    assert not any(one.breaks for one in found)
 
 
 def test_ranks_of_which_one_is_missing_are_not_judged() -> None:

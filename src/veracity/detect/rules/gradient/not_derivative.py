@@ -41,7 +41,7 @@ gradient reversal are such functions by intent.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -51,7 +51,7 @@ from ....core.finding import Evidence, Finding, finding_of
 from ....core.observation import GradientChecked, Hello, Observation, OptimizerDeclared, StepRecord
 from ....core.rule import Confidence, Rule, Severity
 from ..replica.process import Process
-from .slopes import GRADIENT, Agreement, Check, Slope, alike, merged
+from .slopes import GRADIENT, Agreement, Check, Slope, common_ratio, merged, telling
 
 MAX_PROCESSES = 4096
 MAX_PENDING = 64
@@ -158,12 +158,12 @@ class NotDerivative:
             if len(held) >= optimizer.ranks:
                 del optimizer.pending[record.step]
                 check = merged([held[rank] for rank in sorted(held)], optimizer.numels)
-                yield from self._judge(optimizer, check, len(held))
+                yield from self._judge(optimizer, check)
             elif len(optimizer.pending) > MAX_PENDING:
                 del optimizer.pending[next(iter(optimizer.pending))]
                 self._coverage.skip(ALONE)
 
-    def _judge(self, optimizer: _Optimizer, check: Check | None, ranks: int) -> Iterator[Finding]:
+    def _judge(self, optimizer: _Optimizer, check: Check | None) -> Iterator[Finding]:
         if check is None:
             self._coverage.skip(BLURRED)
             return
@@ -173,7 +173,7 @@ class NotDerivative:
             self._coverage.skip(BLURRED)
             return
         if found is Agreement.AGREES:
-            self._coverage.checked += ranks
+            self._coverage.checked += check.ranks
             if check.first.direction == GRADIENT:
                 optimizer.agreed[check.first.tensor] = optimizer.agreed.get(check.first.tensor, 0) + 1
             return
@@ -181,34 +181,32 @@ class NotDerivative:
         if closer is not None and not check.first.persists_in(closer, factor):
             self._coverage.skip(BLURRED)
             return
-        self._coverage.checked += ranks
         if closer is None:
             # Ranks look closer only at what is far off on each of them: two such checks stand for one.
             optimizer.unconfirmed = [*optimizer.unconfirmed, check][-UNCONFIRMED:]
             if len(optimizer.unconfirmed) < UNCONFIRMED:
+                self._coverage.checked += check.ranks
                 return
-            check = optimizer.unconfirmed[0]
-        yield from self._differs(optimizer, check)
+        yield from self._differs(optimizer, optimizer.unconfirmed if closer is None else [check])
 
-    def _differs(self, optimizer: _Optimizer, check: Check) -> Iterator[Finding]:
-        scales = [check.first, *(other for other in check.others if other.slope)]
-        if len(scales) > 1 and check.first.direction == GRADIENT:
-            uniform = alike(scales)
-        else:
-            uniform = len(check.others) > 1 and alike(check.others) and _explains(check)
-        if uniform and check.others[0].ratio > 0:
-            optimizer.factor = check.others[0].ratio / (check.factor or 1.0)
+    def _differs(self, optimizer: _Optimizer, checks: Sequence[Check]) -> Iterator[Finding]:
+        """A factor on all gradients alike is the program's own scaling; what no factor explains is wrong."""
+        ratios = [_ratio_of_all(check) for check in checks]
+        check, ratio = checks[0], ratios[0]
+        if None in ratios and not all(map(_stands_alone, checks)):
+            self._coverage.skip(BLURRED)
+            return
+        self._coverage.checked += check.ranks
+        if ratio is not None and ratio > 0:
+            optimizer.factor = ratio / (check.factor or 1.0)
             if not optimizer.scaled:
                 optimizer.scaled = True
-                yield self._note(optimizer, check)
-            return
-        if check.first.tensor in optimizer.reported:
-            return
-        optimizer.reported.add(check.first.tensor)
-        yield self._finding(optimizer, check, everywhere=uniform)
+                yield self._note(optimizer, check, optimizer.factor)
+        elif check.first.tensor not in optimizer.reported:
+            optimizer.reported.add(check.first.tensor)
+            yield self._finding(optimizer, check, everywhere=ratio is not None)
 
-    def _note(self, optimizer: _Optimizer, check: Check) -> Finding:
-        ratio = check.others[0].ratio / (check.factor or 1.0)
+    def _note(self, optimizer: _Optimizer, check: Check, ratio: float) -> Finding:
         return finding_of(
             self.rule,
             f"optimizer {optimizer.declared.index}",
@@ -249,9 +247,27 @@ class NotDerivative:
         )
 
 
-def _explains(check: Check) -> bool:
-    """Whether the factor on the other tensors' gradients is all that is wrong with the first."""
-    return check.first.agreement(check.others[0].ratio) is not Agreement.DIFFERS
+def _ratio_of_all(check: Check) -> float | None:
+    """The factor that explains all gradients tried; None when there is none, or only one tells anything."""
+    others = telling(check.others)
+    everyone = [*telling([check.first]), *others]
+    ratio = common_ratio(everyone) if others or check.lone else None
+    if ratio is None or check.first in everyone:
+        return ratio
+    return ratio if check.first.agreement(ratio) is not Agreement.DIFFERS else None
+
+
+def _stands_alone(check: Check) -> bool:
+    """Whether the first is wrong under whatever factor the others have, or they have none in common."""
+    others = telling(check.others)
+    if not others:
+        return check.lone
+    ratio = common_ratio(others)
+    if ratio is None:
+        return True
+    if check.first.agreement(ratio) is not Agreement.DIFFERS:
+        return False
+    return check.closer is None or check.first.persists_in(check.closer, ratio)
 
 
 def _words(slope: Slope, factor: float) -> str:

@@ -12,6 +12,7 @@ import enum
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf, isfinite
+from statistics import median
 
 from ....core.observation import GradientChecked, GradientTrial
 
@@ -23,7 +24,7 @@ ROUNDINGS = 4.0
 # Beyond that an error leaves nothing to be seen.
 BLUR = 0.5
 FAINT = 64.0
-ALIKE = 0.05
+ALIKE = 0.025
 CERTAIN = 3.0
 
 
@@ -72,21 +73,34 @@ class Slope:
         """The gradient as a multiple of the slope; 0 where the loss does not change."""
         return self.inner / self.slope if self.slope else 0.0
 
+    @property
+    def ratios(self) -> tuple[float, float] | None:
+        """Least and largest multiple of the slope that the gradient can be; None when that is anything."""
+        if not all(map(isfinite, (self.slope, self.error, self.inner))):
+            return None
+        margin = ERRORS * self.error + ALIKE * abs(self.slope)
+        if margin > BLUR * abs(self.slope) or not self.slope:
+            return None
+        ends = self.inner / (self.slope - margin), self.inner / (self.slope + margin)
+        return min(ends), max(ends)
+
 
 @dataclass(frozen=True, slots=True)
 class Check:
     """One step's check of one optimizer, over all ranks that made it.
 
     ``first`` is the trial that was drawn, ``closer`` the same with a smaller reach, ``others`` further
-    tensors along their gradients; the last two only when something looked wrong.
+    tensors along their gradients. ``lone``: there is no other tensor that could be tried.
     """
 
     step: int
+    ranks: int
     factor: float
     first: Slope
     closer: Slope | None
     others: tuple[Slope, ...]
     surrogates: tuple[str, ...]
+    lone: bool
 
 
 def merged(records: Sequence[GradientChecked], numels: Mapping[int, int]) -> Check | None:
@@ -104,17 +118,21 @@ def merged(records: Sequence[GradientChecked], numels: Mapping[int, int]) -> Che
     places = dict.fromkeys(place for record in records for place in record.surrogates)
     return Check(
         records[0].step,
+        len(records),
         records[0].clip,
         means[common[0]],
         means.get(again),
         tuple(means[key] for key in common[1:] if key != again and key[0] != tensor),
         tuple(places),
+        records[0].tensors == 1,
     )
 
 
 def _keyed(record: GradientChecked, numels: Mapping[int, int]) -> dict[tuple[int, str, int], Slope]:
     """A record's slopes by tensor, direction and how often that pair came before."""
     found: dict[tuple[int, str, int], Slope] = {}
+    # One residue can be small by chance; what noise there is, all evaluations of a step have in common.
+    usual = median(trial.error for trial in record.trials) if len(record.trials) > 2 else 0.0
     for trial in record.trials:
         numel = numels.get(trial.tensor, 0)
         if numel < 1 or trial.direction not in SHARES or not 0 < trial.reach < inf:
@@ -122,13 +140,13 @@ def _keyed(record: GradientChecked, numels: Mapping[int, int]) -> dict[tuple[int
         times = 0
         while (trial.tensor, trial.direction, times) in found:
             times += 1
-        found[trial.tensor, trial.direction, times] = _slope(trial, numel, record.rounding)
+        found[trial.tensor, trial.direction, times] = _slope(trial, numel, record.rounding, usual)
     return found
 
 
-def _slope(trial: GradientTrial, numel: int, rounding: float) -> Slope:
+def _slope(trial: GradientTrial, numel: int, rounding: float, usual: float) -> Slope:
     steep = trial.norm if trial.direction == GRADIENT else trial.norm / numel**0.5
-    error = trial.error + ROUNDINGS * rounding
+    error = max(trial.error, usual) + ROUNDINGS * rounding
     largest = max(abs(trial.slope), steep * trial.reach)
     return Slope(
         trial.tensor,
@@ -159,7 +177,15 @@ def _mean(slopes: Sequence[Slope]) -> Slope:
     )
 
 
-def alike(slopes: Sequence[Slope]) -> bool:
-    """Whether the gradients of all these are one and the same multiple of the slopes."""
-    ratios = [slope.ratio for slope in slopes]
-    return bool(ratios[0]) and all(abs(ratio - ratios[0]) <= ALIKE * abs(ratios[0]) for ratio in ratios)
+def telling(slopes: Iterable[Slope]) -> list[Slope]:
+    """Those along a gradient whose ratio to the slope is known."""
+    return [one for one in slopes if one.direction == GRADIENT and one.ratios is not None]
+
+
+def common_ratio(slopes: Sequence[Slope]) -> float | None:
+    """The one multiple of the slopes that all these gradients can be; None when there is none."""
+    ranges = [one.ratios for one in slopes if one.ratios is not None]
+    low = max((least for least, _ in ranges), default=0.0)
+    high = min((most for _, most in ranges), default=0.0)
+    usual = median(one.ratio for one in slopes) if slopes else 0.0
+    return min(max(usual, low), high) if ranges and low <= high else None
