@@ -12,7 +12,17 @@ import pytest
 
 from veracity.core.observation import Observation
 from veracity.core.wire import Frame, unpack
-from veracity.guard import audit, checkpoints, clipping, install, loaders, patching, schedulers, unpickling
+from veracity.guard import (
+    audit,
+    checkpoints,
+    clipping,
+    install,
+    loaders,
+    patching,
+    programhooks,
+    schedulers,
+    unpickling,
+)
 from veracity.guard.functions import Functions
 from veracity.guard.imports import ImportWatch
 from veracity.guard.session import Config, Session
@@ -74,7 +84,7 @@ def guarded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Guarded
             monkeypatch.setattr(owner, name, after)
         return done
 
-    for module in (checkpoints, clipping, install, loaders, schedulers, unpickling):
+    for module in (checkpoints, clipping, install, loaders, programhooks, schedulers, unpickling):
         monkeypatch.setattr(module, "replace", replace)
     optimizer = importlib.import_module("torch.optim.optimizer")
     hooks = (optimizer._global_optimizer_pre_hooks, optimizer._global_optimizer_post_hooks)

@@ -15,6 +15,7 @@ KINDS: dict[str, type[seen.Observation]] = {
     "step": seen.StepRecord,
     "moved": seen.WeightsMoved,
     "gradient": seen.GradientChecked,
+    "hook": seen.HookActed,
     "loader": seen.LoaderStarted,
     "sampler": seen.SamplerStarted,
     "batches": seen.BatchesDrawn,

@@ -27,6 +27,7 @@ from .rules.environment.startup_unowned import StartupUnowned
 from .rules.gradient.accumulation import Accumulation
 from .rules.gradient.changed import GradientChanged
 from .rules.gradient.clipping import Clipping
+from .rules.gradient.hook_began import HookBegan
 from .rules.gradient.not_derivative import NotDerivative
 from .rules.life.crashed import Crashed
 from .rules.life.exit_nonzero import ExitNonzero
@@ -68,6 +69,7 @@ DETECTORS: tuple[type[Detector], ...] = (
     ResumeDiffers,
     StateReturned,
     NotDerivative,
+    HookBegan,
     ReplicaDisagrees,
     LossMisreported,
     SourceAltered,

@@ -17,6 +17,7 @@ from .hooks import StepHooks
 from .imports import ImportWatch
 from .loaders import Loaders, watch_loaders
 from .patching import replace
+from .programhooks import watch_hooks
 from .schedulers import watch_schedulers
 from .session import Session
 from .steps import Steps
@@ -55,6 +56,7 @@ def install(session: Session, imports: ImportWatch, torch: ModuleType) -> None:
     watch_clipping(session, steps, torch)
     watch_unscaling(session, steps, torch)
     _watch_optimizers(session, steps, torch)
+    watch_hooks(session, torch)
     run = session.shield.run
 
     def before(optimizer: Optimizer, args: Sequence[object], kwargs: dict[str, object]) -> None:

@@ -10,7 +10,7 @@ from .condition import GroupLoad, JobStuck, MonitorHeld, ProcessChanged, Process
 from .data import BatchesDrawn, LoaderStarted, SamplerStarted
 from .declared import OptimizerDeclared, SchedulerDeclared, SchedulerStepped
 from .files import CheckpointLoaded, CheckpointSaved, FileDigested, StateRestored, TensorDigest
-from .gradient import GradientChecked, GradientTrial
+from .gradient import GradientChecked, GradientTrial, HookActed
 from .life import HostLoad, ProcessEnded, SignalForwarded, StackFrame, StackSampled, StacksUnavailable
 from .loading import NamedGlobal, ObjectsLoaded
 from .metrics import LoggedValue, MetricsLogged
@@ -26,7 +26,7 @@ __all__ = [
     "BatchesDrawn", "LoaderStarted", "SamplerStarted",
     "OptimizerDeclared", "SchedulerDeclared", "SchedulerStepped",
     "CheckpointLoaded", "CheckpointSaved", "FileDigested", "StateRestored", "TensorDigest",
-    "GradientChecked", "GradientTrial",
+    "GradientChecked", "GradientTrial", "HookActed",
     "HostLoad", "ProcessEnded", "SignalForwarded", "StackFrame", "StackSampled", "StacksUnavailable",
     "LoggedValue", "MetricsLogged",
     "NamedGlobal", "ObjectsLoaded",

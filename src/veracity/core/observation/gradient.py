@@ -69,3 +69,25 @@ class GradientChecked(Observation):
     rounding: float = 0.0
     fresh: bool = False
     surrogates: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class HookActed(Observation):
+    """A hook of the program changed what it was given, after ``steps`` steps at which it had been called.
+
+    ``hook``: ``tensor``, ``accumulated``, ``backward``, ``backward pre``, ``forward`` or ``forward pre``.
+    ``relation`` of what it made to what it was given: ``scaled`` (all by ``ratio``), ``clamped``, ``cleared``
+    (of what is not finite), ``other``, or ``replaced`` for outputs and inputs of modules. ``norm`` is that of
+    the gradient it was given, ``share`` the share of elements that changed. ``step`` is the step to come.
+    """
+
+    hook: str
+    name: str
+    path: str
+    line: int
+    step: int
+    steps: int
+    relation: str
+    ratio: float
+    norm: float
+    share: float

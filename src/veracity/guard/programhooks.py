@@ -1,0 +1,236 @@
+"""Hooks that the program puts on tensors and modules: do they go on doing what they did?
+
+A hook is handed on inside a ``Hooked``, which calls it and compares what it was given with what it gave back.
+Nothing is judged here and no value is changed. Hooks of torch's own and of libraries' callable objects, whose
+class their authors look for, are left alone. Copies and pickles of a ``Hooked`` hold the program's hook.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from types import FunctionType, MethodType, ModuleType
+from typing import TYPE_CHECKING, cast
+
+from .declare import place_of
+from .patching import replace
+from .relation import Relation, relation_of
+from .session import Session
+
+if TYPE_CHECKING:
+    import torch
+
+SITE = "hook"
+MAX_PLACES = 1024
+MAX_RECORDS = 64
+# What a hook does within so many steps from its first call is its habit.
+HABIT_STEPS = 5
+REPLACED = Relation("replaced")
+Hook = Callable[..., object]
+
+
+@dataclass(slots=True)
+class Place:
+    """All hooks that are one piece of code, and what they have done so far."""
+
+    kind: str
+    path: str
+    line: int
+    name: str
+    steps: int = 0
+    step: int = -1
+    habit: bool = False
+    in_place: bool = False
+    records: int = 0
+
+
+@dataclass(slots=True)
+class Given:
+    """What a call of a hook was given: its tensors, their versions, and copies where it writes in place."""
+
+    tensors: Sequence[torch.Tensor]
+    versions: Sequence[int]
+    copies: Sequence[torch.Tensor] = field(default_factory=list)
+
+
+class Hooked:
+    """A hook of the program's, watched."""
+
+    def __init__(self, hook: Hook, place: Place, watch: ProgramHooks) -> None:
+        functools.update_wrapper(self, hook)
+        self._hook, self._place, self._watch = hook, place, watch
+
+    def __call__(self, *args: object, **kwargs: object) -> object:
+        """Call the hook; its result is handed back as it is."""
+        import torch
+
+        if torch.compiler.is_compiling():
+            return self._hook(*args, **kwargs)
+        run = self._watch.session.shield.run
+        given = None if self._place.habit else run(SITE, self._watch.before, self._place, args)
+        result = self._hook(*args, **kwargs)
+        if given is not None:
+            run(SITE, self._watch.after, self._place, args, given, result)
+        return result
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Hooked:
+        return Hooked(copy.deepcopy(self._hook, memo), self._place, self._watch)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _itself, (self._hook,)
+
+
+def _itself(hook: Hook) -> Hook:
+    return hook
+
+
+class ProgramHooks:
+    """All hooks of this process, by the piece of code they are."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self._places: dict[tuple[str, object], Place] = {}
+
+    def watched(self, hook: Hook, kind: str) -> Hook:
+        """``hook`` to be registered in its place: itself where it is not to be watched."""
+        if not isinstance(hook, (FunctionType, MethodType, functools.partial)):
+            return hook
+        inner: Hook = hook
+        while isinstance(inner, functools.partial):
+            inner = inner.func
+        path, line = place_of(inner)
+        if not path or _of_library(path):
+            return hook
+        code = getattr(inner, "__code__", None)
+        place = self._places.get((kind, code))
+        if place is None:
+            if len(self._places) >= MAX_PLACES:
+                return hook
+            name = str(getattr(inner, "__qualname__", type(inner).__name__))[:200]
+            place = self._places[kind, code] = Place(kind, path, line, name)
+        return Hooked(hook, place, self)
+
+    def before(self, place: Place, args: Sequence[object]) -> Given | None:
+        """A hook is about to be called; None where the call is none of training."""
+        import torch
+
+        if place.kind.startswith("forward") and not torch.is_grad_enabled():
+            return None
+        tensors = _tensors(_subject(place.kind, args))
+        versions = [0 if one.is_inference() else one._version for one in tensors]
+        copies = [one.detach().clone() for one in tensors] if place.in_place else []
+        return Given(tensors, versions, copies)
+
+    def after(self, place: Place, args: Sequence[object], given: Given, result: object) -> None:
+        """It returned ``result``: ship what it did if that is another thing than nothing."""
+        step = self.session.last_step + 1
+        if step != place.step:
+            place.step = step
+            place.steps += 1
+        relation = self._done(place, args, given, result)
+        if relation is None:
+            return
+        if place.steps <= HABIT_STEPS and relation.kind not in ("clamped", "cleared"):
+            place.habit = True
+            return
+        if place.records < MAX_RECORDS:
+            place.records += 1
+            self.session.emit(
+                "hook",
+                {
+                    "hook": place.kind,
+                    "name": place.name,
+                    "path": place.path,
+                    "line": place.line,
+                    "step": step,
+                    "steps": place.steps - 1,
+                    "relation": relation.kind,
+                    "ratio": relation.ratio,
+                    "norm": relation.norm,
+                    "share": relation.share,
+                },
+            )
+
+    def _done(self, place: Place, args: Sequence[object], given: Given, result: object) -> Relation | None:
+        """What became of the tensors; None when nothing did, or nobody can say."""
+        written = [
+            not one.is_inference() and one._version != version
+            for one, version in zip(given.tensors, given.versions, strict=True)
+        ]
+        if place.kind.startswith("forward"):
+            replaced = result is not None and _ids(_tensors(result)) != _ids(given.tensors)
+            return REPLACED if replaced or any(written) else None
+        befores = given.copies or given.tensors
+        if place.kind == "accumulated":
+            afters = _tensors(_subject(place.kind, args))
+        else:
+            afters = _tensors(result) if result is not None else list(given.tensors)
+        if len(afters) != len(befores):
+            return Relation("other")
+        found: list[Relation] = []
+        for before, after, in_place in zip(befores, afters, written, strict=True):
+            if in_place and not given.copies:
+                place.in_place = True
+            elif after is not before:
+                relation = relation_of(before, after)
+                found += [relation] if relation is not None else []
+        return max(found, key=lambda one: one.weight, default=None)
+
+
+def _subject(kind: str, args: Sequence[object]) -> object:
+    """What a hook of this kind may change, among its arguments."""
+    if kind == "tensor":
+        return args[0]
+    if kind == "accumulated":
+        return getattr(args[0], "grad", None)
+    return args[-1] if kind == "forward" else args[1]
+
+
+def _tensors(value: object) -> list[torch.Tensor]:
+    import torch
+
+    if isinstance(value, torch.Tensor):
+        return [value]
+    if isinstance(value, (tuple, list)):
+        return [one for one in value if isinstance(one, torch.Tensor)]
+    return []
+
+
+def _ids(tensors: Sequence[torch.Tensor]) -> list[int]:
+    return [id(one) for one in tensors]
+
+
+def _of_library(path: str) -> bool:
+    import torch
+
+    return path.startswith(torch.__path__[0]) or "_veracity_guard" in path
+
+
+def watch_hooks(session: Session, torch: ModuleType) -> None:
+    """Wrap the functions by which programs register hooks on tensors, modules and all modules."""
+    hooks = ProgramHooks(session)
+    run = session.shield.run
+
+    def on_object(kind: str) -> Callable[[Callable[..., object]], Callable[..., object]]:
+        def make(original: Callable[..., object]) -> Callable[..., object]:
+            def register(self: object, hook: Hook, *args: object, **kwargs: object) -> object:
+                return original(self, run(SITE, hooks.watched, hook, kind) or hook, *args, **kwargs)
+
+            return register
+
+        return make
+
+    for name, kind in (("register_hook", "tensor"), ("register_post_accumulate_grad_hook", "accumulated")):
+        replace(torch.Tensor, name, on_object(kind))
+    for name, kind in _MODULE_HOOKS.items():
+        replace(cast("type", torch.nn.Module), name, on_object(kind))
+
+
+_MODULE_HOOKS = {
+    "register_forward_pre_hook": "forward pre",
+    "register_forward_hook": "forward",
+    "register_full_backward_pre_hook": "backward pre",
+    "register_full_backward_hook": "backward",
+}
