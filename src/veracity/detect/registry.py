@@ -14,6 +14,7 @@ from .rules.code.bytecode_forged import BytecodeForged
 from .rules.code.function_swapped import FunctionSwapped
 from .rules.code.loaded_elsewhere import LoadedElsewhere
 from .rules.code.source_altered import SourceAltered
+from .rules.continuity.buffers_written import BuffersWritten
 from .rules.continuity.checkpoint_edited import CheckpointEdited
 from .rules.continuity.checkpoint_unknown_origin import CheckpointUnknownOrigin
 from .rules.continuity.load_differs import LoadDiffers
@@ -36,6 +37,7 @@ from .rules.life.killed import Killed
 from .rules.life.stopped import Stopped
 from .rules.life.traced import Traced
 from .rules.metric.loss_misreported import LossMisreported
+from .rules.randomness.evaluation_mode import EvaluationMode
 from .rules.randomness.state_returned import StateReturned
 from .rules.record.missing import RecordMissing
 from .rules.record.spool_altered import SpoolAltered
@@ -60,6 +62,7 @@ DETECTORS: tuple[type[Detector], ...] = (
     OrderDrift,
     OrderRepeated,
     WeightsChanged,
+    BuffersWritten,
     CheckpointEdited,
     CheckpointUnknownOrigin,
     Executes,
@@ -68,6 +71,7 @@ DETECTORS: tuple[type[Detector], ...] = (
     LoadDiffers,
     ResumeDiffers,
     StateReturned,
+    EvaluationMode,
     NotDerivative,
     HookBegan,
     ReplicaDisagrees,

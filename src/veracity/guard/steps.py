@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, cast
 from ..core.sample import keyed_order
 from . import declare, fingerprint, randomness, tensors
 from .gradients import Trail
+from .modules import Modules
 from .phases import Phases
 from .reader import Picked, Piece, Wanted
 from .shards import count_of, local_of, local_parameters, sharded_kind
@@ -127,6 +128,7 @@ class Steps:
         self._constructed.pop(optimizer, None)
         modules = declare.modules_holding(tracked.parameters)
         tracked.held_by = [weakref.ref(module) for module in modules]
+        tracked.modules = Modules(modules)
         body = declare.optimizer_body(index, optimizer, listed, modules)
         self._session.emit("optimizer", {"optimizer": body})
         hidden = tracked.plain.count(False)
@@ -273,6 +275,9 @@ class Steps:
             or others_hook(optimizer),
             "fields": sets.names,
         }
+        if tracked.modules is not None:
+            body["training"] = tracked.modules.mode(backwards=tracked.backwards > 0)
+            body["buffers"] = tracked.modules.written()
         body["gradients"], trail = tracked.trail.taken(tracked.steps)
         return Open(fresh, picks, items, pieces, body, self._swept_before(tracked), trail, 0)
 
@@ -449,6 +454,8 @@ class Steps:
         """Called before each outermost backward pass."""
         self._session.shield.run("gradient truth", self.truth.backward_begins)
         for _, tracked in self.known():
+            if tracked.modules is not None:
+                tracked.modules.backward()
             if tracked.pending is None:
                 tracked.trail.begin(tracked.steps)
 

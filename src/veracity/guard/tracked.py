@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     import torch
 
+    from .modules import Modules
+
 Picks = list[tuple[int, Picked]]
 
 
@@ -50,6 +52,7 @@ class Tracked:
     readable: set[int] = field(default_factory=set)
     lost_sight: bool = False
     sweeper: Sweeper | None = None
+    modules: Modules | None = None
     held_by: list[weakref.ref[torch.nn.Module]] = field(default_factory=list)
     reader: Reader = field(default_factory=lambda: Reader(sys.modules.get("numpy")))
 

@@ -29,7 +29,9 @@ class StepRecord(Observation):
     elements of the sweep after the step before, read again before this one. ``gradients`` is the way of the
     gradients from the last backward pass to this step.
     ``losses`` counts the backward passes since the last step; of several, ``loss_sum`` is the sum of their
-    losses, None when one of them cannot be told.
+    losses, None when one of them cannot be told. ``training``: whether a pass since the last step was made in
+    training mode, None where that changes nothing. ``buffers`` are running statistics written in place since
+    the last step: ``[name, times, whether their count of batches was set back]``.
     """
 
     optimizer: int
@@ -53,6 +55,8 @@ class StepRecord(Observation):
     scale: float | None = None
     skipped: bool = False
     loss_sum: float | None = None
+    training: bool | None = None
+    buffers: list[list[Hyper]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,123 @@
+"""Running statistics were written between two steps.
+
+## The law
+
+Between steps the running mean and variance of a batch normalisation are moved by its own forward passes in
+training mode, and by nothing else.
+
+## What breaks it
+
+A line that adds to, scales or replaces them in place: training looks as before, since it uses the statistics
+of each batch, and the model that is evaluated or delivered is another one.
+
+## How it is checked
+
+torch's forward pass moves running statistics without raising the tensors' version counters; any other write
+in place raises them. The counters are read before each optimizer step. After ten steps at which they stood
+still, a rise by one is a finding. A rise by more is taken for an exchange that was taken back (averaged
+weights put in for an evaluation), a count of batches that was set back for ``reset_running_stats``, and what
+comes with a new pass over a loader is a note. Loading a state begins anew.
+
+## What fools it
+
+Writing through ``.data`` or NumPy, which raises no counter; an even number of writes. Compiled passes and
+DistributedDataParallel's broadcasts raise the counters at each step: there nothing is checked.
+
+## What to do
+
+Look for writes to ``running_mean`` and ``running_var``, also through ``buffers()`` and ``named_buffers()``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+from ....core.contract import Hyper
+from ....core.coverage import Coverage
+from ....core.finding import Finding, finding_of
+from ....core.observation import LoaderStarted, Observation, StateRestored, StepRecord
+from ....core.rule import Confidence, Rule, Severity
+
+MAX_OPTIMIZERS = 4096
+SETTLED = 10
+
+
+@dataclass(slots=True)
+class _Course:
+    """Steps of one optimizer before which no statistics were written; ``writing`` once it has seen others."""
+
+    still: int = 0
+    writing: bool = False
+
+
+class BuffersWritten:
+    """Follows the writes into running statistics."""
+
+    rule: ClassVar[Rule] = Rule(
+        "continuity-buffers-written",
+        "weight-continuity",
+        "Running statistics were written between two steps",
+        Severity.WARNING,
+        Confidence.HIGH,
+    )
+    takes: ClassVar[tuple[type[Observation], ...]] = (LoaderStarted, StateRestored, StepRecord)
+
+    def __init__(self) -> None:
+        self._coverage = Coverage(self.rule.law, "steps")
+        self._courses: dict[tuple[int, int], _Course] = {}
+        self._new_pass: set[int] = set()
+
+    def observe(self, observation: Observation) -> Iterator[Finding]:
+        """One finding for each optimizer of a process: afterwards its program is known to write."""
+        pid = observation.origin.pid
+        if isinstance(observation, LoaderStarted):
+            if len(self._new_pass) < MAX_OPTIMIZERS:
+                self._new_pass.add(pid)
+        elif isinstance(observation, StateRestored):
+            self._courses.pop((pid, observation.optimizer), None)
+        elif isinstance(observation, StepRecord):
+            at_pass = pid in self._new_pass
+            self._new_pass.discard(pid)
+            yield from self._step(pid, observation, at_pass=at_pass)
+
+    def finish(self) -> Iterator[Finding]:
+        """Nothing is left for the end."""
+        yield from ()
+
+    def coverage(self) -> Coverage:
+        """Nothing of its own: parameters are what the law's steps are counted for."""
+        return self._coverage
+
+    def _step(self, pid: int, step: StepRecord, *, at_pass: bool) -> Iterator[Finding]:
+        key = pid, step.optimizer
+        course = self._courses.get(key)
+        if course is None:
+            if len(self._courses) >= MAX_OPTIMIZERS:
+                return
+            course = self._courses[key] = _Course()
+        if not step.buffers:
+            course.still += 1
+        elif not course.writing:
+            once = [told for told in step.buffers if _written_once(told)]
+            course.writing = course.still < SETTLED or bool(once)
+            if once and course.still >= SETTLED:
+                yield self._finding(step, str(once[0][0]), len(once), at_pass=at_pass)
+
+    def _finding(self, step: StepRecord, name: str, count: int, *, at_pass: bool) -> Finding:
+        more = f" and those of {count - 1} other modules" if count > 1 else ""
+        when = ", with a new pass over the data" if at_pass else ""
+        return finding_of(
+            self.rule,
+            name or "the module",
+            f"before step {step.step}{when}, the running statistics of {name or 'the module'}{more} were "
+            "written by something else than a forward pass",
+            rank=step.origin.rank,
+            first_step=step.step,
+            severity=Severity.NOTE if at_pass else None,
+        )
+
+
+def _written_once(told: list[Hyper]) -> bool:
+    return len(told) == 3 and told[1] == 1 and told[2] is False

@@ -1,0 +1,125 @@
+"""A training step was made in evaluation mode.
+
+## The law
+
+A model that trains with dropout, batch statistics or other behaviour of its training mode does so at each of
+its steps.
+
+## What breaks it
+
+``model.eval()`` before a forward pass that is trained on, or one that was never taken back after an
+evaluation: no dropout, batch normalisation by its running statistics, no augmentation in the model. The loss
+falls more smoothly than before, and the model generalises less well.
+
+## How it is checked
+
+At each backward pass the mode of the outermost modules that hold an optimizer's parameters is read, where a
+mode changes anything: dropout with a probability, batch normalisation, code that looks at ``training``. After
+ten steps in training mode, a step none of whose backward passes ran in that mode is a finding; at the first
+step of a pass over a loader it is a note.
+
+## What fools it
+
+Single layers put into evaluation mode, which programs do to freeze them. A mode that is changed for the
+forward pass alone. Training in evaluation mode from the start.
+
+## What to do
+
+Look for ``eval()`` and ``train(False)`` on the way to the step named; evaluation code should put back the
+mode that it found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+from ....core.coverage import Coverage
+from ....core.finding import Finding, finding_of
+from ....core.observation import LoaderStarted, Observation, StateRestored, StepRecord
+from ....core.rule import Confidence, Rule, Severity
+
+MAX_OPTIMIZERS = 4096
+SETTLED = 10
+
+
+@dataclass(slots=True)
+class _Course:
+    """The steps of one optimizer in training mode so far."""
+
+    trained: int = 0
+    mixed: bool = False
+    reported: bool = False
+
+
+class EvaluationMode:
+    """Follows the mode of each optimizer's modules."""
+
+    rule: ClassVar[Rule] = Rule(
+        "randomness-evaluation-mode",
+        "randomness",
+        "A training step was made in evaluation mode",
+        Severity.WARNING,
+        Confidence.HIGH,
+    )
+    takes: ClassVar[tuple[type[Observation], ...]] = (LoaderStarted, StateRestored, StepRecord)
+
+    def __init__(self) -> None:
+        self._coverage = Coverage(self.rule.law, "steps")
+        self._courses: dict[tuple[int, int], _Course] = {}
+        self._new_pass: set[int] = set()
+        self._reported: set[int] = set()
+
+    def observe(self, observation: Observation) -> Iterator[Finding]:
+        """One finding for each optimizer, whichever rank shows it first."""
+        pid = observation.origin.pid
+        if isinstance(observation, LoaderStarted):
+            if len(self._new_pass) < MAX_OPTIMIZERS:
+                self._new_pass.add(pid)
+        elif isinstance(observation, StateRestored):
+            self._courses.pop((pid, observation.optimizer), None)
+        elif isinstance(observation, StepRecord):
+            at_pass = pid in self._new_pass
+            self._new_pass.discard(pid)
+            yield from self._step(pid, observation, at_pass=at_pass)
+
+    def finish(self) -> Iterator[Finding]:
+        """Nothing is left for the end."""
+        yield from ()
+
+    def coverage(self) -> Coverage:
+        """Nothing of its own: draws are what the law's steps are counted for."""
+        return self._coverage
+
+    def _step(self, pid: int, step: StepRecord, *, at_pass: bool) -> Iterator[Finding]:
+        if step.training is None:
+            return
+        key = pid, step.optimizer
+        course = self._courses.get(key)
+        if course is None:
+            if len(self._courses) >= MAX_OPTIMIZERS:
+                return
+            course = self._courses[key] = _Course()
+        if step.training:
+            course.trained += 1
+            return
+        settled = course.trained >= SETTLED and not course.mixed
+        course.mixed = course.mixed or not settled
+        if settled and not course.reported:
+            course.reported = True
+            if step.optimizer not in self._reported:
+                self._reported.add(step.optimizer)
+                yield self._finding(step, course, at_pass=at_pass)
+
+    def _finding(self, step: StepRecord, course: _Course, *, at_pass: bool) -> Finding:
+        when = ", the first of a pass over the data," if at_pass else ""
+        return finding_of(
+            self.rule,
+            f"optimizer {step.optimizer}",
+            f"step {step.step}{when} was made with the model in evaluation mode, after {course.trained} in "
+            "training mode: its dropout or batch statistics were off",
+            rank=step.origin.rank,
+            first_step=step.step,
+            severity=Severity.NOTE if at_pass else None,
+        )

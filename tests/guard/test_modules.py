@@ -1,0 +1,153 @@
+"""Modes and running statistics at each step, of real modules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+pytest.importorskip("torch")
+
+import torch
+from torch import nn
+
+from tests.guard.conftest import Guarded
+from veracity.core.finding import Finding
+from veracity.core.observation import Observation, StepRecord
+from veracity.core.rule import Severity
+from veracity.detect.rules.continuity.buffers_written import BuffersWritten
+from veracity.detect.rules.randomness.evaluation_mode import EvaluationMode
+
+STEPS = 16
+
+
+class Own(nn.Module):
+    """Dropout by its own code."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Linear(4, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        result: torch.Tensor = nn.functional.dropout(self.inner(x), 0.5, self.training)
+        return result
+
+
+def norm() -> nn.Module:
+    return nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Linear(4, 4))
+
+
+def train(
+    model: nn.Module, before: Callable[[nn.Module, int], object], after: Callable[..., object] | None = None
+) -> None:
+    torch.manual_seed(1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    for step in range(STEPS):
+        before(model, step)
+        optimizer.zero_grad()
+        model(torch.randn(8, 4)).square().mean().backward()
+        if after is not None:
+            after(model, step)
+        optimizer.step()
+
+
+def found(guarded: Guarded) -> list[Finding]:
+    detectors = (EvaluationMode(), BuffersWritten())
+    assert guarded.session.shield.failures == {}
+    return [
+        finding
+        for record in guarded.seen(Observation)
+        for one in detectors
+        for finding in one.observe(record)
+    ]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [Own, norm, lambda: nn.Sequential(nn.Dropout(0.1), nn.Linear(4, 4))],
+    ids=["own", "norm", "dropout"],
+)
+def test_a_step_in_evaluation_mode_is_found(guarded: Guarded, make: Callable[[], nn.Module]) -> None:
+    train(make(), lambda model, step: model.train(step != 12))
+    assert [(one.rule, one.first_step) for one in found(guarded)] == [("randomness-evaluation-mode", 12)]
+
+
+def evaluate(model: nn.Module, step: int) -> None:
+    model.eval()
+    with torch.no_grad():
+        model(torch.randn(8, 4))
+    model.train()
+
+
+CLEAN_MODES: dict[str, Callable[[nn.Module, int], object]] = {
+    "evaluation in between": evaluate,
+    "evaluation mode from the start": lambda model, step: model.eval(),
+    "now and then from the start": lambda model, step: model.train(step % 3 > 0),
+    "one layer frozen": lambda model, step: next(iter(model.children())).eval() if step == 12 else None,
+}
+
+
+@pytest.mark.parametrize("name", CLEAN_MODES)
+def test_what_programs_do_with_modes_is_no_finding(guarded: Guarded, name: str) -> None:
+    train(Own(), CLEAN_MODES[name])
+    assert found(guarded) == []
+
+
+def test_a_mode_that_changes_nothing_is_not_told(guarded: Guarded) -> None:
+    model = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.LayerNorm(4), nn.Dropout(0.0))
+    train(model, lambda model, step: model.train(step < 12))
+    assert {step.training for step in guarded.seen(StepRecord)} == {None}
+
+
+@torch.no_grad()
+def exchange(model: nn.Module, step: int) -> None:
+    """Averaged statistics in for an evaluation, and out again."""
+    for buffer in list(model.buffers())[:2]:
+        kept = buffer.clone()
+        buffer.copy_(kept * 0.9)
+        buffer.copy_(kept)
+
+
+WRITES: dict[str, Callable[[nn.Module, int], object]] = {
+    "add": lambda model, step: model[1].running_mean.add_(0.1),
+    "scale the variance": lambda model, step: model[1].running_var.mul_(2),
+    "copy": lambda model, step: next(model.buffers()).copy_(torch.ones(4)),
+}
+
+
+@pytest.mark.parametrize("name", WRITES)
+def test_statistics_written_in_mid_run_are_found(guarded: Guarded, name: str) -> None:
+    train(norm(), lambda model, step: WRITES[name](model, step) if step == 12 else None)
+    assert [(one.rule, one.first_step, one.subject) for one in found(guarded)] == [
+        ("continuity-buffers-written", 12, "1")
+    ]
+
+
+CLEAN_WRITES: dict[str, Callable[[nn.Module, int], object]] = {
+    "nothing": lambda model, step: None,
+    "exchanged and back": lambda model, step: exchange(model, step) if step == 12 else None,
+    "always": WRITES["add"],
+    "every third step": lambda model, step: WRITES["add"](model, step) if step % 3 == 0 else None,
+    "reset": lambda model, step: model[1].reset_running_stats() if step == 12 else None,
+    "loaded": lambda model, step: model.load_state_dict(norm().state_dict()) if step == 12 else None,
+    "evaluated": evaluate,
+}
+
+
+@pytest.mark.parametrize("name", CLEAN_WRITES)
+def test_what_programs_do_with_statistics_is_no_finding(guarded: Guarded, name: str) -> None:
+    train(norm(), CLEAN_WRITES[name])
+    assert found(guarded) == []
+
+
+def test_a_new_pass_makes_both_a_note(guarded: Guarded) -> None:
+    loader = torch.utils.data.DataLoader(torch.zeros(4), batch_size=2)
+
+    def change(model: nn.Module, step: int) -> None:
+        if step == 12:
+            iter(loader)
+            model.eval()
+            WRITES["add"](model, step)
+
+    train(norm(), change)
+    assert [one.severity for one in found(guarded)] == [Severity.NOTE] * 2
