@@ -222,3 +222,32 @@ def test_unscaling_by_another_factor_for_one_layer_is_found(
     loop.between = between
     loop.run()
     assert judged(guarded).breaking == [("gradient-changed", 8)]
+
+
+def test_all_gradients_smaller_by_one_factor_again_and_again_are_found(guarded: Guarded) -> None:
+    def between(n: int, model: Any) -> None:
+        if n in (6, 9, 12):
+            for parameter in model.parameters():
+                parameter.grad.mul_(0.95)
+
+    a_loop(between=between).run()
+    found = [one for one in judged(guarded).findings if one.severity.value == "warning"]
+    assert [(one.rule, one.first_step) for one in found] == [("gradient-changed", 6)]
+    assert "multiplied by 0.95, as at 2 later steps" in found[0].message
+
+
+@pytest.mark.parametrize(("at_pass", "severity"), [(False, "warning"), (True, "note")])
+def test_elements_held_at_zero_from_the_middle_of_a_pass_on_are_found(
+    guarded: Guarded, at_pass: bool, severity: str
+) -> None:
+    drawn = torch.Generator().manual_seed(1)
+
+    def between(n: int, model: Any) -> None:
+        if n == 6 and at_pass:
+            iter(torch.utils.data.DataLoader(torch.zeros(2)))
+        if n >= 6:
+            gradient = model[2].weight.grad
+            gradient.mul_(torch.rand(gradient.shape, generator=drawn) < 0.5)
+
+    a_loop(between=between).run(24)
+    assert judged(guarded).all == [("gradient-changed", severity, 6)]

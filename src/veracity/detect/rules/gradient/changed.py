@@ -18,9 +18,10 @@ change gradients themselves: what one does from its first steps on is taken as i
 coverage, and a constant factor is a note. After three steps that were explained, one that is not is judged.
 Some tensors changed among others that were not, a turned sign, elements zeroed for a few steps only, noise
 in single steps: an error at the first such step. What a program may begin later is less: all gradients
-smaller, or a layer held at zero for good, a note; all others changed from some step on, or scaled up, or
-single layers made smaller, a warning. A gradient set to None is freezing and no change; one that is back
-after less than five steps is a warning.
+smaller, or a layer held at zero for good, a note; all others changed from some step on, or scaled up, single
+layers made smaller, single elements held at zero from the middle of a pass on, or all gradients smaller by one
+and the same factor at three steps (which no clipping of a norm does), a warning. A gradient set to None is
+freezing and no change; one that is back after less than five steps is a warning.
 
 ## What fools it
 
@@ -44,7 +45,7 @@ from ....core.contract import TensorDeclaration
 from ....core.coverage import Coverage
 from ....core.finding import Evidence, Finding, finding_of
 from ....core.gradients import GradientEvent, Gradients
-from ....core.observation import Observation, OptimizerDeclared, StepRecord
+from ....core.observation import LoaderStarted, Observation, OptimizerDeclared, StepRecord
 from ....core.rule import Confidence, Rule, Severity
 from .course import GIVEN_UP, Broken, Course, told
 from .links import Comparison, Format, compare, named
@@ -68,7 +69,11 @@ class GradientChanged:
         Severity.ERROR,
         Confidence.HIGH,
     )
-    takes: ClassVar[tuple[type[Observation], ...]] = (OptimizerDeclared, StepRecord)
+    takes: ClassVar[tuple[type[Observation], ...]] = (
+        LoaderStarted,
+        OptimizerDeclared,
+        StepRecord,
+    )
 
     def __init__(self) -> None:
         self._coverage = Coverage(self.rule.law, "steps")
@@ -76,6 +81,7 @@ class GradientChanged:
         self._declared: dict[tuple[int, int], list[TensorDeclaration]] = {}
         self._reported: set[tuple[int, int, Severity]] = set()
         self._ranks: dict[int, int] = {}
+        self._new_pass: set[int] = set()
 
     def observe(self, observation: Observation) -> Iterator[Finding]:
         """The worst of each severity once per optimizer and process, at its first step."""
@@ -86,9 +92,13 @@ class GradientChanged:
                 self._declared[key] = observation.optimizer.tensors
                 self._courses[key] = Course()
                 self._ranks[pid] = observation.origin.rank
+        elif isinstance(observation, LoaderStarted):
+            if len(self._new_pass) < MAX_OPTIMIZERS:
+                self._new_pass.add(pid)
         elif isinstance(observation, StepRecord):
             key = pid, observation.optimizer
             reason, found = self._step(key, observation)
+            self._new_pass.discard(pid)
             self._coverage.count(checked=not reason, reason=reason)
             yield from self._findings(key, found)
 
@@ -116,7 +126,8 @@ class GradientChanged:
         link, comparison = _first_change(gradients, numels, rounding, course.factors)
         if comparison.invalid and (comparison.changed or comparison.everywhere):
             return INVALID, []
-        found = list(course.take(step.step, link, comparison, rounding))
+        at_pass = key[0] in self._new_pass
+        found = list(course.take(step.step, link, comparison, rounding, at_pass=at_pass))
         return course.reason, found
 
     def _findings(self, key: tuple[int, int], found: list[Broken]) -> Iterator[Finding]:

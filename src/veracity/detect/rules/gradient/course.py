@@ -19,6 +19,9 @@ SHORT = 5
 UNLIKELY = 1e-4
 GONE = 1e-3
 MAX_TALLIED = 20_000
+# So often must one factor come, for gradients of different size, to be no clipping of a norm.
+REPEATED = 3
+SIZES_APART = 0.02
 
 HABIT = "the program changes gradients between the backward pass and the step in a way that nothing declares"
 VARYING = "the program scales its gradients by a factor that changes from step to step"
@@ -59,6 +62,7 @@ class _Pending:
     step: int
     comparison: Comparison
     everywhere: bool
+    at_pass: bool
     length: int = 1
     since: int = 0
 
@@ -66,6 +70,11 @@ class _Pending:
     def tensors(self) -> set[int]:
         """Those that were changed."""
         return {part.tensor for part in self.comparison.changed}
+
+    @property
+    def by_element(self) -> bool:
+        """Whether elements were changed among others of the same tensors: no layer is frozen so."""
+        return any(part.same for part in self.comparison.changed)
 
     def over(self) -> bool:
         """Whether so many elements as usual would hardly be met if the same share were still changed."""
@@ -89,13 +98,19 @@ class Course:
     weakened: dict[tuple[int, ...], _Weakened | None] = field(default_factory=dict)
     given_up: dict[int, tuple[int, Part]] = field(default_factory=dict)
     scales: bool = False
+    scaled: list[_Weakened] = field(default_factory=list)
     told: bool = False
+    at_pass: bool = False
 
-    def take(self, step: int, link: int, comparison: Comparison, rounding: Format) -> Iterator[Broken]:
+    def take(
+        self, step: int, link: int, comparison: Comparison, rounding: Format, *, at_pass: bool = False
+    ) -> Iterator[Broken]:
         """Take in a step: the comparison of its first link that changed, or of its last one.
 
-        ``reason`` says afterwards why the step was not judged; empty when it was.
+        ``at_pass``: it is the first of a pass over a loader, where a new phase may begin. ``reason`` says
+        afterwards why the step was not judged; empty when it was.
         """
+        self.at_pass = at_pass
         self._leave_out(comparison)
         yield from self._given_up(step, comparison)
         if self.pending is not None:
@@ -206,17 +221,19 @@ class Course:
         if len(pairs) < 2:
             self.reason = NEW
         elif comparison.everywhere:
-            yield from self._everywhere(step, comparison, ratio)
+            yield from self._everywhere(step, comparison, ratio, rounding)
         elif not self._unlikely(comparison, ratio):
             self.reason = NEW
         elif zeroed(pairs):
-            self.pending = self.pending or _Pending(step, comparison, everywhere=False)
+            self.pending = self.pending or _Pending(step, comparison, False, self.at_pass)
         elif shrunk(pairs):
             yield from self._weakened(step, comparison, ratio, rounding)
         else:
             yield Broken(step, comparison, "")
 
-    def _everywhere(self, step: int, comparison: Comparison, ratio: float | None) -> Iterator[Broken]:
+    def _everywhere(
+        self, step: int, comparison: Comparison, ratio: float | None, rounding: Format
+    ) -> Iterator[Broken]:
         """All gradients are others."""
         if self.pending is not None:
             self.reason = HABIT
@@ -232,12 +249,33 @@ class Course:
             if not self.scales:
                 self.scales = True
                 yield Broken(step, comparison, "", Severity.NOTE)
+            yield from self._scaled(_Weakened(step, ratio, comparison), rounding)
         else:
-            self.pending = _Pending(step, comparison, everywhere=True)
+            self.pending = _Pending(step, comparison, True, self.at_pass)
+
+    def _scaled(self, event: _Weakened, rounding: Format) -> Iterator[Broken]:
+        """All gradients were made smaller: by one factor again and again, for gradients of different size?
+
+        What clips a norm has another factor for each; a program's own scale is there from its first step.
+        """
+        ratio = event.ratio
+        if ratio is None or (
+            self.scaled and abs(ratio - (self.scaled[-1].ratio or 0)) > _slack(ratio, rounding)
+        ):
+            self.scaled = []
+        if ratio is None or len(self.scaled) >= REPEATED:
+            return
+        self.scaled.append(event)
+        sizes = [max(abs(due) for due, _ in one.comparison.pairs) for one in self.scaled]
+        if len(self.scaled) == REPEATED and max(sizes) - min(sizes) > SIZES_APART * max(sizes):
+            first = self.scaled[0]
+            words = f"multiplied by {ratio:.6g}, as at {REPEATED - 1} later steps"
+            yield Broken(first.step, first.comparison, words, Severity.WARNING)
 
     @staticmethod
     def _lasting(pending: _Pending) -> Broken:
-        severity = Severity.WARNING if pending.everywhere else Severity.NOTE
+        phase = not pending.everywhere and (pending.at_pass or not pending.by_element)
+        severity = Severity.NOTE if phase else Severity.WARNING
         return Broken(pending.step, pending.comparison, "", severity, lasting=True)
 
     def _weakened(
@@ -255,7 +293,7 @@ class Course:
         known, self.weakened[key] = self.weakened[key], None
         if known is None or known.ratio is None or ratio is None or step == known.step + 1:
             return
-        if abs(ratio - known.ratio) <= 64.0 * rounding.unit * known.ratio:
+        if abs(ratio - known.ratio) <= _slack(known.ratio, rounding):
             yield Broken(known.step, known.comparison, "")
 
     def _unlikely(self, comparison: Comparison, ratio: float | None) -> bool:
@@ -266,6 +304,11 @@ class Course:
         for part in comparison.changed:
             likely *= chance(len(part.pairs), len(part.pairs) + part.same, *tallied(self.tally, part.tensor))
         return likely < UNLIKELY
+
+
+def _slack(ratio: float, rounding: Format) -> float:
+    """How far rounding can move a factor."""
+    return 64.0 * rounding.unit * ratio
 
 
 def told(broken: Broken, rounding: Format) -> str:
