@@ -341,6 +341,16 @@ def test_weight_of_the_objective_halved_is_only_noted() -> None:
     assert finding.first_step == 150
 
 
+def test_report_halved_now_and_then_is_a_warning_at_least() -> None:
+    """Noisy losses: whether the computed or the reported one moved cannot be said, but no scale is so short."""
+    losses = [one * (1 + 0.6 * random.Random(at).random()) for at, one in enumerate(curve(300, seed=11))]
+    chosen = {at for at in range(60, 300) if random.Random(at * 7).random() < 0.5}
+    program = Program(losses)
+    every_step(program, [one * (0.5 if at in chosen else 1) for at, one in enumerate(losses)])
+    found, _ = judge(program.observations())
+    assert [one.severity.weight >= Severity.WARNING.weight for one in found] == [True]
+
+
 def test_term_added_to_the_objective_is_only_a_warning() -> None:
     losses = curve(300, seed=12)
     extra = curve(300, seed=13)

@@ -18,10 +18,10 @@ change gradients themselves: what one does from its first steps on is taken as i
 coverage, and a constant factor is a note. After three steps that were explained, one that is not is judged.
 Some tensors changed among others that were not, a turned sign, elements zeroed for a few steps only, noise
 in single steps: an error at the first such step. What a program may begin later is less. A note: all
-gradients smaller, or a layer held at zero for good. A warning: all others changed from some step on, or scaled
-up; single layers made smaller; single elements held at zero from the middle of a pass on; all gradients
-smaller by one and the same factor at three steps, which no clipping of a norm does. A gradient set to None is
-freezing and no change; one that is back after less than five steps is a warning.
+gradients smaller, or a layer held at zero for good. A warning: all others changed from some step on, or
+scaled up; single layers made smaller; single elements held at zero from the middle of a pass on; all
+gradients smaller by one and the same factor at three steps, which no clipping of a norm does. A gradient set
+to None is freezing and no change; one that is back after less than five steps is a warning.
 
 ## What fools it
 

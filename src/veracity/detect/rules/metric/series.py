@@ -287,7 +287,9 @@ class Series:
             after = row[:8] if in_a_row else same.odds
             moved = jump(before, [one.predicted for one in after])
             usual = is_usual(same.amount, hypothesis.tolerance)
-            if moved.is_the_programs(same.amount) or (usual and moved.is_undecided(same.amount)):
+            # A usual factor that comes and goes is no loss scale that grew.
+            excused = usual and moved.is_undecided(same.amount) and (in_a_row or _regular(same))
+            if moved.is_the_programs(same.amount) or excused:
                 kind = "weighted"
             elif not in_a_row and not moved.is_the_reports(same.amount):
                 kind = "undecided"
@@ -295,7 +297,11 @@ class Series:
                 # A loss scale grew, or the micro-batches of a step became more: followed as such.
                 self._adopt(replace(hypothesis, factor=hypothesis.factor * same.amount))
                 return
-        if kind == "scattered" and spaced_evenly([one.step for one in same.odds]):
+        if kind == "scattered" and _regular(same):
             kind = "undecided"
         self._told = True
         yield Shown(kind, hypothesis, row[0] if in_a_row else same.odds[0], len(same.odds), same)
+
+
+def _regular(same: Alike) -> bool:
+    return spaced_evenly([one.step for one in same.odds])
