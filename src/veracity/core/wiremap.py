@@ -17,6 +17,7 @@ KINDS: dict[str, type[seen.Observation]] = {
     "gradient": seen.GradientChecked,
     "hook": seen.HookActed,
     "loader": seen.LoaderStarted,
+    "dataset": seen.DatasetWritten,
     "sampler": seen.SamplerStarted,
     "batches": seen.BatchesDrawn,
     "saved": seen.CheckpointSaved,

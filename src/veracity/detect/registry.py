@@ -21,8 +21,10 @@ from .rules.continuity.load_differs import LoadDiffers
 from .rules.continuity.resume_differs import ResumeDiffers
 from .rules.continuity.saved_differs import SavedDiffers
 from .rules.continuity.weights_changed import WeightsChanged
+from .rules.data.loader_rewired import LoaderRewired
 from .rules.data.order_drift import OrderDrift
 from .rules.data.order_repeated import OrderRepeated
+from .rules.data.set_changed import SetChanged
 from .rules.environment.preload_unowned import PreloadUnowned
 from .rules.environment.startup_unowned import StartupUnowned
 from .rules.gradient.accumulation import Accumulation
@@ -61,6 +63,8 @@ DETECTORS: tuple[type[Detector], ...] = (
     Clipping,
     OrderDrift,
     OrderRepeated,
+    LoaderRewired,
+    SetChanged,
     WeightsChanged,
     BuffersWritten,
     CheckpointEdited,

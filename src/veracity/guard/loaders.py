@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from . import declare, tensors
 from .batching import batching_of
+from .datasets import Datasets
 from .patching import replace
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ class Loaders:
         self._loader_numbers = itertools.count()
         self._sampler_numbers = itertools.count()
         self._beginning: list[Iteration] = []
+        self.datasets = Datasets(session)
         self._open: list[Iteration] = []
 
     # --- loaders ---------------------------------------------------------------------------------
@@ -91,8 +93,11 @@ class Loaders:
             },
             "iteration": number,
             "sampler": self._sampler_number(plan.sampler),
+            "exchanged": self.datasets.exchanged(loader),
         }
         self._session.emit("loader", body)
+        if not iterable:
+            self._session.shield.run("data set", self.datasets.begin, known[0], number, dataset)
         self._beginning.append(iteration)
         return iteration
 
@@ -126,6 +131,7 @@ class Loaders:
         if iteration is None:
             return
         iteration.delivered += 1
+        self._session.shield.run("data set", self.datasets.delivered, iteration.loader, iteration.number)
         iteration.digests.append(batch_digest(batch))
         if len(iteration.digests) >= FLUSH_BATCHES:
             self._flush(iteration, ended=False)
@@ -284,6 +290,14 @@ def watch_loaders(session: Session, steps: Steps) -> Loaders:
 
         return __next__
 
+    def around_init(original: Callable[..., object]) -> Callable[..., object]:
+        def __init__(self: DataLoader[object], *args: object, **kwargs: object) -> None:
+            original(self, *args, **kwargs)
+            run("data set", loaders.datasets.constructed, self)
+
+        return __init__
+
+    replace(dataloader.DataLoader, "__init__", around_init)
     replace(dataloader.DataLoader, "__iter__", around_iter)
     replace(dataloader._BaseDataLoaderIter, "_next_index", around_index)
     replace(dataloader._BaseDataLoaderIter, "__next__", around_next)

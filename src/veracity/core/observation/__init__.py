@@ -7,7 +7,7 @@ are made by the monitor from ``/proc``, files and its own clock. Detectors see n
 from .channel import CallFrame, ChannelUsed, FileWritten, ProcessAppeared, SocketsSeen
 from .code import FunctionIdentity, FunctionsExpected, FunctionsSeen, ModuleChecked, ModuleImported
 from .condition import GroupLoad, JobStuck, MonitorHeld, ProcessChanged, ProcessHeld, RankStuck, WorkersSeen
-from .data import BatchesDrawn, LoaderStarted, SamplerStarted
+from .data import BatchesDrawn, DatasetWritten, LoaderStarted, SamplerStarted
 from .declared import OptimizerDeclared, SchedulerDeclared, SchedulerStepped
 from .files import CheckpointLoaded, CheckpointSaved, FileDigested, StateRestored, TensorDigest
 from .gradient import GradientChecked, GradientTrial, HookActed
@@ -23,7 +23,7 @@ __all__ = [
     "CallFrame", "ChannelUsed", "FileWritten", "ProcessAppeared", "SocketsSeen",
     "GroupLoad", "JobStuck", "MonitorHeld", "ProcessChanged", "ProcessHeld", "RankStuck", "WorkersSeen",
     "FunctionIdentity", "FunctionsExpected", "FunctionsSeen", "ModuleChecked", "ModuleImported",
-    "BatchesDrawn", "LoaderStarted", "SamplerStarted",
+    "BatchesDrawn", "DatasetWritten", "LoaderStarted", "SamplerStarted",
     "OptimizerDeclared", "SchedulerDeclared", "SchedulerStepped",
     "CheckpointLoaded", "CheckpointSaved", "FileDigested", "StateRestored", "TensorDigest",
     "GradientChecked", "GradientTrial", "HookActed",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..contract import Hyper, LoaderDeclaration
 from .root import Observation
@@ -10,11 +10,32 @@ from .root import Observation
 
 @dataclass(frozen=True, slots=True)
 class LoaderStarted(Observation):
-    """An iteration over a DataLoader begins. ``iteration`` counts those of this loader from 0."""
+    """An iteration over a DataLoader begins. ``iteration`` counts those of this loader from 0.
+
+    ``exchanged``: parts of the loader (``sampler``, ``collate_fn``) that are others than it was built with.
+    """
 
     loader: LoaderDeclaration
     iteration: int
     sampler: int
+    exchanged: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetWritten(Observation):
+    """Something was written into the tensors or arrays that a loader's data set holds.
+
+    ``deliveries`` counts the loader's batches before, ``changed`` names what changed among the ``held`` that
+    are looked at. ``at_begin``: it happened between two passes. ``before_step`` is the step to come.
+    """
+
+    loader: int
+    iteration: int
+    deliveries: int
+    changed: list[str]
+    held: int
+    at_begin: bool
+    before_step: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -342,7 +342,7 @@ def test_weight_of_the_objective_halved_is_only_noted() -> None:
 
 
 def test_report_halved_now_and_then_is_a_warning_at_least() -> None:
-    """Noisy losses: whether the computed or the reported one moved cannot be said, but no scale is so short."""
+    """Noisy losses: which of the two moved cannot be said, but no loss scale is so short."""
     losses = [one * (1 + 0.6 * random.Random(at).random()) for at, one in enumerate(curve(300, seed=11))]
     chosen = {at for at in range(60, 300) if random.Random(at * 7).random() < 0.5}
     program = Program(losses)

@@ -1,0 +1,163 @@
+"""Data held in memory, and loaders that are rearranged after they were built."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy
+import pytest
+
+pytest.importorskip("torch")
+
+import torch
+from torch.utils.data import ConcatDataset, DataLoader, Dataset, SequentialSampler, Subset, TensorDataset
+
+from tests.guard.conftest import Guarded
+from veracity.core.finding import Finding
+from veracity.core.observation import Observation
+from veracity.core.rule import Severity
+from veracity.detect.rules.data.loader_rewired import LoaderRewired
+from veracity.detect.rules.data.set_changed import SetChanged
+
+
+class Own(Dataset[Any]):
+    """Items of whatever is held."""
+
+    def __init__(self, values: Any) -> None:
+        self.values = values
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __getitem__(self, index: int) -> Any:
+        return torch.as_tensor(self.values[index])
+
+
+def found(guarded: Guarded) -> list[Finding]:
+    detectors = (SetChanged(), LoaderRewired())
+    assert guarded.session.shield.failures == {}
+    return [
+        finding
+        for record in guarded.seen(Observation)
+        for one in detectors
+        for finding in one.observe(record)
+    ]
+
+
+def through(loader: DataLoader[Any], *changes: tuple[int, Callable[[], object]], batches: int = 40) -> None:
+    """Take batches, pass after pass; each change is made before one of them."""
+    endless = itertools.chain.from_iterable(itertools.repeat(loader))
+    for number in range(batches):
+        for at, change in changes:
+            if at == number:
+                change()
+        next(endless)
+
+
+TENSOR = torch.arange(400.0).reshape(100, 4)
+
+
+def hold(way: str) -> tuple[Dataset[Any], Any]:
+    tensor = TENSOR.clone()
+    array = tensor.numpy().copy()
+    sets: dict[str, tuple[Dataset[Any], Any]] = {
+        "tensor data set": (TensorDataset(tensor, tensor[:, 0].clone()), tensor),
+        "own": (Own(tensor), tensor),
+        "array": (Own(array), array),
+        "subset": (Subset(Own(tensor), range(100)), tensor),
+        "several": (ConcatDataset([Own(tensor[:50].clone()), Own(tensor)]), tensor),
+    }
+    return sets[way]
+
+
+@pytest.mark.parametrize("way", ["tensor data set", "own", "array", "subset", "several"])
+def test_a_write_in_the_middle_of_a_pass_is_found(guarded: Guarded, way: str) -> None:
+    dataset, held = hold(way)
+    loader = DataLoader(dataset, batch_size=2, shuffle=True)
+
+    def write() -> None:
+        held[::3] = -1.0
+
+    through(loader, (20, write))
+    findings = found(guarded)
+    assert [(one.rule, one.severity) for one in findings] == [("data-set-changed", Severity.WARNING)]
+
+
+def test_a_write_round_the_counter_is_met_at_sampled_elements(guarded: Guarded) -> None:
+    dataset, held = hold("own")
+    through(DataLoader(dataset, batch_size=2), (20, lambda: held.data.mul_(0.5)))
+    assert [one.rule for one in found(guarded)] == ["data-set-changed"]
+
+
+def test_a_write_between_passes_is_a_note(guarded: Guarded) -> None:
+    dataset, held = hold("own")
+    loader = DataLoader(dataset, batch_size=5)
+    list(loader)
+    held.mul_(0.5)
+    list(loader)
+    assert [one.severity for one in found(guarded)] == [Severity.NOTE]
+
+
+def test_working_memory_is_left_alone(guarded: Guarded) -> None:
+    dataset, held = hold("own")
+    always = [(at, lambda: held.add_(1.0)) for at in range(3, 40, 4)]
+    through(DataLoader(dataset, batch_size=2), *always)
+    assert found(guarded) == []
+
+
+def test_what_is_only_read_is_no_finding(guarded: Guarded, tmp_path: Path) -> None:
+    mapped = numpy.memmap(tmp_path / "data", dtype="float32", mode="w+", shape=(100, 4))
+    for dataset in (hold("own")[0], hold("array")[0], Own(mapped), Own([1.0] * 100), Own(torch.ones(100, 0))):
+        through(DataLoader(dataset, batch_size=2, shuffle=True))
+    assert found(guarded) == []
+
+
+def exchange_sampler(loader: DataLoader[Any]) -> None:
+    loader.batch_sampler.sampler = SequentialSampler(loader.dataset)  # type: ignore[union-attr, arg-type]
+
+
+def exchange_collate(loader: DataLoader[Any]) -> None:
+    kept = loader.collate_fn
+    loader.collate_fn = lambda items: kept(items)
+
+
+@pytest.mark.parametrize(
+    ("exchange", "part"), [(exchange_sampler, "sampler"), (exchange_collate, "collate function")]
+)
+@pytest.mark.parametrize("late", [False, True])
+def test_a_loader_that_was_rearranged_is_found(
+    guarded: Guarded, exchange: Callable[[DataLoader[Any]], None], part: str, late: bool
+) -> None:
+    loader = DataLoader(hold("own")[0], batch_size=20, shuffle=True)
+    if late:
+        list(loader)
+    exchange(loader)
+    list(loader)
+    findings = found(guarded)
+    assert [(one.rule, one.subject) for one in findings] == [("data-loader-rewired", f"loader 0: {part}")]
+
+
+class Arranged(DataLoader[Any]):
+    """A library's loader, which arranges itself."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        exchange_collate(self)
+
+
+def test_loaders_as_libraries_build_them_are_no_finding(guarded: Guarded) -> None:
+    dataset = hold("own")[0]
+    batches = torch.utils.data.BatchSampler(SequentialSampler(dataset), 4, False)  # type: ignore[arg-type]
+    for loader in (
+        Arranged(dataset, batch_size=4),
+        DataLoader(dataset, batch_sampler=batches),
+        DataLoader(dataset, batch_size=None),
+        DataLoader(dataset, collate_fn=list, batch_size=3),
+    ):
+        list(loader)
+    batches.sampler = SequentialSampler(dataset)  # type: ignore[arg-type]
+    list(loader)
+    assert found(guarded) == []
