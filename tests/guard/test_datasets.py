@@ -109,14 +109,14 @@ def test_working_memory_is_left_alone(guarded: Guarded) -> None:
 
 
 def test_what_is_only_read_is_no_finding(guarded: Guarded, tmp_path: Path) -> None:
-    mapped = numpy.memmap(tmp_path / "data", dtype="float32", mode="w+", shape=(100, 4))
+    mapped: Any = numpy.memmap(tmp_path / "data", dtype="float32", mode="w+", shape=(100, 4))
     for dataset in (hold("own")[0], hold("array")[0], Own(mapped), Own([1.0] * 100), Own(torch.ones(100, 0))):
         through(DataLoader(dataset, batch_size=2, shuffle=True))
     assert found(guarded) == []
 
 
 def exchange_sampler(loader: DataLoader[Any]) -> None:
-    loader.batch_sampler.sampler = SequentialSampler(loader.dataset)  # type: ignore[union-attr, arg-type]
+    loader.batch_sampler.sampler = SequentialSampler(loader.dataset)
 
 
 def exchange_collate(loader: DataLoader[Any]) -> None:
@@ -150,7 +150,7 @@ class Arranged(DataLoader[Any]):
 
 def test_loaders_as_libraries_build_them_are_no_finding(guarded: Guarded) -> None:
     dataset = hold("own")[0]
-    batches = torch.utils.data.BatchSampler(SequentialSampler(dataset), 4, False)  # type: ignore[arg-type]
+    batches = torch.utils.data.BatchSampler(SequentialSampler(dataset), 4, False)
     for loader in (
         Arranged(dataset, batch_size=4),
         DataLoader(dataset, batch_sampler=batches),
@@ -158,6 +158,6 @@ def test_loaders_as_libraries_build_them_are_no_finding(guarded: Guarded) -> Non
         DataLoader(dataset, collate_fn=list, batch_size=3),
     ):
         list(loader)
-    batches.sampler = SequentialSampler(dataset)  # type: ignore[arg-type]
+    batches.sampler = SequentialSampler(dataset)
     list(loader)
     assert found(guarded) == []
