@@ -14,6 +14,7 @@ KINDS: dict[str, type[seen.Observation]] = {
     "scheduled": seen.SchedulerStepped,
     "step": seen.StepRecord,
     "moved": seen.WeightsMoved,
+    "hooked": seen.HooksMoved,
     "gradient": seen.GradientChecked,
     "hook": seen.HookActed,
     "loader": seen.LoaderStarted,

@@ -67,10 +67,16 @@ def install(session: Session, imports: ImportWatch, torch: ModuleType) -> None:
         run("step", steps.after, optimizer)
         run("after step", _after_step, session, imports, loaders, functions)
 
-    for hook in (before, after):
+    def entered(optimizer: Optimizer, args: Sequence[object], kwargs: dict[str, object]) -> None:
+        run("step", steps.entered, optimizer, args, kwargs)
+
+    def left(optimizer: Optimizer, args: Sequence[object], kwargs: dict[str, object]) -> None:
+        run("step", steps.left, optimizer)
+
+    for hook in (before, after, entered, left):
         # torch.compile leaves functions with this mark alone.
         hook._torchdynamo_disable = True  # type: ignore[attr-defined]
-    steps.hooks_returned = StepHooks(session, before, after).returned
+    steps.hooks = StepHooks(session, (before, after), (entered, left))
 
 
 def _after_step(session: Session, imports: ImportWatch, loaders: Loaders, functions: Functions) -> None:
@@ -110,7 +116,7 @@ def _watch_backward(session: Session, steps: Steps, torch: ModuleType) -> None:
         steps.phases.backward(started, perf_counter_ns())
         loss = of[0] if isinstance(of, (list, tuple)) and len(of) == 1 else of
         single = isinstance(loss, torch.Tensor) and loss.numel() == 1 and is_plain(loss)
-        steps.saw_loss(loss if single else None)
+        steps.losses.saw(loss if single else None)
         steps.backward_ran()
 
     replace(torch.Tensor, "backward", make)

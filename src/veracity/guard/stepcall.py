@@ -72,11 +72,3 @@ def loss_scale(optimizer: torch.optim.Optimizer) -> dict[str, object]:
         "scale": None if scale is None else float(scale),
         "skipped": found is not None and float(found) != 0.0,
     }
-
-
-def others_hook(optimizer: torch.optim.Optimizer) -> bool:
-    """Whether the program's own step hooks run between our two readings: they may change what we read."""
-    return bool(
-        getattr(optimizer, "_optimizer_step_pre_hooks", None)
-        or getattr(optimizer, "_optimizer_step_post_hooks", None)
-    )

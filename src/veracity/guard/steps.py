@@ -9,34 +9,37 @@ from __future__ import annotations
 
 import sys
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, cast
 
 from ..core.sample import keyed_order
-from . import declare, fingerprint, randomness, tensors
+from . import declare, elements, fingerprint, held, randomness, tensors
 from .gradients import Trail
+from .losses import Losses
 from .modules import Modules
 from .phases import Phases
-from .reader import Picked, Piece, Wanted
-from .shards import count_of, local_of, local_parameters, sharded_kind
-from .spread import SPREAD, entries
+from .reader import Piece
+from .restored import restored_body
+from .shards import local_parameters
+from .sharing import Sharing
 from .stepcall import (
     counts_for_a_scheduler,
     has_unreadable_gradient,
     is_compiled,
     loss_scale,
     on_stack,
-    others_hook,
     unsharded,
 )
-from .sweep import NOTHING, Sweeper, Swept
-from .tracked import FieldSets, Open, Picks, Tracked
+from .sweep import NOTHING, Sweeper
+from .tracked import FieldSets, Open, Picks, Tracked, Waiting
 from .truth.check import GradientTruth
 
 if TYPE_CHECKING:
     import torch
 
+    from .held import Held
+    from .hooks import Around, StepHooks
     from .session import Session
 
 MAX_MOVE_REPORTS = 20
@@ -46,7 +49,6 @@ MAX_NAMED = 64
 FINGERS_EVERY = 4
 AGAIN = 4
 ALL_GENERATORS_EVERY = 8
-MAX_LOSSES = 64
 
 
 class Steps:
@@ -63,13 +65,11 @@ class Steps:
             weakref.WeakKeyDictionary()
         )
         self._loaded: set[int] = set()
-        self._last_stepper: dict[int, int] = {}
+        self._sharing = Sharing()
         self.phases = Phases()
         self.truth = GradientTruth(session, session.config.overhead)
-        self.hooks_returned: Callable[[], bool] = bool
-        self.loss: torch.Tensor | None = None
-        self.losses = 0
-        self._losses: list[torch.Tensor] = []
+        self.hooks: StepHooks | None = None
+        self.losses = Losses()
         self.clipped: tuple[float, torch.Tensor] | None = None
 
     # --- registering -----------------------------------------------------------------------------
@@ -101,6 +101,7 @@ class Steps:
         ]
         index = known.index if known is not None else self._count
         self._count += known is None
+        self._sharing.several = self._count > 1
         fresh = known is None
         local = [tensor for group in groups for tensor in group]
         on_loaded = any(id(parameter) in self._loaded for _, parameter in listed)
@@ -198,22 +199,76 @@ class Steps:
 
         tracked = self.register(optimizer)
         frame = sys._getframe(3)
-        if tracked.pending is not None and on_stack(frame.f_back, tracked.open_frame):
+        opened = tracked.pending
+        if (opened is not None or tracked.waiting is not None) and on_stack(frame.f_back, tracked.open_frame):
+            if opened is not None and opened.after is not None and not opened.ended:
+                opened.body["closure"] = True  # the program's hooks run within this step as well
             return
-        tracked.open_frame = id(frame)
         with torch.no_grad():
+            if opened is not None and opened.ended:
+                self._ship(optimizer, tracked, opened)  # a hook after the step raised
+            tracked.open_frame, tracked.pending, tracked.waiting = id(frame), None, None
             if tracked.restore:
                 self._report_restored(optimizer, tracked)
-            elif self._shared:
-                self._compare_shared(tracked)
-            tracked.pending = opened = self._open(optimizer, tracked, args, kwargs)
-        opened.body["compiled"] = is_compiled(frame)
-        if not opened.body["closure"]:
+            else:
+                self._compare_shared(optimizer, tracked)
+            compiled = is_compiled(frame)
+            around = self.hooks.around(optimizer, frame) if self.hooks is not None else None
+            if around is not None and around.near and not compiled:
+                tracked.waiting = self._wait(optimizer, tracked, around)
+                return
+            opened = self._open(optimizer, tracked, args, kwargs)
+        opened.body["compiled"] = compiled
+        # Hooks of the program run between the two readings: they may change what is read.
+        opened.body["closure"] = opened.body["closure"] or around is not None
+        self._begin(optimizer, tracked, opened, truth=True)
+
+    def entered(
+        self, optimizer: torch.optim.Optimizer, args: Sequence[object], kwargs: dict[str, object]
+    ) -> None:
+        """The last hook before a step, of an optimizer for which the program has hooks."""
+        import torch
+
+        tracked = self._tracked.get(optimizer)
+        if tracked is None or tracked.waiting is None or id(sys._getframe(3)) != tracked.open_frame:
+            return
+        waiting, tracked.waiting = tracked.waiting, None
+        with torch.no_grad():
+            opened = self._open(optimizer, tracked, args, kwargs, waiting)
+            opened.hooked = self._hooked(optimizer, tracked, waiting.held, before=True)
+        opened.after = waiting.after
+        self._begin(optimizer, tracked, opened, truth=not waiting.held.hooks)
+
+    def _begin(
+        self, optimizer: torch.optim.Optimizer, tracked: Tracked, opened: Open, *, truth: bool
+    ) -> None:
+        """All is read; ``truth``: whether the gradients are as the backward pass left them."""
+        tracked.pending = opened
+        if truth and not opened.body["closure"]:
             self._session.shield.run("gradient truth", self._check_gradient, optimizer, tracked)
         opened.started = perf_counter_ns()
 
     def _check_gradient(self, optimizer: torch.optim.Optimizer, tracked: Tracked) -> None:
         self.phases.guard(self.truth.check(optimizer, tracked))
+
+    def left(self, optimizer: torch.optim.Optimizer) -> None:
+        """The first hook after a step, of an optimizer for which the program has hooks."""
+        import torch
+
+        ended = perf_counter_ns()
+        tracked = self._tracked.get(optimizer)
+        if tracked is None or tracked.pending is None or id(sys._getframe(3)) != tracked.open_frame:
+            return
+        opened = tracked.pending
+        with torch.no_grad():
+            self._close(optimizer, tracked, opened, ended)
+            if opened.after and tracked.sweeper is not None:
+                swept, others = (
+                    tracked.sweeper.fresh(tracked.steps),
+                    self._sharing.others(tracked, self.known()),
+                )
+                picks = opened.fresh[:AGAIN]
+                opened.held = held.hold(optimizer, tracked, opened.after, swept, picks, others)
 
     def after(self, optimizer: torch.optim.Optimizer) -> None:
         """The post-hook: reads what the step left, and ships the record."""
@@ -221,12 +276,39 @@ class Steps:
 
         ended = perf_counter_ns()
         tracked = self._tracked.get(optimizer)
-        if tracked is None or tracked.pending is None or id(sys._getframe(3)) != tracked.open_frame:
+        if tracked is None or id(sys._getframe(3)) != tracked.open_frame:
             return
-        opened, tracked.pending, tracked.open_frame = tracked.pending, None, 0
-        self.phases.optimizer(opened.started, ended)
+        opened = tracked.pending
+        if opened is None:
+            if tracked.waiting is not None:  # our hooks on it were taken out: the step was not seen
+                self._forget()
+            return
         with torch.no_grad():
-            self._close(optimizer, tracked, opened)
+            if not opened.ended:
+                opened.body["closure"] = opened.body["closure"] or bool(opened.after)
+                self._close(optimizer, tracked, opened, ended)
+            self._ship(optimizer, tracked, opened)
+
+    def _wait(self, optimizer: torch.optim.Optimizer, tracked: Tracked, around: Around) -> Waiting:
+        """Hold what weights and state are before the program's hooks run."""
+        swept = first = self._sharing.swept(tracked)
+        if not swept.tensors and tracked.sweeper is not None and around.before:
+            first = tracked.sweeper.fresh(tracked.steps)
+        picks = self._sharing.picks(tracked)
+        others = self._sharing.others(tracked, self.known()) if around.before else []
+        holding = held.hold(optimizer, tracked, around.before, first, picks, others)
+        return Waiting(holding, around.after, swept, self._fingers_again(tracked))
+
+    def _hooked(
+        self, optimizer: torch.optim.Optimizer, tracked: Tracked, holding: Held, *, before: bool
+    ) -> list[dict[str, object]]:
+        """Reports of what hooks of the program changed since ``holding``."""
+        since = held.since(tracked.hooks_since[before], holding.hooks, tracked.steps)
+        if not holding.hooks:
+            return []
+        about = {"stepping": tracked.index, "step": tracked.steps, "before": before, "since": since}
+        found = list(held.moved(holding, optimizer, tracked))
+        return [{**body, **about, **held.named(holding.hooks)} for body in found]
 
     def _open(
         self,
@@ -234,9 +316,14 @@ class Steps:
         tracked: Tracked,
         args: Sequence[object],
         kwargs: dict[str, object],
+        waiting: Waiting | None = None,
     ) -> Open:
         fresh = self._fresh_picks(tracked)
-        picks = [(tensor, True, picked) for tensor, picked in tracked.picks if self._is_own(tracked, tensor)]
+        if waiting is not None:
+            again, readings = waiting.held.picks, list(waiting.held.readings)
+        else:
+            again, readings = self._sharing.picks(tracked), []
+        picks = [(tensor, True, picked) for tensor, picked in again]
         picks += [(tensor, False, picked) for tensor, picked in fresh]
         # A sparse gradient cannot be read element by element: its tensor is left out, not called untouched.
         hidden = {tensor for tensor, _ in fresh if has_unreadable_gradient(tracked.parameters[tensor])}
@@ -247,7 +334,7 @@ class Steps:
         pieces: list[list[Piece]] = []
         picks = [one for one in picks if one[1] or one[0] not in hidden]
         asked = [(tensor, picked, not repeated) for tensor, repeated, picked in picks]
-        readings = self._read(optimizer, tracked, asked)
+        readings += elements.read(optimizer, tracked, asked[len(readings) :])
         for (tensor, repeated, picked), (names, found, count) in zip(picks, readings, strict=True):
             # Read again only to see what moved since the last step: such elements have no second side.
             items.append([tensor, int(repeated), picked.count, count, None, sets.index(names), 0])
@@ -262,32 +349,24 @@ class Steps:
             "step": tracked.steps,
             "groups": declare.groups_of(optimizer),
             "rng": randomness.digests(every=tracked.steps % ALL_GENERATORS_EVERY == 0),
-            "fingerprint_before": self._fingerprints(
-                tracked, [tensor for tensor in tracked.finger_tensors if self._is_own(tracked, tensor)]
-            ),
-            "loss": float(self.loss) if self.loss is not None else None,
-            "losses": self.losses,
-            "loss_sum": self._loss_sum(),
+            "fingerprint_before": self._fingers_again(tracked) if waiting is None else waiting.fingers,
+            **self.losses.told(),
             "total_norm": float(self.clipped[1]) if self.clipped is not None else None,
             "max_norm": self.clipped[0] if self.clipped is not None else None,
             **loss_scale(optimizer),
-            "closure": any(callable(value) for value in (*args[1:], *kwargs.values()))
-            or others_hook(optimizer),
+            "closure": any(callable(value) for value in (*args[1:], *kwargs.values())),
+            "compiled": False,
             "fields": sets.names,
         }
         if tracked.modules is not None:
             body["training"] = tracked.modules.mode(backwards=tracked.backwards > 0)
             body["buffers"] = tracked.modules.written()
         body["gradients"], trail = tracked.trail.taken(tracked.steps)
-        return Open(fresh, picks, items, pieces, body, self._swept_before(tracked), trail, 0)
+        swept = self._sharing.swept(tracked) if waiting is None else waiting.swept
+        return Open(fresh, picks, items, pieces, body, swept, trail)
 
-    def _swept_before(self, tracked: Tracked) -> Swept:
-        """The places of the sweep after the last step as they are now, but for what others stepped on."""
-        last = tracked.swept
-        if last is None or tracked.sweeper is None:
-            return NOTHING
-        own = {tensor for tensor in last.tensors if self._is_own(tracked, tensor)} if self._shared else None
-        return tracked.sweeper.again(last if own is None else last.of(own))
+    def _fingers_again(self, tracked: Tracked) -> list[list[int]]:
+        return self._fingerprints(tracked, self._sharing.fingers(tracked))
 
     def _gradients_hidden(self, tracked: Tracked, hidden: set[int]) -> None:
         """Gradients that can no longer be read, though they could: the law must not seem to see them."""
@@ -304,12 +383,15 @@ class Steps:
                 f"{what} can no longer be read element by element", why, law="update", stops=True
             )
 
-    def _close(self, optimizer: torch.optim.Optimizer, tracked: Tracked, opened: Open) -> None:
+    def _close(self, optimizer: torch.optim.Optimizer, tracked: Tracked, opened: Open, ended: int) -> None:
+        """Read what the step left."""
+        opened.ended = ended
+        self.phases.optimizer(opened.started, ended)
         sets = FieldSets()
         sets.names = opened.body["fields"]  # type: ignore[assignment]
         pieces: list[Piece] = []
         asked = [(tensor, picked, False) for tensor, repeated, picked in opened.picks if not repeated]
-        readings = iter(self._read(optimizer, tracked, asked))
+        readings = iter(elements.read(optimizer, tracked, asked))
         for item, before, (_, repeated, _) in zip(opened.items, opened.pieces, opened.picks, strict=True):
             pieces += before
             if repeated:
@@ -318,7 +400,14 @@ class Steps:
             names, found, count = next(readings)
             item[4], item[6] = count, sets.index(names)
             pieces += found
-        typecode, blob = tensors.join(pieces)
+        opened.left = pieces
+
+    def _ship(self, optimizer: torch.optim.Optimizer, tracked: Tracked, opened: Open) -> None:
+        """Send the record, with the sweep that the next step's begins from."""
+        tracked.pending, tracked.open_frame = None, 0
+        if opened.held is not None:
+            opened.hooked += self._hooked(optimizer, tracked, opened.held, before=False)
+        typecode, blob = tensors.join(opened.left)
         tracked.finger_tensors = self._next_fingers(tracked) if tracked.steps % FINGERS_EVERY == 0 else []
         body = opened.body
         body["phases"] = self.phases.close()
@@ -328,17 +417,18 @@ class Steps:
         swept = tracked.sweeper.fresh(tracked.steps) if tracked.sweeper is not None else NOTHING
         body["swept"] = [len(opened.swept.tensors), opened.swept.count, len(swept.tensors), swept.count]
         self._session.emit("step", body, blob + opened.swept.packed() + swept.packed() + opened.trail)
+        for report in opened.hooked:
+            self._session.emit("hooked", report)
         self._session.steps += 1
         self._session.last_step = tracked.steps
-        tracked.picks = opened.fresh[:AGAIN]
+        # What hooks of the program changed since was never what the step left.
+        tracked.picks = [] if opened.hooked else opened.fresh[:AGAIN]
         tracked.steps += 1
         tracked.backwards = tracked.batches = 0
         tracked.swept, tracked.home = swept, None
-        if self._shared:
-            for parameter in tracked.parameters:
-                self._last_stepper[id(parameter)] = tracked.index
-        self.loss, self.losses, self.clipped = None, 0, None
-        self._losses.clear()
+        self._sharing.stepped(tracked)
+        self.losses.clear()
+        self.clipped = None
         took = sum(opened.body["phases"].values()) - opened.body["phases"].get("guard", 0)  # type: ignore[attr-defined]
         self._session.shield.run("gradient truth", self.truth.arm, optimizer, tracked, took / 1e9)
 
@@ -347,50 +437,6 @@ class Steps:
     def _fresh_picks(self, tracked: Tracked) -> Picks:
         picked = tracked.reader.picks(self._key, tracked.steps, tracked.numels)
         return [(tensor, places) for tensor, places in picked if tracked.plain[tensor]]
-
-    def _read(
-        self, optimizer: torch.optim.Optimizer, tracked: Tracked, asked: Sequence[tuple[int, Picked, bool]]
-    ) -> list[tuple[list[str], list[Piece], float | None]]:
-        """For each tensor (with its gradient or without): the names of the fields that could be read, the
-        sampled values of each, and the tensor's own step count.
-        """
-        wanted: list[Wanted] = []
-        kind = sharded_kind()
-        ends: list[tuple[int, float | None]] = []
-        for tensor, picked, with_grad in asked:
-            parameter, numel = tracked.parameters[tensor], tracked.numels[tensor]
-            whole = tracked.local[tensor] is parameter
-            wanted.append(((tensor, "param"), tracked.local[tensor], picked, numel))
-            if with_grad:
-                gradient = parameter.grad if whole else local_of(parameter.grad, kind, parameter)
-                wanted.append(((tensor, "grad"), gradient, picked, numel))
-            count: float | None = None
-            for name, value in optimizer.state.get(parameter, {}).items():
-                if name == "step":
-                    count = float(value) if whole else count_of(value, kind)
-                else:
-                    held = value if whole else local_of(value, kind, parameter)
-                    wanted.append(((tensor, name), held, picked, numel))
-            ends.append((len(wanted), count))
-        found = tracked.reader.read(wanted)
-        readings: list[tuple[list[str], list[Piece], float | None]] = []
-        begin = 0
-        for end, count in ends:
-            names: list[str] = []
-            pieces: list[Piece] = []
-            for position in range(begin, end):
-                (tensor, name), value, picked, _ = wanted[position]
-                piece = found[position]
-                if piece is None and name in SPREAD:
-                    for entry, data in entries(name, value, tracked.parameters[tensor], picked):
-                        names.append(entry)
-                        pieces.append(data)
-                elif piece is not None:
-                    names.append(name)
-                    pieces.append(piece)
-            readings.append((names, pieces, count))
-            begin = end
-        return readings
 
     def _fingerprints(self, tracked: Tracked, chosen: Sequence[int]) -> list[list[int]]:
         if not chosen:
@@ -408,45 +454,10 @@ class Steps:
         return chosen
 
     def _report_restored(self, optimizer: torch.optim.Optimizer, tracked: Tracked) -> None:
-        names = declare.parameter_names(tracked.parameters)
-        parameters, _ = tensors.describe(
-            (names.get(id(parameter), f"param.{position}"), parameter)
-            for position, parameter in enumerate(tracked.parameters)
-        )
-        state, _ = tensors.describe(
-            (f"{position}.{name}", value)
-            for position, parameter in enumerate(tracked.parameters)
-            for name, value in tensors.walk(optimizer.state.get(parameter, {}))
-        )
-        body = {
-            "optimizer": tracked.index,
-            "step": tracked.steps,
-            "loaded_module": tracked.loaded_module,
-            "loaded_optimizer": tracked.loaded_state,
-            "tensors": parameters,
-            "state": state,
-        }
-        self._session.emit("restored", body)
+        self._session.emit("restored", restored_body(optimizer, tracked))
         tracked.loaded_module = tracked.loaded_state = tracked.restore = False
         self.truth.renew(optimizer)
         self._loaded -= {id(parameter) for parameter in tracked.parameters}
-
-    # --- the loss --------------------------------------------------------------------------------
-
-    def saw_loss(self, loss: torch.Tensor | None) -> None:
-        """A backward pass ran from ``loss``; None when it began at no single number."""
-        self.losses += 1
-        if loss is not None:
-            # A copy: programs go on adding to a tensor that shares its memory.
-            self.loss = loss.detach().clone()
-            if len(self._losses) < MAX_LOSSES:
-                self._losses.append(self.loss)
-
-    def _loss_sum(self) -> float | None:
-        """Of several backward passes since the last step, the sum of all their losses."""
-        if self.losses < 2 or len(self._losses) != self.losses:
-            return None
-        return sum(float(loss) for loss in self._losses)
 
     # --- between steps ---------------------------------------------------------------------------
 
@@ -479,7 +490,7 @@ class Steps:
         at only when no step came in between, which is also how a ``step`` that fires no hook is seen.
         """
         self._register_constructed()
-        if self.hooks_returned():
+        if self.hooks is not None and self.hooks.returned():
             self._forget()
         for optimizer, tracked in self.known():
             tracked.backwards += 1
@@ -490,7 +501,7 @@ class Steps:
 
         Programs that compute gradients by other ways than ``backward`` are seen only here.
         """
-        if self.hooks_returned():
+        if self.hooks is not None and self.hooks.returned():
             self._forget()
         for optimizer, tracked in self.known():
             tracked.batches += 1
@@ -500,11 +511,12 @@ class Steps:
         """Steps may have been made unseen: what moved meanwhile is nobody's to explain."""
         for _, tracked in self.known():
             tracked.swept, tracked.picks, tracked.finger_tensors = None, [], []
-            tracked.pending, tracked.open_frame = None, 0
+            tracked.pending, tracked.waiting, tracked.open_frame = None, None, 0
 
     def _look(self, optimizer: torch.optim.Optimizer, tracked: Tracked, *, again: bool) -> None:
         # Inside an open step, in a closure, the optimizer moves its own weights.
-        if tracked.pending is None and (again or tracked.swept is None) and not self._within_a_step():
+        due = again or tracked.swept is None
+        if due and tracked.pending is None and tracked.waiting is None and not self._within_a_step():
             self._compare(optimizer, tracked)
 
     def _within_a_step(self) -> bool:
@@ -512,7 +524,7 @@ class Steps:
 
         A step that raised stays open, so what counts is whether its frame is still on the stack.
         """
-        return self._shared and any(
+        return self._sharing.several and any(
             other.pending is not None and on_stack(sys._getframe(1), other.open_frame)
             for _, other in self.known()
         )
@@ -529,7 +541,7 @@ class Steps:
             if tracked.swept is None:
                 tracked.swept = tracked.sweeper.fresh(tracked.steps)
                 return
-            now = self._swept_before(tracked)
+            now = self._sharing.swept(tracked)
         before = tracked.swept.of(set(now.tensors))
         changed = before.changed(now)
         if not changed:
@@ -547,24 +559,12 @@ class Steps:
             return
         self._report_moved(optimizer, tracked, changed, len(now.tensors) * now.count)
 
-    def _compare_shared(self, tracked: Tracked) -> None:
+    def _compare_shared(self, optimizer: torch.optim.Optimizer, tracked: Tracked) -> None:
         """Parameters that another optimizer stepped on last must be as that one left them."""
-        mine = set(map(id, tracked.parameters))
-        for optimizer, other in self.known():
-            if other is tracked or other.swept is None or other.sweeper is None or other.restore:
-                continue
-            if other.pending is not None:
-                continue  # a wrapper that moves weights and calls this step within its own
-            theirs = {
-                tensor
-                for tensor in other.swept.tensors
-                if id(other.parameters[tensor]) in mine and self._is_own(other, tensor)
-            }
-            before = other.swept.of(theirs)
-            changed = before.changed(other.sweeper.again(before))
-            if changed and other.moves <= MAX_MOVE_REPORTS:
+        for other, changed, compared in self._sharing.changed(tracked, self.known()):
+            if other.moves <= MAX_MOVE_REPORTS:
                 other.moves += 1
-                self._report_moved(optimizer, other, changed, len(theirs) * before.count, at_step=True)
+                self._report_moved(optimizer, other, changed, compared, at_step=True)
 
     def _report_moved(
         self,
@@ -593,12 +593,3 @@ class Steps:
             "line": line,
         }
         self._session.emit("moved", body)
-
-    @property
-    def _shared(self) -> bool:
-        """Whether there are several optimizers, which may hold the same parameters."""
-        return self._count > 1
-
-    def _is_own(self, tracked: Tracked, tensor: int) -> bool:
-        """Whether this optimizer was the last to step on that parameter (two may share it)."""
-        return self._last_stepper.get(id(tracked.parameters[tensor]), tracked.index) == tracked.index

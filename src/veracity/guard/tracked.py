@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     import torch
 
+    from .held import Held
+    from .hooks import Hooks
     from .modules import Modules
 
 Picks = list[tuple[int, Picked]]
@@ -54,12 +56,28 @@ class Tracked:
     sweeper: Sweeper | None = None
     modules: Modules | None = None
     held_by: list[weakref.ref[torch.nn.Module]] = field(default_factory=list)
+    hooks_since: tuple[dict[int, int], dict[int, int]] = field(default_factory=lambda: ({}, {}))
+    waiting: Waiting | None = None
     reader: Reader = field(default_factory=lambda: Reader(sys.modules.get("numpy")))
 
 
 @dataclass(slots=True)
+class Waiting:
+    """A step whose hooks of the program's own are about to run: what was held from before them."""
+
+    held: Held
+    after: Hooks
+    swept: Swept
+    fingers: list[list[int]]
+
+
+@dataclass(slots=True)
 class Open:
-    """A step between its two hooks."""
+    """A step between its two hooks.
+
+    ``after`` are hooks of the program that run when the optimizer has made its step, ``held`` what was read
+    before them; ``hooked`` are reports of what the hooks changed.
+    """
 
     fresh: Picks
     picks: list[tuple[int, bool, Picked]]
@@ -68,7 +86,12 @@ class Open:
     body: dict[str, object]
     swept: Swept
     trail: bytes
-    started: int
+    started: int = 0
+    ended: int = 0
+    after: Hooks | None = None
+    held: Held | None = None
+    left: list[Piece] = field(default_factory=list)
+    hooked: list[dict[str, object]] = field(default_factory=list)
 
 
 class FieldSets:

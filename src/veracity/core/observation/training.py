@@ -21,7 +21,8 @@ class StepRecord(Observation):
     ``fingerprint_after`` lists ``[tensor, keyed fingerprint]`` of whole tensors, ``fingerprint_before`` of
     those fingerprinted after the previous step; see ``guard/fingerprint.py``.
     ``rng`` are digests of the generators' states. ``closure``: step was given a closure, or hooks of the
-    program run between the two readings, so that gradients or weights may change in between.
+    program run between the two readings (those of a step within a step, and of a compiled one), so that
+    gradients or weights may change in between.
     ``compiled``: the optimizer's step runs as code of torch.compile, which keeps scalars as float32 tensors.
     ``scaled``: gradients are divided by a loss scale within the step (a GradScaler with a fused optimizer):
     ``scale``, None when it could not be read. ``skipped``: the scaler told this step to change nothing.
@@ -78,3 +79,30 @@ class WeightsMoved(Observation):
     line: int
     at_step: bool = False
     back: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HooksMoved(Observation):
+    """Step hooks of the program changed weights or state, before or after an optimizer's own step.
+
+    ``optimizer`` is the one whose tensors changed, ``stepping`` the one at whose ``step`` the hooks ran.
+    ``since`` is the first of its steps at which all of these hooks were there. ``hooks``, ``paths`` and
+    ``lines`` name the hooks and where they are defined. Of the tensors that changed, ``compared`` elements
+    were compared and ``changed`` differ; some of these were ``former`` and are ``later``, both empty when one
+    of them is not finite. ``fields`` are the names of what changed: ``param``, or fields of the state.
+    """
+
+    optimizer: int
+    stepping: int
+    step: int
+    before: bool
+    since: int
+    hooks: list[str]
+    paths: list[str]
+    lines: list[int]
+    tensors: list[int]
+    fields: list[str]
+    changed: int
+    compared: int
+    former: list[float]
+    later: list[float]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ....core.finding import Evidence
-from ....core.observation import Observation, OptimizerDeclared, StepRecord
+from ....core.observation import HooksMoved, Observation, OptimizerDeclared, StepRecord
 from ....core.sample import TensorSample
 from ....core.sweep import Sweep
 from .compare import Change, compare, compare_sweeps, name_of
@@ -21,7 +21,7 @@ class _Left:
     """What an optimizer's last step left, and what came since then.
 
     ``restored``: a ``load_state_dict``; ``loaded``: a checkpoint was read, which the program may have put in
-    place by itself; ``lost``: a record is missing.
+    place by itself; ``lost``: a record is missing; ``hooked``: a step hook of another optimizer changed it.
     """
 
     step: int
@@ -31,6 +31,7 @@ class _Left:
     restored: bool = False
     loaded: bool = False
     lost: bool = False
+    hooked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +113,12 @@ class Memories:
         """A checkpoint was read in that process, or ``restored`` into a module or an optimizer."""
         self._mark(pid, loaded=True, restored=restored)
 
+    def hooked(self, seen: HooksMoved) -> None:
+        """Step hooks of the program changed values; those of the stepping optimizer are read after that."""
+        left = self._left.get((seen.origin.pid, seen.optimizer))
+        if left is not None and seen.optimizer != seen.stepping:
+            left.hooked = True
+
     def names(self, pid: int, optimizer: int) -> list[str]:
         """Tensor names of an optimizer, empty when it was not declared."""
         declared = self._declared.get((pid, optimizer))
@@ -170,6 +177,8 @@ def _judge(before: _Left, record: StepRecord) -> Verdict:
             return Verdict(False, "values were loaded between two steps")
         if before.lost:
             return Verdict(False, "records between two steps were lost")
+        if before.hooked:
+            return Verdict(False, "a hook of another optimizer's step changed values between two steps")
     return Verdict(True, "", changes, whole, before.loaded)
 
 

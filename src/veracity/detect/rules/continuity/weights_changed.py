@@ -20,11 +20,18 @@ record shows that they did not come back. `load_state_dict` explains a change; a
 read in between makes the finding less certain. Weights that are clamped to one bound from the first steps on
 are a warning: some methods do that.
 
+A step hook of the program's own (`register_step_post_hook` and the like) runs beside the optimizer's step,
+not within it: values are read again on both sides of such hooks, and what they change is told with their
+place. What they do in the first ten steps, and go on to do at equal distances, is a note; so is a bound that
+weights meet later, under hooks that were there from the first steps. Anything else that hooks change is a
+warning.
+
 ## What fools it
 
-A change undone before the next look. A few elements out of millions, until a sample or a fingerprint meets
-them. A change made together with a load. Nothing is compared across a lost record or from one optimizer
-object to the next; coverage counts it.
+A hook that changes weights from the first steps on and later changes them more. A change undone before the
+next look. A few elements out of millions, until a sample or a fingerprint meets them. A change made together
+with a load. Nothing is compared across a lost record or from one optimizer object to the next; coverage
+counts it.
 
 ## What to do
 
@@ -41,6 +48,7 @@ from ....core.coverage import Coverage
 from ....core.finding import Evidence, Finding, Location, finding_of
 from ....core.observation import (
     CheckpointLoaded,
+    HooksMoved,
     Observation,
     OptimizerDeclared,
     StateRestored,
@@ -50,6 +58,7 @@ from ....core.observation import (
 from ....core.rule import Confidence, Rule, Severity
 from ...detector import FROM_THE_GUARD
 from .compare import change_evidence, clamp_bound, common_factor
+from .hooked import HookCourses
 from .memory import MAX_OPTIMIZERS, Memories, Verdict
 from .moves import Movement, Moves, moved_message
 
@@ -73,6 +82,7 @@ class WeightsChanged:
         self._coverage = Coverage(self.rule.law, "steps")
         self._memories = Memories()
         self._moves = Moves()
+        self._hooks = HookCourses(self.rule)
         self._reported: set[tuple[int, int]] = set()
         self._clamped: dict[tuple[int, int], float] = {}
 
@@ -89,6 +99,9 @@ class WeightsChanged:
             certain = self._moves.moved(observation, self._memories.class_name(pid, observation.optimizer))
             if certain is not None:
                 yield from self._moved(certain)
+        elif isinstance(observation, HooksMoved):
+            self._memories.hooked(observation)
+            yield from self._hooks.take(observation, self._memories.names(pid, observation.optimizer))
         elif isinstance(observation, StepRecord):
             verdict = self._memories.step(observation)
             yield from self._stepped(observation, verdict)

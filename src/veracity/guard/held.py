@@ -1,0 +1,149 @@
+"""Values held from before the program's own step hooks ran, so that it shows what the hooks changed.
+
+The update law is about the optimizer's own step, which lies between the hooks before it and those after it.
+What a hook does to weights or optimizer state is no part of that step, and is reported by itself.
+"""
+
+from __future__ import annotations
+
+import functools
+import struct
+from array import array
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import isfinite
+from typing import TYPE_CHECKING
+
+from .declare import place_of
+from .elements import Reading, read
+
+if TYPE_CHECKING:
+    import torch
+
+    from .hooks import Hooks
+    from .sweep import Swept
+    from .tracked import Picks, Tracked
+
+MAX_HOOKS = 4
+MAX_VALUES = 32
+MAX_NAMED = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What an optimizer's tensors, and those of the ``others``, were before some hooks ran."""
+
+    hooks: Hooks
+    swept: Swept
+    picks: Picks
+    readings: list[Reading]
+    others: list[tuple[torch.optim.Optimizer, Tracked, Swept]]
+
+
+def hold(
+    optimizer: torch.optim.Optimizer,
+    tracked: Tracked,
+    hooks: Hooks,
+    swept: Swept,
+    picks: Picks,
+    others: Sequence[tuple[torch.optim.Optimizer, Tracked]],
+) -> Held:
+    """Read ``picks`` of an optimizer whose ``swept`` has just been read, and sweeps of other optimizers."""
+    return Held(
+        hooks,
+        swept,
+        picks,
+        read(optimizer, tracked, [(tensor, picked, False) for tensor, picked in picks]),
+        [
+            (other, known, known.sweeper.again(known.swept))
+            for other, known in others
+            if known.sweeper is not None and known.swept is not None and known.pending is None
+        ],
+    )
+
+
+def moved(held: Held, optimizer: torch.optim.Optimizer, tracked: Tracked) -> Iterator[dict[str, object]]:
+    """Bodies of ``HooksMoved``, of all optimizers whose tensors differ from what was held.
+
+    What remains to be compared with later readings is set to what it is now.
+    """
+    now = tracked.sweeper.again(held.swept) if tracked.sweeper is not None else held.swept
+    fresh = read(optimizer, tracked, [(tensor, picked, False) for tensor, picked in held.picks])
+    fields = {name for old, new in zip(held.readings, fresh, strict=True) for name in _apart(old, new)}
+    changed = held.swept.changed(now)
+    if changed or fields:
+        yield {
+            **_body(tracked, held.swept, now, changed),
+            "tensors": changed[:MAX_NAMED] or [tensor for tensor, _ in held.picks][:MAX_NAMED],
+            "fields": sorted(fields | {"param"} if changed else fields),
+        }
+    for _, other, before in held.others:
+        later = other.sweeper.again(before) if other.sweeper is not None else before
+        # Hooks may have changed what the sweep does not meet: nothing else of them is compared later.
+        other.picks, other.finger_tensors = [], []
+        if changed := before.changed(later):
+            other.swept, other.home = later, None
+            yield {
+                **_body(other, before, later, changed),
+                "tensors": changed[:MAX_NAMED],
+                "fields": ["param"],
+            }
+
+
+def _apart(old: Reading, new: Reading) -> Iterator[str]:
+    """Names of the fields whose sampled values differ or that are gone, ``step`` for a tensor's own count."""
+    later = dict(zip(new[0], new[1], strict=True))
+    for name, piece in zip(old[0], old[1], strict=True):
+        if later.get(name) != piece:
+            yield name
+    if old[2] is not None and old[2] != new[2]:
+        yield "step"
+
+
+def _body(tracked: Tracked, before: Swept, now: Swept, changed: Sequence[int]) -> dict[str, object]:
+    """How many elements of the tensors that changed were compared and differ, and some of their values."""
+    chosen = set(changed)
+    was, later = before.of(chosen).words, now.of(chosen).words
+    old, new = array("f", was), array("f", later)
+    # Bit for bit, since a value that is not a number differs from itself.
+    words = zip(struct.unpack(f"={len(old)}I", was), struct.unpack(f"={len(new)}I", later), strict=True)
+    places = [place for place, (first, second) in enumerate(words) if first != second]
+    step = max(1, len(places) // MAX_VALUES)
+    shown = places[::step][:MAX_VALUES]
+    if not all(isfinite(old[place]) and isfinite(new[place]) for place in shown):
+        shown = []
+    return {
+        "optimizer": tracked.index,
+        "changed": len(places),
+        "compared": len(old),
+        "former": [old[place] for place in shown],
+        "later": [new[place] for place in shown],
+    }
+
+
+def named(hooks: Hooks) -> dict[str, object]:
+    """Names of the hooks, and where each is defined."""
+    names, paths, lines = [], [], []
+    for hook in list(hooks.values())[:MAX_HOOKS]:
+        function = _function_of(hook)
+        path, line = place_of(function)
+        names.append(str(getattr(function, "__qualname__", type(hook).__name__))[:120])
+        paths.append(path)
+        lines.append(line)
+    return {"hooks": names, "paths": paths, "lines": lines}
+
+
+def _function_of(hook: object) -> object:
+    """The function that a hook calls: of a partial, of a method, of an object that can be called."""
+    while isinstance(hook, functools.partial):
+        hook = hook.func
+    bare = getattr(hook, "__func__", hook)
+    return bare if hasattr(bare, "__code__") else vars(type(bare)).get("__call__", bare)
+
+
+def since(known: dict[int, int], hooks: Hooks, step: int) -> int:
+    """The first step of the one among ``hooks`` that came last; ``known`` remembers that of each."""
+    found = {number: known.get(number, step) for number in hooks}
+    known.clear()
+    known.update(found)
+    return max(found.values(), default=step)

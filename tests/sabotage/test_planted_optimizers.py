@@ -1,0 +1,57 @@
+"""What is hung on an optimizer, or steps beside it, in real training runs, each with its clean twin."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.sabotage.planting import TINY, at_start_of_step, breaking, planted_script, train
+from veracity.core.finding import Finding
+from veracity.core.rule import Severity
+from veracity.core.summary import RunSummary
+from veracity.core.verdict import Outcome
+
+STEPS = 30
+
+
+def options(folder: Path) -> list[str]:
+    return [*TINY, "--steps", str(STEPS), "--out-dir", str(folder / "out")]
+
+
+def warnings_of(summary: RunSummary) -> list[Finding]:
+    """All findings above a note; none may be one that breaks the run."""
+    assert summary.verdict is not None
+    assert breaking(summary) == {}
+    assert summary.verdict.outcome is Outcome.HELD, (summary.verdict, summary.gaps)
+    return [one for one in summary.findings if one.severity is not Severity.NOTE]
+
+
+def hooked(due: str, act: str) -> tuple[str, str]:
+    """A hook after each step, put on the optimizer before the first one."""
+    return at_start_of_step(
+        "n == 0",
+        "import torch",
+        "def hook(optimizer, args, kwargs, *, training=training):",
+        f"    if {due}:",
+        "        with torch.no_grad():",
+        f"            for one in training.model.parameters(): {act}",
+        "training.optimizer.register_step_post_hook(hook)",
+    )
+
+
+def test_weights_scaled_by_a_hook_at_step_20(home: Path, tmp_path: Path) -> None:
+    script = planted_script(tmp_path, hooked("training.step == 20", "one.mul_(0.99)"))
+    summary = train(home, script, options(tmp_path))
+    (finding,) = warnings_of(summary)
+    assert (finding.rule, finding.first_step) == ("continuity-weights-changed", 20)
+    (place,) = finding.locations
+    assert place.path == str(script)
+    assert "def hook" in script.read_text(encoding="utf-8").splitlines()[(place.line or 0) - 1]
+    assert summary.coverage["update"].checked == STEPS
+
+
+def test_weights_bounded_by_a_hook_after_each_step(home: Path, tmp_path: Path) -> None:
+    script = planted_script(tmp_path, hooked("True", "one.clamp_(-0.05, 0.05)"))
+    summary = train(home, script, options(tmp_path))
+    assert warnings_of(summary) == []
+    assert summary.coverage["update"].checked == STEPS, summary.coverage["update"].reasons
+    assert summary.coverage["weight-continuity"].checked == STEPS - 1
