@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.sabotage.planting import TINY, at_start_of_step, breaking, planted_script, train
+from tests.sabotage.planting import TINY, at_start_of_step, before_step, breaking, planted_script, train
 from veracity.core.finding import Finding
 from veracity.core.rule import Severity
 from veracity.core.summary import RunSummary
@@ -55,3 +55,24 @@ def test_weights_bounded_by_a_hook_after_each_step(home: Path, tmp_path: Path) -
     assert warnings_of(summary) == []
     assert summary.coverage["update"].checked == STEPS, summary.coverage["update"].reasons
     assert summary.coverage["weight-continuity"].checked == STEPS - 1
+
+
+def test_second_optimizer_built_again_and_again_from_step_12(home: Path, tmp_path: Path) -> None:
+    second = "torch.optim.SGD(training.model.parameters(), lr=1e-4).step()"
+    script = planted_script(tmp_path, before_step("n >= 12 and n % 6 == 0", "import torch", second))
+    summary = train(home, script, options(tmp_path))
+    (finding,) = warnings_of(summary)
+    assert (finding.rule, finding.first_step) == ("update-second-optimizer", 18)
+    assert "SGD" in finding.subject
+
+
+def test_second_optimizer_from_the_first_step_on(home: Path, tmp_path: Path) -> None:
+    build = "training.second = torch.optim.SGD(training.model.parameters(), lr=1e-4)"
+    script = planted_script(
+        tmp_path,
+        at_start_of_step("n == 0", "import torch", build),
+        before_step("n % 2 == 0", "training.second.step()"),
+    )
+    summary = train(home, script, options(tmp_path))
+    assert warnings_of(summary) == []
+    assert summary.coverage["update"].checked == STEPS + STEPS // 2

@@ -53,10 +53,12 @@ from .rules.time.stall import Stall
 from .rules.time.throttled import Throttled
 from .rules.update.hyper_drift import HyperDrift
 from .rules.update.not_declared import UpdateNotDeclared
+from .rules.update.second_optimizer import SecondOptimizer
 
 DETECTORS: tuple[type[Detector], ...] = (
     UpdateNotDeclared,
     HyperDrift,
+    SecondOptimizer,
     ScheduleDrift,
     GradientChanged,
     Accumulation,

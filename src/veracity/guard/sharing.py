@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
     from .tracked import Picks, Tracked
 
+MAX_OTHERS = 16
+
 Known = Sequence[tuple["torch.optim.Optimizer", "Tracked"]]
 
 
@@ -21,6 +23,26 @@ class Sharing:
     def __init__(self) -> None:
         self.several = False
         self._last: dict[int, int] = {}
+        self._with_gradient: dict[int, int] = {}
+
+    def takes(self, tracked: Tracked, known: Known) -> list[list[int]]:
+        """An optimizer is about to step: who stepped last on the parameters that it now has gradients for.
+
+        With how many parameters each. One whose own step is running now, a wrapper, is no other.
+        """
+        if not self.several:
+            return []
+        own, last, others = tracked.index, self._with_gradient, dict[int, int]()
+        for parameter in tracked.parameters:
+            if parameter.grad is not None:
+                before = last.get(id(parameter), own)
+                last[id(parameter)] = own
+                if before != own:
+                    others[before] = others.get(before, 0) + 1
+        if others:
+            running = {one.index for _, one in known if one.pending is not None}
+            others = {index: count for index, count in others.items() if index not in running}
+        return [[index, count] for index, count in others.items()][:MAX_OTHERS]
 
     def stepped(self, tracked: Tracked) -> None:
         """An optimizer has made a step."""

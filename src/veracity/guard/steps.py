@@ -102,9 +102,8 @@ class Steps:
         index = known.index if known is not None else self._count
         self._count += known is None
         self._sharing.several = self._count > 1
-        fresh = known is None
         local = [tensor for group in groups for tensor in group]
-        on_loaded = any(id(parameter) in self._loaded for _, parameter in listed)
+        on_loaded = known is None and any(id(parameter) in self._loaded for _, parameter in listed)
         plain = [tensors.is_plain(parameter) for parameter in local]
         readable = [place for place, one in enumerate(plain) if one]
         numpy = sys.modules.get("numpy")
@@ -121,8 +120,9 @@ class Steps:
             declarations=known.declarations + 1 if known is not None else 1,
             steps=known.steps if known is not None else 0,
             # A module may have been loaded before this optimizer was built on it.
-            restore=fresh and on_loaded,
-            loaded_module=fresh and on_loaded,
+            restore=on_loaded,
+            loaded_module=on_loaded,
+            hooks_since=known.hooks_since if known is not None else ({}, {}),
         )
         tracked.sweeper = Sweeper(self._key, tracked.local, readable, numpy)
         self._tracked[optimizer] = tracked
@@ -356,6 +356,7 @@ class Steps:
             **loss_scale(optimizer),
             "closure": any(callable(value) for value in (*args[1:], *kwargs.values())),
             "compiled": False,
+            "shared": self._sharing.takes(tracked, self.known()),
             "fields": sets.names,
         }
         if tracked.modules is not None:

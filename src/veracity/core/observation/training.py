@@ -33,6 +33,9 @@ class StepRecord(Observation):
     losses, None when one of them cannot be told. ``training``: whether a pass since the last step was made in
     training mode, None where that changes nothing. ``buffers`` are running statistics written in place since
     the last step: ``[name, times, whether their count of batches was set back]``.
+    losses, None when one of them cannot be told.
+    ``shared`` are ``[optimizer, tensors]`` of those that were the last to step on parameters of this one,
+    with how many of them have a gradient now.
     """
 
     optimizer: int
@@ -58,6 +61,7 @@ class StepRecord(Observation):
     loss_sum: float | None = None
     training: bool | None = None
     buffers: list[list[Hyper]] = field(default_factory=list)
+    shared: list[list[int]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

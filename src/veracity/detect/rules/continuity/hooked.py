@@ -33,7 +33,7 @@ class _Course:
     told: set[Severity] = field(default_factory=set)
 
     def is_habit(self, step: int) -> bool:
-        """Whether a change at ``step`` goes on as the first ones did: from the first steps, at equal distances.
+        """Whether a change at ``step`` goes on as the first ones did: from the start, at equal distances.
 
         The first distance may also be that from the beginning: a hook may act at every tenth step.
         """
@@ -87,8 +87,8 @@ class HookCourses:
         return finding_of(
             self._rule,
             f"{what} of {tensors}{more}",
-            f"{what} changed at step {seen.step} outside the optimizer's own step: a step hook of the program "
-            f"({hooks}) acted {side} the step{whose}",
+            f"{what} changed at step {seen.step} outside the optimizer's own step: a step hook of the "
+            f"program ({hooks}) acted {side} the step{whose}",
             rank=seen.origin.rank,
             first_step=seen.step,
             locations=tuple(
@@ -107,7 +107,7 @@ def _what(fields: Sequence[str]) -> str:
 
 
 def is_projection(seen: HooksMoved) -> bool:
-    """Whether some weights shrank towards zero, as clipping or a bound on norms does, and not as by scaling."""
+    """Whether weights shrank towards zero as by clipping or a bound on norms, and not as by scaling."""
     pairs = list(zip(seen.former, seen.later, strict=False))
     if not pairs or list(seen.fields) != ["param"]:
         return False
