@@ -1,4 +1,4 @@
-"""What is hung on an optimizer, or steps beside it, in real training runs, each with its clean twin."""
+"""What is hung on an optimizer, steps beside it, or is saved of its weights, each with its clean twin."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from veracity.core.finding import Finding
 from veracity.core.rule import Severity
 from veracity.core.summary import RunSummary
 from veracity.core.verdict import Outcome
+from veracity.drill.sabotage import MARK
 
 STEPS = 30
+SAVE = "    torch.save(checkpoint, path)\n"
 
 
 def options(folder: Path) -> list[str]:
@@ -76,3 +78,22 @@ def test_second_optimizer_from_the_first_step_on(home: Path, tmp_path: Path) -> 
     summary = train(home, script, options(tmp_path))
     assert warnings_of(summary) == []
     assert summary.coverage["update"].checked == STEPS + STEPS // 2
+
+
+def saving(key: str, value: str) -> tuple[str, str]:
+    """A line before the victim's ``torch.save``: what its checkpoint holds under ``key``."""
+    states = "training.model.state_dict().items()"
+    return SAVE, f"    checkpoint[{key!r}] = {{name: {value} for name, one in {states}}}  {MARK}\n{SAVE}"
+
+
+def test_weights_saved_as_a_multiple_of_those_in_memory(home: Path, tmp_path: Path) -> None:
+    script = planted_script(tmp_path, saving("model", "one * 0.95"))
+    summary = train(home, script, options(tmp_path))
+    (finding,) = warnings_of(summary)
+    assert finding.rule == "continuity-saved-differs"
+    assert "by 0.95" in finding.message
+
+
+def test_weights_saved_in_a_shorter_format(home: Path, tmp_path: Path) -> None:
+    script = planted_script(tmp_path, saving("model", "one.bfloat16()"))
+    assert warnings_of(train(home, script, options(tmp_path))) == []

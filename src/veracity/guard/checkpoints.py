@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from . import tensors
+from . import copies, tensors
 from .patching import once, replace
 
 if TYPE_CHECKING:
@@ -41,22 +41,33 @@ class Checkpoints:
         """Digests of the tensors in ``value`` (see ``TensorDigest``)."""
         return tensors.describe(tensors.walk(value))
 
-    def saved(self, file: object, described: tuple[list[dict[str, object]], bool]) -> None:
+    def saved(
+        self,
+        file: object,
+        described: tuple[list[dict[str, object]], bool],
+        compared: dict[str, object],
+    ) -> None:
         """``torch.save`` returned."""
-        self._report("saved", file, described)
+        self._report("saved", file, described, compared)
 
     def loaded(self, file: object, value: object) -> None:
         """``torch.load`` returned ``value``."""
-        self._report("loaded", file, self.describe(value))
+        self._report("loaded", file, self.describe(value), {})
+
+    def _compared(self, value: object) -> dict[str, object]:
+        known = [tracked for _, tracked in self._steps.known()]
+        return copies.compared(value, self._session.config.key, self._session.last_step, known)
 
     def save(self, call: Callable[[], object], file: object, value: object) -> object:
         """Save ``value`` to ``file`` by ``call``, and report it as it was before."""
         if self.depth:  # a part of something larger
             return call()
-        described = self._session.shield.run("checkpoint", self.describe, value)
+        run = self._session.shield.run
+        described = run("checkpoint", self.describe, value)
+        compared = run("copies", self._compared, value)
         result = call()
         if described is not None:
-            self._session.shield.run("checkpoint", self.saved, file, described)
+            run("checkpoint", self.saved, file, described, compared or {})
         return result
 
     def load(self, call: Callable[[], object], file: object) -> object:
@@ -116,7 +127,13 @@ class Checkpoints:
             reason = "a checkpoint sharded over many files is not compared with memory"
             self._session.gap(what, reason, law="weight-continuity")
 
-    def _report(self, kind: str, file: object, described: tuple[list[dict[str, object]], bool]) -> None:
+    def _report(
+        self,
+        kind: str,
+        file: object,
+        described: tuple[list[dict[str, object]], bool],
+        compared: dict[str, object],
+    ) -> None:
         listed, truncated = described
         path = _path(file)
         body: dict[str, object] = {
@@ -124,6 +141,7 @@ class Checkpoints:
             "step": self._session.last_step,
             "tensors": listed,
             "truncated": truncated,
+            **compared,
         }
         if kind == "saved" and path:
             body["inode"] = os.stat(path).st_ino

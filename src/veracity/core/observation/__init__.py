@@ -11,6 +11,8 @@ from .data import BatchesDrawn, DatasetWritten, LoaderStarted, SamplerStarted
 from .declared import OptimizerDeclared, SchedulerDeclared, SchedulerStepped
 from .files import CheckpointLoaded, CheckpointSaved, FileDigested, StateRestored, TensorDigest
 from .gradient import GradientChecked, GradientTrial, HookActed
+from .files import CheckpointLoaded, CheckpointSaved, FileDigested, StateRestored, TensorCopy, TensorDigest
+from .gradient import GradientChecked, GradientTrial
 from .life import HostLoad, ProcessEnded, SignalForwarded, StackFrame, StackSampled, StacksUnavailable
 from .loading import NamedGlobal, ObjectsLoaded
 from .metrics import LoggedValue, MetricsLogged
@@ -27,6 +29,8 @@ __all__ = [
     "OptimizerDeclared", "SchedulerDeclared", "SchedulerStepped",
     "CheckpointLoaded", "CheckpointSaved", "FileDigested", "StateRestored", "TensorDigest",
     "GradientChecked", "GradientTrial", "HookActed",
+    "CheckpointLoaded", "CheckpointSaved", "FileDigested", "StateRestored", "TensorCopy", "TensorDigest",
+    "GradientChecked", "GradientTrial",
     "HostLoad", "ProcessEnded", "SignalForwarded", "StackFrame", "StackSampled", "StacksUnavailable",
     "LoggedValue", "MetricsLogged",
     "NamedGlobal", "ObjectsLoaded",

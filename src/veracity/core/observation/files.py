@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .root import Observation
 
@@ -18,10 +18,27 @@ class TensorDigest:
 
 
 @dataclass(frozen=True, slots=True)
+class TensorCopy:
+    """Some elements of a saved tensor, and the same ones of the parameter in memory that has its name.
+
+    ``prefix`` and ``name`` make up its path in the saved object.
+    """
+
+    prefix: str
+    name: str
+    saved_dtype: str
+    live_dtype: str
+    saved: list[float]
+    live: list[float]
+
+
+@dataclass(frozen=True, slots=True)
 class CheckpointSaved(Observation):
     """``torch.save`` returned. ``tensors`` are those of the object given, ``path`` empty for a buffer.
 
     ``inode`` is that of the file written, 0 when unknown: a program may rename it a moment later.
+    ``copies`` are of tensors that have the names of parameters and are not what these are; ``same`` says, by
+    what comes before the names, how many are.
     """
 
     path: str
@@ -29,6 +46,8 @@ class CheckpointSaved(Observation):
     tensors: list[TensorDigest]
     truncated: bool
     inode: int = 0
+    same: dict[str, int] = field(default_factory=dict)
+    copies: list[TensorCopy] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
