@@ -28,8 +28,8 @@ import torch
 BROKEN: list[tuple[object, str, str]] = [
     (steps.Steps, "before", "step"),
     (steps.Steps, "after", "step"),
-    (steps.Steps, "register", "step"),
-    (steps.Steps, "constructed", "step"),
+    (roster.Roster, "register", "step"),
+    (roster.Roster, "constructed", "step"),
     (steps.Steps, "backward_ran", "step"),
     (steps.Steps, "_close", "step"),
     (reader.Reader, "read", "step"),

@@ -55,7 +55,7 @@ class Checkpoints:
         self._report("loaded", file, self.describe(value), {})
 
     def _compared(self, value: object) -> dict[str, object]:
-        known = [tracked for _, tracked in self._steps.known()]
+        known = [tracked for _, tracked in self._steps.roster.known()]
         return copies.compared(value, self._session.config.key, self._session.last_step, known)
 
     def save(self, call: Callable[[], object], file: object, value: object) -> object:
@@ -121,7 +121,7 @@ class Checkpoints:
 
     def _not_compared(self, what: str, *, loads: bool) -> None:
         if loads:  # into the tensors it was given, which may be the parameters themselves
-            self._steps.read_in_place()
+            self._steps.roster.read_in_place()
         if not self._told:
             self._told = True
             reason = "a checkpoint sharded over many files is not compared with memory"
@@ -195,7 +195,7 @@ def watch_checkpoints(
     def around_module(original: Callable[..., object]) -> Callable[..., object]:
         def load_state_dict(self: object, *args: object, **kwargs: object) -> object:
             result = original(self, *args, **kwargs)
-            run("checkpoint", steps.restored, module=self)
+            run("checkpoint", steps.roster.restored, module=self)
             return result
 
         return load_state_dict
@@ -206,7 +206,7 @@ def watch_checkpoints(
             result = original(self, *args, **kwargs)
             # A fresh optimizer loaded with its own empty state (accelerate does that) has restored nothing.
             if had_state or self.state:
-                run("checkpoint", steps.restored, optimizer=self)
+                run("checkpoint", steps.roster.restored, optimizer=self)
             return result
 
         return load_state_dict

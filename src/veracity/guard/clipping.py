@@ -85,7 +85,7 @@ def watch_unscaling(session: Session, steps: Steps, torch: ModuleType) -> None:
         return unscale_
 
     def begins(scaler: GradScaler, optimizer: Optimizer) -> Opened:
-        tracked = steps.of(optimizer)
+        tracked = steps.roster.of(optimizer)
         scale = scaler._scale
         if tracked is None or tracked.pending is not None or not scaler.is_enabled() or scale is None:
             return []
@@ -129,7 +129,7 @@ class Watch:
         """A call on these tensors is about to run."""
         ids = frozenset(map(id, listed))
         opened: Opened = []
-        for _, tracked in self._steps.known():
+        for _, tracked in self._steps.roster.known():
             if tracked.pending is not None or ids.isdisjoint(map(id, tracked.parameters)):
                 continue
             event = tracked.trail.opened(tracked.steps, kind, limit)

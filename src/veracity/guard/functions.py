@@ -95,12 +95,12 @@ class Functions:
             self._session.emit("functions", {"step": step, "functions": changed})
 
     def _optimizer_modules(self) -> list[str]:
-        kinds = [kind for optimizer, _ in self._steps.known() for kind in type(optimizer).__mro__]
+        kinds = [kind for optimizer, _ in self._steps.roster.known() for kind in type(optimizer).__mro__]
         return list(dict.fromkeys(kind.__module__ for kind in kinds if kind is not object))
 
     def _watched(self) -> Iterator[tuple[str, FunctionType]]:
         names = [*_MODULES, *self._optimizer_modules()]
-        for optimizer, _ in self._steps.known():
+        for optimizer, _ in self._steps.roster.known():
             step = vars(optimizer).get("step")
             function = getattr(step, "__func__", step)
             if isinstance(function, FunctionType):

@@ -127,7 +127,7 @@ def _watch_optimizers(session: Session, steps: Steps, torch: ModuleType) -> None
     def make(original: Callable[..., object]) -> Callable[..., object]:
         def __init__(self: Optimizer, *args: object, **kwargs: object) -> None:
             original(self, *args, **kwargs)
-            session.shield.run("step", steps.constructed, self)
+            session.shield.run("step", steps.roster.constructed, self)
 
         return __init__
 

@@ -66,7 +66,7 @@ class Schedulers:
         optimizer = _optimizer_of(scheduler)
         if optimizer is None:
             return
-        tracked = self._steps.of(optimizer)
+        tracked = self._steps.roster.of(optimizer)
         body = {
             "scheduler": self._numbers.get(scheduler, -1),
             "last_epoch": int(getattr(scheduler, "last_epoch", 0)),
@@ -87,7 +87,7 @@ class Schedulers:
         number = self._numbers.get(scheduler)
         if number is None:
             number = self._numbers[scheduler] = next(self._counter)
-        tracked = self._steps.register(optimizer)
+        tracked = self._steps.roster.register(optimizer)
         body = declare.scheduler_body(number, tracked.index, scheduler, _rates(optimizer))
         self._session.emit("scheduler", {"scheduler": body, "reloaded": reloaded})
 

@@ -8,30 +8,25 @@ raised): a step opens and closes once, with the outermost call.
 from __future__ import annotations
 
 import sys
-import weakref
 from collections.abc import Sequence
 from time import perf_counter_ns
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from ..core.sample import keyed_order
 from . import declare, elements, fingerprint, held, randomness, tensors
-from .gradients import Trail
 from .losses import Losses
-from .modules import Modules
 from .phases import Phases
 from .reader import Piece
 from .restored import restored_body
-from .shards import local_parameters
-from .sharing import Sharing
+from .roster import Roster
 from .stepcall import (
     counts_for_a_scheduler,
     has_unreadable_gradient,
     is_compiled,
     loss_scale,
     on_stack,
-    unsharded,
 )
-from .sweep import NOTHING, Sweeper
+from .sweep import NOTHING
 from .tracked import FieldSets, Open, Picks, Tracked, Waiting
 from .truth.check import GradientTruth
 
@@ -43,8 +38,6 @@ if TYPE_CHECKING:
     from .session import Session
 
 MAX_MOVE_REPORTS = 20
-MAX_LOADED = 200_000
-MAX_DECLARATIONS = 64
 MAX_NAMED = 64
 FINGERS_EVERY = 4
 AGAIN = 4
@@ -57,137 +50,14 @@ class Steps:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._key = session.config.key
-        self._tracked: weakref.WeakKeyDictionary[torch.optim.Optimizer, Tracked] = weakref.WeakKeyDictionary()
-        self._count = 0
+        self.roster = Roster(session)
+        self._sharing = self.roster.sharing
         self._fingerprinter: fingerprint.Fingerprinter | None = None
-        # Not declared yet. A dictionary, since sets have no order: numbered as they were constructed.
-        self._constructed: weakref.WeakKeyDictionary[torch.optim.Optimizer, None] = (
-            weakref.WeakKeyDictionary()
-        )
-        self._loaded: set[int] = set()
-        self._sharing = Sharing()
         self.phases = Phases()
         self.truth = GradientTruth(session, session.config.overhead)
         self.hooks: StepHooks | None = None
         self.losses = Losses()
         self.clipped: tuple[float, torch.Tensor] | None = None
-
-    # --- registering -----------------------------------------------------------------------------
-
-    def constructed(self, optimizer: torch.optim.Optimizer) -> None:
-        """An optimizer was constructed; it is declared at the first backward pass or step."""
-        if optimizer not in self._tracked:
-            self._constructed[optimizer] = None
-
-    def register(self, optimizer: torch.optim.Optimizer) -> Tracked:
-        """Track ``optimizer``; declare it when it is new or its parameters are no longer the same."""
-        known = self._tracked.get(optimizer)
-        # ids are safe to compare: what is tracked is also held, so no number is given to another tensor.
-        groups = [local_parameters(group["params"]) for group in optimizer.param_groups]
-        identity = tuple([tuple(map(id, group)) for group in groups])
-        # A model may change its precision (``model.bfloat16()``) under the same parameters.
-        if (
-            known is not None
-            and known.identity == identity
-            and [parameter.dtype for parameter in known.parameters] == known.dtypes
-        ):
-            return known
-        if known is not None and known.declarations >= MAX_DECLARATIONS:
-            return self._declared_too_often(known)
-        listed = [
-            (number, parameter)
-            for number, group in enumerate(optimizer.param_groups)
-            for parameter in group["params"]
-        ]
-        index = known.index if known is not None else self._count
-        self._count += known is None
-        self._sharing.several = self._count > 1
-        local = [tensor for group in groups for tensor in group]
-        on_loaded = known is None and any(id(parameter) in self._loaded for _, parameter in listed)
-        plain = [tensors.is_plain(parameter) for parameter in local]
-        readable = [place for place, one in enumerate(plain) if one]
-        numpy = sys.modules.get("numpy")
-        tracked = Tracked(
-            index=index,
-            parameters=[parameter for _, parameter in listed],
-            local=local,
-            groups=[number for number, _ in listed],
-            numels=[parameter.numel() for parameter in local],
-            plain=plain,
-            identity=identity,
-            trail=Trail(self._key, [one for _, one in listed], unsharded(listed, readable), numpy),
-            dtypes=[parameter.dtype for _, parameter in listed],
-            declarations=known.declarations + 1 if known is not None else 1,
-            steps=known.steps if known is not None else 0,
-            # A module may have been loaded before this optimizer was built on it.
-            restore=on_loaded,
-            loaded_module=on_loaded,
-            hooks_since=known.hooks_since if known is not None else ({}, {}),
-        )
-        tracked.sweeper = Sweeper(self._key, tracked.local, readable, numpy)
-        self._tracked[optimizer] = tracked
-        self._constructed.pop(optimizer, None)
-        modules = declare.modules_holding(tracked.parameters)
-        tracked.held_by = [weakref.ref(module) for module in modules]
-        tracked.modules = Modules(modules)
-        body = declare.optimizer_body(index, optimizer, listed, modules)
-        self._session.emit("optimizer", {"optimizer": body})
-        hidden = tracked.plain.count(False)
-        if hidden:
-            self._session.gap(
-                f"{hidden} of {len(listed)} parameters cannot be read element by element",
-                "they are on no device, quantized, sparse or of a tensor subclass",
-                law="update",
-            )
-        return tracked
-
-    def _declared_too_often(self, tracked: Tracked) -> Tracked:
-        """The program exchanges its parameters all the time: the last ones declared are read on."""
-        if tracked.declarations == MAX_DECLARATIONS:
-            tracked.declarations += 1
-            self._session.gap(
-                f"the parameters of optimizer {tracked.index} were exchanged {MAX_DECLARATIONS} times",
-                "each exchange is a new declaration, and that many are not followed",
-                law="update",
-                stops=True,
-            )
-        return tracked
-
-    def _register_constructed(self) -> None:
-        if self._constructed:
-            for optimizer in list(self._constructed):
-                self.register(optimizer)
-
-    def of(self, optimizer: object) -> Tracked | None:
-        """What is remembered of an optimizer, None when it has not been declared."""
-        return self._tracked.get(cast("torch.optim.Optimizer", optimizer))
-
-    def known(self) -> list[tuple[torch.optim.Optimizer, Tracked]]:
-        """The optimizers alive, with what is remembered of each."""
-        return list(self._tracked.items())
-
-    def restored(
-        self, *, module: torch.nn.Module | None = None, optimizer: torch.optim.Optimizer | None = None
-    ) -> None:
-        """State was loaded into ``module`` or ``optimizer``: whom it concerns reports at its next step.
-
-        A module concerns the optimizers that hold one of its parameters, now or when they are built.
-        """
-        self._register_constructed()
-        if optimizer is not None:
-            tracked = self.register(optimizer)
-            tracked.restore = tracked.loaded_state = True
-        if module is not None:
-            loaded = {id(parameter) for parameter in module.parameters()}
-            self._loaded = (self._loaded | loaded) if len(self._loaded) < MAX_LOADED else loaded
-            for _, tracked in self.known():
-                if any(id(parameter) in loaded for parameter in tracked.parameters):
-                    tracked.restore = tracked.loaded_module = True
-
-    def read_in_place(self) -> None:
-        """Something was loaded into tensors themselves: any optimizer's may be among them."""
-        for _, tracked in self.known():
-            tracked.restore = tracked.loaded_module = tracked.loaded_state = True
 
     # --- around a step ---------------------------------------------------------------------------
 
@@ -197,7 +67,8 @@ class Steps:
         """The pre-hook: reads what the step is about to use."""
         import torch
 
-        tracked = self.register(optimizer)
+        tracked = self.roster.register(optimizer)
+        self.roster.settle(optimizer, tracked)
         frame = sys._getframe(3)
         opened = tracked.pending
         if (opened is not None or tracked.waiting is not None) and on_stack(frame.f_back, tracked.open_frame):
@@ -229,7 +100,7 @@ class Steps:
         """The last hook before a step, of an optimizer for which the program has hooks."""
         import torch
 
-        tracked = self._tracked.get(optimizer)
+        tracked = self.roster.of(optimizer)
         if tracked is None or tracked.waiting is None or id(sys._getframe(3)) != tracked.open_frame:
             return
         waiting, tracked.waiting = tracked.waiting, None
@@ -256,7 +127,7 @@ class Steps:
         import torch
 
         ended = perf_counter_ns()
-        tracked = self._tracked.get(optimizer)
+        tracked = self.roster.of(optimizer)
         if tracked is None or tracked.pending is None or id(sys._getframe(3)) != tracked.open_frame:
             return
         opened = tracked.pending
@@ -265,7 +136,7 @@ class Steps:
             if opened.after and tracked.sweeper is not None:
                 swept, others = (
                     tracked.sweeper.fresh(tracked.steps),
-                    self._sharing.others(tracked, self.known()),
+                    self._sharing.others(tracked, self.roster.known()),
                 )
                 picks = opened.fresh[:AGAIN]
                 opened.held = held.hold(optimizer, tracked, opened.after, swept, picks, others)
@@ -275,7 +146,7 @@ class Steps:
         import torch
 
         ended = perf_counter_ns()
-        tracked = self._tracked.get(optimizer)
+        tracked = self.roster.of(optimizer)
         if tracked is None or id(sys._getframe(3)) != tracked.open_frame:
             return
         opened = tracked.pending
@@ -295,7 +166,7 @@ class Steps:
         if not swept.tensors and tracked.sweeper is not None and around.before:
             first = tracked.sweeper.fresh(tracked.steps)
         picks = self._sharing.picks(tracked)
-        others = self._sharing.others(tracked, self.known()) if around.before else []
+        others = self._sharing.others(tracked, self.roster.known()) if around.before else []
         holding = held.hold(optimizer, tracked, around.before, first, picks, others)
         return Waiting(holding, around.after, swept, self._fingers_again(tracked))
 
@@ -356,7 +227,7 @@ class Steps:
             **loss_scale(optimizer),
             "closure": any(callable(value) for value in (*args[1:], *kwargs.values())),
             "compiled": False,
-            "shared": self._sharing.takes(tracked, self.known()),
+            "shared": self._sharing.takes(tracked, self.roster.known()),
             "fields": sets.names,
         }
         if tracked.modules is not None:
@@ -456,16 +327,15 @@ class Steps:
 
     def _report_restored(self, optimizer: torch.optim.Optimizer, tracked: Tracked) -> None:
         self._session.emit("restored", restored_body(optimizer, tracked))
-        tracked.loaded_module = tracked.loaded_state = tracked.restore = False
         self.truth.renew(optimizer)
-        self._loaded -= {id(parameter) for parameter in tracked.parameters}
+        self.roster.taken_in(tracked)
 
     # --- between steps ---------------------------------------------------------------------------
 
     def backward_begins(self) -> None:
         """Called before each outermost backward pass."""
         self._session.shield.run("gradient truth", self.truth.backward_begins)
-        for _, tracked in self.known():
+        for _, tracked in self.roster.known():
             if tracked.modules is not None:
                 tracked.modules.backward()
             if tracked.pending is None:
@@ -473,12 +343,12 @@ class Steps:
 
     def backward_failed(self) -> None:
         """Called when a backward pass raised."""
-        for _, tracked in self.known():
+        for _, tracked in self.roster.known():
             tracked.trail.failed()
 
     def backward_left(self) -> None:
         """Called after each outermost backward pass, when all optimizers are known: reads what it left."""
-        for _, tracked in self.known():
+        for _, tracked in self.roster.known():
             if tracked.pending is None:
                 tracked.trail.end(tracked.steps)
             else:
@@ -490,10 +360,10 @@ class Steps:
         In an ordinary loop each backward is followed by a step, whose pre-hook compares; here it is looked
         at only when no step came in between, which is also how a ``step`` that fires no hook is seen.
         """
-        self._register_constructed()
+        self.roster.register_constructed()
         if self.hooks is not None and self.hooks.returned():
             self._forget()
-        for optimizer, tracked in self.known():
+        for optimizer, tracked in self.roster.known():
             tracked.backwards += 1
             self._look(optimizer, tracked, again=tracked.backwards > 1)
 
@@ -504,13 +374,13 @@ class Steps:
         """
         if self.hooks is not None and self.hooks.returned():
             self._forget()
-        for optimizer, tracked in self.known():
+        for optimizer, tracked in self.roster.known():
             tracked.batches += 1
             self._look(optimizer, tracked, again=tracked.batches > 1)
 
     def _forget(self) -> None:
         """Steps may have been made unseen: what moved meanwhile is nobody's to explain."""
-        for _, tracked in self.known():
+        for _, tracked in self.roster.known():
             tracked.swept, tracked.picks, tracked.finger_tensors = None, [], []
             tracked.pending, tracked.waiting, tracked.open_frame = None, None, 0
 
@@ -527,7 +397,7 @@ class Steps:
         """
         return self._sharing.several and any(
             other.pending is not None and on_stack(sys._getframe(1), other.open_frame)
-            for _, other in self.known()
+            for _, other in self.roster.known()
         )
 
     def _compare(self, optimizer: torch.optim.Optimizer, tracked: Tracked) -> None:
@@ -562,7 +432,7 @@ class Steps:
 
     def _compare_shared(self, optimizer: torch.optim.Optimizer, tracked: Tracked) -> None:
         """Parameters that another optimizer stepped on last must be as that one left them."""
-        for other, changed, compared in self._sharing.changed(tracked, self.known()):
+        for other, changed, compared in self._sharing.changed(tracked, self.roster.known()):
             if other.moves <= MAX_MOVE_REPORTS:
                 other.moves += 1
                 self._report_moved(optimizer, other, changed, compared, at_step=True)

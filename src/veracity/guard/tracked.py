@@ -53,6 +53,8 @@ class Tracked:
     restore: bool = False
     readable: set[int] = field(default_factory=set)
     lost_sight: bool = False
+    settled: bool = False
+    grouped: bool = False
     sweeper: Sweeper | None = None
     modules: Modules | None = None
     held_by: list[weakref.ref[torch.nn.Module]] = field(default_factory=list)

@@ -9,10 +9,8 @@ from .code import FunctionIdentity, FunctionsExpected, FunctionsSeen, ModuleChec
 from .condition import GroupLoad, JobStuck, MonitorHeld, ProcessChanged, ProcessHeld, RankStuck, WorkersSeen
 from .data import BatchesDrawn, DatasetWritten, LoaderStarted, SamplerStarted
 from .declared import OptimizerDeclared, SchedulerDeclared, SchedulerStepped
-from .files import CheckpointLoaded, CheckpointSaved, FileDigested, StateRestored, TensorDigest
-from .gradient import GradientChecked, GradientTrial, HookActed
 from .files import CheckpointLoaded, CheckpointSaved, FileDigested, StateRestored, TensorCopy, TensorDigest
-from .gradient import GradientChecked, GradientTrial
+from .gradient import GradientChecked, GradientTrial, HookActed
 from .life import HostLoad, ProcessEnded, SignalForwarded, StackFrame, StackSampled, StacksUnavailable
 from .loading import NamedGlobal, ObjectsLoaded
 from .metrics import LoggedValue, MetricsLogged
@@ -27,10 +25,8 @@ __all__ = [
     "FunctionIdentity", "FunctionsExpected", "FunctionsSeen", "ModuleChecked", "ModuleImported",
     "BatchesDrawn", "DatasetWritten", "LoaderStarted", "SamplerStarted",
     "OptimizerDeclared", "SchedulerDeclared", "SchedulerStepped",
-    "CheckpointLoaded", "CheckpointSaved", "FileDigested", "StateRestored", "TensorDigest",
-    "GradientChecked", "GradientTrial", "HookActed",
     "CheckpointLoaded", "CheckpointSaved", "FileDigested", "StateRestored", "TensorCopy", "TensorDigest",
-    "GradientChecked", "GradientTrial",
+    "GradientChecked", "GradientTrial", "HookActed",
     "HostLoad", "ProcessEnded", "SignalForwarded", "StackFrame", "StackSampled", "StacksUnavailable",
     "LoggedValue", "MetricsLogged",
     "NamedGlobal", "ObjectsLoaded",

@@ -33,7 +33,6 @@ class StepRecord(Observation):
     losses, None when one of them cannot be told. ``training``: whether a pass since the last step was made in
     training mode, None where that changes nothing. ``buffers`` are running statistics written in place since
     the last step: ``[name, times, whether their count of batches was set back]``.
-    losses, None when one of them cannot be told.
     ``shared`` are ``[optimizer, tensors]`` of those that were the last to step on parameters of this one,
     with how many of them have a gradient now.
     """

@@ -1,0 +1,178 @@
+"""The optimizers of this process: numbered, declared, and what is remembered of each."""
+
+from __future__ import annotations
+
+import sys
+import weakref
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, cast
+
+from . import declare, tensors
+from .gradients import Trail
+from .modules import Modules
+from .replicas import replicas_of
+from .shards import local_parameters
+from .sharing import Sharing
+from .stepcall import unsharded
+from .sweep import Sweeper
+from .tracked import Tracked
+
+if TYPE_CHECKING:
+    import torch
+
+    from .session import Session
+
+MAX_DECLARATIONS = 64
+MAX_LOADED = 200_000
+
+
+class Roster:
+    """Who is known, and whom a load concerns."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._key = session.config.key
+        self._tracked: weakref.WeakKeyDictionary[torch.optim.Optimizer, Tracked] = weakref.WeakKeyDictionary()
+        self._count = 0
+        # Not declared yet. A dictionary, since sets have no order: numbered as they were constructed.
+        self._constructed: weakref.WeakKeyDictionary[torch.optim.Optimizer, None] = (
+            weakref.WeakKeyDictionary()
+        )
+        self._loaded: set[int] = set()
+        self.sharing = Sharing()
+
+    def constructed(self, optimizer: torch.optim.Optimizer) -> None:
+        """An optimizer was constructed; it is declared at the first backward pass or step."""
+        if optimizer not in self._tracked:
+            self._constructed[optimizer] = None
+
+    def register(self, optimizer: torch.optim.Optimizer) -> Tracked:
+        """Track ``optimizer``; declare it when it is new or its parameters are no longer the same."""
+        known = self._tracked.get(optimizer)
+        # ids are safe to compare: what is tracked is also held, so no number is given to another tensor.
+        groups = [local_parameters(group["params"]) for group in optimizer.param_groups]
+        identity = tuple([tuple(map(id, group)) for group in groups])
+        # A model may change its precision (``model.bfloat16()``) under the same parameters.
+        if (
+            known is not None
+            and known.identity == identity
+            and [parameter.dtype for parameter in known.parameters] == known.dtypes
+        ):
+            return known
+        if known is not None and known.declarations >= MAX_DECLARATIONS:
+            return self._declared_too_often(known)
+        listed = [
+            (number, parameter)
+            for number, group in enumerate(optimizer.param_groups)
+            for parameter in group["params"]
+        ]
+        index = known.index if known is not None else self._count
+        self._count += known is None
+        self.sharing.several = self._count > 1
+        local = [tensor for group in groups for tensor in group]
+        on_loaded = known is None and any(id(parameter) in self._loaded for _, parameter in listed)
+        plain = [tensors.is_plain(parameter) for parameter in local]
+        readable = [place for place, one in enumerate(plain) if one]
+        numpy = sys.modules.get("numpy")
+        tracked = Tracked(
+            index=index,
+            parameters=[parameter for _, parameter in listed],
+            local=local,
+            groups=[number for number, _ in listed],
+            numels=[parameter.numel() for parameter in local],
+            plain=plain,
+            identity=identity,
+            trail=Trail(self._key, [one for _, one in listed], unsharded(listed, readable), numpy),
+            dtypes=[parameter.dtype for _, parameter in listed],
+            declarations=known.declarations + 1 if known is not None else 1,
+            steps=known.steps if known is not None else 0,
+            # A module may have been loaded before this optimizer was built on it.
+            restore=on_loaded,
+            loaded_module=on_loaded,
+            hooks_since=known.hooks_since if known is not None else ({}, {}),
+        )
+        tracked.sweeper = Sweeper(self._key, tracked.local, readable, numpy)
+        self._tracked[optimizer] = tracked
+        self._constructed.pop(optimizer, None)
+        modules = declare.modules_holding(tracked.parameters)
+        tracked.held_by = [weakref.ref(module) for module in modules]
+        tracked.modules = Modules(modules)
+        self._declare(optimizer, tracked, modules)
+        hidden = tracked.plain.count(False)
+        if hidden:
+            self._session.gap(
+                f"{hidden} of {len(listed)} parameters cannot be read element by element",
+                "they are on no device, quantized, sparse or of a tensor subclass",
+                law="update",
+            )
+        return tracked
+
+    def settle(self, optimizer: torch.optim.Optimizer, tracked: Tracked) -> None:
+        """Before the first step: a program that resumes may wrap its model for its ranks after loading."""
+        if tracked.settled:
+            return
+        tracked.settled = True
+        if not tracked.grouped and replicas_of(tracked.parameters):
+            self._declare(optimizer, tracked, declare.modules_holding(tracked.parameters))
+
+    def _declare(
+        self, optimizer: torch.optim.Optimizer, tracked: Tracked, modules: Sequence[torch.nn.Module]
+    ) -> None:
+        listed = list(zip(tracked.groups, tracked.parameters, strict=True))
+        body = declare.optimizer_body(tracked.index, optimizer, listed, modules)
+        tracked.grouped = bool(body["replicas"])
+        self._session.emit("optimizer", {"optimizer": body})
+
+    def _declared_too_often(self, tracked: Tracked) -> Tracked:
+        """The program exchanges its parameters all the time: the last ones declared are read on."""
+        if tracked.declarations == MAX_DECLARATIONS:
+            tracked.declarations += 1
+            self._session.gap(
+                f"the parameters of optimizer {tracked.index} were exchanged {MAX_DECLARATIONS} times",
+                "each exchange is a new declaration, and that many are not followed",
+                law="update",
+                stops=True,
+            )
+        return tracked
+
+    def register_constructed(self) -> None:
+        """Declare the optimizers that were only constructed so far."""
+        if self._constructed:
+            for optimizer in list(self._constructed):
+                self.register(optimizer)
+
+    def of(self, optimizer: object) -> Tracked | None:
+        """What is remembered of an optimizer, None when it has not been declared."""
+        return self._tracked.get(cast("torch.optim.Optimizer", optimizer))
+
+    def known(self) -> list[tuple[torch.optim.Optimizer, Tracked]]:
+        """The optimizers alive, with what is remembered of each."""
+        return list(self._tracked.items())
+
+    def restored(
+        self, *, module: torch.nn.Module | None = None, optimizer: torch.optim.Optimizer | None = None
+    ) -> None:
+        """State was loaded into ``module`` or ``optimizer``: whom it concerns reports at its next step.
+
+        A module concerns the optimizers that hold one of its parameters, now or when they are built.
+        """
+        self.register_constructed()
+        if optimizer is not None:
+            tracked = self.register(optimizer)
+            tracked.restore = tracked.loaded_state = True
+        if module is not None:
+            loaded = {id(parameter) for parameter in module.parameters()}
+            self._loaded = (self._loaded | loaded) if len(self._loaded) < MAX_LOADED else loaded
+            for _, tracked in self.known():
+                if any(id(parameter) in loaded for parameter in tracked.parameters):
+                    tracked.restore = tracked.loaded_module = True
+
+    def read_in_place(self) -> None:
+        """Something was loaded into tensors themselves: any optimizer's may be among them."""
+        for _, tracked in self.known():
+            tracked.restore = tracked.loaded_module = tracked.loaded_state = True
+
+    def taken_in(self, tracked: Tracked) -> None:
+        """What was loaded has been reported at a step."""
+        tracked.loaded_module = tracked.loaded_state = tracked.restore = False
+        self._loaded -= {id(parameter) for parameter in tracked.parameters}
