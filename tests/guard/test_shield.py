@@ -14,6 +14,7 @@ from veracity.guard import (
     fingerprint,
     loaders,
     reader,
+    roster,
     schedulers,
     steps,
     stream,
