@@ -30,6 +30,7 @@ from tests.sabotage.planting import (
     train,
 )
 from veracity.core.finding import Finding
+from veracity.core.rule import Severity
 from veracity.core.summary import RunSummary
 from veracity.detect.rules.metric.loss_misreported import LossMisreported
 from veracity.drill.interpreter import find_torch, training_python
@@ -63,7 +64,7 @@ def test_clean_single_process(home: Path, tmp_path: Path) -> None:
         assert summary.coverage[law].checked > 0, (law, summary.coverage[law].reasons)
     assert summary.coverage["reported-computed"].checked == 40, summary.coverage["reported-computed"].reasons
     every_step = ("update", "schedule", "randomness", "gradient-continuity", "clipping")
-    for law, checked in (*((law, 40) for law in every_step), ("weight-continuity", 39)):
+    for law, checked in (*((law, 40) for law in every_step), ("weight-continuity", 39), ("data-content", 30)):
         assert summary.coverage[law].checked == checked, (law, summary.coverage[law].reasons)
 
 
@@ -197,6 +198,30 @@ def test_one_index_repeated_in_step_10(home: Path, tmp_path: Path) -> None:
     )
     summary = train(home, victim_path("chargpt"), options(tmp_path, 20), environment=shadowed(tmp_path, edit))
     assert caught(summary, "data-order-drift").first_step == 10
+
+
+# --- data content -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("line", "tensors"),
+    [
+        ("batch = batch[0], batch[1].roll(1, 0)", {"1"}),
+        ("batch = batch[0] * (torch.rand(batch[0].shape) > 0.1), batch[1]", {"0"}),
+        ("batch[1].numpy()[::2] += 1", {"1"}),
+        ("batch = [part[:4] for part in batch]", {"0", "1"}),
+        ("batch = kept[-2]", {"0", "1"}),
+    ],
+    ids=["labels-moved", "inputs-blanked", "labels-written-to", "halved", "again"],
+)
+def test_batch_altered_in_step_14(home: Path, tmp_path: Path, line: str, tensors: set[str]) -> None:
+    keep = "kept = vars(training.__class__).get('kept') or []"
+    lines = [keep, "kept.append(batch)", "training.__class__.kept = kept", f"if n == 14: {line}"]
+    script = planted_script(tmp_path, at_start_of_step("True", *lines))
+    summary = train(home, script, options(tmp_path, 20))
+    found = [one for one in summary.findings if one.rule == "data-batch-altered"]
+    assert {(one.severity, one.first_step) for one in found} == {(Severity.WARNING, 14)}
+    assert {one.subject.rpartition(" ")[2] for one in found} == tensors
 
 
 # --- weight continuity ------------------------------------------------------------------------------

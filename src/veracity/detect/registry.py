@@ -21,6 +21,7 @@ from .rules.continuity.load_differs import LoadDiffers
 from .rules.continuity.resume_differs import ResumeDiffers
 from .rules.continuity.saved_differs import SavedDiffers
 from .rules.continuity.weights_changed import WeightsChanged
+from .rules.data.batch_altered import BatchAltered
 from .rules.data.loader_rewired import LoaderRewired
 from .rules.data.order_drift import OrderDrift
 from .rules.data.order_repeated import OrderRepeated
@@ -67,6 +68,7 @@ DETECTORS: tuple[type[Detector], ...] = (
     OrderRepeated,
     LoaderRewired,
     SetChanged,
+    BatchAltered,
     WeightsChanged,
     BuffersWritten,
     CheckpointEdited,

@@ -95,6 +95,7 @@ def _watch_backward(session: Session, steps: Steps, torch: ModuleType) -> None:
         def backward(of: object, *args: object, **kwargs: object) -> object:
             nonlocal depth
             if depth == 0:
+                run("data content", steps.contents.backward_begins, of)
                 run("gradient", steps.backward_begins)
             started = perf_counter_ns()
             depth += 1

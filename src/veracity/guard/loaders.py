@@ -130,6 +130,14 @@ class Loaders:
         self._steps.batch_came()
         if iteration is None:
             return
+        self._session.shield.run(
+            "data content",
+            self._steps.contents.delivered,
+            iteration.loader,
+            iteration.number,
+            iteration.delivered,
+            batch,
+        )
         iteration.delivered += 1
         self._session.shield.run("data set", self.datasets.delivered, iteration.loader, iteration.number)
         iteration.digests.append(batch_digest(batch))

@@ -131,6 +131,7 @@ LAW_OF_SITE = {
     "step": "update",
     "gradient": "gradient-continuity",
     "loader": "data-order",
+    "data content": "data-content",
     "scheduler": "schedule",
     "checkpoint": "weight-continuity",
     "unpickling": "load",

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from ..core.sample import keyed_order
 from . import declare, elements, fingerprint, held, randomness, tensors
+from .content import Contents
 from .losses import Losses
 from .phases import Phases
 from .reader import Piece
@@ -54,6 +55,7 @@ class Steps:
         self._sharing = self.roster.sharing
         self._fingerprinter: fingerprint.Fingerprinter | None = None
         self.phases = Phases()
+        self.contents = Contents(self._key)
         self.truth = GradientTruth(session, session.config.overhead)
         self.hooks: StepHooks | None = None
         self.losses = Losses()
@@ -284,10 +286,10 @@ class Steps:
         body = opened.body
         body["phases"] = self.phases.close()
         body["fingerprint_after"] = self._fingerprints(tracked, tracked.finger_tensors)
-        body["layout"] = opened.items
-        body["typecode"] = typecode
+        body["layout"], body["typecode"] = opened.items, typecode
         swept = tracked.sweeper.fresh(tracked.steps) if tracked.sweeper is not None else NOTHING
         body["swept"] = [len(opened.swept.tensors), opened.swept.count, len(swept.tensors), swept.count]
+        body["uses"], body["unused"] = self.contents.taken()
         self._session.emit("step", body, blob + opened.swept.packed() + swept.packed() + opened.trail)
         for report in opened.hooked:
             self._session.emit("hooked", report)

@@ -12,6 +12,44 @@ from .root import Observation
 
 
 @dataclass(frozen=True, slots=True)
+class BatchUse:
+    """What became of one tensor of a loader's batches at the backward passes since the last step.
+
+    ``view``: ``graph`` where the tensor is found among what autograd keeps for the backward pass, ``memory``
+    where only the delivered tensor itself could be read again. Of the passes, so many were on what was
+    delivered and not trained on at an earlier step (``same``), on what had been (``again``; ``newer``: a
+    batch that was not had been delivered since), on the first ``rows`` of ``of_rows`` rows (``part``), or on
+    other values (``differs``). ``compared`` elements were read, ``changed`` of them differ, and so do
+    ``groups_changed`` of ``groups`` (items of the batch, or stretches of them). ``pairs`` are some of those,
+    as delivered and as used; the others lie from ``low`` to ``high``, ``spared`` of them with a value that
+    differs elsewhere. ``whole``: they are integers. ``iteration`` and ``number`` are those of the delivery
+    concerned last.
+    """
+
+    loader: int
+    tensor: str
+    view: str
+    iteration: int
+    number: int
+    same: int
+    compared: int
+    groups: int
+    again: int = 0
+    newer: bool = False
+    part: int = 0
+    rows: int = 0
+    of_rows: int = 0
+    differs: int = 0
+    changed: int = 0
+    groups_changed: int = 0
+    spared: int = 0
+    pairs: list[list[float]] = field(default_factory=list)
+    whole: bool = False
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class StepRecord(Observation):
     """One optimizer step as the guard saw it from both sides.
 
@@ -35,6 +73,8 @@ class StepRecord(Observation):
     the last step: ``[name, times, whether their count of batches was set back]``.
     ``shared`` are ``[optimizer, tensors]`` of those that were the last to step on parameters of this one,
     with how many of them have a gradient now.
+    ``uses`` tells what became of delivered batches, ``unused``
+    why nothing can be told (None: an earlier guard, which did not look).
     """
 
     optimizer: int
@@ -61,6 +101,8 @@ class StepRecord(Observation):
     training: bool | None = None
     buffers: list[list[Hyper]] = field(default_factory=list)
     shared: list[list[int]] = field(default_factory=list)
+    uses: list[BatchUse] = field(default_factory=list)
+    unused: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
