@@ -319,3 +319,21 @@ def test_hooks_are_named_whatever_they_are() -> None:
     assert isinstance(found["hooks"], list)
     assert [name.rpartition(".")[2] for name in found["hooks"]] == ["plain", "plain", "__call__", "__call__"]
     assert found["paths"] == [__file__] * 4
+
+
+def test_a_change_at_few_elements_has_values_wherever_it_is_met(guarded: Guarded) -> None:
+    loop = Loop("SGD")
+
+    def act() -> None:
+        with torch.no_grad():
+            loop.model[0].weight.view(-1)[::7].mul_(0.99)
+
+    loop.post(lambda at: True, act)
+    loop.run(12)
+    records = guarded.seen(HooksMoved)
+    assert records
+    for record in records:
+        assert record.former
+        assert all(
+            abs(later) < abs(former) for former, later in zip(record.former, record.later, strict=True)
+        )

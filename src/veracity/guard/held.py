@@ -72,8 +72,9 @@ def moved(held: Held, optimizer: torch.optim.Optimizer, tracked: Tracked) -> Ite
     fields = {name for old, new in zip(held.readings, fresh, strict=True) for name in _apart(old, new)}
     changed = held.swept.changed(now)
     if changed or fields:
+        values = _swept(held.swept, now, changed) if changed else _picked(held.readings, fresh)
         yield {
-            **_body(tracked, held.swept, now, changed),
+            **_body(tracked, *values),
             "tensors": changed[:MAX_NAMED] or [tensor for tensor, _ in held.picks][:MAX_NAMED],
             "fields": sorted(fields | {"param"} if changed else fields),
         }
@@ -83,11 +84,8 @@ def moved(held: Held, optimizer: torch.optim.Optimizer, tracked: Tracked) -> Ite
         other.picks, other.finger_tensors = [], []
         if changed := before.changed(later):
             other.swept, other.home = later, None
-            yield {
-                **_body(other, before, later, changed),
-                "tensors": changed[:MAX_NAMED],
-                "fields": ["param"],
-            }
+            values = _swept(before, later, changed)
+            yield {**_body(other, *values), "tensors": changed[:MAX_NAMED], "fields": ["param"]}
 
 
 def _apart(old: Reading, new: Reading) -> Iterator[str]:
@@ -100,25 +98,48 @@ def _apart(old: Reading, new: Reading) -> Iterator[str]:
         yield "step"
 
 
-def _body(tracked: Tracked, before: Swept, now: Swept, changed: Sequence[int]) -> dict[str, object]:
-    """How many elements of the tensors that changed were compared and differ, and some of their values."""
+Values = Sequence[tuple[str, bytes]]
+"""Type code and raw values of elements of some tensors, one after the other."""
+
+
+def _swept(before: Swept, now: Swept, changed: Sequence[int]) -> tuple[Values, Values]:
+    """The elements that were swept of the tensors that changed."""
     chosen = set(changed)
-    was, later = before.of(chosen).words, now.of(chosen).words
-    old, new = array("f", was), array("f", later)
+    return [("f", before.of(chosen).words)], [("f", now.of(chosen).words)]
+
+
+def _picked(before: Sequence[Reading], now: Sequence[Reading]) -> tuple[Values, Values]:
+    """The elements of parameters that were picked, of those that changed."""
+    pairs = [
+        (old[1][old[0].index("param")], new[1][new[0].index("param")])
+        for old, new in zip(before, now, strict=True)
+        if "param" in old[0] and "param" in new[0]
+    ]
+    pairs = [(old, new) for old, new in pairs if old != new and old[0] == new[0]]
+    return [old for old, _ in pairs], [new for _, new in pairs]
+
+
+def _body(tracked: Tracked, before: Values, now: Values) -> dict[str, object]:
+    """How many of these elements were compared and differ, and some of their values."""
+    old, new = _numbers(before), _numbers(now)
     # Bit for bit, since a value that is not a number differs from itself.
-    words = zip(struct.unpack(f"={len(old)}I", was), struct.unpack(f"={len(new)}I", later), strict=True)
-    places = [place for place, (first, second) in enumerate(words) if first != second]
+    places = [place for place, pair in enumerate(zip(old, new, strict=True)) if pair[0] != pair[1]]
     step = max(1, len(places) // MAX_VALUES)
-    shown = places[::step][:MAX_VALUES]
-    if not all(isfinite(old[place]) and isfinite(new[place]) for place in shown):
+    shown = [(old[place][1], new[place][1]) for place in places[::step][:MAX_VALUES]]
+    if not all(isfinite(former) and isfinite(later) for former, later in shown):
         shown = []
     return {
         "optimizer": tracked.index,
         "changed": len(places),
         "compared": len(old),
-        "former": [old[place] for place in shown],
-        "later": [new[place] for place in shown],
+        "former": [former for former, _ in shown],
+        "later": [later for _, later in shown],
     }
+
+
+def _numbers(values: Values) -> list[tuple[bytes, float]]:
+    """Each value as its bytes and as a number."""
+    return [(struct.pack(code, number), number) for code, data in values for number in array(code, data)]
 
 
 def named(hooks: Hooks) -> dict[str, object]:

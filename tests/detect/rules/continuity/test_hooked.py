@@ -49,7 +49,9 @@ def severities(*seen: HooksMoved) -> list[tuple[int, Severity]]:
     return [(finding.first_step or 0, finding.severity) for finding in found]
 
 
-@pytest.mark.parametrize("steps", [range(40), range(4, 60, 5), range(9, 60, 10), [3, 5, 7, 9, 41], range(9)])
+@pytest.mark.parametrize(
+    "steps", [range(40), range(4, 60, 5), range(9, 60, 10), [3, 5, 7, 9, 41], [0, 7, 12, 31]]
+)
 def test_what_begins_in_the_first_steps_and_goes_on_is_one_note(steps: Sequence[int]) -> None:
     assert severities(*map(moved, steps)) == [(steps[0], Severity.NOTE)]
 
@@ -75,6 +77,7 @@ def test_a_bound_met_late_is_a_note_only_under_a_hook_that_was_there() -> None:
         ([1.0, 2.0], [0.99, 1.97], 40, ["param"], True),  # rows, each by its own norm
         ([1.0, 2.0], [0.99, 1.98], 40, ["param"], False),  # all by one factor
         ([1.0, 2.0], [0.99, 1.98], 10, ["param"], True),  # a few, and by little
+        ([1.0, 2.0], [0.99, 1.98], 39, ["param"], False),  # all but a weight that is zero
         ([1.0, 2.0], [0.5, 1.0], 10, ["param"], False),
         ([1.0, 2.0], [0.899, 1.81], 40, ["param"], False),  # one factor, in a rough format
         ([1.0, 2.0], [0.9, 2.1], 10, ["param"], False),

@@ -20,7 +20,7 @@ EARLY = 10
 MAX_KEPT = 1024
 SHOWN = 4
 _EXACT, _ROUGH = 1e-5, 1e-2
-_NEAR = 0.95
+_NEAR, _SOME = 0.95, 0.9
 
 
 @dataclass(slots=True)
@@ -29,23 +29,23 @@ class _Course:
 
     first: int
     last: int
+    early: int = 0
     period: int = 0
     told: set[Severity] = field(default_factory=set)
 
     def is_habit(self, step: int) -> bool:
-        """Whether a change at ``step`` goes on as the first ones did: from the start, at equal distances.
+        """Whether a change at ``step`` goes on as it was in the first steps.
 
-        The first distance may also be that from the beginning: a hook may act at every tenth step.
+        Several of them changed something then, or one did: a hook may act at every tenth step, so the same
+        distance again is no change of course, the first one counted from the beginning.
         """
+        if step < EARLY:
+            self.early += 1
+            return True
         gap = step - self.last
-        if step < EARLY or gap == 0:
-            self.period = gap or self.period
-            return self.first < EARLY
-        if self.first >= EARLY:
-            return False
-        if self.period == 0:
-            self.period = gap if gap in (self.first + 1, self.first) else 0
-        return self.period > 0 and gap % self.period == 0
+        if self.early == 1 and self.period == 0 and gap in (self.first + 1, self.first):
+            self.period = gap
+        return self.early > 1 or (self.period > 0 and gap % self.period == 0)
 
 
 class HookCourses:
@@ -117,4 +117,4 @@ def is_projection(seen: HooksMoved) -> bool:
     least, spread = min(ratios), max(ratios) - min(ratios)
     # One factor for all is scaling, which 16-bit weights show roughly; a bound cuts a few by a little.
     alike = spread <= _EXACT or (spread <= _ROUGH and least < _NEAR)
-    return not alike or (2 * seen.changed <= seen.compared and least >= _NEAR)
+    return not alike or (seen.changed <= _SOME * seen.compared and least >= _NEAR)

@@ -22,9 +22,9 @@ are a warning: some methods do that.
 
 A step hook of the program's own (`register_step_post_hook` and the like) runs beside the optimizer's step,
 not within it: values are read again on both sides of such hooks, and what they change is told with their
-place. What they do in the first ten steps, and go on to do at equal distances, is a note; so is a bound that
-weights meet later, under hooks that were there from the first steps. Anything else that hooks change is a
-warning.
+place. What they do at several of the first ten steps is a note, and so is what they do at one of them and
+then at equal distances, and a bound that weights meet later, under hooks that were there from the first
+steps. Anything else that hooks change is a warning.
 
 ## What fools it
 
