@@ -65,6 +65,12 @@ def test_once_early_and_once_again_out_of_time_is_a_note_and_a_warning() -> None
     assert severities(moved(2), moved(37)) == [(2, Severity.NOTE), (37, Severity.WARNING)]
 
 
+def test_a_norm_bounded_early_and_again_out_of_time_is_a_note() -> None:
+    shrank = ([1.0, 2.0], [0.9975, 1.995])
+    assert severities(moved(0, shrank), moved(13, shrank)) == [(0, Severity.NOTE)]
+    assert severities(moved(13, shrank)) == [(13, Severity.WARNING)]
+
+
 def test_a_bound_met_late_is_a_note_only_under_a_hook_that_was_there() -> None:
     clipped = ([1.2, -1.1, 1.05], [1.0, -1.0, 1.0])
     assert severities(moved(30, clipped)) == [(30, Severity.NOTE)]

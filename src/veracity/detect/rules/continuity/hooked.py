@@ -63,7 +63,8 @@ class HookCourses:
             course = self._courses[key] = _Course(seen.step, seen.step)
             if len(self._courses) > MAX_KEPT:
                 self._courses.popitem(last=False)
-        innocent = course.is_habit(seen.step) or (seen.since < EARLY and is_projection(seen))
+        bounds = shrinks(seen) if course.early else is_projection(seen)
+        innocent = course.is_habit(seen.step) or (seen.since < EARLY and bounds)
         course.last = seen.step
         severity = Severity.NOTE if innocent else Severity.WARNING
         if severity in course.told:
@@ -106,14 +107,21 @@ def _what(fields: Sequence[str]) -> str:
     return "optimizer state"
 
 
+def shrinks(seen: HooksMoved) -> bool:
+    """Whether nothing but weights changed, and each came nearer to zero, as under a bound on a norm."""
+    pairs = list(zip(seen.former, seen.later, strict=False))
+    return (
+        bool(pairs)
+        and list(seen.fields) == ["param"]
+        and all(abs(later) < abs(former) and later * former >= 0 for former, later in pairs)
+    )
+
+
 def is_projection(seen: HooksMoved) -> bool:
     """Whether weights shrank towards zero as by clipping or a bound on norms, and not as by scaling."""
-    pairs = list(zip(seen.former, seen.later, strict=False))
-    if not pairs or list(seen.fields) != ["param"]:
+    if not shrinks(seen):
         return False
-    if not all(abs(later) < abs(former) and later * former >= 0 for former, later in pairs):
-        return False
-    ratios = [later / former for former, later in pairs]
+    ratios = [later / former for former, later in zip(seen.former, seen.later, strict=False)]
     least, spread = min(ratios), max(ratios) - min(ratios)
     # One factor for all is scaling, which 16-bit weights show roughly; a bound cuts a few by a little.
     alike = spread <= _EXACT or (spread <= _ROUGH and least < _NEAR)
