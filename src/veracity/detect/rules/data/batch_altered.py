@@ -24,8 +24,10 @@ count, very few elements, an augmentation of all values.
 
 Changes in the data set or in the collate function, which come before delivery. What is done from the first
 steps on. One class turned wholly into another. Elements that are not among those read, at a single step.
-Losses that keep no target, like the absolute difference. Graphs within activation checkpoints and compiled
-functions are not looked into. On other devices than the CPU one step in sixteen is compared.
+Batches that the program cuts or shifts before it uses them, as language models do with their tokens: only
+writing to them shows. Losses that keep no target, like the absolute difference. Graphs within activation
+checkpoints and compiled functions are not looked into. On other devices than the CPU one step in sixteen is
+compared.
 
 ## What to do
 
