@@ -99,9 +99,7 @@ def _child(program: Program, environment: Mapping[str, str], errors: Path, ranks
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     if ranks == 1:
         return _guarded(program)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
+    port = str(_free_port())
     children = []
     for rank in range(ranks):
         pid = os.fork()
@@ -115,6 +113,19 @@ def _child(program: Program, environment: Mapping[str, str], errors: Path, ranks
     # As torchrun's own process would: guarded, called a launcher, waiting.
     sys.orig_argv = ["python", "-m", "torch.distributed.run"]
     return _guarded(lambda: _wait_for(children))
+
+
+def _free_port() -> int:
+    """One below those that the system gives away by itself: two benches at a time must not meet."""
+    for port in range(first := 15_000 + os.getpid() % 15_000, first + 100):
+        with socket.socket() as free:
+            free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                free.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise RuntimeError("no free port")
 
 
 def _shielded(work: Callable[[], int]) -> int:
