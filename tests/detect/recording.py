@@ -202,4 +202,5 @@ def scheduler_stepped(
         explicit,
         before_step,
         [float(group["lr"]) for group in groups],
+        [float(rate) for rate in getattr(scheduler, "base_lrs", [])],
     )

@@ -20,6 +20,7 @@ from veracity.guard import (
     loaders,
     patching,
     programhooks,
+    randomness,
     schedulers,
     unpickling,
 )
@@ -84,7 +85,7 @@ def guarded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Guarded
             monkeypatch.setattr(owner, name, after)
         return done
 
-    for module in (checkpoints, clipping, install, loaders, programhooks, schedulers, unpickling):
+    for module in (checkpoints, clipping, install, loaders, programhooks, randomness, schedulers, unpickling):
         monkeypatch.setattr(module, "replace", replace)
     optimizer = importlib.import_module("torch.optim.optimizer")
     hooks = (optimizer._global_optimizer_pre_hooks, optimizer._global_optimizer_post_hooks)

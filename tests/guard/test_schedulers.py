@@ -43,6 +43,7 @@ def test_each_call_is_one_step(guarded: Guarded) -> None:
     assert [one.before_step for one in stepped] == [1, 2, 3, 4, 5]
     assert [one.last_epoch for one in stepped] == [1, 2, 3, 4, 5]
     assert not any(one.explicit for one in stepped)
+    assert [one.base_lrs for one in stepped] == [[1.0]] * 5
     (declared,) = guarded.seen(seen.SchedulerDeclared)
     assert declared.scheduler.class_name == "torch.optim.lr_scheduler.StepLR"
     assert declared.scheduler.parameters["step_size"] == 2

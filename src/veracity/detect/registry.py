@@ -45,6 +45,7 @@ from .rules.randomness.state_returned import StateReturned
 from .rules.record.missing import RecordMissing
 from .rules.record.spool_altered import SpoolAltered
 from .rules.replica.disagrees import ReplicaDisagrees
+from .rules.schedule.cadence import ScheduleCadence
 from .rules.schedule.drift import ScheduleDrift
 from .rules.time.frozen import Frozen
 from .rules.time.loader_starved import LoaderStarved
@@ -61,6 +62,7 @@ DETECTORS: tuple[type[Detector], ...] = (
     HyperDrift,
     SecondOptimizer,
     ScheduleDrift,
+    ScheduleCadence,
     GradientChanged,
     Accumulation,
     Clipping,

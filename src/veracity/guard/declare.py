@@ -195,12 +195,17 @@ def scheduler_body(
         "optimizer": optimizer_index,
         "class_name": class_name(scheduler),
         "parameters": parameters,
-        "base_lrs": [float(rate) for rate in getattr(scheduler, "base_lrs", ())],
+        "base_lrs": base_rates(scheduler),
         "lrs": list(lrs),
         "last_epoch": int(getattr(scheduler, "last_epoch", 0)),
         "children": children,
         "functions": _functions(vars(scheduler).get("lr_lambdas")),
     }
+
+
+def base_rates(scheduler: object) -> list[float]:
+    """The rates that a scheduler starts from, one for each group; none for those that keep no such list."""
+    return [float(rate) for rate in getattr(scheduler, "base_lrs", ())]
 
 
 def _functions(values: object) -> list[dict[str, object]]:

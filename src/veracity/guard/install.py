@@ -18,6 +18,7 @@ from .imports import ImportWatch
 from .loaders import Loaders, watch_loaders
 from .patching import replace
 from .programhooks import watch_hooks
+from .randomness import watch_setting
 from .schedulers import watch_schedulers
 from .session import Session
 from .steps import Steps
@@ -57,6 +58,7 @@ def install(session: Session, imports: ImportWatch, torch: ModuleType) -> None:
     watch_unscaling(session, steps, torch)
     _watch_optimizers(session, steps, torch)
     watch_hooks(session, torch)
+    watch_setting(session.shield, steps.setting, torch)
     run = session.shield.run
 
     def before(optimizer: Optimizer, args: Sequence[object], kwargs: dict[str, object]) -> None:

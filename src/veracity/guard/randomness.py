@@ -6,8 +6,56 @@ import hashlib
 import random
 import struct
 import sys
+from collections.abc import Callable
+from types import ModuleType
+from typing import TYPE_CHECKING
 
-from .tensors import raw_bytes
+from .patching import once, replace
+from .tensors import is_plain, raw_bytes
+
+if TYPE_CHECKING:
+    import torch
+
+    from .shield import Shield
+
+
+class Setting:
+    """The state that torch's default generator was last set to, by a seed or by a state put back."""
+
+    def __init__(self) -> None:
+        self._state: torch.Tensor | None = None
+
+    def happened(self) -> None:
+        """The generator was set just now. Reads its state, which is digested only when it is asked for."""
+        import torch
+
+        state = torch.random.default_generator.get_state()
+        if is_plain(state):  # not while a program is only being traced
+            self._state = state
+
+    def taken(self) -> str:
+        """The digest of that state, empty when it was not set since this was asked last."""
+        state, self._state = self._state, None
+        return _short(raw_bytes(state)) if state is not None else ""
+
+
+def watch_setting(shield: Shield, setting: Setting, torch: ModuleType) -> None:
+    """Wrap ``manual_seed`` and ``set_rng_state`` in both places where they are found."""
+
+    @once
+    def make(original: Callable[..., object]) -> Callable[..., object]:
+        def sets(*args: object, **kwargs: object) -> object:
+            result = original(*args, **kwargs)
+            shield.run("randomness", setting.happened)
+            return result
+
+        # torch.compile leaves functions with this mark alone, as it does those that are wrapped.
+        sets._torchdynamo_disable = True  # type: ignore[attr-defined]
+        return sets
+
+    for owner in (torch, torch.random):
+        for name in ("manual_seed", "set_rng_state"):
+            replace(owner, name, make)
 
 
 def digests(*, every: bool = True) -> dict[str, str]:

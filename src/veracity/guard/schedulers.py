@@ -73,6 +73,7 @@ class Schedulers:
             "explicit": explicit,
             "before_step": tracked.steps if tracked is not None else 0,
             "lrs": _rates(optimizer),
+            "base_lrs": declare.base_rates(scheduler),
         }
         self._session.emit("scheduled", body)
 

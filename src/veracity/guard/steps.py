@@ -60,6 +60,7 @@ class Steps:
         self.hooks: StepHooks | None = None
         self.losses = Losses()
         self.clipped: tuple[float, torch.Tensor] | None = None
+        self.setting = randomness.Setting()
 
     # --- around a step ---------------------------------------------------------------------------
 
@@ -123,6 +124,7 @@ class Steps:
 
     def _check_gradient(self, optimizer: torch.optim.Optimizer, tracked: Tracked) -> None:
         self.phases.guard(self.truth.check(optimizer, tracked))
+        self.setting.taken()  # what was set by running the program's modules again is not the program's
 
     def left(self, optimizer: torch.optim.Optimizer) -> None:
         """The first hook after a step, of an optimizer for which the program has hooks."""
@@ -222,6 +224,7 @@ class Steps:
             "step": tracked.steps,
             "groups": declare.groups_of(optimizer),
             "rng": randomness.digests(every=tracked.steps % ALL_GENERATORS_EVERY == 0),
+            "set_to": self.setting.taken(),
             "fingerprint_before": self._fingers_again(tracked) if waiting is None else waiting.fingers,
             **self.losses.told(),
             "total_norm": float(self.clipped[1]) if self.clipped is not None else None,

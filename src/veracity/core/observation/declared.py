@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..contract import OptimizerDeclaration, SchedulerDeclaration
 from .root import Observation
@@ -29,7 +29,8 @@ class SchedulerStepped(Observation):
 
     ``scheduler`` is the outermost one's index. ``last_epoch`` is its position after the call, ``explicit``
     true when the program passed an epoch or a metric itself. ``before_step`` is the optimizer ordinal of the
-    step that comes next. ``lrs`` are the rates it left in the groups.
+    step that comes next. ``lrs`` are the rates it left in the groups, ``base_lrs`` those it starts from,
+    empty where it keeps none.
     """
 
     scheduler: int
@@ -37,3 +38,4 @@ class SchedulerStepped(Observation):
     explicit: bool
     before_step: int
     lrs: list[float]
+    base_lrs: list[float] = field(default_factory=list)

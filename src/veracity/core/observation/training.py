@@ -75,6 +75,8 @@ class StepRecord(Observation):
     with how many of them have a gradient now.
     ``uses`` tells what became of delivered batches, ``unused``
     why nothing can be told (None: an earlier guard, which did not look).
+    ``set_to`` is the digest of the state that torch's generator was last set to (by a seed, or a state put
+    back) since the step before of any optimizer, empty when it was not.
     """
 
     optimizer: int
@@ -103,6 +105,7 @@ class StepRecord(Observation):
     shared: list[list[int]] = field(default_factory=list)
     uses: list[BatchUse] = field(default_factory=list)
     unused: str | None = None
+    set_to: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,16 +13,19 @@ collate function: the same masks and noise come again and again, and the model t
 ## How it is checked
 
 The digest of each generator's state is read before each optimizer step (Python's and NumPy's at every eighth)
-and compared with those of all earlier steps of the process. A state that stays the same was not drawn from.
-A finding needs a state that returned and five steps in a row that went the old way in the old order. At the
+and compared with those of all earlier steps of the process. A state that stays the same was not drawn from,
+unless torch's generator had been set in between (``manual_seed``, ``set_rng_state``) and drawn from after
+that: then it is put back before each step, a warning where it had moved on at ten steps in a row before. A
+finding needs a state that returned and five steps in a row that went the old way in the old order. At the
 first step of a pass over a loader, where programs set a seed for each epoch, it is a warning. A new
 optimizer, or state that is loaded into model or optimizer (a resume, a roll-back), begins anew.
 
 ## What fools it
 
-A seed set at every single step, which looks as if nothing were drawn, or one that each item of a data set
-sets for itself, so that states return in another order. A seed set only once, unless the same
-number of draws had been made from it before. Generators other than the three.
+A seed set at every single step from the first on, or by other ways than torch's functions (a method of the
+generator), which looks as if nothing were drawn; or one that each item of a data set sets for itself, so that
+states return in another order. A seed set only once, unless the same number of draws had been made from it
+before. Generators other than the three.
 
 ## What to do
 
@@ -40,6 +43,8 @@ from ....core.coverage import Coverage
 from ....core.finding import Evidence, Finding, finding_of
 from ....core.observation import LoaderStarted, Observation, OptimizerDeclared, StateRestored, StepRecord
 from ....core.rule import Confidence, Rule, Severity
+from .put_back import CONFIRMED as PUT_BACK_STEPS
+from .put_back import PutBack, was_drawn_again
 
 MAX_STATES = 100_000
 MAX_PROCESSES = 4096
@@ -111,6 +116,8 @@ class StateReturned:
     def __init__(self) -> None:
         self._coverage = Coverage("randomness", "steps")
         self._generators: dict[int, dict[str, _Generator]] = {}
+        self._put_back: dict[int, dict[int, PutBack]] = {}
+        self._told: set[tuple[int, int]] = set()
         self._new_pass: set[int] = set()
         self._optimizers: set[tuple[int, int]] = set()
 
@@ -120,12 +127,12 @@ class StateReturned:
         if isinstance(observation, LoaderStarted):
             self._new_pass.add(pid)
         elif isinstance(observation, StateRestored):
-            self._generators.pop(pid, None)
+            self._begin_anew(pid)
         elif isinstance(observation, OptimizerDeclared):
             key = pid, observation.optimizer.index
             if key not in self._optimizers and len(self._optimizers) < MAX_PROCESSES:
                 self._optimizers.add(key)
-                self._generators.pop(pid, None)
+                self._begin_anew(pid)
         elif isinstance(observation, StepRecord):
             yield from self._step(pid, observation)
 
@@ -136,6 +143,10 @@ class StateReturned:
     def coverage(self) -> Coverage:
         """Steps before which torch's generator had been drawn from, so that a return would have shown."""
         return self._coverage
+
+    def _begin_anew(self, pid: int) -> None:
+        self._generators.pop(pid, None)
+        self._put_back.pop(pid, None)
 
     def _step(self, pid: int, step: StepRecord) -> Iterator[Finding]:
         if pid not in self._generators and len(self._generators) >= MAX_PROCESSES:
@@ -161,7 +172,33 @@ class StateReturned:
             ):
                 generator.reported.add(again.at_pass)
                 yield self._finding(name, step, again)
+        put_back = self._put_back.setdefault(pid, {}).setdefault(step.optimizer, PutBack())
+        if put_back.take(step, at_pass=at_pass) and (pid, step.optimizer) not in self._told:
+            self._told.add((pid, step.optimizer))
+            yield self._each_step(step, put_back)
+        drawn = drawn or was_drawn_again(step)
         self._coverage.count(checked=drawn, reason="" if drawn else NOT_DRAWN)
+
+    def _each_step(self, step: StepRecord, put_back: PutBack) -> Finding:
+        between_passes = put_back.passes == PUT_BACK_STEPS
+        return finding_of(
+            self.rule,
+            "torch generator",
+            f"torch's random generator is put back before each step since step {put_back.first}: it is set, "
+            "drawn from, and then in the same state as at the step before, although it had moved on from "
+            "step to step until then; what was drawn for one step is drawn again for the next",
+            rank=step.origin.rank,
+            first_step=put_back.first,
+            severity=Severity.NOTE if between_passes else Severity.WARNING,
+            confidence=Confidence.MEDIUM,
+            evidence=(
+                Evidence(
+                    f"state of torch's generator before step {step.step}",
+                    expected="one that did not occur before",
+                    observed=f"the one before step {step.step - 1}, after it had been set to another",
+                ),
+            ),
+        )
 
     def _finding(self, name: str, step: StepRecord, again: _Return) -> Finding:
         where = "at the first step of a pass over a loader, " if again.at_pass else ""

@@ -7,8 +7,8 @@ without a scheduler it stays what it was declared to be.
 
 ## What breaks it
 
-A rate scaled after some step, an edited scheduler file, a schedule's position changed by hand, a resumed
-run whose rate does not belong to its position.
+A rate scaled after some step, an edited scheduler file, a schedule's position or the rates it starts from
+changed by hand, a resumed run whose rate does not belong to its position.
 
 ## How it is checked
 
@@ -20,7 +20,8 @@ LambdaLR schedules whose functions are those of `transformers.optimization` (``w
 
 A rate computed by the program itself or by a function of its own that it hands to LambdaLR: unless it is
 declared in contract.toml it is reported as unchecked. There, a rate that is not the one the scheduler left
-is still a warning. Extra calls of ``scheduler.step`` move the position and are believed.
+is still a warning, and so are other base rates (``scheduler.base_lrs``) than the scheduler had so far. Extra
+calls of ``scheduler.step`` move the position and are believed here; `schedule-cadence` counts them.
 
 ## What to do
 
@@ -37,15 +38,18 @@ from ....core.contract import OptimizerDeclaration
 from ....core.coverage import Coverage
 from ....core.finding import Finding
 from ....core.observation import (
+    LoaderStarted,
     Observation,
     OptimizerDeclared,
     SchedulerDeclared,
     SchedulerStepped,
+    StateRestored,
     StepRecord,
 )
 from ....core.rule import Confidence, Rule, Severity
 from ...detector import FROM_THE_GUARD
 from .account import drift_finding, left_finding, rates_of, same_rates
+from .bases import Bases
 from .course import Course
 
 MAX_OPTIMIZERS = 4096
@@ -71,6 +75,7 @@ class ScheduleDrift:
         self._owners: dict[tuple[int, int, int], int] = {}
         self._last_seq: dict[tuple[int, int], int] = {}
         self._reported: set[tuple[int, int, int]] = set()
+        self._bases = Bases(self.rule, MAX_OPTIMIZERS)
 
     def observe(self, observation: Observation) -> Iterator[Finding]:
         """A finding at the first step of an optimizer whose rate is not the derived one."""
@@ -82,6 +87,7 @@ class ScheduleDrift:
             course = self._courses.get((rank, pid, self._owners.get((rank, pid, observation.scheduler), -1)))
             if course is not None:
                 course.step(observation, resync=lost)
+            yield from self._bases.step(observation)
         elif isinstance(observation, OptimizerDeclared):
             key = (rank, pid, observation.optimizer.index)
             rates = rates_of(observation.optimizer.groups)
@@ -89,7 +95,12 @@ class ScheduleDrift:
             if course is not None:
                 self._declared.setdefault(key, observation.optimizer)
                 course.add_groups(rates or [])
+        elif isinstance(observation, LoaderStarted):
+            self._bases.begin_pass(observation)
+        elif isinstance(observation, StateRestored):
+            self._bases.restored(observation)
         elif isinstance(observation, SchedulerDeclared):
+            self._bases.declare(observation)
             scheduler = observation.scheduler
             course = self._course((rank, pid, scheduler.optimizer), scheduler.lrs, "")
             if course is not None and len(self._owners) < MAX_OPTIMIZERS:
