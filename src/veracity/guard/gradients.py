@@ -105,11 +105,13 @@ class Event:
 class Passed:
     """The calls that a step's gradients went through since their last backward pass.
 
-    ``whole``: all were followed to their end, and none lay between two backward passes.
+    ``whole``: all were followed to their end, and none lay between two backward passes. ``touched``: between
+    these calls something else changed elements that were read.
     """
 
     events: tuple[Event, ...] = ()
     whole: bool = True
+    touched: bool = False
 
 
 class Trail:
@@ -194,7 +196,9 @@ class Trail:
         closed = [event for event in self._events if event.after >= 0]
         between = self._and_between()
         cut = self._cut or len(closed) < len(self._events)
-        self.passed = Passed(tuple(closed), whole=between is None and not cut)
+        ends = [self._raw, *(end for event in closed for end in (event.before, event.after)), last]
+        touched = any(left != found for left, found in zip(ends[::2], ends[1::2], strict=True))
+        self.passed = Passed(tuple(closed), between is None and not cut, touched)
         body = {
             "size": len(places.chosen),
             "count": places.count,

@@ -98,7 +98,7 @@ def _watch_backward(session: Session, steps: Steps, torch: ModuleType) -> None:
             nonlocal depth
             if depth == 0:
                 run("data content", steps.contents.backward_begins, of)
-                run("gradient", steps.backward_begins)
+                run("gradient", steps.backward_begins, of)
             started = perf_counter_ns()
             depth += 1
             try:

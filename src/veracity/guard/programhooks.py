@@ -42,6 +42,7 @@ class Place:
     steps: int = 0
     step: int = -1
     habit: bool = False
+    scales: bool = False
     in_place: bool = False
     records: int = 0
 
@@ -75,11 +76,22 @@ class Hooked:
             run(SITE, self._watch.after, self._place, args, given, result)
         return result
 
+    @property
+    def scales(self) -> str:
+        """Where the hook stands, if it has always scaled what it was given; else empty."""
+        return f"{self._place.path}:{self._place.line}" if self._place.scales else ""
+
     def __deepcopy__(self, memo: dict[int, object]) -> Hooked:
         return Hooked(copy.deepcopy(self._hook, memo), self._place, self._watch)
 
     def __reduce__(self) -> tuple[object, ...]:
         return _itself, (self._hook,)
+
+
+def scaling_hooks(tensor: torch.Tensor) -> list[str]:
+    """Places of the program's hooks on ``tensor`` that scale its gradient, and have always done so."""
+    hooks = list((getattr(tensor, "_backward_hooks", None) or {}).values())
+    return [hook.scales for hook in hooks if isinstance(hook, Hooked) and hook.scales]
 
 
 def _itself(hook: Hook) -> Hook:
@@ -133,7 +145,7 @@ class ProgramHooks:
         if relation is None:
             return
         if place.steps <= HABIT_STEPS and relation.kind not in ("clamped", "cleared"):
-            place.habit = True
+            place.habit, place.scales = True, relation.kind == "scaled"
             return
         if place.records < MAX_RECORDS:
             place.records += 1

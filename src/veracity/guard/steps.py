@@ -337,9 +337,9 @@ class Steps:
 
     # --- between steps ---------------------------------------------------------------------------
 
-    def backward_begins(self) -> None:
-        """Called before each outermost backward pass."""
-        self._session.shield.run("gradient truth", self.truth.backward_begins)
+    def backward_begins(self, of: object) -> None:
+        """Called before each outermost backward pass, of a tensor or of several."""
+        self._session.shield.run("gradient truth", self.truth.backward_begins, of)
         for _, tracked in self.roster.known():
             if tracked.modules is not None:
                 tracked.modules.backward()

@@ -108,36 +108,93 @@ def test_clipping_by_value_is_no_wrong_gradient(checked: Guarded) -> None:
     assert coverage.reasons["the gradient was clipped element by element"] >= STEPS // 2
 
 
-def test_a_factor_on_all_gradients_is_a_note(checked: Guarded) -> None:
+def noise(parameter: Any, step: int) -> None:
+    parameter.grad.add_(torch.randn_like(parameter.grad))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda parameter, step: parameter.grad.mul_(0.37),
+        lambda parameter, step: parameter.grad.mul_(1 / (2 + step % 3)),
+        lambda parameter, step: parameter.grad.add_(parameter, alpha=0.1),
+        noise,
+    ],
+    ids=["a factor", "another factor each time", "weight decay", "noise"],
+)
+def test_gradients_that_the_program_changes_afterwards_are_not_judged(
+    checked: Guarded, change: Callable[[Any, int], object]
+) -> None:
     model = programs.perceptron()
 
-    def divide(step: int) -> None:
-        for parameter in model.parameters():
-            parameter.grad.mul_(0.37)
+    def after(step: int) -> None:
+        with torch.no_grad():
+            for parameter in model.parameters():
+                change(parameter, step)
 
-    train(model, adam(model), STEPS, after=divide)
+    train(model, adam(model), STEPS, after=after)
     found, coverage = judged(checked)
-    assert [one.severity for one in found] == [Severity.NOTE]
-    assert coverage.checked >= STEPS // 2
+    assert found == []
+    assert coverage.checked == 0
+    assert any("changed after the backward pass" in why for why in coverage.reasons)
 
 
-def test_a_factor_that_changes_all_the_time_breaks_nothing(checked: Guarded) -> None:
+def test_a_factor_on_the_whole_loss_of_the_backward_pass_alone_is_a_note(checked: Guarded) -> None:
     model = programs.perceptron()
+    for parameter in model.parameters():
+        parameter.register_hook(Unwatched(lambda gradient: gradient * 0.37))
+    train(model, adam(model), STEPS)
+    found, _ = judged(checked)
+    assert [one.severity for one in found] == [Severity.NOTE]
 
-    def divide(step: int) -> None:
-        for parameter in model.parameters():
-            parameter.grad.mul_(1 / (2 + step % 3))
 
-    train(model, adam(model), 2 * STEPS, after=divide)
+class Unwatched:
+    """A hook that is an object: such are not watched."""
+
+    def __init__(self, hook: Callable[[Any], Any]) -> None:
+        self.hook = hook
+
+    def __call__(self, gradient: Any) -> Any:
+        return self.hook(gradient)
+
+
+def test_a_layer_that_a_hook_has_always_scaled_is_a_note(checked: Guarded) -> None:
+    model = programs.perceptron()
+    next(model.parameters()).register_hook(lambda gradient: gradient / (1 + gradient.norm()))
+    train(model, adam(model), 4 * STEPS)
     found, _ = judged(checked)
     assert {one.severity for one in found} == {Severity.NOTE}
+
+
+@pytest.mark.parametrize("name", ["penalty", "shared matrix"])
+def test_parameters_used_outside_their_module_are_not_judged(checked: Guarded, name: str) -> None:
+    torch.manual_seed(3)
+    embed = nn.Embedding(20, 16)
+    head = nn.Linear(16, 20, bias=False)
+    model = nn.Sequential(embed, head)
+    if name == "shared matrix":
+        head.weight = embed.weight
+    optimizer = adam(model)
+    for _ in range(STEPS):
+        tokens = torch.randint(20, (8, 5))
+        optimizer.zero_grad()
+        if name == "penalty":
+            logits, extra = model(tokens), sum(one.square().sum() for one in model.parameters())
+        else:
+            logits, extra = head(embed(tokens)), 0.0
+        loss = nn.functional.cross_entropy(logits.flatten(0, 1), tokens.roll(1, 1).flatten())
+        (loss + 0.01 * extra).backward()
+        optimizer.step()
+    found, coverage = judged(checked)
+    assert found == []
+    assert coverage.checked == 0
 
 
 @pytest.mark.parametrize("name", ["0.weight", "3.bias"])
 @pytest.mark.parametrize("wrong", WRONG)
 def test_a_wrong_gradient_of_one_tensor_is_found(checked: Guarded, wrong: str, name: str) -> None:
     model = programs.perceptron()
-    dict(model.named_parameters())[name].register_hook(WRONG[wrong])
+    dict(model.named_parameters())[name].register_hook(Unwatched(WRONG[wrong]))
     train(model, adam(model), 8 * STEPS)
     found, _ = judged(checked)
     assert [one.subject for one in found if one.breaks] == [name]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, cast
 
 from .circumstances import Autocast, Generators
 from .fitness import collectives_so_far, compiled_around
+from .uses import node_number
 
 if TYPE_CHECKING:
     import torch
@@ -35,7 +36,7 @@ class Output:
 
 @dataclass(slots=True)
 class Call:
-    """One forward pass of a module in training."""
+    """One forward pass of a module in training; ``numbers`` are autograd's, of its first and last node."""
 
     module: torch.nn.Module
     args: tuple[object, ...]
@@ -47,6 +48,7 @@ class Call:
     training: bool
     collectives: tuple[int, ...] | None
     outputs: list[Output] = field(default_factory=list)
+    numbers: tuple[int, int] = (0, 0)
 
     @property
     def used(self) -> list[Output]:
@@ -136,6 +138,7 @@ class Capture:
                 {name: buffer.detach().clone() for name, buffer in buffers.items()},
                 module.training,
                 collectives_so_far(),
+                numbers=(node_number(), 0),
             )
         )
 
@@ -143,6 +146,7 @@ class Capture:
         if not self._open or self._open[-1].module is not module:
             return
         call = self._open.pop()
+        call.numbers = call.numbers[0], node_number()
         if call.collectives is None or collectives_so_far() != call.collectives:
             self.failed = "the forward pass has collectives, which other ranks would have to repeat as well"
             return

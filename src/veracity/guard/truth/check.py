@@ -11,13 +11,14 @@ import hashlib
 import struct
 import weakref
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from time import perf_counter
 from typing import TYPE_CHECKING
 
 from ...core.observation import GradientTrial
 from ...core.sample import keyed_order
-from ..tensors import is_plain
+from ..programhooks import scaling_hooks
+from ..tensors import is_plain, walk
 from .calls import Capture, holders
 from .circumstances import kept_generators
 from .declared import factor_of
@@ -26,6 +27,7 @@ from .fitness import compiled_in_place, unfit
 from .rerun import NotRepeatableError, Rerun
 from .schedule import Schedule
 from .trial import Bench, direction_for
+from .uses import TooLargeError, used_outside
 
 if TYPE_CHECKING:
     import torch
@@ -82,6 +84,9 @@ class Watch:
     descents: int = 0
     off: bool = False
     factor: float = 1.0
+    outside: set[int] = field(default_factory=set)
+    unseen: bool = False
+    walked: float = 0.0
 
 
 class GradientTruth:
@@ -107,7 +112,7 @@ class GradientTruth:
         watch.schedule.stepped(seconds)
         if watch.schedule.draws(tracked.index, tracked.steps):
             watch.chosen, watch.kind = self._choose(watch, tracked)
-            watch.fresh = False
+            watch.fresh, watch.outside, watch.unseen, watch.walked = False, set(), False, 0.0
             modules = [module for module in _alive(watch.modules) if not compiled_in_place(module)]
             watch.capture = Capture(modules, self._session.shield.run)
 
@@ -117,16 +122,32 @@ class GradientTruth:
         if watch is not None:
             watch.schedule.renew()
 
-    def backward_begins(self) -> None:
-        """A backward pass is about to add to the gradients: what they held before, if zeroed, is gone."""
+    def backward_begins(self, of: object) -> None:
+        """A backward pass is about to add to the gradients: what they held before, if zeroed, is gone.
+
+        Its graph is looked through for uses of the parameters that no repetition would show.
+        """
         for watch in list(self._watches.values()):
             if watch.capture is None or watch.chosen is None:
                 continue
+            self._walk(watch, watch.capture, [tensor for _, tensor in walk(of)])
             module = watch.chosen.held_by()
             gradient = module.get_parameter(watch.chosen.name).grad if module is not None else None
             if gradient is None or not bool(gradient.any()):
                 watch.fresh = True
                 watch.capture.drop_consumed()
+
+    @staticmethod
+    def _walk(watch: Watch, capture: Capture, roots: Sequence[torch.Tensor]) -> None:
+        started = perf_counter()
+        wanted = {id(place.parameter()): place for place in watch.places if place.held_by() is not None}
+        module = watch.chosen.module() if watch.chosen is not None else None
+        ranges = [call.numbers for call in capture.calls if call.module is module]
+        try:
+            watch.outside |= used_outside(roots, wanted.keys(), ranges)
+        except TooLargeError:
+            watch.unseen = True
+        watch.walked += perf_counter() - started
 
     def check(self, optimizer: torch.optim.Optimizer, tracked: Tracked) -> int:
         """The optimizer is about to step: check if its forward passes were captured. Returns nanoseconds."""
@@ -149,7 +170,7 @@ class GradientTruth:
             # What the program's forward raises when it runs again must not end its training.
             body["reason"] = f"running the module again failed: {type(error).__name__}: {error}"[:300]
             watch.off = True
-        seconds = perf_counter() - started
+        seconds = perf_counter() - started + watch.walked
         watch.schedule.checked(seconds)
         self._session.emit("gradient", {**body, "cost": int(seconds * 1e9)})
         return int(seconds * 1e9)
@@ -201,8 +222,14 @@ class GradientTruth:
         place, step, passed = watch.chosen, tracked.steps, tracked.trail.passed
         if place is None:
             raise NotRepeatableError("all parameters are frozen", lasting=False, counts=False)
-        clip = factor_of(passed, place.parameter())
         rerun = self._rerun(watch, tracked, capture, place.module())
+        if watch.unseen:
+            raise NotRepeatableError("the graph is too large to look for uses of the parameters in it")
+        if id(place.parameter()) in watch.outside:
+            raise NotRepeatableError(
+                "the parameter is used outside its module's forward pass", lasting=False, counts=False
+            )
+        clip = factor_of(passed, place.parameter())
         rounding = rerun.null()
         bench = Bench(rerun, rounding)
         first = self._try(bench, place, watch.kind, step)
@@ -223,6 +250,7 @@ class GradientTruth:
             trials += [further] if further is not None else []
         if doubted:
             notes = rerun.surrogates()
+            notes += [f"gradient scaled by the hook at {hook}" for hook in scaling_hooks(place.parameter())]
             self._learn(watch, trials, clip)
         return {
             "clip": clip,
@@ -275,7 +303,13 @@ class GradientTruth:
 
         Only those which the program multiplied with the same factor, as far as its calls say.
         """
-        others = [other for other in watch.places if other.held_by is place.held_by and other is not place]
+        others = [
+            other
+            for other in watch.places
+            if other.held_by is place.held_by
+            and other is not place
+            and id(other.parameter()) not in watch.outside
+        ]
         order = keyed_order(self._key + b"others", step, len(others))
         clip = factor_of(passed, place.parameter())
         found: list[Place] = []

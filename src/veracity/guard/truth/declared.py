@@ -24,6 +24,12 @@ def factor_of(passed: Passed, parameter: torch.Tensor) -> float:
         raise NotRepeatableError(
             "gradients were changed between backward passes", lasting=False, counts=False
         )
+    if passed.touched:
+        raise NotRepeatableError(
+            "gradients were changed after the backward pass, which is not this law's matter",
+            lasting=False,
+            counts=False,
+        )
     factor = 1.0
     for event in passed.events:
         if event.concerned is None or id(parameter) in event.concerned:

@@ -23,6 +23,9 @@ tensor at the same step, and their losses are averaged as their gradients are. W
 once with a smaller displacement, and other tensors are tried: a factor on all gradients alike is a program's
 own scaling, and a note.
 
+Parameters that are also used outside their module's forward pass (a penalty on weights, a head that shares
+an embedding's matrix) and gradients that the program changes afterwards are not judged.
+
 What is taken from the program is how its loss depends on what the module returns. A module that returns the
 loss is checked whole; one that returns predictions is checked from parameters to predictions.
 
@@ -30,7 +33,8 @@ loss is checked whole; one that returns predictions is checked from parameters t
 
 A gradient that is wrong at steps that are not drawn, which the report states the odds of. A factor on all
 gradients. Code that is right whenever it notices that it runs again. Where the forward pass takes tensors out
-of the graph itself (``detach``) a difference is a warning, since programs do so on purpose.
+of the graph itself (``detach``) a difference is a warning, since programs do so on purpose; where a hook of
+the program has scaled that tensor's gradient since its first steps, a note.
 
 ## What to do
 
@@ -222,6 +226,7 @@ class NotDerivative:
         cuts = [place for place in check.surrogates if place.startswith("detached")]
         before = optimizer.agreed.get(first.tensor, 0) >= CONVINCED
         meant = bool(cuts) and not before
+        scaled = any(place.startswith("gradient scaled") for place in check.surrogates)
         message = f"step {check.step}: the gradient of {name} is not the derivative of the loss"
         message += f": {_words(first, check.factor)}"
         if everywhere:
@@ -230,12 +235,14 @@ class NotDerivative:
             message += "; at earlier steps it was"
         if meant:
             message += "; the forward pass takes tensors out of the graph, which may be meant"
+        if scaled:
+            message += "; a hook of the program has scaled it from its first steps on"
         return finding_of(
             self.rule,
             name,
             message,
             first_step=check.step,
-            severity=Severity.WARNING if meant else None,
+            severity=Severity.NOTE if scaled else Severity.WARNING if meant else None,
             evidence=(
                 _evidence(name, first, check.factor),
                 *(
