@@ -40,6 +40,15 @@ class Echo:
         return self._coverage
 
 
+class Worse(Echo):
+    """Thinks worse of the same thing each time."""
+
+    def observe(self, observation: Observation) -> Iterator[Finding]:
+        severity = list(Severity)[::-1][min(self._coverage.possible, 2)]
+        self._coverage.count(checked=True)
+        yield finding_of(self.rule, "it", "message", rank=0, first_step=1, severity=severity)
+
+
 class Broken(Echo):
     """Fails at the second observation."""
 
@@ -87,6 +96,11 @@ def test_the_same_finding_is_passed_on_once() -> None:
     judge = Judge([Echo])
     assert len(judged(judge, GAP, GAP, GAP)) == 1
     assert judge.suppressed == 0
+
+
+def test_the_same_finding_made_worse_is_no_repetition() -> None:
+    found = judged(Judge([Worse]), GAP, GAP, GAP, GAP)
+    assert [one.severity for one in found] == [Severity.NOTE, Severity.WARNING, Severity.ERROR]
 
 
 @pytest.mark.parametrize(("name", "limit"), [("MAX_PER_RULE", 3), ("MAX_FINDINGS", 3)])

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from ..core.coverage import Coverage
 from ..core.finding import Finding
 from ..core.observation import Observation
+from ..core.rule import Severity
 from ..core.verdict import Verdict, judge
 from ..detect.detector import Detector
 
@@ -25,7 +26,7 @@ class Judge:
                 self._by_kind.setdefault(kind, []).append(detector)
         self._failed: dict[str, str] = {}
         self._per_rule: dict[tuple[str, str, str], int] = {}
-        self._seen: set[tuple[str, int, str, int | None]] = set()
+        self._seen: set[tuple[str, int, str, int | None, Severity]] = set()
         self.findings: list[Finding] = []
         self.suppressed = 0
         self.stopped: list[str] = []
@@ -99,7 +100,8 @@ class Judge:
 
     def _new(self, found: Iterable[Finding]) -> Iterator[Finding]:
         for finding in found:
-            key = (finding.rule, finding.rank, finding.subject, finding.first_step)
+            # The same again, but worse, is no repetition: what was a note may become more as steps go by.
+            key = (finding.rule, finding.rank, finding.subject, finding.first_step, finding.severity)
             if key in self._seen:
                 continue
             # Counted by severity: notes of a rule must not crowd out its errors.

@@ -22,6 +22,7 @@ MAX_TALLIED = 20_000
 # So often must one factor come, for gradients of different size, to be no clipping of a norm.
 REPEATED = 3
 SIZES_APART = 0.02
+MAIN = 1e-3
 
 HABIT = "the program changes gradients between the backward pass and the step in a way that nothing declares"
 VARYING = "the program scales its gradients by a factor that changes from step to step"
@@ -249,7 +250,7 @@ class Course:
             if not self.scales:
                 self.scales = True
                 yield Broken(step, comparison, "", Severity.NOTE)
-            yield from self._scaled(_Weakened(step, ratio, comparison), rounding)
+            yield from self._scaled(_Weakened(step, _main_ratio(comparison, rounding), comparison), rounding)
         else:
             self.pending = _Pending(step, comparison, True, self.at_pass)
 
@@ -304,6 +305,13 @@ class Course:
         for part in comparison.changed:
             likely *= chance(len(part.pairs), len(part.pairs) + part.same, *tallied(self.tally, part.tensor))
         return likely < UNLIKELY
+
+
+def _main_ratio(comparison: Comparison, rounding: Format) -> float | None:
+    """The factor on all elements but the smallest, of which rounding leaves little."""
+    pairs = comparison.pairs
+    least = max(abs(due) for due, _ in pairs) * MAIN
+    return ratio_of([(due, seen) for due, seen in pairs if abs(due) >= least], rounding)
 
 
 def _slack(ratio: float, rounding: Format) -> float:
