@@ -370,7 +370,9 @@ class Steps:
             self._forget()
         for optimizer, tracked in self.roster.known():
             tracked.backwards += 1
-            self._look(optimizer, tracked, again=tracked.backwards > 1)
+            # Where several passes make a step, the first one too might run on weights that are put back.
+            tracked.several = tracked.several or tracked.backwards > 1
+            self._look(optimizer, tracked, again=tracked.several)
 
     def batch_came(self) -> None:
         """Called for each batch: weights must not move from batch to batch without a step either.

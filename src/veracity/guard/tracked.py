@@ -54,6 +54,7 @@ class Tracked:
     readable: set[int] = field(default_factory=set)
     lost_sight: bool = False
     settled: bool = False
+    several: bool = False
     grouped: bool = False
     sweeper: Sweeper | None = None
     modules: Modules | None = None

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from tests.detect.rules.continuity.made import NAMES, Story, judge, tensor
 from tests.examples import examples
-from veracity.core.observation import TensorDigest
+from veracity.core.contract import SchedulerDeclaration
+from veracity.core.observation import SchedulerDeclared, TensorDigest
 from veracity.core.rule import Severity
 from veracity.detect.rules.continuity.naming import bare
 from veracity.detect.rules.continuity.resume_differs import ResumeDiffers
@@ -79,6 +80,24 @@ def test_surgery_on_a_module_alone_is_a_warning() -> None:
     (finding,) = judge(ResumeDiffers(), resume(now, [], own=False).seen)
     assert finding.severity is Severity.WARNING
     assert not finding.breaks
+
+
+def scheduler_loaded(story: Story) -> SchedulerDeclared:
+    declaration = SchedulerDeclaration(0, 0, "torch.optim.lr_scheduler.StepLR", {}, [0.1], [0.1], 9)
+    return SchedulerDeclared(story.origin(), declaration, reloaded=True)
+
+
+@pytest.mark.parametrize("scheduled", [True, False])
+@pytest.mark.parametrize("held", [True, False])
+def test_state_left_behind_on_a_schedule_that_goes_on_is_a_warning(scheduled: bool, held: bool) -> None:
+    story = Story(rank=3)
+    story.declare()
+    story.loaded(CHECKPOINT if held else named("model."))
+    if scheduled:
+        story.seen.append(scheduler_loaded(story))
+    story.restored(0, named(""), [], own=False)
+    found = judge(ResumeDiffers(), story.seen)
+    assert [one.severity for one in found] == ([Severity.WARNING] if scheduled and held else [])
 
 
 def test_a_module_none_of_whose_tensors_arrived_is_another_one() -> None:

@@ -16,6 +16,8 @@ At that step the digests of all parameters (by name, prefixes of wrappers remove
 (by index) are compared with those of the loaded tensors. One loaded namesake that agrees is enough. When
 both a module and its optimizer were loaded the run is a resume and a difference an error; when only a module
 was, it may be surgery for fine-tuning and is a warning, given that some of the module's tensors did arrive.
+Where module and scheduler were both loaded and the optimizer began without the state that the file held for
+it, that is a warning too: a fresh optimizer on an old schedule is no resume.
 
 ## What fools it
 
@@ -35,7 +37,14 @@ from typing import ClassVar
 
 from ....core.coverage import Coverage
 from ....core.finding import Evidence, Finding, Location, finding_of
-from ....core.observation import CheckpointLoaded, Observation, OptimizerDeclared, StateRestored, StepRecord
+from ....core.observation import (
+    CheckpointLoaded,
+    Observation,
+    OptimizerDeclared,
+    SchedulerDeclared,
+    StateRestored,
+    StepRecord,
+)
 from ....core.rule import Confidence, Rule, Severity
 from .naming import listed, tensor_evidence
 from .restored import Comparison, Resume, Resumes, compare_parameters, compare_state
@@ -56,6 +65,7 @@ class ResumeDiffers:
     takes: ClassVar[tuple[type[Observation], ...]] = (
         CheckpointLoaded,
         OptimizerDeclared,
+        SchedulerDeclared,
         StateRestored,
         StepRecord,
     )
@@ -64,9 +74,14 @@ class ResumeDiffers:
         self._coverage = Coverage(self.rule.law, "steps")
         self._resumes = Resumes()
         self._reported: set[tuple[int, int]] = set()
+        self._scheduled: set[tuple[int, int]] = set()
 
     def observe(self, observation: Observation) -> Iterator[Finding]:
         """Take one observation in."""
+        if isinstance(observation, SchedulerDeclared):
+            if observation.reloaded and len(self._scheduled) < MAX_FINDINGS:
+                self._scheduled.add((observation.origin.pid, observation.scheduler.optimizer))
+            return
         resume = self._resumes.observe(observation)
         if resume is None or not isinstance(observation, StateRestored):
             return
@@ -88,6 +103,10 @@ class ResumeDiffers:
         if fresh and (weights.differing or state.differing):
             self._reported.add(key)
             yield self._finding(observation, resume, weights, state, whole)
+        elif fresh and key in self._scheduled and weights.agreeing and _left_behind(observation, resume):
+            self._reported.add(key)
+            yield self._began_anew(observation, resume)
+        self._scheduled.discard(key)
 
     def finish(self) -> Iterator[Finding]:
         """Nothing shows only at the end."""
@@ -102,6 +121,20 @@ class ResumeDiffers:
             self._coverage.skip("restored tensors have another shape or type than those loaded")
         if not any((weights.agreeing, weights.differing, state.agreeing, state.differing)):
             self._coverage.skip("no restored tensor could be matched with a loaded one by name")
+
+    def _began_anew(self, seen: StateRestored, resume: Resume) -> Finding:
+        paths = list(dict.fromkeys(load.path for load in resume.loads if load.path))
+        return finding_of(
+            self.rule,
+            f"optimizer {seen.optimizer}: state",
+            f"at step {seen.step}, optimizer {seen.optimizer} goes on without the state that the loaded "
+            "checkpoint holds for it, though module and scheduler were loaded",
+            rank=seen.origin.rank,
+            first_step=seen.step,
+            locations=tuple(Location(path) for path in paths),
+            severity=Severity.WARNING,
+            confidence=Confidence.MEDIUM,
+        )
 
     def _finding(
         self, seen: StateRestored, resume: Resume, weights: Comparison, state: Comparison, whole: bool
@@ -124,3 +157,12 @@ class ResumeDiffers:
             severity=None if whole else Severity.WARNING,
             confidence=None if whole else Confidence.MEDIUM,
         )
+
+
+def _left_behind(seen: StateRestored, resume: Resume) -> bool:
+    """Whether the optimizer has no state, and the file holds some for its very parameters."""
+    if seen.loaded_optimizer or seen.state:
+        return False
+    keys = {part for tensor in resume.tensors for part in [tensor.key.rpartition("state.")[2]]}
+    held = {key.partition(".")[0] for key in keys if key[:1].isdigit() and "." in key}
+    return len(held) >= len(seen.tensors) > 0
