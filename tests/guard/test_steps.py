@@ -9,7 +9,7 @@ import pytest
 
 from tests.guard.conftest import Guarded
 from veracity.core import observation as seen
-from veracity.guard import steps
+from veracity.guard import roster
 
 pytest.importorskip("torch")
 
@@ -295,7 +295,7 @@ def test_parameters_exchanged_for_as_many_others_are_declared_anew(guarded: Guar
 def test_parameters_exchanged_all_the_time_are_a_gap_and_no_flood(
     guarded: Guarded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(steps, "MAX_DECLARATIONS", 3)
+    monkeypatch.setattr(roster, "MAX_DECLARATIONS", 3)
     model = a_model()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     for _ in range(6):

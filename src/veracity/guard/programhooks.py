@@ -230,6 +230,8 @@ def watch_hooks(session: Session, torch: ModuleType) -> None:
             def register(self: object, hook: Hook, *args: object, **kwargs: object) -> object:
                 return original(self, run(SITE, hooks.watched, hook, kind) or hook, *args, **kwargs)
 
+            # torch.compile leaves functions with this mark alone.
+            register._torchdynamo_disable = True  # type: ignore[attr-defined]
             return register
 
         return make

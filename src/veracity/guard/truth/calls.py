@@ -7,6 +7,7 @@ outputs of cotangent times output, which is the loss itself, times its scale, wh
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
@@ -88,6 +89,8 @@ class Capture:
         self.failed = ""
         self._open: list[Call] = []
         self._handles: list[torch.utils.hooks.RemovableHandle] = []
+        import torch
+
         for module in modules:
             # Through the shield, and without returning anything: a hook's result would replace the output.
             def before(of: object, args: object, kwargs: object) -> None:
@@ -99,8 +102,11 @@ class Capture:
             for hook in (before, after):
                 # torch.compile leaves functions with this mark alone.
                 vars(hook)["_torchdynamo_disable"] = True
-            self._handles.append(module.register_forward_pre_hook(before, prepend=True, with_kwargs=True))
-            self._handles.append(module.register_forward_hook(after, with_kwargs=True))
+            # As torch has them: the guard does not watch its own hooks.
+            first = inspect.unwrap(torch.nn.Module.register_forward_pre_hook)
+            last = inspect.unwrap(torch.nn.Module.register_forward_hook)
+            self._handles.append(first(module, before, prepend=True, with_kwargs=True))
+            self._handles.append(last(module, after, with_kwargs=True))
 
     def end(self) -> None:
         """Take the hooks away."""

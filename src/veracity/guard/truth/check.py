@@ -130,21 +130,22 @@ class GradientTruth:
         for watch in list(self._watches.values()):
             if watch.capture is None or watch.chosen is None:
                 continue
-            self._walk(watch, watch.capture, [tensor for _, tensor in walk(of)])
             module = watch.chosen.held_by()
-            gradient = module.get_parameter(watch.chosen.name).grad if module is not None else None
+            if module is None:
+                continue
+            ranges = [call.numbers for call in watch.capture.calls if call.module is module]
+            self._walk(watch, [tensor for _, tensor in walk(of)], ranges)
+            gradient = module.get_parameter(watch.chosen.name).grad
             if gradient is None or not bool(gradient.any()):
                 watch.fresh = True
                 watch.capture.drop_consumed()
 
     @staticmethod
-    def _walk(watch: Watch, capture: Capture, roots: Sequence[torch.Tensor]) -> None:
+    def _walk(watch: Watch, roots: Sequence[torch.Tensor], ranges: Sequence[tuple[int, int]]) -> None:
         started = perf_counter()
-        wanted = {id(place.parameter()): place for place in watch.places if place.held_by() is not None}
-        module = watch.chosen.module() if watch.chosen is not None else None
-        ranges = [call.numbers for call in capture.calls if call.module is module]
+        wanted = {id(place.parameter()) for place in watch.places if place.held_by() is not None}
         try:
-            watch.outside |= used_outside(roots, wanted.keys(), ranges)
+            watch.outside |= used_outside(roots, wanted, ranges)
         except TooLargeError:
             watch.unseen = True
         watch.walked += perf_counter() - started
