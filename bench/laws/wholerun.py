@@ -66,7 +66,9 @@ def run_case(case: Case, home: Path, fork: Fork | None = None) -> dict[str, obje
     changed before the interpreter starts.
     """
     sabotage, target = BY_NAME[case.sabotage], TARGETS[case.target]
-    forks = fork is not None and not sabotage.torch and not sabotage.site
+    # How a rank ended is told by a launcher that is its parent, which a fork has none of.
+    ends = sabotage.family == "life" and case.form == "ddp"
+    forks = fork is not None and not sabotage.torch and not sabotage.site and not ends
     run = fork if fork is not None and forks else _whole
     started = time.monotonic()
     folder = Path(tempfile.mkdtemp(prefix="veracity-laws-"))

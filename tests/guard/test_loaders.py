@@ -127,6 +127,28 @@ def test_a_distributed_sampler_tells_rank_and_epoch(guarded: Guarded) -> None:
     no_failure(guarded)
 
 
+def test_an_epoch_that_the_sampler_does_not_keep_is_told_as_the_program_said_it(
+    guarded: Guarded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forgets(self: Any, epoch: int) -> None:
+        """Marked sabotage: the order of the first epoch comes again and again."""
+        self.epoch = 0
+
+    wrapper = data.DistributedSampler.set_epoch
+    monkeypatch.setattr(wrapper, "__wrapped__", forgets)
+    kept = wrapper.__closure__
+    for cell in kept or ():
+        if getattr(cell.cell_contents, "__name__", "") == "set_epoch":
+            monkeypatch.setattr(cell, "cell_contents", forgets)
+    sampler = data.DistributedSampler(Numbers(), num_replicas=2, rank=1)
+    for epoch in (0, 1, 2):
+        sampler.set_epoch(epoch)
+        list(data.DataLoader(Numbers(), sampler=sampler))
+    sampler.epoch = 7
+    list(data.DataLoader(Numbers(), sampler=sampler))
+    assert [one.parameters["epoch"] for one in guarded.seen(seen.SamplerStarted)] == [0, 1, 2, 7]
+
+
 def test_samplers_of_the_programs_own_are_listed(guarded: Guarded) -> None:
     class Backwards(data.Sampler):
         def __iter__(self) -> Any:

@@ -16,6 +16,7 @@ from veracity.core.finding import Finding
 from veracity.core.observation import Observation, StepRecord
 from veracity.core.rule import Severity
 from veracity.detect.rules.continuity.buffers_written import BuffersWritten
+from veracity.detect.rules.randomness.dropout_stopped import DropoutStopped
 from veracity.detect.rules.randomness.evaluation_mode import EvaluationMode
 
 STEPS = 16
@@ -52,7 +53,7 @@ def train(
 
 
 def found(guarded: Guarded) -> list[Finding]:
-    detectors = (EvaluationMode(), BuffersWritten())
+    detectors = (EvaluationMode(), BuffersWritten(), DropoutStopped())
     assert guarded.session.shield.failures == {}
     return [
         finding
@@ -151,3 +152,64 @@ def test_a_new_pass_makes_both_a_note(guarded: Guarded) -> None:
 
     train(norm(), change)
     assert [one.severity for one in found(guarded)] == [Severity.NOTE] * 2
+
+
+def dropping() -> nn.Module:
+    return nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.3), nn.Linear(4, 4))
+
+
+INPUTS = torch.randn(8, 4, generator=torch.Generator().manual_seed(1))
+
+
+def drawn_or_not(before: Callable[[nn.Module, int], object]) -> None:
+    """As ``train``, but nothing except dropout draws."""
+    model = dropping()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    for step in range(24):
+        before(model, step)
+        optimizer.zero_grad()
+        model(INPUTS).square().mean().backward()
+        optimizer.step()
+
+
+def test_dropout_that_draws_no_more_is_found(guarded: Guarded, monkeypatch: pytest.MonkeyPatch) -> None:
+    mask = (torch.arange(32).reshape(8, 4) % 3 > 0) / 0.7
+
+    def exchange(model: nn.Module, step: int) -> None:
+        if step == 14:
+            monkeypatch.setattr(nn.functional, "dropout", lambda value, *_: value * mask)
+
+    drawn_or_not(exchange)
+    assert [(one.rule, one.severity, one.first_step) for one in found(guarded)] == [
+        ("randomness-dropout-stopped", Severity.WARNING, 14)
+    ]
+
+
+def set_to_zero(model: nn.Module, step: int) -> None:
+    if step == 14:
+        model[1].p = 0.0
+
+
+CLEAN_DROPOUT: dict[str, Callable[[nn.Module, int], object]] = {
+    "draws": lambda model, step: None,
+    "set to zero": set_to_zero,
+    "frozen layer": lambda model, step: model[1].eval() if step == 14 else None,
+    "evaluated": evaluate,
+}
+
+
+@pytest.mark.parametrize("name", CLEAN_DROPOUT)
+def test_what_programs_do_with_dropout_is_no_finding(guarded: Guarded, name: str) -> None:
+    drawn_or_not(CLEAN_DROPOUT[name])
+    assert found(guarded) == []
+
+
+def test_two_optimizers_of_one_pass_are_no_pause(guarded: Guarded) -> None:
+    model = dropping()
+    optimizers = [torch.optim.SGD(part.parameters(), lr=0.01) for part in (model[0], model)]
+    for _ in range(20):
+        model(INPUTS).square().mean().backward()
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
+    assert [one for one in found(guarded) if one.rule == "randomness-dropout-stopped"] == []

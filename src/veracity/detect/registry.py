@@ -40,6 +40,7 @@ from .rules.life.killed import Killed
 from .rules.life.stopped import Stopped
 from .rules.life.traced import Traced
 from .rules.metric.loss_misreported import LossMisreported
+from .rules.randomness.dropout_stopped import DropoutStopped
 from .rules.randomness.evaluation_mode import EvaluationMode
 from .rules.randomness.state_returned import StateReturned
 from .rules.record.missing import RecordMissing
@@ -82,6 +83,7 @@ DETECTORS: tuple[type[Detector], ...] = (
     ResumeDiffers,
     StateReturned,
     EvaluationMode,
+    DropoutStopped,
     NotDerivative,
     HookBegan,
     ReplicaDisagrees,

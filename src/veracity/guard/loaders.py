@@ -59,6 +59,7 @@ class Loaders:
         self._sampler_numbers = itertools.count()
         self._beginning: list[Iteration] = []
         self.datasets = Datasets(session)
+        self._epochs: weakref.WeakKeyDictionary[object, tuple[object, object]] = weakref.WeakKeyDictionary()
         self._open: list[Iteration] = []
 
     # --- loaders ---------------------------------------------------------------------------------
@@ -184,6 +185,10 @@ class Loaders:
             return -1
         return known
 
+    def epoch_set(self, sampler: object, epoch: object) -> None:
+        """The program called ``set_epoch``."""
+        self._epochs[sampler] = epoch, getattr(sampler, "epoch", None)
+
     def sampler_starts(self, sampler: Sampler[object], exact: type) -> None:
         """A sampler is about to draw: capture what decides its order."""
         import torch
@@ -194,13 +199,18 @@ class Loaders:
         if draws:
             source = generator if generator is not None else torch.random.default_generator
             state = tensors.raw_bytes(source.get_state()).hex() if source.device.type == "cpu" else ""
+        parameters = _sampler_parameters(sampler)
+        said, kept = self._epochs.get(sampler, (None, None))
+        if type(sampler) is exact and said is not None and getattr(sampler, "epoch", None) == kept:
+            # What the program said counts, whatever the sampler made of it.
+            parameters["epoch"] = declare.hyper(said)
         body = {
             "sampler": self._sampler_number(sampler),
             "sampler_class": declare.class_name(sampler),
             "length": _length(sampler),
             "own_generator": generator is not None,
             "generator_state": state,
-            "parameters": _sampler_parameters(sampler),
+            "parameters": parameters,
             "exact_class": type(sampler) is exact,
         }
         self._session.emit("sampler", body)
@@ -309,6 +319,16 @@ def watch_loaders(session: Session, steps: Steps) -> Loaders:
     replace(dataloader.DataLoader, "__iter__", around_iter)
     replace(dataloader._BaseDataLoaderIter, "_next_index", around_index)
     replace(dataloader._BaseDataLoaderIter, "__next__", around_next)
+
+    def around_epoch(original: Callable[..., object]) -> Callable[..., object]:
+        def set_epoch(self: object, epoch: object) -> object:
+            result = original(self, epoch)
+            run("loader", loaders.epoch_set, self, epoch)
+            return result
+
+        return set_epoch
+
+    replace(distributed.DistributedSampler, "set_epoch", around_epoch)
     for kind in (
         sampler.SequentialSampler,
         sampler.RandomSampler,

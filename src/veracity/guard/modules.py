@@ -32,10 +32,13 @@ class Modules:
         self._moded = any(_has_modes(part) for one in outer for part in one.modules())
         # An optimizer may be declared after its first backward pass has begun.
         self._trained = self._in_training()
+        self._drops: list[weakref.ref[torch.nn.modules.dropout._DropoutNd]] = []
         self._norms: list[_Statistics] = []
         self._records = 0
         for one in outer:
             for name, part in one.named_modules():
+                if isinstance(part, torch.nn.modules.dropout._DropoutNd) and len(self._drops) < MAX_NORMS:
+                    self._drops.append(weakref.ref(part))
                 counted = isinstance(part, torch.nn.modules.batchnorm._BatchNorm)
                 if counted and part.running_mean is not None and len(self._norms) < MAX_NORMS:
                     self._norms.append(_Statistics(name, part))
@@ -51,6 +54,12 @@ class Modules:
             return None
         trained, self._trained = self._trained, False
         return trained or (not backwards and self._in_training())
+
+    def dropping(self) -> bool:
+        """Whether a dropout among them would draw a mask now."""
+        return any(
+            one is not None and one.training and 0 < one.p < 1 for one in (ref() for ref in self._drops)
+        )
 
     def written(self) -> list[list[object]]:
         """Statistics written in place since the last call: ``[name, times, counted backwards]``."""

@@ -238,6 +238,7 @@ class Steps:
         if tracked.modules is not None:
             body["training"] = tracked.modules.mode(backwards=tracked.backwards > 0)
             body["buffers"] = tracked.modules.written()
+            body["dropping"] = tracked.modules.dropping()
         body["gradients"], trail = tracked.trail.taken(tracked.steps)
         swept = self._sharing.swept(tracked) if waiting is None else waiting.swept
         return Open(fresh, picks, items, pieces, body, swept, trail)

@@ -71,6 +71,7 @@ class StepRecord(Observation):
     losses, None when one of them cannot be told. ``training``: whether a pass since the last step was made in
     training mode, None where that changes nothing. ``buffers`` are running statistics written in place since
     the last step: ``[name, times, whether their count of batches was set back]``.
+    ``dropping``: a module of the optimizer's would draw a dropout mask in a pass made now.
     ``shared`` are ``[optimizer, tensors]`` of those that were the last to step on parameters of this one,
     with how many of them have a gradient now.
     ``uses`` tells what became of delivered batches, ``unused``
@@ -102,6 +103,7 @@ class StepRecord(Observation):
     loss_sum: float | None = None
     training: bool | None = None
     buffers: list[list[Hyper]] = field(default_factory=list)
+    dropping: bool = False
     shared: list[list[int]] = field(default_factory=list)
     uses: list[BatchUse] = field(default_factory=list)
     unused: str | None = None

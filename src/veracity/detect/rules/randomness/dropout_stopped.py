@@ -1,0 +1,136 @@
+"""Dropout is on and nothing is drawn for it any more.
+
+## The law
+
+A model in training mode whose dropout has a probability draws new masks from torch's generator at each step.
+
+## What breaks it
+
+A dropout function exchanged for one with a fixed mask or none, a generator of its own with a constant seed:
+each step trains the same part of the model.
+
+## How it is checked
+
+Before each step it is read whether a dropout module of the optimizer's model would draw a mask, and the state
+of torch's generator. After ten steps in a row between which the generator moved, five in a row with dropout
+on and a generator that stands still are a finding, at the first of them. At the first step of a pass over a
+loader it is a note.
+
+## What fools it
+
+Another draw from the same generator at each step (noise, augmentation in the main process). Dropout by the
+program's own code rather than by modules. Masks drawn on another device's generator.
+
+## What to do
+
+Look for code that replaces ``torch.nn.functional.dropout`` or the forward of a module, and for a branch of
+the model that is no longer taken."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+from ....core.coverage import Coverage
+from ....core.finding import Finding, finding_of
+from ....core.observation import LoaderStarted, Observation, StateRestored, StepRecord
+from ....core.rule import Confidence, Rule, Severity
+
+MAX_OPTIMIZERS = 4096
+SETTLED = 10
+STOPPED = 5
+
+
+@dataclass(slots=True)
+class _Course:
+    """Steps in a row between which the generator moved, then those in a row for which it stood still."""
+
+    state: str = ""
+    moved: int = 0
+    still: int = 0
+    first: int = 0
+    at_pass: bool = False
+    reported: bool = False
+
+
+class DropoutStopped:
+    """Follows torch's generator beside the dropout of each optimizer's model."""
+
+    rule: ClassVar[Rule] = Rule(
+        "randomness-dropout-stopped",
+        "randomness",
+        "Dropout is on and draws nothing any more",
+        Severity.WARNING,
+        Confidence.HIGH,
+    )
+    takes: ClassVar[tuple[type[Observation], ...]] = (LoaderStarted, StateRestored, StepRecord)
+
+    def __init__(self) -> None:
+        self._coverage = Coverage(self.rule.law, "steps")
+        self._courses: dict[tuple[int, int], _Course] = {}
+        self._new_pass: set[int] = set()
+        self._reported: set[int] = set()
+
+    def observe(self, observation: Observation) -> Iterator[Finding]:
+        """One finding for each optimizer, whichever rank shows it first."""
+        pid = observation.origin.pid
+        if isinstance(observation, LoaderStarted):
+            if len(self._new_pass) < MAX_OPTIMIZERS:
+                self._new_pass.add(pid)
+        elif isinstance(observation, StateRestored):
+            self._courses.pop((pid, observation.optimizer), None)
+        elif isinstance(observation, StepRecord):
+            at_pass = pid in self._new_pass
+            self._new_pass.discard(pid)
+            course = self._course((pid, observation.optimizer))
+            if course is not None and self._stopped(course, observation, at_pass=at_pass):
+                yield self._finding(observation, course)
+
+    def finish(self) -> Iterator[Finding]:
+        """Nothing is left for the end."""
+        yield from ()
+
+    def coverage(self) -> Coverage:
+        """Nothing of its own: draws are what the law's steps are counted for."""
+        return self._coverage
+
+    def _course(self, key: tuple[int, int]) -> _Course | None:
+        if key not in self._courses and len(self._courses) < MAX_OPTIMIZERS:
+            self._courses[key] = _Course()
+        return self._courses.get(key)
+
+    def _stopped(self, course: _Course, step: StepRecord, *, at_pass: bool) -> bool:
+        state, before = step.rng.get("torch", "")[:64], course.state
+        course.state = state
+        if not state or not before or not step.losses:
+            return False
+        if not step.dropping or state != before:
+            course.moved = course.moved + 1 if step.dropping else 0
+            course.still = 0
+            return False
+        if course.still == 0:
+            course.first, course.at_pass = step.step, at_pass
+            # What came before counts only if it was without a pause.
+            course.still = 1 if course.moved >= SETTLED else 0
+            course.moved = 0
+            return False
+        course.still += 1
+        told = course.still == STOPPED and not course.reported
+        told = told and step.optimizer not in self._reported
+        if told:
+            course.reported = True
+            self._reported.add(step.optimizer)
+        return told
+
+    def _finding(self, step: StepRecord, course: _Course) -> Finding:
+        when = ", the first of a pass over the data," if course.at_pass else ""
+        return finding_of(
+            self.rule,
+            f"optimizer {step.optimizer}",
+            f"from step {course.first}{when} on nothing was drawn from torch's generator, though the model "
+            "is in training mode and its dropout has a probability",
+            rank=step.origin.rank,
+            first_step=course.first,
+            severity=Severity.NOTE if course.at_pass else None,
+        )
