@@ -272,7 +272,7 @@ def batch_digest(batch: object) -> str:
 
 def watch_loaders(session: Session, steps: Steps) -> Loaders:
     """Wrap DataLoader iteration and torch's own samplers. Nothing they return is changed."""
-    from torch.utils.data import dataloader, distributed, sampler
+    from torch.utils.data import dataloader
 
     loaders = Loaders(session, steps)
     run = session.shield.run
@@ -320,6 +320,15 @@ def watch_loaders(session: Session, steps: Steps) -> Loaders:
     replace(dataloader._BaseDataLoaderIter, "_next_index", around_index)
     replace(dataloader._BaseDataLoaderIter, "__next__", around_next)
 
+    _watch_samplers(session, loaders)
+    return loaders
+
+
+def _watch_samplers(session: Session, loaders: Loaders) -> None:
+    from torch.utils.data import distributed, sampler
+
+    run = session.shield.run
+
     def around_epoch(original: Callable[..., object]) -> Callable[..., object]:
         def set_epoch(self: object, epoch: object) -> object:
             result = original(self, epoch)
@@ -337,7 +346,6 @@ def watch_loaders(session: Session, steps: Steps) -> Loaders:
         distributed.DistributedSampler,
     ):
         replace(kind, "__iter__", _around_sampler(session, loaders, kind))
-    return loaders
 
 
 def _around_sampler(
