@@ -40,6 +40,7 @@ from .rules.life.killed import Killed
 from .rules.life.stopped import Stopped
 from .rules.life.traced import Traced
 from .rules.metric.loss_misreported import LossMisreported
+from .rules.metric.norm_misreported import NormMisreported
 from .rules.randomness.dropout_stopped import DropoutStopped
 from .rules.randomness.evaluation_mode import EvaluationMode
 from .rules.randomness.state_returned import StateReturned
@@ -88,6 +89,7 @@ DETECTORS: tuple[type[Detector], ...] = (
     HookBegan,
     ReplicaDisagrees,
     LossMisreported,
+    NormMisreported,
     SourceAltered,
     BytecodeForged,
     LoadedElsewhere,

@@ -44,7 +44,7 @@ report of this run. A program that means to log something else does well to give
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -63,7 +63,7 @@ MAX_SOURCES = 12
 MAX_PENDING = 256
 MAX_SHOWN = 8
 
-_SEVERITY = {
+SEVERITY = {
     "changed": Severity.ERROR,
     "scattered": Severity.ERROR,
     "multiple": Severity.WARNING,
@@ -74,7 +74,7 @@ _SEVERITY = {
 
 
 @dataclass(slots=True)
-class _Optimizer:
+class Computed:
     """What was computed for the steps of one optimizer in one process.
 
     ``last`` is the loss of the last backward pass before the step; ``sum`` and ``mean`` are over all of them,
@@ -142,10 +142,11 @@ class LossMisreported:
         Confidence.HIGH,
     )
     takes: ClassVar[tuple[type[Observation], ...]] = (Hello, StepRecord, MetricsLogged)
+    severity: ClassVar[Mapping[str, Severity]] = SEVERITY
 
     def __init__(self) -> None:
         self._coverage = Coverage("reported-computed", "logged values")
-        self._optimizers: dict[tuple[int, int], _Optimizer] = {}
+        self._optimizers: dict[tuple[int, int], Computed] = {}
         self._jobs: dict[int, tuple[str, int]] = {}
         self._ranks: dict[tuple[str, int], _Ranks] = {}
         self._ranks_of: dict[int, list[_Ranks]] = {}
@@ -192,6 +193,10 @@ class LossMisreported:
             name = f"{hello.ppid}:{ids.get('MASTER_PORT', '')}"
         self._jobs[hello.origin.pid] = f"{name}:{ids.get('TORCHELASTIC_RESTART_COUNT', '')}", world
 
+    def begun(self, step: StepRecord) -> Computed | None:
+        """What is followed of an optimizer whose first step this is; None when nothing is yet."""
+        return Computed(Losses("the loss", step.origin.rank))
+
     def _step(self, step: StepRecord) -> Iterator[Finding]:
         key = step.origin.pid, step.optimizer
         known = self._optimizers.get(key)
@@ -200,7 +205,10 @@ class LossMisreported:
             if len(pids) > MAX_PROCESSES or step.optimizer >= MAX_OPTIMIZERS:
                 self._coverage.skip("more processes or optimizers than are followed")
                 return
-            known = self._optimizers[key] = _Optimizer(Losses("the loss", step.origin.rank))
+            known = self.begun(step)
+            if known is None:
+                return
+            self._optimizers[key] = known
         values = known.put(step)
         job = self._jobs.get(step.origin.pid)
         if job is not None:
@@ -265,7 +273,7 @@ class LossMisreported:
             if explained or not series.held or (series.path, series.key) in self._lost:
                 return
             self._lost.add((series.path, series.key))
-        severity = _SEVERITY[shown.kind]
+        severity = self.severity[shown.kind]
         yield finding_of(
             self.rule,
             series.key,
@@ -290,12 +298,12 @@ def _message(series: Series, shown: Shown) -> str:
     if shown.kind == "undecided":
         return (
             f"{what}, but {shown.count} values here and there are {how} that, the first at step {step}; "
-            "whether the report or the loss moved cannot be told"
+            "whether the report or what was computed moved cannot be told"
         )
     if shown.kind == "weighted":
         return (
-            f"{what}; from step {step} on it is {how} that. The computed loss jumped there, not the reported "
-            "one: a weight of the objective seems to have changed, and the report is without it"
+            f"{what}; from step {step} on it is {how} that. What was computed jumped there, not what was "
+            "reported: a weight of the objective seems to have changed, and the report is without it"
         )
     if shown.kind == "multiple":
         return f"{series.key!r} is {how} {relation} in all {shown.count} values compared"
