@@ -105,7 +105,8 @@ class DropoutStopped:
         course.state = state
         if not state or not before or not step.losses:
             return False
-        if not step.dropping or state != before:
+        # A generator that was set in between says nothing of draws; that is another rule's matter.
+        if not step.dropping or state != before or step.set_to:
             course.moved = course.moved + 1 if step.dropping else 0
             course.still = 0
             return False
