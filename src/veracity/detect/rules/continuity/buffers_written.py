@@ -39,6 +39,7 @@ from ....core.coverage import Coverage
 from ....core.finding import Finding, finding_of
 from ....core.observation import LoaderStarted, Observation, StateRestored, StepRecord
 from ....core.rule import Confidence, Rule, Severity
+from ...newpass import NewPasses
 
 MAX_OPTIMIZERS = 4096
 SETTLED = 10
@@ -67,19 +68,17 @@ class BuffersWritten:
     def __init__(self) -> None:
         self._coverage = Coverage(self.rule.law, "steps")
         self._courses: dict[tuple[int, int], _Course] = {}
-        self._new_pass: set[int] = set()
+        self._passes = NewPasses()
 
     def observe(self, observation: Observation) -> Iterator[Finding]:
         """One finding for each optimizer of a process: afterwards its program is known to write."""
         pid = observation.origin.pid
         if isinstance(observation, LoaderStarted):
-            if len(self._new_pass) < MAX_OPTIMIZERS:
-                self._new_pass.add(pid)
+            self._passes.begin(pid)
         elif isinstance(observation, StateRestored):
             self._courses.pop((pid, observation.optimizer), None)
         elif isinstance(observation, StepRecord):
-            at_pass = pid in self._new_pass
-            self._new_pass.discard(pid)
+            at_pass = self._passes.step(pid, observation.optimizer)
             yield from self._step(pid, observation, at_pass=at_pass)
 
     def finish(self) -> Iterator[Finding]:

@@ -47,6 +47,7 @@ from ....core.finding import Evidence, Finding, finding_of
 from ....core.gradients import GradientEvent, Gradients
 from ....core.observation import LoaderStarted, Observation, OptimizerDeclared, StepRecord
 from ....core.rule import Confidence, Rule, Severity
+from ...newpass import NewPasses
 from .course import GIVEN_UP, Broken, Course, told
 from .links import Comparison, Format, compare, named
 
@@ -81,7 +82,7 @@ class GradientChanged:
         self._declared: dict[tuple[int, int], list[TensorDeclaration]] = {}
         self._reported: set[tuple[int, int, Severity]] = set()
         self._ranks: dict[int, int] = {}
-        self._new_pass: set[int] = set()
+        self._passes = NewPasses()
 
     def observe(self, observation: Observation) -> Iterator[Finding]:
         """The worst of each severity once per optimizer and process, at its first step."""
@@ -93,12 +94,11 @@ class GradientChanged:
                 self._courses[key] = Course()
                 self._ranks[pid] = observation.origin.rank
         elif isinstance(observation, LoaderStarted):
-            if len(self._new_pass) < MAX_OPTIMIZERS:
-                self._new_pass.add(pid)
+            self._passes.begin(pid)
         elif isinstance(observation, StepRecord):
             key = pid, observation.optimizer
-            reason, found = self._step(key, observation)
-            self._new_pass.discard(pid)
+            at_pass = self._passes.step(pid, observation.optimizer)
+            reason, found = self._step(key, observation, at_pass=at_pass)
             self._coverage.count(checked=not reason, reason=reason)
             yield from self._findings(key, found)
 
@@ -111,7 +111,7 @@ class GradientChanged:
         """Steps whose gradients were followed and could be explained or not."""
         return self._coverage
 
-    def _step(self, key: tuple[int, int], step: StepRecord) -> tuple[str, list[Broken]]:
+    def _step(self, key: tuple[int, int], step: StepRecord, *, at_pass: bool) -> tuple[str, list[Broken]]:
         gradients, course = step.gradients, self._courses.get(key)
         if course is None:
             return "the optimizer was never declared", []
@@ -126,7 +126,6 @@ class GradientChanged:
         link, comparison = _first_change(gradients, numels, rounding, course.factors)
         if comparison.invalid and (comparison.changed or comparison.everywhere):
             return INVALID, []
-        at_pass = key[0] in self._new_pass
         found = list(course.take(step.step, link, comparison, rounding, at_pass=at_pass))
         return course.reason, found
 

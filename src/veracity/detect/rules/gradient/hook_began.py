@@ -39,9 +39,9 @@ from ....core.coverage import Coverage
 from ....core.finding import Evidence, Finding, Location, finding_of
 from ....core.observation import HookActed, LoaderStarted, Observation, StepRecord
 from ....core.rule import Confidence, Rule, Severity
+from ...newpass import NewPasses
 
 MAX_HOOKS = 4096
-MAX_PROCESSES = 4096
 CONFIRMED = 3
 SAME = 2e-3
 INNOCENT = ("clamped", "cleared")
@@ -80,16 +80,15 @@ class HookBegan:
         self._coverage = Coverage(self.rule.law, "steps")
         self._hooks: dict[tuple[int, str, str, int], _Hook] = {}
         self._reported: set[tuple[str, str, int]] = set()
-        self._new_pass: set[int] = set()
+        self._passes = NewPasses()
 
     def observe(self, observation: Observation) -> Iterator[Finding]:
         """One finding for each piece of code, by whichever rank shows it first."""
         pid = observation.origin.pid
         if isinstance(observation, LoaderStarted):
-            if len(self._new_pass) < MAX_PROCESSES:
-                self._new_pass.add(pid)
+            self._passes.begin(pid)
         elif isinstance(observation, StepRecord):
-            self._new_pass.discard(pid)
+            self._passes.step(pid, observation.optimizer)
         elif isinstance(observation, HookActed):
             yield from self._acted(pid, observation)
 
@@ -119,7 +118,7 @@ class HookBegan:
         hook.reported = True
         if key[1:] not in self._reported:
             self._reported.add(key[1:])
-            yield self._finding(first, at_pass=pid in self._new_pass)
+            yield self._finding(first, at_pass=self._passes.waiting(pid))
 
     def _finding(self, acted: HookActed, *, at_pass: bool) -> Finding:
         does = f"{_DOES.get(acted.relation, 'changes')} {_WHAT.get(acted.hook, 'a gradient')}"
