@@ -52,7 +52,6 @@ class _Course:
     still: int = 0
     first: int = 0
     at_pass: bool = False
-    reported: bool = False
 
 
 class DropoutStopped:
@@ -116,10 +115,8 @@ class DropoutStopped:
             course.moved = 0
             return False
         course.still += 1
-        told = course.still == STOPPED and not course.reported
-        told = told and step.optimizer not in self._reported
+        told = course.still == STOPPED and step.optimizer not in self._reported
         if told:
-            course.reported = True
             self._reported.add(step.optimizer)
         return told
 

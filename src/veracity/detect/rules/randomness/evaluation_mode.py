@@ -51,7 +51,6 @@ class _Course:
 
     trained: int = 0
     mixed: bool = False
-    reported: bool = False
 
 
 class EvaluationMode:
@@ -105,11 +104,9 @@ class EvaluationMode:
             return
         settled = course.trained >= SETTLED and not course.mixed
         course.mixed = course.mixed or not settled
-        if settled and not course.reported:
-            course.reported = True
-            if step.optimizer not in self._reported:
-                self._reported.add(step.optimizer)
-                yield self._finding(step, course, at_pass=at_pass)
+        if settled and step.optimizer not in self._reported:
+            self._reported.add(step.optimizer)
+            yield self._finding(step, course, at_pass=at_pass)
 
     def _finding(self, step: StepRecord, course: _Course, *, at_pass: bool) -> Finding:
         when = ", the first of a pass over the data," if at_pass else ""
