@@ -10,6 +10,7 @@ import pytest
 from tests.guard.conftest import Guarded
 from veracity.core import observation as seen
 from veracity.guard import roster
+from veracity.guard.schedule import Schedule
 
 pytest.importorskip("torch")
 
@@ -64,6 +65,19 @@ def test_each_step_gives_one_record_that_goes_on_where_the_last_one_ended(guarde
         "2.weight",
         "2.bias",
     ]
+    no_failure(guarded)
+
+
+def test_a_glance_reads_two_tensors_and_says_so(guarded: Guarded, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Schedule, "draws", lambda self, of, step: step % 2 == 0)
+    model = a_model()
+    train(model, torch.optim.AdamW(model.parameters(), lr=0.1), 4)
+    records = guarded.seen(seen.StepRecord)
+    assert [record.close for record in records] == [True, False, True, False]
+    fresh = [sum(not sample.repeated for sample in record.samples) for record in records]
+    again = [sum(sample.repeated for sample in record.samples) for record in records]
+    assert fresh == [4, 2, 4, 2]
+    assert again == [0, 4, 1, 4]
     no_failure(guarded)
 
 

@@ -58,7 +58,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
         type=share,
         default=0.01,
         metavar="PERCENT",
-        help="training time that checks on sampled steps may take; 0 switches them off (default: 1%%)",
+        help="training time that dear looks at drawn steps may take; 0 leaves the cheap ones (default: 1%%)",
     )
     parser.add_argument(
         "--no-stacks",

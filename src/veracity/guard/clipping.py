@@ -1,15 +1,15 @@
 """Calls between backward pass and step that may change gradients: clipping, and a GradScaler's unscaling.
 
 Gradients are read on both sides of such a call. Of ``clip_grad_norm_`` the norm it returns is kept, and at
-the first calls and about every eighth later one, as a key decides, the guard computes its own before.
+the first calls, and at later ones that a key and the measured cost decide, the guard computes its own before.
 """
 
 from __future__ import annotations
 
-import hashlib
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from math import inf
+from time import perf_counter_ns
 from types import GeneratorType, ModuleType
 from typing import TYPE_CHECKING, cast
 
@@ -34,7 +34,7 @@ Opened = list[tuple[Trail, int, Event]]
 def watch_clipping(session: Session, steps: Steps, torch: ModuleType) -> None:
     """Wrap ``clip_grad_norm_`` and ``clip_grad_value_`` in both places where they are found."""
     run = session.shield.run
-    watch = Watch(session.config.key, steps)
+    watch = Watch(steps)
 
     def make_norm(original: Callable[..., object]) -> Callable[..., object]:
         def clip_grad_norm_(parameters: object, max_norm: object, *args: object, **kwargs: object) -> object:
@@ -102,8 +102,7 @@ def watch_unscaling(session: Session, steps: Steps, torch: ModuleType) -> None:
 class Watch:
     """Opens and closes the events of the optimizers that a call concerns."""
 
-    def __init__(self, key: bytes, steps: Steps) -> None:
-        self._key = key + b"norm"
+    def __init__(self, steps: Steps) -> None:
         self._steps = steps
         self._calls = 0
 
@@ -117,9 +116,8 @@ class Watch:
         """``clip_grad_norm_`` is about to run."""
         opened = self.open("norm", listed, max_norm)
         order = float(cast("float", args[0] if args else kwargs.get("norm_type", 2.0)))
-        due = self._due()
         gradients = [one.grad for one in listed if one.grad is not None] if opened else []
-        own = own_norm(gradients, order) if due and opened else None
+        own = self._own(gradients, order) if opened else None
         for _, _, event in opened:
             event.norm_type, event.own = order, own
             event.largest = max((one.numel() for one in gradients), default=0)
@@ -153,11 +151,15 @@ class Watch:
             event.norm = total.detach() if total is not None and readable else None
             trail.closed(step, event)
 
-    def _due(self) -> bool:
-        """Whether the guard computes its own norm at this call."""
+    def _own(self, gradients: Sequence[Tensor], order: float) -> Callable[[], float] | None:
+        """The guard's own norm, where one is due at this call."""
         self._calls += 1
-        seed = self._key + self._calls.to_bytes(8, "little")
-        return self._calls <= ALWAYS or hashlib.sha256(seed).digest()[0] < 32
+        if self._calls > ALWAYS and not self._steps.norms.draws(0, self._calls):
+            return None
+        began = perf_counter_ns()
+        own = own_norm(gradients, order)
+        self._steps.norms.looked((perf_counter_ns() - began) / 1e9)
+        return own
 
 
 def own_norm(gradients: Sequence[Tensor], order: float) -> Callable[[], float] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import weakref
 from collections.abc import Sequence
+from operator import is_
 from typing import TYPE_CHECKING, cast
 
 from . import declare, tensors
@@ -49,15 +50,13 @@ class Roster:
     def register(self, optimizer: torch.optim.Optimizer) -> Tracked:
         """Track ``optimizer``; declare it when it is new or its parameters are no longer the same."""
         known = self._tracked.get(optimizer)
+        if known is not None and _stands(known, optimizer):
+            return known
         # ids are safe to compare: what is tracked is also held, so no number is given to another tensor.
         groups = [local_parameters(group["params"]) for group in optimizer.param_groups]
         identity = tuple([tuple(map(id, group)) for group in groups])
         # A model may change its precision (``model.bfloat16()``) under the same parameters.
-        if (
-            known is not None
-            and known.identity == identity
-            and [parameter.dtype for parameter in known.parameters] == known.dtypes
-        ):
+        if known is not None and known.identity == identity and _dtypes(known.parameters) == known.dtypes:
             return known
         if known is not None and known.declarations >= MAX_DECLARATIONS:
             return self._declared_too_often(known)
@@ -83,7 +82,7 @@ class Roster:
             plain=plain,
             identity=identity,
             trail=Trail(self._key, [one for _, one in listed], unsharded(listed, readable), numpy),
-            dtypes=[parameter.dtype for _, parameter in listed],
+            dtypes=_dtypes([parameter for _, parameter in listed]),
             declarations=known.declarations + 1 if known is not None else 1,
             steps=known.steps if known is not None else 0,
             # A module may have been loaded before this optimizer was built on it.
@@ -176,3 +175,17 @@ class Roster:
         """What was loaded has been reported at a step."""
         tracked.loaded_module = tracked.loaded_state = tracked.restore = False
         self._loaded -= {id(parameter) for parameter in tracked.parameters}
+
+
+def _stands(known: Tracked, optimizer: torch.optim.Optimizer) -> bool:
+    """Whether these are still the same parameters of the same types, none of them sharded."""
+    given = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    if len(given) != len(known.local) or len(optimizer.param_groups) != len(known.identity):
+        return False
+    if not all(map(is_, given, known.local)) or not all(map(is_, given, known.parameters)):
+        return False
+    return _dtypes(given) == known.dtypes
+
+
+def _dtypes(parameters: Sequence[torch.Tensor]) -> list[torch.dtype]:
+    return [parameter.dtype for parameter in parameters]

@@ -81,6 +81,8 @@ class Sharing:
 
         With the tensors that changed, and how many elements were compared.
         """
+        if not self.several:
+            return
         mine = set(map(id, tracked.parameters))
         for _, other in self.others(tracked, known):
             if other.swept is None or other.sweeper is None or other.restore:

@@ -20,6 +20,7 @@ from .phases import Phases
 from .reader import Piece
 from .restored import restored_body
 from .roster import Roster
+from .schedule import CLOSE, NORM, Schedule
 from .stepcall import (
     counts_for_a_scheduler,
     has_unreadable_gradient,
@@ -42,6 +43,8 @@ MAX_MOVE_REPORTS = 20
 MAX_NAMED = 64
 FINGERS_EVERY = 4
 AGAIN = 4
+GLANCED = 2
+GLANCED_AGAIN = 1
 ALL_GENERATORS_EVERY = 8
 
 
@@ -57,6 +60,8 @@ class Steps:
         self.phases = Phases()
         self.contents = Contents(self._key)
         self.truth = GradientTruth(session, session.config.overhead)
+        self._closely = Schedule(self._key, session.config.overhead, CLOSE)
+        self.norms = Schedule(self._key, session.config.overhead, NORM)
         self.hooks: StepHooks | None = None
         self.losses = Losses()
         self.clipped: tuple[float, torch.Tensor] | None = None
@@ -193,11 +198,11 @@ class Steps:
         kwargs: dict[str, object],
         waiting: Waiting | None = None,
     ) -> Open:
-        fresh = self._fresh_picks(tracked)
-        if waiting is not None:
-            again, readings = waiting.held.picks, list(waiting.held.readings)
-        else:
-            again, readings = self._sharing.picks(tracked), []
+        began = perf_counter_ns()
+        close = self._closely.draws(tracked.index, tracked.steps)
+        fresh = self._fresh_picks(tracked, close=close)
+        again = waiting.held.picks if waiting is not None else self._sharing.picks(tracked)
+        readings = list(waiting.held.readings) if waiting is not None else []
         picks = [(tensor, True, picked) for tensor, picked in again]
         picks += [(tensor, False, picked) for tensor, picked in fresh]
         # A sparse gradient cannot be read element by element: its tensor is left out, not called untouched.
@@ -210,6 +215,7 @@ class Steps:
         picks = [one for one in picks if one[1] or one[0] not in hidden]
         asked = [(tensor, picked, not repeated) for tensor, repeated, picked in picks]
         readings += elements.read(optimizer, tracked, asked[len(readings) :])
+        took = perf_counter_ns() - began if close else 0
         for (tensor, repeated, picked), (names, found, count) in zip(picks, readings, strict=True):
             # Read again only to see what moved since the last step: such elements have no second side.
             items.append([tensor, int(repeated), picked.count, count, None, sets.index(names), 0])
@@ -232,6 +238,7 @@ class Steps:
             **loss_scale(optimizer),
             "closure": any(callable(value) for value in (*args[1:], *kwargs.values())),
             "compiled": False,
+            "close": close,
             "shared": self._sharing.takes(tracked, self.roster.known()),
             "fields": sets.names,
         }
@@ -241,7 +248,7 @@ class Steps:
             body["dropping"] = tracked.modules.dropping()
         body["gradients"], trail = tracked.trail.taken(tracked.steps)
         swept = self._sharing.swept(tracked) if waiting is None else waiting.swept
-        return Open(fresh, picks, items, pieces, body, swept, trail)
+        return Open(fresh, picks, items, pieces, body, swept, trail, took)
 
     def _fingers_again(self, tracked: Tracked) -> list[list[int]]:
         return self._fingerprints(tracked, self._sharing.fingers(tracked))
@@ -269,7 +276,10 @@ class Steps:
         sets.names = opened.body["fields"]  # type: ignore[assignment]
         pieces: list[Piece] = []
         asked = [(tensor, picked, False) for tensor, repeated, picked in opened.picks if not repeated]
+        began = perf_counter_ns()
         readings = iter(elements.read(optimizer, tracked, asked))
+        if opened.close:
+            self._closely.looked((opened.close + perf_counter_ns() - began) / 1e9)
         for item, before, (_, repeated, _) in zip(opened.items, opened.pieces, opened.picks, strict=True):
             pieces += before
             if repeated:
@@ -300,7 +310,7 @@ class Steps:
         self._session.steps += 1
         self._session.last_step = tracked.steps
         # What hooks of the program changed since was never what the step left.
-        tracked.picks = [] if opened.hooked else opened.fresh[:AGAIN]
+        tracked.picks = [] if opened.hooked else opened.fresh[: AGAIN if opened.close else GLANCED_AGAIN]
         tracked.steps += 1
         tracked.backwards = tracked.batches = 0
         tracked.swept, tracked.home = swept, None
@@ -308,12 +318,15 @@ class Steps:
         self.losses.clear()
         self.clipped = None
         took = sum(opened.body["phases"].values()) - opened.body["phases"].get("guard", 0)  # type: ignore[attr-defined]
+        for schedule in (self._closely, self.norms):
+            schedule.stepped(took / 1e9)
         self._session.shield.run("gradient truth", self.truth.arm, optimizer, tracked, took / 1e9)
 
     # --- reading ---------------------------------------------------------------------------------
 
-    def _fresh_picks(self, tracked: Tracked) -> Picks:
+    def _fresh_picks(self, tracked: Tracked, *, close: bool) -> Picks:
         picked = tracked.reader.picks(self._key, tracked.steps, tracked.numels)
+        picked = picked if close else picked[:GLANCED]
         return [(tensor, places) for tensor, places in picked if tracked.plain[tensor]]
 
     def _fingerprints(self, tracked: Tracked, chosen: Sequence[int]) -> list[list[int]]:
@@ -334,6 +347,8 @@ class Steps:
     def _report_restored(self, optimizer: torch.optim.Optimizer, tracked: Tracked) -> None:
         self._session.emit("restored", restored_body(optimizer, tracked))
         self.truth.renew(optimizer)
+        self._closely.renew()
+        self.norms.renew()
         self.roster.taken_in(tracked)
 
     # --- between steps ---------------------------------------------------------------------------

@@ -79,7 +79,8 @@ class Open:
     """A step between its two hooks.
 
     ``after`` are hooks of the program that run when the optimizer has made its step, ``held`` what was read
-    before them; ``hooked`` are reports of what the hooks changed.
+    before them; ``hooked`` are reports of what the hooks changed. ``close``: nanoseconds that
+    reading the sample took where all of it was read, 0 where a part was.
     """
 
     fresh: Picks
@@ -89,6 +90,7 @@ class Open:
     body: dict[str, object]
     swept: Swept
     trail: bytes
+    close: int = 0
     started: int = 0
     ended: int = 0
     after: Hooks | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -20,7 +21,8 @@ from veracity.core.coverage import Coverage
 from veracity.core.finding import Finding
 from veracity.core.rule import Severity
 from veracity.detect.rules.gradient.not_derivative import STALE, NotDerivative
-from veracity.guard.truth import schedule
+from veracity.guard import schedule
+from veracity.guard.truth import check
 
 STEPS = 14
 
@@ -28,8 +30,7 @@ STEPS = 14
 @pytest.fixture
 def checked(guarded: Guarded, monkeypatch: pytest.MonkeyPatch) -> Guarded:
     """A guard that checks every step."""
-    monkeypatch.setattr(schedule, "CREDIT_SECONDS", 1e9)
-    monkeypatch.setattr(schedule, "EAGER", 1.0)
+    monkeypatch.setattr(check, "TRUTH", replace(schedule.TRUTH, credit=1e9, eager=1.0))
     torch.manual_seed(5)
     return guarded
 
@@ -415,8 +416,7 @@ def test_training_is_the_same_bit_for_bit(
 
     with_checks = run()
     assert sum(bool(one.trials) for one in checked.seen(seen.GradientChecked)) >= STEPS - 2
-    monkeypatch.setattr(schedule, "EAGER", 0.0)
-    monkeypatch.setattr(schedule, "LEAST", 0.0)
+    monkeypatch.setattr(check, "TRUTH", replace(schedule.TRUTH, eager=0.0, least=0.0))
     without = run()
     assert all(torch.equal(one, other) for one, other in zip(with_checks, without, strict=True))
 

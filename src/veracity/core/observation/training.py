@@ -78,6 +78,7 @@ class StepRecord(Observation):
     why nothing can be told (None: an earlier guard, which did not look).
     ``set_to`` is the digest of the state that torch's generator was last set to (by a seed, or a state put
     back) since the step before of any optimizer, empty when it was not.
+    ``close``: all tensors of the sample were read, not two of them to save time.
     """
 
     optimizer: int
@@ -108,6 +109,7 @@ class StepRecord(Observation):
     uses: list[BatchUse] = field(default_factory=list)
     unused: str | None = None
     set_to: str = ""
+    close: bool = True
 
 
 @dataclass(frozen=True, slots=True)

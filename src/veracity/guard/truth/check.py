@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from ...core.observation import GradientTrial
 from ...core.sample import keyed_order
 from ..programhooks import scaling_hooks
+from ..schedule import TRUTH, Schedule
 from ..tensors import is_plain, walk
 from .calls import Capture, holders
 from .circumstances import kept_generators
@@ -25,7 +26,6 @@ from .declared import factor_of
 from .direction import GRADIENT, RANDOM, seed_of
 from .fitness import compiled_in_place, unfit
 from .rerun import NotRepeatableError, Rerun
-from .schedule import Schedule
 from .trial import Bench, direction_for
 from .uses import TooLargeError, used_outside
 
@@ -90,19 +90,19 @@ class Watch:
 
 
 class GradientTruth:
-    """The checks of all optimizers of this process; ``budget`` is the share of time they may take."""
+    """The checks of all optimizers of this process; ``overhead`` is the share of time for all dear looks."""
 
-    def __init__(self, session: Session, budget: float) -> None:
+    def __init__(self, session: Session, overhead: float) -> None:
         self._session = session
         self._key = session.config.key
-        self._budget = budget
+        self._overhead = overhead
         self._watches: weakref.WeakKeyDictionary[torch.optim.Optimizer, Watch] = weakref.WeakKeyDictionary()
 
     # --- around a step -----------------------------------------------------------------------------
 
     def arm(self, optimizer: torch.optim.Optimizer, tracked: Tracked, seconds: float) -> None:
         """A step has ended after ``seconds``: if the next is to be checked, capture its forward passes."""
-        if self._budget <= 0:
+        if self._overhead <= 0:
             return
         watch = self._watches.get(optimizer)
         if watch is None or watch.identity is not tracked.identity:
@@ -172,14 +172,14 @@ class GradientTruth:
             body["reason"] = f"running the module again failed: {type(error).__name__}: {error}"[:300]
             watch.off = True
         seconds = perf_counter() - started + watch.walked
-        watch.schedule.checked(seconds)
+        watch.schedule.looked(seconds)
         self._session.emit("gradient", {**body, "cost": int(seconds * 1e9)})
         return int(seconds * 1e9)
 
     # --- which ---------------------------------------------------------------------------------------
 
     def _begin(self, tracked: Tracked) -> Watch:
-        schedule = Schedule(self._key, self._budget)
+        schedule = Schedule(self._key, self._overhead, TRUTH)
         watch = Watch(tracked.identity, [], [], schedule)
         self._place(watch, tracked, holders(tracked.parameters, _alive(tracked.held_by)))
         return watch

@@ -1,0 +1,88 @@
+"""When to look closely: a keyed draw per step, with a probability that the measured cost allows.
+
+Each step is drawn independently with the same threshold on a keyed hash, so the odds of missing something are
+plain to state, and ranks whose thresholds differ still meet on the steps of the lower one. A credit at the
+start pays for more frequent looks at the first steps, and again after a restored state.
+
+The user's budget (``--overhead``) is shared out among the dear looks; what costs little is done at every step
+and is not in it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from dataclasses import dataclass
+
+_SMOOTH = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """One kind of look. ``share`` of the budget, ``credit`` in seconds; probabilities: ``eager`` while the
+    credit lasts, and never below ``least``.
+    """
+
+    label: bytes
+    share: float
+    credit: float
+    eager: float
+    least: float
+
+
+TRUTH = Terms(b"truth", 0.5, 0.4, 0.5, 1 / 4096)
+"""A gradient compared with the derivative."""
+CLOSE = Terms(b"close", 0.4, 1.0, 1.0, 1 / 16)
+"""A step of which all of the sample's tensors are read, not two of them."""
+NORM = Terms(b"norm", 0.1, 0.1, 1 / 8, 1 / 1024)
+"""A norm of all gradients beside the one that clipping returns."""
+
+
+class Schedule:
+    """The share of time that looks of one kind may take. Times in seconds."""
+
+    def __init__(self, key: bytes, overhead: float, terms: Terms) -> None:
+        self._key = key + terms.label
+        self._terms = terms
+        self._budget = overhead * terms.share
+        self._credit = terms.credit
+        self._spent = 0.0
+        self._trained = 0.0
+        self._step = 0.0
+        self._cost = 0.0
+
+    def stepped(self, seconds: float) -> None:
+        """A step took so long, what the guard did apart from it not counted."""
+        self._trained += seconds
+        self._step = seconds if not self._step else self._step + _SMOOTH * (seconds - self._step)
+
+    def looked(self, seconds: float) -> None:
+        """A look took so long."""
+        self._spent += seconds
+        self._cost = seconds if not self._cost else self._cost + _SMOOTH * (seconds - self._cost)
+
+    def renew(self) -> None:
+        """Something changed (a restored state): look closely again for a while."""
+        self._credit = self._spent - self._budget * self._trained + self._terms.credit
+
+    @property
+    def probability(self) -> float:
+        """The probability with which the next step is looked at."""
+        eager, least = self._terms.eager, self._terms.least
+        if self._budget <= 0:
+            return 0.0
+        allowance = self._credit + self._budget * self._trained
+        if self._spent + self._cost <= allowance and self._spent < self._credit:
+            return eager
+        if not self._cost or not self._step:
+            return eager
+        share = self._budget * self._step / self._cost
+        # What was overspent is saved again.
+        if self._spent > allowance:
+            share /= 2
+        return max(least, min(eager, share))
+
+    def draws(self, of: int, step: int) -> bool:
+        """Whether ``step`` of the optimizer or other thing numbered ``of`` is to be looked at."""
+        data = hashlib.sha256(self._key + struct.pack("<QQ", of, step)).digest()
+        return int.from_bytes(data[:8], "little") < self.probability * 2.0**64
