@@ -41,6 +41,7 @@ from .rules.life.stopped import Stopped
 from .rules.life.traced import Traced
 from .rules.metric.loss_misreported import LossMisreported
 from .rules.metric.norm_misreported import NormMisreported
+from .rules.metric.shifted import Shifted
 from .rules.randomness.dropout_stopped import DropoutStopped
 from .rules.randomness.evaluation_mode import EvaluationMode
 from .rules.randomness.state_returned import StateReturned
@@ -100,6 +101,7 @@ DETECTORS: tuple[type[Detector], ...] = (
     InLoad,
     InStep,
     Unexpected,
+    Shifted,
     Stall,
     SlowRank,
     LoaderStarved,

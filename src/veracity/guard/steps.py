@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from ..core.sample import keyed_order
 from . import declare, elements, fingerprint, held, randomness, tensors
+from .alert import Alert
 from .content import Contents
 from .losses import Losses
 from .phases import Phases
@@ -62,6 +63,7 @@ class Steps:
         self.truth = GradientTruth(session, session.config.overhead)
         self._closely = Schedule(self._key, session.config.overhead, CLOSE)
         self.norms = Schedule(self._key, session.config.overhead, NORM)
+        self._alert = Alert()
         self.hooks: StepHooks | None = None
         self.losses = Losses()
         self.clipped: tuple[float, torch.Tensor] | None = None
@@ -318,8 +320,14 @@ class Steps:
         self.losses.clear()
         self.clipped = None
         took = sum(opened.body["phases"].values()) - opened.body["phases"].get("guard", 0)  # type: ignore[attr-defined]
+        signals = {"loss": body["loss"], "norm": body["total_norm"]}
+        alert = self._alert.raised(tracked.index, body["step"], signals)  # type: ignore[arg-type]
         for schedule in (self._closely, self.norms):
             schedule.stepped(took / 1e9)
+            if alert:
+                schedule.renew()
+        if alert:
+            self.truth.renew(optimizer)
         self._session.shield.run("gradient truth", self.truth.arm, optimizer, tracked, took / 1e9)
 
     # --- reading ---------------------------------------------------------------------------------
