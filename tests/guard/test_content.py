@@ -21,7 +21,9 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from tests.guard.content_programs import BATCH, CLASSES, CLEAN, Batch, batches, data, model, train
 from veracity.detect.rules.data.batch_altered import BatchAltered
+from veracity.guard import content
 from veracity.guard.saved import walk
+from veracity.guard.schedule import Schedule
 
 
 def judged(guarded: Guarded) -> tuple[list[Finding], Coverage]:
@@ -165,6 +167,21 @@ def test_tokens_are_found_in_an_embedding(guarded: Guarded) -> None:
         functional.cross_entropy(head(embed(used)).flatten(0, 1), targets.view(-1)).backward()
         optimizer.step()
     assert warned(guarded, 12).keys() == {"0"}
+
+
+@pytest.mark.parametrize("drawn", [True, False])
+def test_what_lies_far_from_the_loss_is_looked_at_where_a_step_is_drawn(
+    guarded: Guarded, monkeypatch: pytest.MonkeyPatch, drawn: bool
+) -> None:
+    monkeypatch.setattr(content, "NEAR", 2)
+    monkeypatch.setattr(Schedule, "draws", lambda self, of, step: drawn or step < 3)
+
+    def alter(step: int, inputs: Tensor, targets: Tensor) -> Batch:
+        return (_blanked(inputs, targets)[0], targets.roll(1)) if step == 13 else (inputs, targets)
+
+    torch.manual_seed(3)
+    train(alter, steps=20)
+    assert warned(guarded, 13).keys() == ({"0", "1"} if drawn else {"1"})
 
 
 def test_what_hooks_packed_is_left_alone(guarded: Guarded) -> None:

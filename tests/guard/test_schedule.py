@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from veracity.guard.schedule import CLOSE, NORM, TRUTH, Schedule, Terms
+from veracity.guard.schedule import CLOSE, DEEP, NORM, TRUTH, Schedule, Terms
 
 KEY = b"k" * 32
 STEPS = 4000
@@ -71,5 +71,5 @@ def test_without_a_budget_nothing_dear_is_done() -> None:
 
 
 def test_the_shares_are_no_more_than_the_budget() -> None:
-    assert sum(terms.share for terms in (TRUTH, CLOSE, NORM)) <= 1.0
-    assert len({terms.label for terms in (TRUTH, CLOSE, NORM)}) == 3
+    assert sum(terms.share for terms in (TRUTH, CLOSE, NORM, DEEP)) <= 1.0 + 1e-9
+    assert len({terms.label for terms in (TRUTH, CLOSE, NORM, DEEP)}) == 4

@@ -10,10 +10,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 from . import saved
 from .delivered import Deliveries, Item, Owner, Spots, Values, elements
+from .schedule import DEEP, Schedule
 from .tensors import is_plain
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ MAX_USES = 16
 MAX_PAIRS = 8
 MAX_UNREAD = 16
 LEAST_PART = 4
+NEAR = 12
 NO_NUMBER = 1e300
 
 GRAPH, MEMORY = "graph", "memory"
@@ -119,8 +122,9 @@ class _Use:
 class Contents:
     """What became of the batches of this process."""
 
-    def __init__(self, key: bytes) -> None:
+    def __init__(self, key: bytes, overhead: float) -> None:
         self._key = key + b"content"
+        self.deeply = Schedule(key, overhead, DEEP)
         self._deliveries = Deliveries(key)
         self._places: dict[saved.Place, list[Owner]] = {}
         self._latest: list[Item] = []
@@ -174,8 +178,9 @@ class Contents:
     def _look_in_graph(self, root: saved.Node) -> None:
         settled: set[Owner] = set()
         doubtful: list[tuple[saved.Place, torch.Tensor]] = []
-        for place, owners in self._places.items():
-            tensor = saved.at(root, place)
+        kept, passed_over = self._kept(root)
+        for place, tensor in kept:
+            owners = self._places[place]
             if tensor is None or not self._is_readable(tensor):
                 continue
             item = self._due(tensor, owners[0]) or self._match(tensor, owners)
@@ -191,13 +196,29 @@ class Contents:
         if doubtful and self._confirmations:
             self._confirmations -= 1
             complete = self._search(root, settled)
-        elif self._searches and any(item.trained < 0 for item in self._latest):
+        elif self._searches and any(
+            item.trained < 0 and item.owner not in passed_over for item in self._latest
+        ):
             self._searches -= 1
             self._search(root, settled)
         for place, tensor in doubtful:
             # The graph may be another one, so that something else now lies there.
             if complete or place[1] in saved.LOSSES:
                 self._differs(tensor, self._places[place], settled)
+
+    def _kept(self, root: saved.Node) -> tuple[list[tuple[saved.Place, torch.Tensor | None]], set[Owner]]:
+        """What the known places keep now, and who is passed over: far from the loss, and not drawn."""
+        near = [place for place in self._places if len(place[0]) <= NEAR]
+        found = [(place, saved.at(root, place)) for place in near]
+        if len(near) == len(self._places):
+            return found, set()
+        far = [place for place in self._places if len(place[0]) > NEAR]
+        if not self.deeply.draws(0, self._window):
+            return found, {owner for place in far for owner in self._places[place]}
+        began = perf_counter()
+        found += [(place, saved.at(root, place)) for place in far]
+        self.deeply.looked(perf_counter() - began)
+        return found, set()
 
     def _due(self, tensor: torch.Tensor, owner: Owner) -> Item | None:
         """The owner's newest delivery, when that is what this tensor is, as in most programs."""

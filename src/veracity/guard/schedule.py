@@ -30,12 +30,14 @@ class Terms:
     least: float
 
 
-TRUTH = Terms(b"truth", 0.5, 0.4, 0.5, 1 / 4096)
+TRUTH = Terms(b"truth", 0.4, 0.4, 0.5, 1 / 4096)
 """A gradient compared with the derivative."""
 CLOSE = Terms(b"close", 0.4, 1.0, 1.0, 1 / 16)
 """A step of which all of the sample's tensors are read, not two of them."""
 NORM = Terms(b"norm", 0.1, 0.1, 1 / 8, 1 / 1024)
 """A norm of all gradients beside the one that clipping returns."""
+DEEP = Terms(b"deep", 0.1, 0.2, 1.0, 1 / 16)
+"""A batch's tensors that the graph keeps far from the loss."""
 
 
 class Schedule:

@@ -59,7 +59,7 @@ class Steps:
         self._sharing = self.roster.sharing
         self._fingerprinter: fingerprint.Fingerprinter | None = None
         self.phases = Phases()
-        self.contents = Contents(self._key)
+        self.contents = Contents(self._key, session.config.overhead)
         self.truth = GradientTruth(session, session.config.overhead)
         self._closely = Schedule(self._key, session.config.overhead, CLOSE)
         self.norms = Schedule(self._key, session.config.overhead, NORM)
@@ -322,7 +322,7 @@ class Steps:
         took = sum(opened.body["phases"].values()) - opened.body["phases"].get("guard", 0)  # type: ignore[attr-defined]
         signals = {"loss": body["loss"], "norm": body["total_norm"]}
         alert = self._alert.raised(tracked.index, body["step"], signals)  # type: ignore[arg-type]
-        for schedule in (self._closely, self.norms):
+        for schedule in (self._closely, self.norms, self.contents.deeply):
             schedule.stepped(took / 1e9)
             if alert:
                 schedule.renew()

@@ -1,4 +1,4 @@
-"""Data that change in mid-run are noted in a real training, one that goes on is not; never more than a note."""
+"""Data that change in mid-run are noted in a real training, and one that goes on is not."""
 
 from __future__ import annotations
 
