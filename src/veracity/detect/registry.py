@@ -33,6 +33,7 @@ from .rules.gradient.changed import GradientChanged
 from .rules.gradient.clipping import Clipping
 from .rules.gradient.hook_began import HookBegan
 from .rules.gradient.not_derivative import NotDerivative
+from .rules.gradient.written import GradientWritten
 from .rules.life.crashed import Crashed
 from .rules.life.exit_nonzero import ExitNonzero
 from .rules.life.hang import Hang
@@ -66,6 +67,7 @@ DETECTORS: tuple[type[Detector], ...] = (
     ScheduleDrift,
     ScheduleCadence,
     GradientChanged,
+    GradientWritten,
     Accumulation,
     Clipping,
     OrderDrift,
