@@ -21,6 +21,7 @@ from .rules.continuity.load_differs import LoadDiffers
 from .rules.continuity.resume_differs import ResumeDiffers
 from .rules.continuity.saved_differs import SavedDiffers
 from .rules.continuity.weights_changed import WeightsChanged
+from .rules.continuity.weights_written import WeightsWritten
 from .rules.data.batch_altered import BatchAltered
 from .rules.data.loader_rewired import LoaderRewired
 from .rules.data.order_drift import OrderDrift
@@ -76,6 +77,7 @@ DETECTORS: tuple[type[Detector], ...] = (
     SetChanged,
     BatchAltered,
     WeightsChanged,
+    WeightsWritten,
     BuffersWritten,
     CheckpointEdited,
     CheckpointUnknownOrigin,

@@ -129,6 +129,17 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
+class ByHooks:
+    """What the program's hooks before a step did to gradients outside known calls: the elements read of each
+    tensor that changed, as ``(before, after)``, and of those of all others; ``wrote``: torch counted writes.
+    """
+
+    changed: tuple[tuple[bytes, bytes], ...]
+    same: bytes
+    wrote: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Passed:
     """The calls that a step's gradients went through since their last backward pass.
 
@@ -164,6 +175,7 @@ class Trail:
         self._plan: _Plan | None = None
         self._left: tuple[_Places, Taken] | None = None
         self.passed = Passed()
+        self.by_hooks: ByHooks | None = None
         self._forget()
 
     def _forget(self) -> None:
@@ -176,6 +188,7 @@ class Trail:
         self._between: tuple[list[Taken], int, list[Event]] | None = None
         self._witness: _Witness | None = None
         self._written: set[int] | None = None
+        self._before_hooks: tuple[int, set[int], int] | None = None
 
     # --- what happens on the way -----------------------------------------------------------------
 
@@ -190,6 +203,7 @@ class Trail:
             self._starts.append(letter)
         # What this pass adds to is no longer what was read.
         self._readings, self._events, self._raw, self._cut = [], [], -1, False
+        self._before_hooks = None
 
     def end(self, step: int) -> None:
         """It ended: what it left is what the step must be given."""
@@ -206,6 +220,7 @@ class Trail:
     def inside(self) -> None:
         """A backward pass ran within the optimizer's own step, in a closure."""
         self._readings, self._events, self._raw, self._written = [], [], -1, None
+        self._before_hooks = None
 
     def opened(self, step: int, kind: str, limit: object) -> Event | None:
         """A call that may change gradients begins; None when too many came before the step."""
@@ -220,6 +235,25 @@ class Trail:
     def closed(self, step: int, event: Event) -> None:
         """It has returned."""
         event.after = self._note(step)
+
+    def hooks_begin(self, step: int) -> None:
+        """The program's hooks before a step are about to run."""
+        number = self._note_writes(step)
+        written = self._written
+        self._before_hooks = (number, set(written), len(self._events)) if written is not None else None
+
+    def _by_hooks(self, places: _Places, last: int) -> ByHooks | None:
+        """What they did; None when no hooks ran, or a call that clips among them."""
+        if self._before_hooks is None or self._written is None or self._before_hooks[2] != len(self._events):
+            return None
+        first, written, _ = self._before_hooks
+        before, after = _by_tensor(places, self._readings[first]), _by_tensor(places, self._readings[last])
+        both = [(before[tensor], after[tensor]) for tensor in before if tensor in after]
+        return ByHooks(
+            tuple(pair for pair in both if pair[0] != pair[1]),
+            b"".join(was for was, now in both if was == now),
+            self._written != written,
+        )
 
     def taken(self, step: int) -> tuple[dict[str, object], bytes]:
         """The step begins: its trail, as the record's body and binary part hold it; a new one begins."""
@@ -247,6 +281,7 @@ class Trail:
         }
         blob = core.pack(places.chosen, [reading.words for reading in self._readings])
         self._left = places, self._readings[last]
+        self.by_hooks = self._by_hooks(places, last)
         self._forget()
         return body, blob
 
