@@ -16,6 +16,7 @@ from veracity.detect.detector import Detector
 from veracity.detect.rules.gradient.accumulation import Accumulation
 from veracity.detect.rules.gradient.changed import GradientChanged
 from veracity.detect.rules.gradient.clipping import Clipping
+from veracity.detect.rules.gradient.written import GradientWritten
 
 pytest.importorskip("torch")
 
@@ -42,7 +43,7 @@ def judged(guarded: Guarded) -> Judged:
     """What the rules on gradients say of everything the guard has shipped."""
     result = Judged()
     assert guarded.session.shield.failures == {}
-    detectors: list[Detector] = [GradientChanged(), Accumulation(), Clipping()]
+    detectors: list[Detector] = [GradientChanged(), Accumulation(), Clipping(), GradientWritten()]
     everything = guarded.seen(seen.Observation)
     for detector in detectors:
         for one in everything:

@@ -122,6 +122,11 @@ def test_the_gradients_follow_the_sweeps() -> None:
     assert (found.tensors, found.raw, found.taken, found.starts) == ((3, 4), 0, 1, "n")
     assert [list(one.values) for one in found.readings] == [[1.5, 2.5], [0.75]]
     assert (found.events[0].limit, found.events[0].outside) == (1.0, [3])
+    assert found.written is None
+    body["gradients"] = {**TRAIL, "written": [4]}
+    written = given_as("step", body, BLOBS["step"] + tail)
+    assert isinstance(written, StepRecord)
+    assert written.gradients.written == (4,)
 
 
 @pytest.mark.parametrize(
@@ -151,6 +156,8 @@ def test_the_gradients_follow_the_sweeps() -> None:
         {"starts": None},
         {"backwards": -1},
         {"cut": 0},
+        {"written": [3, 4, 5]},
+        {"written": ["3"]},
     ],
 )
 def test_malformed_gradients_are_refused(change: dict[str, object]) -> None:

@@ -459,6 +459,50 @@ def several_in_a_row(seed: int) -> None:
             _step(here, batch)
 
 
+def writing(seed: int) -> None:
+    """One row is held at zero throughout, and an average of single layers is put in now and then."""
+    here = setting(seed, plain=True)
+    held, *others = here.model.parameters()
+    with torch.no_grad():
+        held[0].zero_()
+    for number, batch in enumerate(here.batches(STEPS)):
+        here.optimizer.zero_grad()
+        here.loss(batch).backward()
+        if held.grad is not None:
+            held.grad[0] = 0
+        here.optimizer.step()
+        with torch.no_grad():
+            held[0].zero_()
+            if number in (13, 19):
+                kept = [one.clone() for one in others]
+                for one in others:
+                    one.copy_(one * 0.9)
+                here.model(batch[0])
+                for one, value in zip(others, kept, strict=True):
+                    one.copy_(value)
+
+
+def clipped_by_a_hook(seed: int) -> None:
+    """A hook before each step that bounds the norm of all gradients itself, at the few where it is large."""
+    here = setting(seed)
+    norms: list[float] = []
+
+    @torch.no_grad()
+    def bound(optimizer: torch.optim.Optimizer, args: object, kwargs: object) -> None:
+        gradients = [one.grad for one in here.model.parameters() if one.grad is not None]
+        norms.append(float(torch.stack([one.float().norm() for one in gradients]).norm()))
+        limit = 2 * max(norms[:10])
+        if norms[-1] > limit:
+            for gradient in gradients:
+                gradient.mul_(limit / norms[-1])
+
+    here.optimizer.register_step_pre_hook(bound)
+    for number, batch in enumerate(here.batches(STEPS)):
+        here.optimizer.zero_grad()
+        (here.loss(batch) * (20 if number in (12, 23) else 1)).backward()
+        here.optimizer.step()
+
+
 LOOKALIKES: Mapping[str, Callable[[int], None]] = {
     program.__name__.replace("_", "-"): program
     for program in (
@@ -467,6 +511,7 @@ LOOKALIKES: Mapping[str, Callable[[int], None]] = {
         adversaries, tied, resuming, fine_tuning, rewinding, retained, by_functional_gradient,
         closures, closure_of_first_order, recomputing, sharpness_aware, with_workers, streaming,
         sampled, stopping_short, growing, bursts_of_nan, sparse, compiled, several_in_a_row,
+        writing, clipped_by_a_hook,
     )
 }  # fmt: skip
 

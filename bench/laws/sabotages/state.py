@@ -7,7 +7,7 @@ from veracity.drill.sabotage import MARK
 from ..planting import Lines
 from .sabotage import WITH_BUFFERS, Sabotage, step_lines
 
-_MOVED = ("continuity-weights-changed",)
+_MOVED = ("continuity-weights-*",)
 _DRAWN = "generator=torch.Generator().manual_seed(11 + $step)"
 
 

@@ -89,7 +89,9 @@ class Gradients:
 
     ``starts`` holds a letter for each backward pass since the last step, the first ones when there are many;
     ``backwards`` counts those that ended, ``failed`` those that raised. ``between`` is the first way between
-    two of them on which gradients changed. ``cut``: more calls came than are followed.
+    two of them on which gradients changed. ``cut``: more calls came than are followed. ``written`` are the
+    tensors whose gradient was written in place, or replaced, between the last backward pass and the step,
+    outside these calls, as torch counts it and whatever the readings show; None when that cannot be told.
     """
 
     tensors: tuple[int, ...] = ()
@@ -102,6 +104,7 @@ class Gradients:
     failed: int = 0
     cut: bool = False
     between: Segment | None = None
+    written: tuple[int, ...] | None = None
 
 
 NO_GRADIENTS = Gradients()

@@ -21,6 +21,7 @@ from .rules.continuity.load_differs import LoadDiffers
 from .rules.continuity.resume_differs import ResumeDiffers
 from .rules.continuity.saved_differs import SavedDiffers
 from .rules.continuity.weights_changed import WeightsChanged
+from .rules.continuity.weights_written import WeightsWritten
 from .rules.data.batch_altered import BatchAltered
 from .rules.data.loader_rewired import LoaderRewired
 from .rules.data.order_drift import OrderDrift
@@ -33,6 +34,7 @@ from .rules.gradient.changed import GradientChanged
 from .rules.gradient.clipping import Clipping
 from .rules.gradient.hook_began import HookBegan
 from .rules.gradient.not_derivative import NotDerivative
+from .rules.gradient.written import GradientWritten
 from .rules.life.crashed import Crashed
 from .rules.life.exit_nonzero import ExitNonzero
 from .rules.life.hang import Hang
@@ -67,6 +69,7 @@ DETECTORS: tuple[type[Detector], ...] = (
     ScheduleDrift,
     ScheduleCadence,
     GradientChanged,
+    GradientWritten,
     Accumulation,
     Clipping,
     OrderDrift,
@@ -75,6 +78,7 @@ DETECTORS: tuple[type[Detector], ...] = (
     SetChanged,
     BatchAltered,
     WeightsChanged,
+    WeightsWritten,
     BuffersWritten,
     CheckpointEdited,
     CheckpointUnknownOrigin,

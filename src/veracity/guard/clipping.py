@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from math import inf
 from time import perf_counter_ns
 from types import GeneratorType, ModuleType
 from typing import TYPE_CHECKING, cast
 
 from .gradients import Event, Trail
+from .norms import own_norm
 from .patching import replace
 from .session import Session
 from .shards import local_of, sharded_kind
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
 
 ALWAYS = 4
-CHUNK = 1 << 18
 SITE = "gradient"
 Opened = list[tuple[Trail, int, Event]]
 
@@ -160,30 +159,6 @@ class Watch:
         own = own_norm(gradients, order)
         self._steps.norms.looked((perf_counter_ns() - began) / 1e9)
         return own
-
-
-def own_norm(gradients: Sequence[Tensor], order: float) -> Callable[[], float] | None:
-    """The norm of all these gradients together, to be called for; None when it is not computed.
-
-    For order 2 the squares are added up in float32 over 256 Ki elements at a time and those sums in float64.
-    """
-    import torch
-
-    if order not in (2.0, inf) or not gradients:
-        return None
-    if not all(is_plain(one) and one.is_floating_point() for one in gradients):
-        return None
-    parts: list[Tensor] = []
-    with torch.no_grad():
-        for gradient in gradients:
-            flat = gradient.detach().reshape(-1)
-            for begin in range(0, flat.numel(), CHUNK):
-                piece = flat[begin : begin + CHUNK]
-                piece = piece if piece.dtype == torch.float64 else piece.float()
-                parts.append(piece.abs().max() if order == inf else torch.dot(piece, piece))
-    if order == inf:
-        return lambda: max(map(float, parts), default=0.0)
-    return lambda: sum(map(float, parts)) ** 0.5
 
 
 def _listed(parameters: object, torch: ModuleType) -> tuple[object, list[Tensor]]:

@@ -66,6 +66,33 @@ class _Plan:
     index: Array
 
 
+@dataclass(frozen=True, slots=True)
+class _Witness:
+    """Where the gradients of these places lie, and how often each was written in place; 0 for none.
+
+    Versions are None when torch counts no writes into one of them.
+    """
+
+    places: _Places
+    addresses: list[int]
+    versions: list[int] | None
+
+    def written(self, later: _Witness) -> set[int] | None:
+        """Tensors whose gradient was written or replaced since; None when that cannot be told."""
+        if self.places is not later.places or self.versions is None or later.versions is None:
+            return None
+        if self.versions == later.versions and self.addresses == later.addresses:
+            return set()
+        both = zip(
+            self.places.chosen, self.addresses, self.versions, later.addresses, later.versions, strict=True
+        )
+        return {
+            tensor
+            for tensor, address, version, address_now, version_now in both
+            if address and address_now and (address, version) != (address_now, version_now)
+        }
+
+
 @dataclass(slots=True)
 class Event:
     """A call that may change gradients; what waits for a device is asked for its value at the step.
@@ -99,6 +126,17 @@ class Event:
             "outside": self.outside,
             "repeated": self.repeated,
         }
+
+
+@dataclass(frozen=True, slots=True)
+class ByHooks:
+    """What the program's hooks before a step did to gradients outside known calls: the elements read of each
+    tensor that changed, as ``(before, after)``, and of those of all others; ``wrote``: torch counted writes.
+    """
+
+    changed: tuple[tuple[bytes, bytes], ...]
+    same: bytes
+    wrote: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +175,7 @@ class Trail:
         self._plan: _Plan | None = None
         self._left: tuple[_Places, Taken] | None = None
         self.passed = Passed()
+        self.by_hooks: ByHooks | None = None
         self._forget()
 
     def _forget(self) -> None:
@@ -147,6 +186,9 @@ class Trail:
         self._backwards = self._failed = 0
         self._cut = False
         self._between: tuple[list[Taken], int, list[Event]] | None = None
+        self._witness: _Witness | None = None
+        self._written: set[int] | None = None
+        self._before_hooks: tuple[int, set[int], int] | None = None
 
     # --- what happens on the way -----------------------------------------------------------------
 
@@ -161,27 +203,32 @@ class Trail:
             self._starts.append(letter)
         # What this pass adds to is no longer what was read.
         self._readings, self._events, self._raw, self._cut = [], [], -1, False
+        self._before_hooks = None
 
     def end(self, step: int) -> None:
         """It ended: what it left is what the step must be given."""
         self._backwards += 1
         self._readings, self._events, self._cut = [], [], False
         self._raw = self._note(step)
+        self._written = set()
 
     def failed(self) -> None:
         """It raised: gradients may be those of a part of it."""
         self._failed += 1
+        self._written = None
 
     def inside(self) -> None:
         """A backward pass ran within the optimizer's own step, in a closure."""
-        self._readings, self._events, self._raw = [], [], -1
+        self._readings, self._events, self._raw, self._written = [], [], -1, None
+        self._before_hooks = None
 
     def opened(self, step: int, kind: str, limit: object) -> Event | None:
         """A call that may change gradients begins; None when too many came before the step."""
         if len(self._events) >= core.MAX_EVENTS:
             self._cut = True
             return None
-        event = Event(kind, self._note(step), limit)
+        running = any(one.after < 0 for one in self._events)
+        event = Event(kind, self._note_writes(step, known=running), limit)
         self._events.append(event)
         return event
 
@@ -189,9 +236,28 @@ class Trail:
         """It has returned."""
         event.after = self._note(step)
 
+    def hooks_begin(self, step: int) -> None:
+        """The program's hooks before a step are about to run."""
+        number = self._note_writes(step)
+        written = self._written
+        self._before_hooks = (number, set(written), len(self._events)) if written is not None else None
+
+    def _by_hooks(self, places: _Places, last: int) -> ByHooks | None:
+        """What they did; None when no hooks ran, or a call that clips among them."""
+        if self._before_hooks is None or self._written is None or self._before_hooks[2] != len(self._events):
+            return None
+        first, written, _ = self._before_hooks
+        before, after = _by_tensor(places, self._readings[first]), _by_tensor(places, self._readings[last])
+        both = [(before[tensor], after[tensor]) for tensor in before if tensor in after]
+        return ByHooks(
+            tuple(pair for pair in both if pair[0] != pair[1]),
+            b"".join(was for was, now in both if was == now),
+            self._written != written,
+        )
+
     def taken(self, step: int) -> tuple[dict[str, object], bytes]:
         """The step begins: its trail, as the record's body and binary part hold it; a new one begins."""
-        last = self._note(step)
+        last = self._note_writes(step)
         places = self._at(step)
         closed = [event for event in self._events if event.after >= 0]
         between = self._and_between()
@@ -211,9 +277,11 @@ class Trail:
             "failed": self._failed,
             "cut": cut,
             "between": between,
+            "written": None if cut or self._written is None else sorted(self._written),
         }
         blob = core.pack(places.chosen, [reading.words for reading in self._readings])
         self._left = places, self._readings[last]
+        self.by_hooks = self._by_hooks(places, last)
         self._forget()
         return body, blob
 
@@ -241,6 +309,14 @@ class Trail:
             return self._readings.index(reading)
         self._readings.append(reading)
         return len(self._readings) - 1
+
+    def _note_writes(self, step: int, *, known: bool = False) -> int:
+        """Read, and keep who was written since the reading before; not where a ``known`` call wrote."""
+        before, number = self._witness, self._note(step)
+        if not known and self._written is not None and before is not None and self._witness is not None:
+            since = before.written(self._witness)
+            self._written = self._written | since if since is not None else None
+        return number
 
     def _found(self, step: int) -> tuple[str, Taken | None]:
         """The letter for what a backward pass finds, and the reading of it, where there was one."""
@@ -292,9 +368,12 @@ class Trail:
 
     def _read(self, places: _Places) -> Taken:
         numpy, memory, plan = self._numpy, self._window, self._plan
-        if memory is not None and plan is not None and plan.places is places and _stands(plan):
+        gradients = [parameter.grad for parameter in places.parameters]
+        if memory is not None and plan is not None and plan.places is places and _stands(plan, gradients):
+            self._witness = _Witness(places, plan.addresses, _versions(gradients))
             return Taken(plan.absent, memory.take(plan.index).tobytes())
-        addresses = self._addresses(places)
+        addresses = self._addresses(places, gradients)
+        self._witness = _Witness(places, _identities(addresses, gradients), _versions(gradients))
         if numpy is None or memory is None or UNREADABLE in addresses:
             return self._one_by_one(places, addresses)
         absent = tuple([at for at, address in zip(places.chosen, addresses, strict=True) if not address])
@@ -303,7 +382,7 @@ class Trail:
         self._plan = plan = _Plan(places, addresses, absent, _index(numpy, places, addresses))
         return Taken(absent, memory.take(plan.index).tobytes())
 
-    def _addresses(self, places: _Places) -> list[int]:
+    def _addresses(self, places: _Places, gradients: Sequence[torch.Tensor | None]) -> list[int]:
         """Where each gradient lies: 0 when there is none, ``UNREADABLE`` when it is not read in place.
 
         A gradient has its parameter's shape, type and device, so only what may differ is looked at; its
@@ -313,8 +392,7 @@ class Trail:
 
         found: list[int] = []
         fast, kind, single = self._in_place, self._kind, self._single
-        for tensor, parameter in zip(places.chosen, places.parameters, strict=True):
-            gradient = parameter.grad
+        for tensor, gradient in zip(places.chosen, gradients, strict=True):
             if gradient is None:
                 found.append(0)
                 continue
@@ -341,16 +419,30 @@ class Trail:
         return Taken(tuple(absent), b"".join(pieces))
 
 
-def _stands(plan: _Plan) -> bool:
+def _stands(plan: _Plan, gradients: Sequence[torch.Tensor | None]) -> bool:
     """Whether every gradient that there was lies where it did: torch lets none have another shape or type."""
     try:
-        now = [
-            0 if (gradient := parameter.grad) is None else gradient.data_ptr()
-            for parameter in plan.places.parameters
-        ]
+        now = [0 if gradient is None else gradient.data_ptr() for gradient in gradients]
     except RuntimeError:
         return False  # one that has no address: it is sparse now, or sharded
     return now == plan.addresses
+
+
+def _versions(gradients: Sequence[torch.Tensor | None]) -> list[int] | None:
+    try:
+        return [0 if gradient is None else gradient._version for gradient in gradients]
+    except RuntimeError:
+        return None  # made in inference mode, where writes are not counted
+
+
+def _identities(addresses: list[int], gradients: Sequence[torch.Tensor | None]) -> list[int]:
+    """Addresses, and the identity of the tensor where there is none that can be read."""
+    if UNREADABLE not in addresses:
+        return addresses
+    return [
+        id(gradient) if address == UNREADABLE else address
+        for address, gradient in zip(addresses, gradients, strict=True)
+    ]
 
 
 def _index(numpy: NumPy, places: _Places, addresses: Sequence[int]) -> Array:

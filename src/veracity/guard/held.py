@@ -144,14 +144,14 @@ def _numbers(values: Values) -> list[tuple[bytes, float]]:
 
 def named(hooks: Hooks) -> dict[str, object]:
     """Names of the hooks, and where each is defined."""
-    names, paths, lines = [], [], []
-    for hook in list(hooks.values())[:MAX_HOOKS]:
-        function = _function_of(hook)
-        path, line = place_of(function)
-        names.append(str(getattr(function, "__qualname__", type(hook).__name__))[:120])
-        paths.append(path)
-        lines.append(line)
-    return {"hooks": names, "paths": paths, "lines": lines}
+    names, paths, lines = zip(*map(where, list(hooks.values())[:MAX_HOOKS]), strict=True)
+    return {"hooks": list(names), "paths": list(paths), "lines": list(lines)}
+
+
+def where(hook: object) -> tuple[str, str, int]:
+    """A hook's name, and the file and line of the function that it calls."""
+    function = _function_of(hook)
+    return (str(getattr(function, "__qualname__", type(hook).__name__))[:120], *place_of(function))
 
 
 def _function_of(hook: object) -> object:

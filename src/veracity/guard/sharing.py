@@ -64,6 +64,16 @@ class Sharing:
         own = {tensor for tensor in last.tensors if self.is_own(tracked, tensor)}
         return tracked.sweeper.again(last.of(own))
 
+    def written(self, tracked: Tracked) -> list[list[int]] | None:
+        """Parameters written in place since the last step, and how often; None when that is not known.
+
+        But for what others stepped on.
+        """
+        if tracked.swept is None or tracked.sweeper is None:
+            return None
+        written = tracked.sweeper.written()
+        return [one for one in written if self.is_own(tracked, one[0])] if written else written
+
     def picks(self, tracked: Tracked) -> Picks:
         """What is to be read again before a step, but for what others stepped on."""
         return [(tensor, picked) for tensor, picked in tracked.picks if self.is_own(tracked, tensor)]

@@ -29,6 +29,7 @@ from .stepcall import (
     loss_scale,
     on_stack,
 )
+from .stephooks import StepHookHabits
 from .sweep import NOTHING
 from .tracked import FieldSets, Open, Picks, Tracked, Waiting
 from .truth.check import GradientTruth
@@ -66,6 +67,7 @@ class Steps:
         self._alert = Alert()
         self.hooks: StepHooks | None = None
         self.losses = Losses()
+        self._step_hooks = StepHookHabits(session)
         self.clipped: tuple[float, torch.Tensor] | None = None
         self.setting = randomness.Setting()
 
@@ -117,6 +119,7 @@ class Steps:
         with torch.no_grad():
             opened = self._open(optimizer, tracked, args, kwargs, waiting)
             opened.hooked = self._hooked(optimizer, tracked, waiting.held, before=True)
+            self._session.shield.run("hook", self._step_hooks.ran, tracked, waiting.held.hooks)
         opened.after = waiting.after
         self._begin(optimizer, tracked, opened, truth=not waiting.held.hooks)
 
@@ -176,10 +179,13 @@ class Steps:
         swept = first = self._sharing.swept(tracked)
         if not swept.tensors and tracked.sweeper is not None and around.before:
             first = tracked.sweeper.fresh(tracked.steps)
+        if around.before:
+            tracked.trail.hooks_begin(tracked.steps)
         picks = self._sharing.picks(tracked)
         others = self._sharing.others(tracked, self.roster.known()) if around.before else []
         holding = held.hold(optimizer, tracked, around.before, first, picks, others)
-        return Waiting(holding, around.after, swept, self._fingers_again(tracked))
+        fingers, written = self._fingers_again(tracked), self._sharing.written(tracked)
+        return Waiting(holding, around.after, swept, fingers, written)
 
     def _hooked(
         self, optimizer: torch.optim.Optimizer, tracked: Tracked, holding: Held, *, before: bool
@@ -241,6 +247,7 @@ class Steps:
             "closure": any(callable(value) for value in (*args[1:], *kwargs.values())),
             "compiled": False,
             "close": close,
+            "written": self._sharing.written(tracked) if waiting is None else waiting.written,
             "shared": self._sharing.takes(tracked, self.roster.known()),
             "fields": sets.names,
         }
@@ -317,6 +324,8 @@ class Steps:
         tracked.backwards = tracked.batches = 0
         tracked.swept, tracked.home = swept, None
         self._sharing.stepped(tracked)
+        if tracked.sweeper is not None:
+            tracked.sweeper.count(swept.tensors)
         self.losses.clear()
         self.clipped = None
         took = sum(opened.body["phases"].values()) - opened.body["phases"].get("guard", 0)  # type: ignore[attr-defined]

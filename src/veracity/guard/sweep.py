@@ -77,6 +77,14 @@ class _Plan:
         return [parameter.data_ptr() for parameter in self.parameters] == self.addresses
 
 
+@dataclass(frozen=True, slots=True)
+class _Counted:
+    """How often each of these parameters had been written in place when a step was over."""
+
+    tensors: tuple[int, ...]
+    versions: list[int]
+
+
 NOTHING = Swept((), 0, (), b"")
 
 
@@ -95,6 +103,7 @@ class Sweeper:
         self._addresses = {place: parameters[place].data_ptr() for place in self._fast}
         self._plan: _Plan | None = None
         self._index: tuple[tuple[int, ...], Array] | None = None
+        self._counted: _Counted | None = None
         self._numpy = numpy_of(numpy)
         self._window = window(self._numpy) if self._numpy is not None else None
 
@@ -112,6 +121,33 @@ class Sweeper:
     def again(self, before: Swept) -> Swept:
         """The places of an earlier sweep as they are now."""
         return self._read(before.tensors, before.count, before.starts) if before.tensors else before
+
+    def count(self, tensors: tuple[int, ...]) -> None:
+        """A step is over: from here on nobody is to write into these."""
+        versions = self._versions(tensors)
+        self._counted = _Counted(tensors, versions) if versions is not None else None
+
+    def written(self) -> list[list[int]] | None:
+        """Those of them that were written in place since, and how often; None when that is not known."""
+        counted = self._counted
+        versions = self._versions(counted.tensors) if counted is not None else None
+        if counted is None or versions is None:
+            return None
+        if versions == counted.versions:
+            return []
+        both = zip(counted.tensors, counted.versions, versions, strict=True)
+        return [[tensor, now - before] for tensor, before, now in both if before != now]
+
+    def _versions(self, tensors: tuple[int, ...]) -> list[int] | None:
+        plan = self._plan
+        if plan is not None and plan.chosen == tensors:
+            parameters = plan.parameters
+        else:
+            parameters = [self._parameters[tensor] for tensor in tensors]
+        try:
+            return [parameter._version for parameter in parameters]
+        except RuntimeError:
+            return None  # made in inference mode, where writes are not counted
 
     def _read(self, chosen: tuple[int, ...], count: int, starts: tuple[int, ...]) -> Swept:
         numpy, plan = self._numpy, self._plan

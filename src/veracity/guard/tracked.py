@@ -72,6 +72,7 @@ class Waiting:
     after: Hooks
     swept: Swept
     fingers: list[list[int]]
+    written: list[list[int]] | None
 
 
 @dataclass(slots=True)

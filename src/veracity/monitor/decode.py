@@ -97,6 +97,7 @@ class _Described:
     failed: int
     cut: bool
     between: trail.Segment | None = None
+    written: list[int] | None = None
 
 
 def _gradients(described: object, blob: bytes) -> tuple[bytes, trail.Gradients]:
@@ -127,10 +128,13 @@ def _gradients(described: object, blob: bytes) -> tuple[bytes, trail.Gradients]:
     border = len(blob) - trail.length(it.size, it.count, it.absent)
     if border < 0:
         raise EvidenceError("a trail of gradients and its description differ in length")
+    if it.written is not None and len(it.written) > it.size:
+        raise EvidenceError("a trail of gradients has more written tensors than it read")
     tensors, found = trail.unpack(it.size, it.count, it.absent, blob[border:])
+    written = tuple(it.written) if it.written is not None else None
     return blob[:border], trail.Gradients(
         tensors, found, it.raw, it.taken, tuple(it.events), it.starts, it.backwards, it.failed, it.cut,
-        it.between,
+        it.between, written,
     )  # fmt: skip
 
 

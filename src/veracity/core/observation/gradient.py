@@ -75,10 +75,13 @@ class GradientChecked(Observation):
 class HookActed(Observation):
     """A hook of the program changed what it was given, after ``steps`` steps at which it had been called.
 
-    ``hook``: ``tensor``, ``accumulated``, ``backward``, ``backward pre``, ``forward`` or ``forward pre``.
+    ``hook``: ``tensor``, ``accumulated``, ``backward``, ``backward pre``, ``forward``, ``forward pre``, or
+    ``step`` (hooks before an optimizer's step: ``name`` are all of them, the place is that of the first).
     ``relation`` of what it made to what it was given: ``scaled`` (all by ``ratio``), ``clamped``, ``cleared``
     (of what is not finite), ``other``, or ``replaced`` for outputs and inputs of modules. ``norm`` is that of
     the gradient it was given, ``share`` the share of elements that changed. ``step`` is the step to come.
+    ``quiet`` is the largest norm among some of the last gradients that it left as they were, ``usual`` their
+    median, both 0 if not known.
     """
 
     hook: str
@@ -91,3 +94,5 @@ class HookActed(Observation):
     ratio: float
     norm: float
     share: float
+    quiet: float = 0.0
+    usual: float = 0.0

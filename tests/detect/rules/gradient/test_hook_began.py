@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from veracity.core.contract import LoaderDeclaration
 from veracity.core.finding import Finding
 from veracity.core.observation import HookActed, LoaderStarted, Observation
@@ -48,3 +50,24 @@ def test_what_begins_with_a_pass_is_a_note() -> None:
     loader = LoaderDeclaration(0, "d", 1, 1, False, "s", "b", 0, False, False)
     found = judge(LoaderStarted(acted(12).origin, loader, 0, 0), acted(12))
     assert [one.severity for one in found] == [Severity.NOTE]
+
+
+def of_step(ratio: float, norm: float, quiet: float, usual: float, relation: str = "scaled") -> HookActed:
+    one = acted(12, relation, ratio, norm)
+    return replace(one, hook="step", quiet=quiet, usual=usual)
+
+
+def test_a_factor_before_the_step_that_no_clipping_has_is_found_at_once() -> None:
+    for told in (
+        of_step(1.5, 9.0, 1.0, 1.0),  # larger
+        of_step(0.9, 1.0, 1.2, 1.0),  # smaller, though larger ones were left alone
+        of_step(0.5, 1.5, 1.2, 1.0),  # far below what is usual
+        of_step(0.0, 1.0, 1.0, 1.0, "other"),
+    ):
+        assert [one.severity for one in judge(told)] == [Severity.WARNING]
+
+
+def test_a_factor_before_the_step_that_may_be_clipping_is_none() -> None:
+    assert judge(of_step(0.5, 2.6, 1.2, 1.0)) == []
+    assert judge(of_step(0.9, 1.5, 0.0, 0.0)) == []
+    assert judge(replace(of_step(1.5, 9.0, 1.0, 1.0), hook="tensor")) == []

@@ -19,6 +19,11 @@ finding. Clamping to bounds and clearing what is not finite are no change of hab
 gradient may be a clipping of its norm, so it is a finding only when the same factor comes three times for
 different norms. What begins at the first step of a pass over a loader is a note, since programs have phases.
 
+Hooks before an optimizer's step are followed by the elements of gradients that are sampled around them, and
+by torch's count of writes; ten calls show their habit. A factor that all gradients have in common is no
+clipping of a norm where it enlarges them, where the norm was not larger than that of gradients which the hook
+left as they were a few steps before, or is then far below what it was at these: it is a finding at once.
+
 ## What fools it
 
 A hook that acts from its first steps on, seldom at first; one registered in C++ or by an object with
@@ -43,6 +48,8 @@ from ...newpass import NewPasses
 
 MAX_HOOKS = 4096
 CONFIRMED = 3
+ROUNDED = 1.001
+BELOW = 0.9
 SAME = 2e-3
 INNOCENT = ("clamped", "cleared")
 _DOES = {"scaled": "scales", "other": "changes", "replaced": "replaces"}
@@ -53,6 +60,7 @@ _WHAT = {
     "backward pre": "the gradients that a module is given",
     "forward": "the output of a module",
     "forward pre": "the input of a module",
+    "step": "gradients before the optimizer's step",
 }
 
 
@@ -110,7 +118,7 @@ class HookBegan:
         if hook.reported or acted.relation in INNOCENT:
             return
         first = acted
-        if acted.relation == "scaled":
+        if acted.relation == "scaled" and not _cannot_clip(acted):
             hook.scaled = [*hook.scaled, acted][-CONFIRMED:]
             if not _constant(hook.scaled):
                 return
@@ -141,6 +149,18 @@ class HookBegan:
                 ),
             ),
         )
+
+
+def _cannot_clip(acted: HookActed) -> bool:
+    """Whether a factor on all gradients is that of no clipping.
+
+    A limit acts on no norm that was left alone before, and one that follows the norms does not lie far below
+    what they usually are.
+    """
+    if acted.hook != "step" or acted.ratio <= 0.0 or acted.norm <= 0.0:
+        return False
+    spared = acted.norm <= ROUNDED * acted.quiet
+    return acted.ratio > 1.0 or spared or acted.norm * acted.ratio < BELOW * acted.usual
 
 
 def _constant(acted: list[HookActed]) -> bool:
