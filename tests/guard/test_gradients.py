@@ -14,8 +14,11 @@ from veracity.core import observation as seen
 
 pytest.importorskip("torch")
 
+import numpy
 import torch
 from torch.nn.utils import clip_grad
+
+from veracity.guard.gradients import Trail
 
 # --- nothing was done --------------------------------------------------------------------------------
 
@@ -393,3 +396,16 @@ def test_clipping_left_out_and_another_limit_are_warnings(guarded: Guarded) -> N
         ("gradient-clipping", "warning", 12),
         ("gradient-clipping", "warning", 30),
     ]
+
+
+def test_a_glance_comes_to_every_tensor_in_a_few_steps() -> None:
+    parameters = [torch.nn.Parameter(torch.randn(20)) for _ in range(40)]
+    for parameter in parameters:
+        parameter.grad = torch.randn(20)
+    trail = Trail(b"k" * 32, parameters, range(40), numpy)
+    assert len(trail.chosen(0)) == 40
+    trail.close = False
+    seen_at = [set(trail.chosen(step)) for step in range(4, 12)]
+    assert {len(chosen) for chosen in seen_at} == {10}
+    assert set().union(*seen_at[:4]) == set().union(*seen_at[4:]) == set(range(40))
+    assert seen_at[0] != seen_at[4]

@@ -5,6 +5,8 @@ Nothing is reported from here; the monitor sees the same numbers and runs the sa
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ..core.shift import Shift, measure
 
 QUIET = 500
@@ -18,7 +20,7 @@ class Alert:
         self._series: dict[tuple[int, str], Shift] = {}
         self._quiet: dict[int, int] = {}
 
-    def raised(self, optimizer: int, step: int, values: dict[str, float | None]) -> bool:
+    def raised(self, optimizer: int, step: int, values: Mapping[str, object]) -> bool:
         """Whether one of a step's ``values`` is the sign; not again for ``QUIET`` steps."""
         found = False
         for name, value in values.items():
@@ -27,7 +29,7 @@ class Alert:
                 if len(self._series) >= MAX_SERIES:
                     continue
                 series = self._series[optimizer, name] = Shift()
-            found = (value is not None and series.add(measure(value))) or found
+            found = (isinstance(value, float) and series.add(measure(value))) or found
         if not found or step < self._quiet.get(optimizer, 0):
             return False
         self._quiet[optimizer] = step + QUIET

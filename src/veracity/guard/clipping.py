@@ -153,11 +153,11 @@ class Watch:
     def _own(self, gradients: Sequence[Tensor], order: float) -> Callable[[], float] | None:
         """The guard's own norm, where one is due at this call."""
         self._calls += 1
-        if self._calls > ALWAYS and not self._steps.norms.draws(0, self._calls):
+        if self._calls > ALWAYS and not self._steps.attention.norms.draws(0, self._calls):
             return None
         began = perf_counter_ns()
         own = own_norm(gradients, order)
-        self._steps.norms.looked((perf_counter_ns() - began) / 1e9)
+        self._steps.attention.norms.looked((perf_counter_ns() - began) / 1e9)
         return own
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from . import saved
 from .delivered import Deliveries, Item, Owner, Spots, Values, elements
-from .schedule import DEEP, Schedule
+from .schedule import Schedule
 from .tensors import is_plain
 
 if TYPE_CHECKING:
@@ -122,9 +122,9 @@ class _Use:
 class Contents:
     """What became of the batches of this process."""
 
-    def __init__(self, key: bytes, overhead: float) -> None:
+    def __init__(self, key: bytes, deeply: Schedule) -> None:
         self._key = key + b"content"
-        self.deeply = Schedule(key, overhead, DEEP)
+        self._deeply = deeply
         self._deliveries = Deliveries(key)
         self._places: dict[saved.Place, list[Owner]] = {}
         self._latest: list[Item] = []
@@ -213,11 +213,11 @@ class Contents:
         if len(near) == len(self._places):
             return found, set()
         far = [place for place in self._places if len(place[0]) > NEAR]
-        if not self.deeply.draws(0, self._window):
+        if not self._deeply.draws(0, self._window):
             return found, {owner for place in far for owner in self._places[place]}
         began = perf_counter()
         found += [(place, saved.at(root, place)) for place in far]
-        self.deeply.looked(perf_counter() - began)
+        self._deeply.looked(perf_counter() - began)
         return found, set()
 
     def _due(self, tensor: torch.Tensor, owner: Owner) -> Item | None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from ..core import gradients as core
 from ..core import sweep
+from ..core.sample import keyed_order
 from .memory import Array, NumPy, numpy_of, window, word_of
 from .reader import Picked, Reader, Wanted
 from .tensors import in_place
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     import torch
 
 SLOW_TENSORS = 8
+# At a glance: a quarter of the tensors, but eight at least.
+GLANCES, GLANCED = 4, 8
 UNREADABLE = -1
 
 
@@ -176,6 +179,7 @@ class Trail:
         self._left: tuple[_Places, Taken] | None = None
         self.passed = Passed()
         self.by_hooks: ByHooks | None = None
+        self.close = True
         self._forget()
 
     def _forget(self) -> None:
@@ -348,7 +352,7 @@ class Trail:
         return self._places
 
     def _chosen(self, step: int) -> _Places:
-        chosen = sweep.turn(self._key, step, self._fast)
+        chosen = sweep.turn(self._key, step, self._fast if self.close else self._glanced(step))
         slow = len(self._slow)
         turn = [self._slow[(step * SLOW_TENSORS + place) % slow] for place in range(min(SLOW_TENSORS, slow))]
         chosen = sorted(chosen + turn[: sweep.MAX_SWEPT - len(chosen)])
@@ -365,6 +369,13 @@ class Trail:
             rows = (first + numpy.arange(count) * numpy.maximum(numel // count, 1)) % numel
         parameters = tuple(self._parameters[tensor] for tensor in chosen)
         return _Places(step, tuple(chosen), parameters, count, tuple(starts), rows)
+
+    def _glanced(self, step: int) -> list[int]:
+        """A part of the tensors, each in its turn as a key decides."""
+        total = len(self._fast)
+        parts = max(1, min(GLANCES, total // GLANCED))
+        cycle, part = divmod(step, parts)
+        return sorted(self._fast[at] for at in keyed_order(self._key, cycle, total)[part::parts])
 
     def _read(self, places: _Places) -> Taken:
         numpy, memory, plan = self._numpy, self._window, self._plan

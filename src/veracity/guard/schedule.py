@@ -32,7 +32,7 @@ class Terms:
 
 TRUTH = Terms(b"truth", 0.4, 0.4, 0.5, 1 / 4096)
 """A gradient compared with the derivative."""
-CLOSE = Terms(b"close", 0.4, 1.0, 1.0, 1 / 16)
+CLOSE = Terms(b"close", 0.4, 0.5, 1.0, 1 / 16)
 """A step of which all of the sample's tensors are read, not two of them."""
 NORM = Terms(b"norm", 0.1, 0.1, 1 / 8, 1 / 1024)
 """A norm of all gradients beside the one that clipping returns."""

@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING
 
 from ..core.sample import keyed_order
 from . import declare, elements, fingerprint, held, randomness, tensors
-from .alert import Alert
+from .attention import Attention
 from .content import Contents
 from .losses import Losses
 from .phases import Phases
 from .reader import Piece
 from .restored import restored_body
 from .roster import Roster
-from .schedule import CLOSE, NORM, Schedule
 from .stepcall import (
     counts_for_a_scheduler,
     has_unreadable_gradient,
@@ -60,11 +59,9 @@ class Steps:
         self._sharing = self.roster.sharing
         self._fingerprinter: fingerprint.Fingerprinter | None = None
         self.phases = Phases()
-        self.contents = Contents(self._key, session.config.overhead)
+        self.attention = Attention(self._key, session.config.overhead)
+        self.contents = Contents(self._key, self.attention.deeply)
         self.truth = GradientTruth(session, session.config.overhead)
-        self._closely = Schedule(self._key, session.config.overhead, CLOSE)
-        self.norms = Schedule(self._key, session.config.overhead, NORM)
-        self._alert = Alert()
         self.hooks: StepHooks | None = None
         self.losses = Losses()
         self._step_hooks = StepHookHabits(session)
@@ -207,8 +204,7 @@ class Steps:
         waiting: Waiting | None = None,
     ) -> Open:
         began = perf_counter_ns()
-        close = self._closely.draws(tracked.index, tracked.steps)
-        fresh = self._fresh_picks(tracked, close=close)
+        fresh = self._fresh_picks(tracked)
         again = waiting.held.picks if waiting is not None else self._sharing.picks(tracked)
         readings = list(waiting.held.readings) if waiting is not None else []
         picks = [(tensor, True, picked) for tensor, picked in again]
@@ -223,7 +219,6 @@ class Steps:
         picks = [one for one in picks if one[1] or one[0] not in hidden]
         asked = [(tensor, picked, not repeated) for tensor, repeated, picked in picks]
         readings += elements.read(optimizer, tracked, asked[len(readings) :])
-        took = perf_counter_ns() - began if close else 0
         for (tensor, repeated, picked), (names, found, count) in zip(picks, readings, strict=True):
             # Read again only to see what moved since the last step: such elements have no second side.
             items.append([tensor, int(repeated), picked.count, count, None, sets.index(names), 0])
@@ -246,7 +241,7 @@ class Steps:
             **loss_scale(optimizer),
             "closure": any(callable(value) for value in (*args[1:], *kwargs.values())),
             "compiled": False,
-            "close": close,
+            "close": tracked.close,
             "written": self._sharing.written(tracked) if waiting is None else waiting.written,
             "shared": self._sharing.takes(tracked, self.roster.known()),
             "fields": sets.names,
@@ -256,8 +251,9 @@ class Steps:
             body["buffers"] = tracked.modules.written()
             body["dropping"] = tracked.modules.dropping()
         body["gradients"], trail = tracked.trail.taken(tracked.steps)
+        tracked.looked += perf_counter_ns() - began
         swept = self._sharing.swept(tracked) if waiting is None else waiting.swept
-        return Open(fresh, picks, items, pieces, body, swept, trail, took)
+        return Open(fresh, picks, items, pieces, body, swept, trail)
 
     def _fingers_again(self, tracked: Tracked) -> list[list[int]]:
         return self._fingerprints(tracked, self._sharing.fingers(tracked))
@@ -287,8 +283,7 @@ class Steps:
         asked = [(tensor, picked, False) for tensor, repeated, picked in opened.picks if not repeated]
         began = perf_counter_ns()
         readings = iter(elements.read(optimizer, tracked, asked))
-        if opened.close:
-            self._closely.looked((opened.close + perf_counter_ns() - began) / 1e9)
+        tracked.looked += perf_counter_ns() - began
         for item, before, (_, repeated, _) in zip(opened.items, opened.pieces, opened.picks, strict=True):
             pieces += before
             if repeated:
@@ -319,7 +314,7 @@ class Steps:
         self._session.steps += 1
         self._session.last_step = tracked.steps
         # What hooks of the program changed since was never what the step left.
-        tracked.picks = [] if opened.hooked else opened.fresh[: AGAIN if opened.close else GLANCED_AGAIN]
+        tracked.picks = [] if opened.hooked else opened.fresh[: AGAIN if tracked.close else GLANCED_AGAIN]
         tracked.steps += 1
         tracked.backwards = tracked.batches = 0
         tracked.swept, tracked.home = swept, None
@@ -329,21 +324,15 @@ class Steps:
         self.losses.clear()
         self.clipped = None
         took = sum(opened.body["phases"].values()) - opened.body["phases"].get("guard", 0)  # type: ignore[attr-defined]
-        signals = {"loss": body["loss"], "norm": body["total_norm"]}
-        alert = self._alert.raised(tracked.index, body["step"], signals)  # type: ignore[arg-type]
-        for schedule in (self._closely, self.norms, self.contents.deeply):
-            schedule.stepped(took / 1e9)
-            if alert:
-                schedule.renew()
-        if alert:
+        if self.attention.stepped(tracked, took / 1e9, {"loss": body["loss"], "norm": body["total_norm"]}):
             self.truth.renew(optimizer)
         self._session.shield.run("gradient truth", self.truth.arm, optimizer, tracked, took / 1e9)
 
     # --- reading ---------------------------------------------------------------------------------
 
-    def _fresh_picks(self, tracked: Tracked, *, close: bool) -> Picks:
+    def _fresh_picks(self, tracked: Tracked) -> Picks:
         picked = tracked.reader.picks(self._key, tracked.steps, tracked.numels)
-        picked = picked if close else picked[:GLANCED]
+        picked = picked if tracked.close else picked[:GLANCED]
         return [(tensor, places) for tensor, places in picked if tracked.plain[tensor]]
 
     def _fingerprints(self, tracked: Tracked, chosen: Sequence[int]) -> list[list[int]]:
@@ -364,8 +353,7 @@ class Steps:
     def _report_restored(self, optimizer: torch.optim.Optimizer, tracked: Tracked) -> None:
         self._session.emit("restored", restored_body(optimizer, tracked))
         self.truth.renew(optimizer)
-        self._closely.renew()
-        self.norms.renew()
+        self.attention.renew()
         self.roster.taken_in(tracked)
 
     # --- between steps ---------------------------------------------------------------------------
@@ -388,7 +376,9 @@ class Steps:
         """Called after each outermost backward pass, when all optimizers are known: reads what it left."""
         for _, tracked in self.roster.known():
             if tracked.pending is None:
+                began = perf_counter_ns()
                 tracked.trail.end(tracked.steps)
+                tracked.looked += perf_counter_ns() - began
             else:
                 tracked.trail.inside()
 

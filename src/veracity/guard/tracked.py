@@ -55,6 +55,8 @@ class Tracked:
     lost_sight: bool = False
     settled: bool = False
     several: bool = False
+    close: bool = True
+    looked: int = 0
     grouped: bool = False
     sweeper: Sweeper | None = None
     modules: Modules | None = None
@@ -80,8 +82,7 @@ class Open:
     """A step between its two hooks.
 
     ``after`` are hooks of the program that run when the optimizer has made its step, ``held`` what was read
-    before them; ``hooked`` are reports of what the hooks changed. ``close``: nanoseconds that
-    reading the sample took where all of it was read, 0 where a part was.
+    before them; ``hooked`` are reports of what the hooks changed.
     """
 
     fresh: Picks
@@ -91,7 +92,6 @@ class Open:
     body: dict[str, object]
     swept: Swept
     trail: bytes
-    close: int = 0
     started: int = 0
     ended: int = 0
     after: Hooks | None = None

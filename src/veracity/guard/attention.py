@@ -1,0 +1,43 @@
+"""How closely the coming step is looked at: what the budget allows, and what weak signals ask for.
+
+Decided once per step and optimizer, when the step before has ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from .alert import Alert
+from .schedule import CLOSE, DEEP, NORM, Schedule
+
+if TYPE_CHECKING:
+    from .tracked import Tracked
+
+
+class Attention:
+    """The schedules of all looks but gradient truth's, which has one for each optimizer."""
+
+    def __init__(self, key: bytes, overhead: float) -> None:
+        self._closely = Schedule(key, overhead, CLOSE)
+        self.norms = Schedule(key, overhead, NORM)
+        self.deeply = Schedule(key, overhead, DEEP)
+        self._alert = Alert()
+
+    def stepped(self, tracked: Tracked, seconds: float, signals: Mapping[str, object]) -> bool:
+        """A step took ``seconds`` and ended with these losses and norms; True when they raise an alarm."""
+        alarm = self._alert.raised(tracked.index, tracked.steps - 1, signals)
+        if tracked.close:
+            self._closely.looked(tracked.looked / 1e9)
+        for schedule in (self._closely, self.norms, self.deeply):
+            schedule.stepped(seconds)
+        if alarm:
+            self.renew()
+        tracked.looked = 0
+        tracked.close = tracked.trail.close = self._closely.draws(tracked.index, tracked.steps)
+        return alarm
+
+    def renew(self) -> None:
+        """Something changed: look closely again for a while."""
+        for schedule in (self._closely, self.norms, self.deeply):
+            schedule.renew()
