@@ -29,9 +29,11 @@ from .rules.data.set_changed import SetChanged
 from .rules.environment.preload_unowned import PreloadUnowned
 from .rules.environment.startup_unowned import StartupUnowned
 from .rules.gradient.accumulation import Accumulation
+from .rules.gradient.batch_left_out import BatchLeftOut
 from .rules.gradient.changed import GradientChanged
 from .rules.gradient.clipping import Clipping
 from .rules.gradient.hook_began import HookBegan
+from .rules.gradient.loss_scaled import LossScaled
 from .rules.gradient.not_derivative import NotDerivative
 from .rules.life.crashed import Crashed
 from .rules.life.exit_nonzero import ExitNonzero
@@ -67,6 +69,7 @@ DETECTORS: tuple[type[Detector], ...] = (
     ScheduleCadence,
     GradientChanged,
     Accumulation,
+    BatchLeftOut,
     Clipping,
     OrderDrift,
     OrderRepeated,
@@ -87,6 +90,7 @@ DETECTORS: tuple[type[Detector], ...] = (
     DropoutStopped,
     NotDerivative,
     HookBegan,
+    LossScaled,
     ReplicaDisagrees,
     LossMisreported,
     NormMisreported,

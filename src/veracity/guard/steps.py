@@ -19,6 +19,7 @@ from .losses import Losses
 from .phases import Phases
 from .reader import Piece
 from .restored import restored_body
+from .roots import Roots
 from .roster import Roster
 from .stepcall import (
     counts_for_a_scheduler,
@@ -59,6 +60,7 @@ class Steps:
         self.truth = GradientTruth(session, session.config.overhead)
         self.hooks: StepHooks | None = None
         self.losses = Losses()
+        self.roots = Roots(session)
         self.clipped: tuple[float, torch.Tensor] | None = None
         self.setting = randomness.Setting()
 
@@ -227,6 +229,7 @@ class Steps:
             "set_to": self.setting.taken(),
             "fingerprint_before": self._fingers_again(tracked) if waiting is None else waiting.fingers,
             **self.losses.told(),
+            "roots": self.roots.told(),
             "total_norm": float(self.clipped[1]) if self.clipped is not None else None,
             "max_norm": self.clipped[0] if self.clipped is not None else None,
             **loss_scale(optimizer),
@@ -306,6 +309,7 @@ class Steps:
         tracked.swept, tracked.home = swept, None
         self._sharing.stepped(tracked)
         self.losses.clear()
+        self.roots.clear()
         self.clipped = None
         took = sum(opened.body["phases"].values()) - opened.body["phases"].get("guard", 0)  # type: ignore[attr-defined]
         self._session.shield.run("gradient truth", self.truth.arm, optimizer, tracked, took / 1e9)
