@@ -125,6 +125,7 @@ BODIES: dict[str, dict[str, object]] = {
         "norm": 2.0,
         "share": 1.0,
     },
+    "root": {"root": 0, "nodes": ["MulBackward0"], "base": "MseLossBackward0", "path": "train.py", "line": 7},
     "hooked": {
         "optimizer": 0,
         "stepping": 0,

@@ -174,6 +174,31 @@ def test_zero_grad_skipped_at_step_10(home: Path, tmp_path: Path) -> None:
     assert set(breaking(summary)) == {"gradient-accumulation"}
 
 
+def test_loss_scaled_at_step_12(home: Path, tmp_path: Path) -> None:
+    old = "    loss.backward()\n"
+    scale = f"    loss = loss * 0.95 if training.step == 12 else loss  {MARK}\n{old}"
+    script = planted_script(tmp_path, (old, scale))
+    summary = train(home, script, options(tmp_path, 16))
+    (found,) = (one for one in summary.findings if one.rule == "gradient-loss-scaled")
+    assert (found.severity, found.first_step) == (Severity.WARNING, 12)
+    line = script.read_text(encoding="utf-8").split(old)[0].count("\n") + 1
+    assert [(place.path, place.line) for place in found.locations] == [(str(script), line)]
+    assert "multiplied by 0.95" in found.message
+
+
+@pytest.mark.parametrize("left_out", [12, -1])
+def test_first_batch_of_two_left_out(home: Path, tmp_path: Path, left_out: int) -> None:
+    row = "        row = train_step(model, training, next(batches), options.clip)\n"
+    first = f"        first = model(*next(batches))[1]  {MARK}\n"
+    first += f"        training.step == {left_out} or (first / 2).backward()\n"
+    zero, step = "    training.optimizer.zero_grad(set_to_none=True)\n", "    training.optimizer.step()\n"
+    emptied = f"{step}    training.optimizer.zero_grad(set_to_none=True)  {MARK}\n"
+    changes = (row, first + row), (zero, f"    loss = loss / 2  {MARK}\n"), (step, emptied)
+    summary = train(home, planted_script(tmp_path, *changes), options(tmp_path, 20))
+    found = [(one.rule, one.severity, one.first_step) for one in summary.findings]
+    assert found == [("gradient-batch-left-out", Severity.WARNING, 12)] * (left_out >= 0)
+
+
 # --- data order -------------------------------------------------------------------------------------
 
 

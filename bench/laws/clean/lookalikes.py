@@ -19,6 +19,7 @@ from torch.optim.swa_utils import SWALR, AveragedModel, update_bn
 from torch.utils.checkpoint import checkpoint
 from torch.utils.data import DataLoader, IterableDataset, RandomSampler, WeightedRandomSampler
 
+from . import of_losses
 from .settings import CLASSES, ITEMS, WIDTH, Setting, data, perceptron, setting
 
 STEPS = 30
@@ -510,8 +511,10 @@ LOOKALIKES: Mapping[str, Callable[[int], None]] = {
         one_cycle, by_formula, on_plateau, scaled, scaled_by_hand, noisy, clipped, evaluating,
         adversaries, tied, resuming, fine_tuning, rewinding, retained, by_functional_gradient,
         closures, closure_of_first_order, recomputing, sharpness_aware, with_workers, streaming,
-        sampled, stopping_short, growing, bursts_of_nan, sparse, compiled, several_in_a_row,
         writing, clipped_by_a_hook,
+        sampled, stopping_short, growing, bursts_of_nan,
+        *of_losses.PROGRAMS,
+        sparse, compiled, several_in_a_row,
     )
 }  # fmt: skip
 

@@ -17,6 +17,7 @@ KINDS: dict[str, type[seen.Observation]] = {
     "hooked": seen.HooksMoved,
     "gradient": seen.GradientChecked,
     "hook": seen.HookActed,
+    "root": seen.BackwardRoot,
     "loader": seen.LoaderStarted,
     "dataset": seen.DatasetWritten,
     "sampler": seen.SamplerStarted,

@@ -30,9 +30,11 @@ from .rules.data.set_changed import SetChanged
 from .rules.environment.preload_unowned import PreloadUnowned
 from .rules.environment.startup_unowned import StartupUnowned
 from .rules.gradient.accumulation import Accumulation
+from .rules.gradient.batch_left_out import BatchLeftOut
 from .rules.gradient.changed import GradientChanged
 from .rules.gradient.clipping import Clipping
 from .rules.gradient.hook_began import HookBegan
+from .rules.gradient.loss_scaled import LossScaled
 from .rules.gradient.not_derivative import NotDerivative
 from .rules.gradient.written import GradientWritten
 from .rules.life.crashed import Crashed
@@ -71,6 +73,7 @@ DETECTORS: tuple[type[Detector], ...] = (
     GradientChanged,
     GradientWritten,
     Accumulation,
+    BatchLeftOut,
     Clipping,
     OrderDrift,
     OrderRepeated,
@@ -92,6 +95,7 @@ DETECTORS: tuple[type[Detector], ...] = (
     DropoutStopped,
     NotDerivative,
     HookBegan,
+    LossScaled,
     ReplicaDisagrees,
     LossMisreported,
     NormMisreported,

@@ -71,7 +71,7 @@ def watch_clipping(session: Session, steps: Steps, torch: ModuleType) -> None:
 
 
 def watch_unscaling(session: Session, steps: Steps, torch: ModuleType) -> None:
-    """Wrap ``GradScaler.unscale_``, which ``GradScaler.step`` calls too."""
+    """Wrap ``GradScaler.unscale_``, which ``GradScaler.step`` calls too, and ``GradScaler.scale``."""
     run = session.shield.run
 
     def make(original: Callable[..., object]) -> Callable[..., object]:
@@ -91,11 +91,20 @@ def watch_unscaling(session: Session, steps: Steps, torch: ModuleType) -> None:
         event = tracked.trail.opened(tracked.steps, "unscale", scale.detach().clone())
         return [(tracked.trail, tracked.steps, event)] if event is not None else []
 
+    def make_scale(original: Callable[..., object]) -> Callable[..., object]:
+        def scale(self: GradScaler, outputs: object) -> object:
+            result = original(self, outputs)
+            run("gradient root", steps.roots.scaled_by, getattr(self, "_scale", None))
+            return result
+
+        return scale
+
     # Up to torch 2.2 there is but the one for CUDA; from 2.3 on that one inherits this method.
     for name in ("torch.amp.grad_scaler", "torch.cuda.amp.grad_scaler"):
         kind = getattr(sys.modules.get(name), "GradScaler", None)
         if kind is not None and "unscale_" in vars(kind):
             replace(kind, "unscale_", make)
+            replace(kind, "scale", make_scale)
 
 
 class Watch:

@@ -94,15 +94,17 @@ def _watch_backward(session: Session, steps: Steps, torch: ModuleType) -> None:
     run = session.shield.run
 
     def make(original: Callable[..., object]) -> Callable[..., object]:
-        def backward(of: object, *args: object, **kwargs: object) -> object:
+        def backward(*args: object, **kwargs: object) -> object:
             nonlocal depth
+            of = args[0] if args else kwargs.get("tensors")
             if depth == 0:
+                run("gradient root", steps.roots.begins, of, args[1:], kwargs, sys._getframe(1))
                 run("data content", steps.contents.backward_begins, of)
                 run("gradient", steps.backward_begins, of)
             started = perf_counter_ns()
             depth += 1
             try:
-                result = original(of, *args, **kwargs)
+                result = original(*args, **kwargs)
             except BaseException:
                 run("gradient", steps.backward_failed)
                 raise
@@ -120,6 +122,7 @@ def _watch_backward(session: Session, steps: Steps, torch: ModuleType) -> None:
         loss = of[0] if isinstance(of, (list, tuple)) and len(of) == 1 else of
         single = isinstance(loss, torch.Tensor) and loss.numel() == 1 and is_plain(loss)
         steps.losses.saw(loss if single else None)
+        run("gradient root", steps.roots.ran)
         steps.backward_ran()
 
     replace(torch.Tensor, "backward", make)

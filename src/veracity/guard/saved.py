@@ -73,7 +73,7 @@ def at(root: Node, place: Place) -> torch.Tensor | None:
         if turn >= len(following):
             return None
         node = following[turn][0]
-    return _kept(node, attribute) if type(node).__name__ == kind else None
+    return kept(node, attribute) if type(node).__name__ == kind else None
 
 
 def walk(root: Node, limit: int) -> Iterator[tuple[Place, torch.Tensor] | None]:
@@ -88,9 +88,9 @@ def walk(root: Node, limit: int) -> Iterator[tuple[Place, torch.Tensor] | None]:
         node, way = waiting.popleft()
         kind = type(node).__name__
         for attribute in _ATTRIBUTES.get(kind, ()):
-            kept = _kept(node, attribute)
-            if kept is not None:
-                yield (way, kind, attribute), kept
+            found = kept(node, attribute)
+            if found is not None:
+                yield (way, kind, attribute), found
         if len(way) >= MAX_WAY:
             continue
         for turn, (following, _) in enumerate(node.next_functions):
@@ -99,7 +99,8 @@ def walk(root: Node, limit: int) -> Iterator[tuple[Place, torch.Tensor] | None]:
                 waiting.append((following, (*way, turn)))
 
 
-def _kept(node: Node | None, attribute: str) -> torch.Tensor | None:
+def kept(node: Node | None, attribute: str) -> torch.Tensor | None:
+    """What a node keeps there; None where nothing is, hooks packed it, or it has been freed."""
     try:
         raw = getattr(node, attribute, None)
         if raw is None or raw.unpack_hook is not None:

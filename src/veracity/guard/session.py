@@ -130,6 +130,7 @@ class Session:
 LAW_OF_SITE = {
     "step": "update",
     "gradient": "gradient-continuity",
+    "gradient root": "gradient-truth",
     "loader": "data-order",
     "data content": "data-content",
     "scheduler": "schedule",

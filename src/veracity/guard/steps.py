@@ -20,6 +20,7 @@ from .losses import Losses
 from .phases import Phases
 from .reader import Piece
 from .restored import restored_body
+from .roots import Roots
 from .roster import Roster
 from .stepcall import (
     counts_for_a_scheduler,
@@ -65,6 +66,7 @@ class Steps:
         self.hooks: StepHooks | None = None
         self.losses = Losses()
         self._step_hooks = StepHookHabits(session)
+        self.roots = Roots(session)
         self.clipped: tuple[float, torch.Tensor] | None = None
         self.setting = randomness.Setting()
 
@@ -236,6 +238,7 @@ class Steps:
             "set_to": self.setting.taken(),
             "fingerprint_before": self._fingers_again(tracked) if waiting is None else waiting.fingers,
             **self.losses.told(),
+            "roots": self.roots.told(),
             "total_norm": float(self.clipped[1]) if self.clipped is not None else None,
             "max_norm": self.clipped[0] if self.clipped is not None else None,
             **loss_scale(optimizer),
@@ -322,6 +325,7 @@ class Steps:
         if tracked.sweeper is not None:
             tracked.sweeper.count(swept.tensors)
         self.losses.clear()
+        self.roots.clear()
         self.clipped = None
         took = sum(opened.body["phases"].values()) - opened.body["phases"].get("guard", 0)  # type: ignore[attr-defined]
         if self.attention.stepped(tracked, took / 1e9, {"loss": body["loss"], "norm": body["total_norm"]}):

@@ -10,7 +10,7 @@ from .condition import GroupLoad, JobStuck, MonitorHeld, ProcessChanged, Process
 from .data import BatchesDrawn, DatasetWritten, LoaderStarted, SamplerStarted
 from .declared import OptimizerDeclared, SchedulerDeclared, SchedulerStepped
 from .files import CheckpointLoaded, CheckpointSaved, FileDigested, StateRestored, TensorCopy, TensorDigest
-from .gradient import GradientChecked, GradientTrial, HookActed
+from .gradient import BackwardRoot, GradientChecked, GradientTrial, HookActed
 from .life import HostLoad, ProcessEnded, SignalForwarded, StackFrame, StackSampled, StacksUnavailable
 from .loading import NamedGlobal, ObjectsLoaded
 from .metrics import LoggedValue, MetricsLogged
@@ -26,7 +26,7 @@ __all__ = [
     "BatchesDrawn", "DatasetWritten", "LoaderStarted", "SamplerStarted",
     "OptimizerDeclared", "SchedulerDeclared", "SchedulerStepped",
     "CheckpointLoaded", "CheckpointSaved", "FileDigested", "StateRestored", "TensorCopy", "TensorDigest",
-    "GradientChecked", "GradientTrial", "HookActed",
+    "BackwardRoot", "GradientChecked", "GradientTrial", "HookActed",
     "HostLoad", "ProcessEnded", "SignalForwarded", "StackFrame", "StackSampled", "StacksUnavailable",
     "LoggedValue", "MetricsLogged",
     "NamedGlobal", "ObjectsLoaded",

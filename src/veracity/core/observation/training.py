@@ -78,6 +78,9 @@ class StepRecord(Observation):
     with how many of them have a gradient now.
     ``uses`` tells what became of delivered batches, ``unused``
     why nothing can be told (None: an earlier guard, which did not look).
+    ``roots`` are ``[way, passes, factor]`` of the backward passes since the last step, alike ones in a row
+    together: the number of a ``BackwardRoot`` (-1: none is known), and the product of the plain numbers on
+    that way, a GradScaler's scale left out (None: one could not be read).
     ``set_to`` is the digest of the state that torch's generator was last set to (by a seed, or a state put
     back) since the step before of any optimizer, empty when it was not.
     ``close``: all tensors of the sample were read, not two of them to save time.
@@ -113,6 +116,7 @@ class StepRecord(Observation):
     unused: str | None = None
     set_to: str = ""
     close: bool = True
+    roots: list[list[int | float | None]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

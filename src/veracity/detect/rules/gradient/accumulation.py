@@ -23,8 +23,9 @@ warnings.
 
 ## What fools it
 
-Batches left out before their backward pass. Gradients that were zero anyway. A change of both the zeroing
-and the number of passes at once. Steps that compute their gradients in a closure are not covered.
+Batches left out before their backward pass (`gradient-batch-left-out` counts them). Gradients that were zero
+anyway. A change of both the zeroing and the number of passes at once. Steps that compute their gradients in a
+closure are not covered.
 
 ## What to do
 
