@@ -8,7 +8,7 @@ from torch import Tensor
 
 from .settings import setting
 
-STEPS = 45
+STEPS = 30
 
 
 def short_last_windows(seed: int) -> None:
