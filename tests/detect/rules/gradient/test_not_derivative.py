@@ -157,7 +157,7 @@ def test_a_stopped_gradient_is_a_note_until_it_was_seen_to_be_right() -> None:
     assert coverage.checked == 0
     right = [checked(step, trial(curved(2.0), 2.0)) for step in (1, 2)]
     found, _ = judge(*declared(), right[0], wrong)
-    assert [one.severity for one in found] == [Severity.WARNING]
+    assert [one.severity for one in found] == [Severity.NOTE]
     found, _ = judge(*declared(), *right, wrong)
     assert [one.breaks for one in found] == [True]
     assert "at earlier steps it was" in found[0].message
@@ -169,8 +169,12 @@ def test_a_function_explains_a_tensor_until_that_was_right_with_it() -> None:
     assert [one.severity for one in judge(*declared(), wrong)[0]] == [Severity.NOTE]
     without = checked(1, trial(curved(2.0), 2.0))
     assert [one.severity for one in judge(*declared(), without, wrong)[0]] == [Severity.NOTE]
-    right = replaced(1, trial(curved(2.0), 2.0), by=by)
-    assert [one.severity for one in judge(*declared(), right, wrong)[0]] == [Severity.WARNING]
+    right = [replaced(step, trial(curved(2.0), 2.0), by=by) for step in (1, 2)]
+    assert [one.severity for one in judge(*declared(), right[0], wrong)[0]] == [Severity.NOTE]
+    assert [one.breaks for one in judge(*declared(), *right, wrong)[0]] == [True]
+    # A part of the gradient that was small, and is less so.
+    grown = replaced(5, *suspected(curved(2.0), 1.9, *OTHERS), by=by)
+    assert [one.severity for one in judge(*declared(), *right, grown)[0]] == [Severity.NOTE]
 
 
 def test_a_function_that_passed_all_of_one_gradient_explains_no_other() -> None:

@@ -41,9 +41,9 @@ gradients. Code that is right whenever it notices that it runs again. A hook tha
 Straight-through estimators and gradient reversal are wrong by intent. So where an autograd function of the
 program, or what one of its hooks put in, lies between a tensor and the outputs, where the forward pass takes
 tensors out of the graph (``detach``), or where a hook has changed gradients since its first steps, a
-difference is a note, until that place was seen to be right: with this tensor, or with any whose gradient
-passed there whole. From then on it is a warning, and an error if the tensor itself was right at two checks.
-What is wrong from its first step on in such a place stays a note.
+difference is a note, until that place was seen to be right: at a check of any tensor whose gradient passed
+there whole, or at two of this one. From then on it is a warning, and an error if the tensor itself was right
+at two checks. What is wrong from its first step on in such a place stays a note.
 
 ## What to do
 
@@ -53,6 +53,7 @@ custom autograd functions between it and the loss; those found are listed.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -72,6 +73,7 @@ MAX_TENSORS = 10**6
 MAX_RIGHT = 10**5
 UNCONFIRMED = 2
 CONVINCED = 2
+MUCH = 0.25
 BLURRED = "the loss changed by too little, or too unevenly, to be compared"
 SCALED = "gradient scaled"
 STALE = "gradients were not zeroed before the backward passes that were captured"
@@ -90,7 +92,7 @@ class _Optimizer:
     pending: dict[int, dict[int, GradientChecked]] = field(default_factory=dict)
     agreed: dict[int, int] = field(default_factory=dict)
     unconfirmed: list[Check] = field(default_factory=list)
-    right: set[tuple[int, str]] = field(default_factory=set)
+    right: Counter[tuple[int, str]] = field(default_factory=Counter)
     cleared: set[str] = field(default_factory=set)
     reported: set[int] = field(default_factory=set)
     noted: set[int] = field(default_factory=set)
@@ -288,16 +290,21 @@ class NotDerivative:
 
 
 def _meant(optimizer: _Optimizer, check: Check) -> list[str]:
-    """Code of the program that may replace this tensor's derivative, and has not been seen not to."""
-    tensor = check.first.tensor
-    return [
-        place
-        for place in check.surrogates
-        if not place.startswith(SCALED)
-        and place not in optimizer.cleared
-        and (tensor, place) not in optimizer.right
-        and not (place.startswith("detached") and optimizer.agreed.get(tensor))
-    ]
+    """Code of the program that may replace this tensor's derivative, and has not been seen not to.
+
+    Where only a part of the gradient passes it, an agreement may be due to that part being small.
+    """
+    first, meant = check.first, []
+    apart = abs(first.slope * check.factor - first.inner)
+    small = apart <= MUCH * max(abs(first.slope * check.factor), first.expected)
+    for place in check.surrogates:
+        if place.startswith(SCALED) or place in optimizer.cleared:
+            continue
+        cut = place.startswith("detached")
+        times = optimizer.agreed.get(first.tensor, 0) if cut else optimizer.right[first.tensor, place]
+        if times < CONVINCED or small:
+            meant.append(place)
+    return meant
 
 
 def _ratio_of_all(check: Check) -> float | None:
