@@ -312,8 +312,8 @@ def _message(series: Series, shown: Shown) -> str:
     if shown.kind == "single":
         much = shown.first.point.middle / shown.first.predicted if shown.first.predicted else math.inf
         return (
-            f"{what} to all digits at {series.matched} values, but at step {step} it is {much:.6g} times that, "
-            "which is nothing that was computed"
+            f"{what} to all digits at {series.matched} values, but at step {step} it is {much:.6g} times "
+            "that, which is nothing that was computed"
         )
     if shown.kind == "multiple":
         return f"{series.key!r} is {how} {relation} in all {shown.count} values compared"
