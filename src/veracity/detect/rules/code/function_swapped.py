@@ -20,8 +20,8 @@ another one than at the first look, unless the new one's file is as RECORD says 
 ## What fools it
 
 Code that restores the function whenever the guard looks; a replacement made before the first look by a file
-that defines it openly (it is sealed by content). Functions without a code object are counted, not checked, and
-so is what torch.compile puts into a module.
+that defines it openly (it is sealed by content). Functions without a code object are counted, not checked,
+and so is what torch.compile puts into a module.
 
 ## What to do
 
