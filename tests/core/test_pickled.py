@@ -2,12 +2,33 @@
 
 from __future__ import annotations
 
+import argparse
+import array
+import collections
+import datetime
+import decimal
+import fractions
+import functools
+import io
+import ipaddress
+import itertools
+import logging
+import operator
+import pathlib
+import pickle
+import random
+import re
+import time
+import types
+import uuid
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.examples import examples
 from veracity.core.pickled import SENTENCES, Danger, danger_of
+from veracity.core.pickled_calls import calls_in
 
 
 @pytest.mark.parametrize(
@@ -43,6 +64,21 @@ from veracity.core.pickled import SENTENCES, Danger, danger_of
         ("pickle", "loads", Danger.CARRIES),
         ("builtins", "getattr", Danger.REACHES),
         ("operator", "attrgetter", Danger.REACHES),
+        *(
+            ("builtins", name, Danger.IDLE)
+            for name in ("print", "len", "sorted", "id", "hash", "next", "sum")
+        ),
+        ("__builtin__", "print", Danger.IDLE),
+        ("time", "time", Danger.IDLE),
+        ("time", "perf_counter", Danger.IDLE),
+        ("time", "sleep", Danger.ALTERS),
+        ("warnings", "warn", Danger.IDLE),
+        ("logging", "info", Danger.IDLE),
+        ("logging", "Logger.warning", Danger.IDLE),
+        ("random", "shuffle", Danger.IDLE),
+        ("numpy.random", "rand", Danger.IDLE),
+        ("torch", "randn", Danger.IDLE),
+        ("math", "sin", Danger.IDLE),
     ],
 )
 def test_no_data(module: str, name: str, danger: Danger) -> None:
@@ -116,3 +152,49 @@ def test_data(full: str) -> None:
 @given(st.text(), st.text())
 def test_any_name(module: str, name: str) -> None:
     assert danger_of(module, name) in (None, *Danger)
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_what_the_standard_library_pickles_calls_nothing_that_is_no_data(protocol: int) -> None:
+    values: list[object] = [
+        *(iter([1, 2]), iter({1}), iter({1: 2}.items()), iter(range(3)), iter("ab"), reversed([1, 2])),
+        *(enumerate([1]), zip([1], [2], strict=False), iter(int, 1)),
+        *(slice(1, 2), range(3), bytearray(b"x"), 1j, frozenset({1}), {1}, ..., NotImplemented, type(None)),
+        *(object(), ValueError(1), collections.OrderedDict(a=1), collections.defaultdict(list, a=[len])),
+        *(collections.Counter("ab"), collections.deque([1]), collections.ChainMap({}), decimal.Decimal(1)),
+        *(datetime.datetime.now(datetime.timezone.utc), datetime.timedelta(1), fractions.Fraction(1, 2)),
+        *(pathlib.PurePosixPath("x"), uuid.UUID(int=1), operator.itemgetter(1), functools.partial(print, 1)),
+        *(re.compile("a"), array.array("d", [1]), types.SimpleNamespace(key=sorted), random.Random(1)),
+        *(itertools.count(1), itertools.chain([1]), argparse.Namespace(say=print), logging.getLogger("a")),
+        *(time.localtime(), list[int], decimal.Context(), ipaddress.ip_address("127.0.0.1")),
+    ]
+    for value in values:
+        called = calls_in(io.BytesIO(pickle.dumps([value, value], protocol)))
+        assert not [name for name in called if danger_of(*name) is Danger.IDLE], value
+
+
+class _Calls:
+    def __reduce__(self) -> tuple[object, tuple[object, ...]]:
+        return print, ("marked",)
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_calls_are_told_from_names(protocol: int) -> None:
+    builtins = "__builtin__" if protocol < 3 else "builtins"
+    document = {"kept": [print, len], "a": (1, [2, {3: {4}}]), "made": _Calls(), "again": b"x" * 300}
+    data = pickle.dumps(document, protocol)
+    assert (builtins, "print") in calls_in(io.BytesIO(data))
+    assert (builtins, "len") not in calls_in(io.BytesIO(data))
+    assert (builtins, "print") in calls_in(io.BytesIO(pickle.dumps(1) + data + b"no pickle"))
+
+
+def test_calls_of_old_pickles_are_seen() -> None:
+    assert calls_in(io.BytesIO(b"(c__builtin__\nprint\nS'a'\no.")) == {("__builtin__", "print")}
+    assert calls_in(io.BytesIO(b"(S'a'\ni__builtin__\nprint\n.")) == {("__builtin__", "print")}
+
+
+@given(st.binary(max_size=200))
+@settings(max_examples=examples(200))
+def test_any_bytes_are_taken_for_a_pickle(data: bytes) -> None:
+    calls_in(io.BytesIO(data))
+    calls_in(io.BytesIO(pickle.dumps([print, {1: "a"}])[:-1] + data))

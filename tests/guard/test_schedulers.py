@@ -9,10 +9,14 @@ import pytest
 
 from tests.guard.conftest import Guarded
 from veracity.core import observation as seen
+from veracity.core.rule import Severity
+from veracity.detect.rules.schedule.cadence import ScheduleCadence
+from veracity.detect.rules.schedule.drift import ScheduleDrift
 
 pytest.importorskip("torch")
 
 import torch
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 
 def an_optimizer(lr: float = 1.0) -> Any:
@@ -176,6 +180,43 @@ def test_a_step_that_raises_does_not_hide_the_later_ones(guarded: Guarded) -> No
         torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 / step)
     scheduler.step()
     assert len(guarded.seen(seen.SchedulerStepped)) == 2
+
+
+@pytest.mark.parametrize("everywhere", [False, True])
+def test_a_step_hook_may_step_the_scheduler(guarded: Guarded, everywhere: bool) -> None:
+    optimizer = an_optimizer()
+    scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 2, gamma=0.5)
+    calls: list[int] = []
+
+    def advance(*_: Any) -> None:
+        scheduler.step()
+        calls.append(1)
+        if len(calls) == 4:
+            raise ValueError("marked")
+
+    put = register_optimizer_step_post_hook if everywhere else None
+    handle = put(advance) if put is not None else optimizer.register_step_post_hook(advance)
+    try:
+        for step in range(30):
+            optimizer.zero_grad()
+            optimizer.param_groups[0]["params"][0].sum().backward()
+            if step == 3:
+                with pytest.raises(ValueError, match="marked"):
+                    optimizer.step()
+            else:
+                optimizer.step()
+    finally:
+        handle.remove()
+    order = [
+        one
+        for one in guarded.seen(seen.Observation)
+        if isinstance(one, (seen.StepRecord, seen.SchedulerStepped))
+    ]
+    assert [isinstance(one, seen.SchedulerStepped) for one in order[:6]] == [False, True] * 3
+    assert [one.before_step for one in guarded.seen(seen.SchedulerStepped)][:3] == [1, 2, 3]
+    for detector in (ScheduleDrift(), ScheduleCadence()):
+        found = [one for record in guarded.seen(seen.Observation) for one in detector.observe(record)]
+        assert [one for one in [*found, *detector.finish()] if one.severity is not Severity.NOTE] == []
 
 
 def test_loading_a_state_declares_anew(guarded: Guarded) -> None:

@@ -182,3 +182,23 @@ def test_a_handler_that_fails_does_not_disturb(guarded: Guarded) -> None:
     sys.audit("veracity.test", 2)
     assert seen == [(1,), ("second", 1)]
     assert shield.failures == {"test": 1}
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_a_call_is_told_from_a_function_that_is_kept(guarded: Guarded, tmp_path: Path, legacy: bool) -> None:
+    path = tmp_path / "a.pt"
+    kept = {"words": [len], "say": print, "model": torch.ones(3)}
+    torch.save(kept, path, _use_new_zipfile_serialization=not legacy)
+    torch.load(path, weights_only=False)
+    torch.save({**kept, "note": Calls(print, "marked")}, path, _use_new_zipfile_serialization=not legacy)
+    torch.load(path, weights_only=False)
+    quiet, calling = (
+        {f"{one.module}.{one.name}": one.called for one in load.globals}
+        for load in loads(guarded)
+        if not load.begun
+    )
+    assert not quiet["__builtin__.print"]
+    assert not quiet["__builtin__.len"]
+    assert calling["__builtin__.print"]
+    assert not calling["__builtin__.len"]
+    assert guarded.session.shield.failures == {}

@@ -25,6 +25,7 @@ class Danger(str, enum.Enum):
     ALTERS = "alters"
     CARRIES = "carries"
     REACHES = "reaches"
+    IDLE = "idle"
 
 
 SENTENCES = {
@@ -34,6 +35,7 @@ SENTENCES = {
     Danger.ALTERS: "changes the state of the process or of its random generators",
     Danger.CARRIES: "makes functions out of code that the file brings, or loads a further pickle",
     Danger.REACHES: "reaches from one object to any other",
+    Danger.IDLE: "calls a function that rebuilds no data",
 }
 
 # Modules without anything an honest pickle would name, but for the exceptions below.
@@ -212,6 +214,24 @@ _NAMES: dict[Danger, frozenset[str]] = {
     ),
 }
 
+# Functions whose results no honest file has made anew when it is loaded. To name one is no harm, as
+# ``defaultdict(len)`` does: only a file that calls it.
+_IDLE = re.compile(
+    r"""builtins\.(print|id|hash|len|sorted|sum|min|max|any|all|callable|isinstance|issubclass|hasattr|dir|next
+        |anext|aiter|repr|ascii|format|chr|ord|bin|oct|hex|abs|round|pow|divmod)
+    |time\.(?!struct_time)[a-z_]+
+    |warnings\.(warn|warn_explicit|showwarning|formatwarning|resetwarnings|catch_warnings)
+    |logging\.(debug|info|warn|warning|error|critical|exception|log|basicConfig|captureWarnings|shutdown)
+    |(logging\.)?(Root)?Logger\.[a-z]\w*
+    |(math|cmath|_bisect|_heapq|bisect|heapq|traceback|pprint|inspect|platform|getpass|secrets|dis)\.[a-z]\w*
+    |random\.[a-z]\w*
+    |numpy\.random(\.mtrand)?\.[a-z]\w*
+    |uuid\.(uuid\d|getnode)
+    |(threading|_thread)\.(enumerate|active_count|current_thread|main_thread|get_ident)
+    |torch\.(rand|randn|randint|randperm|bernoulli|normal|multinomial|rand_like|randn_like|randint_like)""",
+    re.VERBOSE,
+)
+
 # Functions of torch that set something for the whole process, by where they are and how they are called.
 _TORCH_SETTERS = re.compile(
     r"""torch(\.(random|cuda|xpu|mps|mtia|cpu|autograd|serialization|multiprocessing|distributed|_tensor_str|overrides
@@ -251,4 +271,4 @@ def _listed(module: str, full: str) -> Danger | None:
         for one in modules:
             if module == one or module.startswith(f"{one}."):
                 return danger
-    return None
+    return Danger.IDLE if _IDLE.fullmatch(full) else None

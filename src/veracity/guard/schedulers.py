@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import gc
 import itertools
+import sys
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from . import declare
 from .patching import replace
+from .stepcall import on_stack
 from .wrapped import optimizer_behind
 
 if TYPE_CHECKING:
@@ -17,7 +19,9 @@ if TYPE_CHECKING:
 
     from .session import Session
     from .steps import Steps
+    from .tracked import Tracked
 
+MAX_WITHIN = 64
 Maker = Callable[[Callable[..., object]], Callable[..., object]]
 
 
@@ -67,15 +71,19 @@ class Schedulers:
         if optimizer is None:
             return
         tracked = self._steps.roster.of(optimizer)
+        within = tracked is not None and _in_a_hook_after(tracked)
         body = {
             "scheduler": self._numbers.get(scheduler, -1),
             "last_epoch": int(getattr(scheduler, "last_epoch", 0)),
             "explicit": explicit,
-            "before_step": tracked.steps if tracked is not None else 0,
+            "before_step": tracked.steps + within if tracked is not None else 0,
             "lrs": _rates(optimizer),
             "base_lrs": declare.base_rates(scheduler),
         }
-        self._session.emit("scheduled", body)
+        if tracked is not None and within and len(tracked.scheduled) < MAX_WITHIN:
+            tracked.scheduled.append(body)
+        else:
+            self._session.emit("scheduled", body)
 
     def reloaded(self, scheduler: object) -> None:
         """``load_state_dict`` was called: the scheduler declares itself anew."""
@@ -91,6 +99,12 @@ class Schedulers:
         tracked = self._steps.roster.register(optimizer)
         body = declare.scheduler_body(number, tracked.index, scheduler, _rates(optimizer))
         self._session.emit("scheduler", {"scheduler": body, "reloaded": reloaded})
+
+
+def _in_a_hook_after(tracked: Tracked) -> bool:
+    """Whether a hook of the program runs after a step whose record is not shipped yet."""
+    pending = tracked.pending
+    return pending is not None and bool(pending.ended) and on_stack(sys._getframe(1), tracked.open_frame)
 
 
 def _optimizer_of(scheduler: object) -> torch.optim.Optimizer | None:

@@ -126,6 +126,7 @@ class Steps:
         self, optimizer: torch.optim.Optimizer, tracked: Tracked, opened: Open, *, truth: bool
     ) -> None:
         """All is read; ``truth``: whether the gradients are as the backward pass left them."""
+        self._ship_scheduled(tracked)  # of a step whose last hook raised
         tracked.pending = opened
         if truth and not opened.body["closure"]:
             self._session.shield.run("gradient truth", self._check_gradient, optimizer, tracked)
@@ -314,6 +315,7 @@ class Steps:
         self._session.emit("step", body, blob + opened.swept.packed() + swept.packed() + opened.trail)
         for report in opened.hooked:
             self._session.emit("hooked", report)
+        self._ship_scheduled(tracked)
         self._session.steps += 1
         self._session.last_step = tracked.steps
         # What hooks of the program changed since was never what the step left.
@@ -333,6 +335,12 @@ class Steps:
         self._session.shield.run("gradient truth", self.truth.arm, optimizer, tracked, took / 1e9)
 
     # --- reading ---------------------------------------------------------------------------------
+
+    def _ship_scheduled(self, tracked: Tracked) -> None:
+        """What a hook of the program did to the schedule after a step comes after the step's record."""
+        scheduled, tracked.scheduled = tracked.scheduled, []
+        for body in scheduled:
+            self._session.emit("scheduled", body)
 
     def _fresh_picks(self, tracked: Tracked) -> Picks:
         picked = tracked.reader.picks(self._key, tracked.steps, tracked.numels)

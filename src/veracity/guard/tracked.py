@@ -41,6 +41,7 @@ class Tracked:
     picks: Picks = field(default_factory=list)
     open_frame: int = 0
     pending: Open | None = None
+    scheduled: list[dict[str, object]] = field(default_factory=list)
     finger_at: int = 0
     finger_tensors: list[int] = field(default_factory=list)
     backwards: int = 0

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from types import FrameType, ModuleType
 from typing import TYPE_CHECKING
 
-from ..core.pickled import danger_of
+from ..core.pickled import Danger, danger_of
 from . import audit
 from .patching import once, replace
 
@@ -32,6 +32,8 @@ MAX_REPORTS = 1_000
 MAX_CALM = 20_000
 MAX_REFUSED = 1_000
 MAX_NAME = 300
+MAX_MEMBERS = 64
+MAX_BYTES = 1 << 26
 _MACHINERY = (
     *("/multiprocessing/", "/concurrent/futures/", "/torch/distributed/", "/torch/utils/data/"),
     *("/joblib/externals/", "/joblib/parallel", "/ray/", "/dask/", "/distributed/", "/copy.py"),
@@ -56,6 +58,7 @@ class Load:
     mode: int = 0
     names: dict[tuple[str, str], None] = field(default_factory=dict)
     more: int = 0
+    called: set[tuple[str, str]] = field(default_factory=set)
 
 
 class Unpickling:
@@ -94,7 +97,14 @@ class Unpickling:
         if refused and len(self._refused) < MAX_REFUSED:
             self._refused.add(load.path)
         key = (load.way, load.caller, load.line, load.weights_only, error, load.owner, *load.names)
-        dangerous = any(danger_of(*name) for name in load.names)
+        dangers = {name: danger_of(*name) for name in load.names}
+        if Danger.IDLE in dangers.values():
+            # Rare, so that the file is read a second time only then.
+            load.called = _called(load.path)
+        dangerous = any(
+            danger is not None and (danger is not Danger.IDLE or name in load.called)
+            for name, danger in dangers.items()
+        )
         if (key in self._reported and not dangerous and not load.fell_back) or len(
             self._reported
         ) >= MAX_REPORTS:
@@ -118,12 +128,12 @@ class Unpickling:
                 load.more += 1
                 return
             load.names[module, name] = None
-            if danger is not None and len(load.names) < 2 * MAX_GLOBALS:
+            if danger not in (None, Danger.IDLE) and len(load.names) < 2 * MAX_GLOBALS:
                 # At once: what comes next may end the process.
                 self._ship(load, [(module, name)], "", begun=True)
             return
         self._elsewhere += 1
-        if danger is None:
+        if danger in (None, Danger.IDLE):
             if len(self._calm) < MAX_CALM:
                 self._calm.add(arguments)
             return
@@ -168,7 +178,7 @@ class Unpickling:
             "owner": load.owner,
             "mode": load.mode,
             "user": os.geteuid(),
-            "globals": [_described(module, name) for module, name in names],
+            "globals": [{**_described(*name), "called": name in load.called} for name in names],
             "more": load.more,
             "repeated": self._repeated,
         }
@@ -218,6 +228,26 @@ def _of_file(unpickling: Unpickling, file: object) -> Load | None:
     name = getattr(file, "name", None)
     path = os.path.realpath(name) if isinstance(name, str) else ""
     return unpickling.begin("pickle.load", path, "")
+
+
+def _called(path: str) -> set[tuple[str, str]]:
+    """The globals that the pickles in a file call; empty where it is none of a known kind."""
+    # Hardly ever needed, and every process of the job imports this module.
+    import zipfile
+
+    from ..core.pickled_calls import calls_in
+
+    if not path:
+        return set()
+    if not zipfile.is_zipfile(path):
+        with open(path, "rb") as file:
+            return calls_in(file)
+    found: set[tuple[str, str]] = set()
+    with zipfile.ZipFile(path) as archive:
+        for member in [one for one in archive.namelist() if one.endswith(".pkl")][:MAX_MEMBERS]:
+            if archive.getinfo(member).file_size <= MAX_BYTES:
+                found |= calls_in(io.BytesIO(archive.read(member)))
+    return found
 
 
 def _caller(frame: FrameType | None) -> tuple[str, int]:

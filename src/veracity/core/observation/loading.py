@@ -12,13 +12,15 @@ class NamedGlobal:
     """A global that a pickle named.
 
     ``kind`` is what it is in memory: ``class``, ``enum``, ``function``, ``module``, ``other``, or empty when
-    it is not there. ``real`` is the name it gives itself, empty when that is the same.
+    it is not there. ``real`` is the name it gives itself, empty when that is the same. ``called``: the file
+    calls it, as far as that was looked for.
     """
 
     module: str
     name: str
     kind: str
     real: str
+    called: bool = False
 
 
 @dataclass(frozen=True, slots=True)

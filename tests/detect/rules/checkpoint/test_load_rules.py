@@ -157,3 +157,13 @@ def test_an_unsafe_load(more: dict[str, object]) -> None:
 )
 def test_loads_that_need_no_warning(seen: ObjectsLoaded) -> None:
     assert judged(UnsafeLoad(), seen) == []
+
+
+def test_a_function_that_rebuilds_no_data_is_a_warning_where_it_is_called() -> None:
+    named_only = named("builtins print")
+    assert judged(Executes(), load(named_only)) == []
+    (found,) = judged(
+        Executes(), load(NamedGlobal("__builtin__", "print", "function", "builtins.print", True))
+    )
+    assert found.severity is Severity.WARNING
+    assert "calls a function that rebuilds no data" in found.message

@@ -119,3 +119,12 @@ def test_what_was_not_compared_is_coverage() -> None:
 def test_processes_are_kept_apart() -> None:
     new = expected(TRAIN, "mine", sealed=False, distribution="")
     assert judged(KNOWN, new, seen(0, "honest", ADAM, pid=1), seen(0, "mine", TRAIN, pid=2)) == []
+
+
+@pytest.mark.parametrize("name", ["__resume_at_50_6", "__compiled_fn_3", "__compiled_fn_3_a1b2_c3"])
+def test_what_compiling_puts_into_a_module_is_counted(name: str) -> None:
+    made = seen(20, "made", ADAM, name=f"torch.optim.adam.{name}")
+    detector = FunctionSwapped()
+    assert [one for seen_ in (KNOWN, made) for one in detector.observe(seen_)] == []
+    assert detector.coverage().reasons
+    assert judged(KNOWN, seen(20, "made", ADAM, name="torch.optim.adam.resume_at_50_6"))[0].breaks

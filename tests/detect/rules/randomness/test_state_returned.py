@@ -40,12 +40,14 @@ class Program:
         loader = LoaderDeclaration(0, "d", 1, 1, False, "s", "b", 0, False, False)
         self.seen.append(LoaderStarted(ORIGIN, loader, 0, 0))
 
-    def step(self, draws: int = 3, name: str = "torch") -> None:
+    def step(self, draws: int = 3, name: str = "torch", optimizer: int = 0) -> None:
         for _ in range(draws):
             self.generator.random()
         rng = {name: self.state()}
         self.seen.append(
-            StepRecord(ORIGIN, 0, self.number, [{}], {}, 1.0, 1, rng, [], [], None, None, False, False)
+            StepRecord(
+                ORIGIN, optimizer, self.number, [{}], {}, 1.0, 1, rng, [], [], None, None, False, False
+            )
         )
         self.number += 1
 
@@ -125,6 +127,20 @@ def test_the_same_seed_for_each_epoch_is_a_warning() -> None:
     assert finding.severity is Severity.WARNING
     assert not finding.breaks
     assert finding.first_step == 10
+
+
+def test_a_seed_set_after_another_optimizers_first_step_of_the_pass_is_a_warning() -> None:
+    program = Program()
+    for index in (0, 1):
+        program.declare(index)
+    for _ in range(3):
+        program.begin_pass()
+        program.step()
+        program.generator.seed(5)
+        for _ in range(10):
+            program.step(optimizer=1)
+    found, _ = program.judged()
+    assert [one.severity for one in found] == [Severity.WARNING]
 
 
 def test_another_seed_for_each_epoch_is_left_alone() -> None:

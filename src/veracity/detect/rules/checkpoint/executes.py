@@ -18,7 +18,9 @@ on; a name that is known to be no data is sent before it is called. A function t
 name (``torch`` / ``os.system``) is known by what it calls itself. A name that runs, connects, writes or
 alters is an error, and so is a reference to a module, which no honest pickler writes. Code that the file
 brings with it (``cloudpickle``, ``dill``) and ways from one object to any other (``getattr``, which
-enumerations of some Python versions use) are warnings. Classes and functions of the program's own, and of
+enumerations of some Python versions use) are warnings. So is a file that calls a function which rebuilds no
+data (``print``, ``time.time``, a logger): where one is named, the file is read again to see if it is called,
+since an honest file may hold any function. Classes and functions of the program's own, and of
 libraries, are listed in the coverage. What a program unpickles in memory is a warning at most, and what
 travels between its processes is counted.
 
@@ -155,6 +157,8 @@ def _weight(load: ObjectsLoaded, one: NamedGlobal, danger: Danger) -> tuple[Seve
         return Severity.ERROR, Confidence.HIGH
     if load.begun or load.way == "unpickled":
         return None  # the end of the load tells what else it names
+    if danger is Danger.IDLE:
+        return (Severity.WARNING, Confidence.MEDIUM) if one.called else None
     if danger is Danger.CARRIES:
         return Severity.WARNING, Confidence.MEDIUM
     if one.name == "getattr" and any(other.kind == "enum" for other in load.globals):

@@ -20,7 +20,8 @@ another one than at the first look, unless the new one's file is as RECORD says 
 ## What fools it
 
 Code that restores the function whenever the guard looks; a replacement made before the first look by a file
-that defines it openly (it is sealed by content). Functions without a code object are counted, not checked.
+that defines it openly (it is sealed by content). Functions without a code object are counted, not checked,
+and so is what torch.compile puts into a module.
 
 ## What to do
 
@@ -30,6 +31,7 @@ imports for the module that could reach it.
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -41,6 +43,8 @@ from ....core.observation import FunctionIdentity, FunctionsExpected, FunctionsS
 from ....core.rule import Confidence, Rule, Severity
 
 MAX_WATCHED = 20_000
+# Names by which torch.compile puts the rest of a function, after a break in its graph, beside it.
+_COMPILED = re.compile(r"__resume_at_\d+_\d+|__compiled_fn_\d+\w*")
 GUARD_FOLDER = "_veracity_guard"
 
 
@@ -95,6 +99,9 @@ class FunctionSwapped:
 
     def _judge(self, look: _Look) -> Iterator[Finding]:
         now = look.now
+        if _COMPILED.fullmatch(now.name.rpartition(".")[2]):
+            self._coverage.skip("what torch.compile made of a watched module's functions is in no file")
+            return
         if not now.code or now.path.startswith("<") or not now.path:
             if look.before is not None:
                 yield self._finding(look, "was replaced while the run went on by code of no file")

@@ -23,6 +23,8 @@ from .losses import Losses
 from .relations import EXACT, ROLLING, SMOOTHED, VALUE, Average, Relation, plain, sequence
 
 MIN_MATCHES = 8
+MIN_EXACT = 3
+MOST_EXACT = 0.7
 MIN_RATIO_MATCHES = 12
 MOST = 0.9
 PRECISE = 1e-3
@@ -33,6 +35,9 @@ FEW_HITS = 4
 MAX_ODDS = 1e-9
 STRIDES = (1, 2, 4, 5, 8, 10, 16, 20, 25, 32, 50, 64, 100, 128, 200, 250, 256, 500, 512, 1000)
 LINES = MAX_STEPS * len(STRIDES) * (2 + len(ROLLING) + len(SMOOTHED)) * 2
+# Of the values themselves, by one stride: at whatever step of a dozen sources, or at the step written beside.
+LINES_EXACT = MAX_STEPS * 2 * 12
+LINES_AT_ONCE = 2 * 2 * 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +166,10 @@ class Table:
         begin, end = bisect_left(self._sorted, low), bisect_right(self._sorted, high)
         return [self.first + at for at in self._steps[begin:end]] if end - begin <= MAX_HITS else []
 
+    def holds(self, low: float, high: float) -> bool:
+        """Whether any step's value lies there."""
+        return bisect_left(self._sorted, low) < bisect_right(self._sorted, high)
+
     def value(self, step: int) -> float:
         """The value at a step, NaN when it is not there."""
         at = step - self.first
@@ -232,6 +241,26 @@ def fit(
     return best[1] if best is not None else None
 
 
+def fit_exact(points: Sequence[Point], sources: Sequence[Losses], tables: Tables) -> Hypothesis | None:
+    """The hypothesis that few points are the values themselves, to four digits and more each.
+
+    ``MIN_EXACT`` of them, and most of all: such values meet by chance as seldom as many less precise ones.
+    """
+    points = [point for point in points[-MAX_POINTS:] if math.isfinite(point.low)]
+    exact = sum(point.high - point.low < PRECISE * abs(point.middle) for point in points)
+    if len(points) < MIN_EXACT or exact < len(points):
+        return None
+    enough = max(MIN_EXACT, math.ceil(MOST_EXACT * len(points)))
+    for axis in axes(points):
+        for losses in sources:
+            table = tables.of(losses, VALUE)
+            strides = axis.strides[:1]
+            found = _vote(points, axis, strides, table, 1.0, VALUE.tolerance, enough, LINES_EXACT)
+            if found is not None:
+                return Hypothesis(losses, VALUE, found[1])
+    return None
+
+
 def _tried(axis: Axis, losses: Losses) -> Iterator[tuple[Relation, tuple[int, ...]]]:
     """Relations with the strides for which each is looked at, the likely ones first."""
     yield VALUE, axis.strides
@@ -246,7 +275,14 @@ def _tried(axis: Axis, losses: Losses) -> Iterator[tuple[Relation, tuple[int, ..
 
 
 def _vote(
-    points: Sequence[Point], axis: Axis, strides: Sequence[int], table: Table, factor: float, tolerance: float
+    points: Sequence[Point],
+    axis: Axis,
+    strides: Sequence[int],
+    table: Table,
+    factor: float,
+    tolerance: float,
+    enough: int = MIN_MATCHES,
+    lines: int = LINES,
 ) -> tuple[int, Line] | None:
     votes: Counter[tuple[int, int]] = Counter()
     for point, key in zip(points, axis.keys, strict=True):
@@ -260,7 +296,7 @@ def _vote(
     if not votes:
         return None
     (stride, shift), count = max(votes.items(), key=lambda one: (one[1], -strides.index(one[0][0])))
-    if count < MIN_MATCHES:
+    if count < enough:
         return None
     widths, steps = [], []
     for point, key in zip(points, axis.keys, strict=True):
@@ -269,16 +305,18 @@ def _vote(
         if point.low / factor - error <= value <= point.high / factor + error:
             steps.append(shift + stride * key)
             widths.append((point.high - point.low) / factor + 2 * error)
-    if not improbable(widths, table.distance(steps, stride), len(points)):
+    if lines < LINES and axis.by_step and abs(shift - axis.first) <= 1:
+        lines = LINES_AT_ONCE
+    if not improbable(widths, table.distance(steps, stride), len(points), lines):
         return None
     return len(steps), Line(axis.by_step, axis.first, axis.unit, stride, shift)
 
 
-def improbable(widths: Sequence[float], distance: float, tried: int) -> bool:
+def improbable(widths: Sequence[float], distance: float, tried: int, lines: int = LINES) -> bool:
     """Whether it is no chance that values with these widths were all hit, out of ``tried``."""
     if not widths or distance <= 0 or not math.isfinite(distance):
         return False
-    odds = math.log(math.comb(tried, len(widths))) + math.log(LINES)
+    odds = math.log(math.comb(tried, len(widths))) + math.log(lines)
     odds += sum(math.log(min(1.0, max(width, 1e-300) / distance)) for width in widths)
     return odds < math.log(MAX_ODDS)
 

@@ -54,7 +54,7 @@ from ....core.observation import Hello, MetricsLogged, Observation, StepRecord
 from ....core.rule import Confidence, Rule, Severity
 from .fitting import Tables
 from .losses import Losses
-from .series import Series, Shown
+from .series import Bounds, Series, Shown
 
 MAX_SERIES = 64
 MAX_PROCESSES = 32
@@ -69,6 +69,7 @@ SEVERITY = {
     "multiple": Severity.WARNING,
     "undecided": Severity.WARNING,
     "lost": Severity.WARNING,
+    "single": Severity.WARNING,
     "weighted": Severity.NOTE,
 }
 
@@ -193,6 +194,9 @@ class LossMisreported:
             name = f"{hello.ppid}:{ids.get('MASTER_PORT', '')}"
         self._jobs[hello.origin.pid] = f"{name}:{ids.get('TORCHELASTIC_RESTART_COUNT', '')}", world
 
+    # Losses that are means at the end of an epoch, or have another part at some steps, are too many to count.
+    bounds: Bounds | None = None
+
     def begun(self, step: StepRecord) -> Computed | None:
         """What is followed of an optimizer whose first step this is; None when nothing is yet."""
         return Computed(Losses("the loss", step.origin.rank))
@@ -255,7 +259,7 @@ class LossMisreported:
         def sources() -> Sequence[Losses]:
             return self._sources(series.pid)
 
-        series = Series(logged.path, key, logged.origin.pid, self._tables, sources)
+        series = Series(logged.path, key, logged.origin.pid, self._tables, sources, self.bounds)
         return series
 
     def _finding(self, series: Series, shown: Shown) -> Iterator[Finding]:
@@ -304,6 +308,12 @@ def _message(series: Series, shown: Shown) -> str:
         return (
             f"{what}; from step {step} on it is {how} that. What was computed jumped there, not what was "
             "reported: a weight of the objective seems to have changed, and the report is without it"
+        )
+    if shown.kind == "single":
+        much = shown.first.point.middle / shown.first.predicted if shown.first.predicted else math.inf
+        return (
+            f"{what} to all digits at {series.matched} values, but at step {step} it is {much:.6g} times "
+            "that, which is nothing that was computed"
         )
     if shown.kind == "multiple":
         return f"{series.key!r} is {how} {relation} in all {shown.count} values compared"

@@ -15,6 +15,11 @@ As the logged loss is (see `metric-loss-misreported`): series in the job's metri
 norms that ``clip_grad_norm_`` returned, step by step. A series that fits is followed, and eight values that
 share one factor or difference break the law, unless the computed norm is what moved.
 
+Three values that are the computed ones to all of their digits, four or more, are no chance, so a series that
+begins so is followed too. One value alone that departs from it, with exact ones before and after, or several
+with one factor at the end, are a warning: unless it is a norm of another step, a mean of norms, the largest
+norm that clipping allows, or a round number, or steps are logged twice in one file.
+
 ## What fools it
 
 Programs that compute their norm themselves, or that log it after clipping: that series leaves the computed
@@ -28,13 +33,16 @@ Look at the line that writes the metric, and at who changed it last.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import ClassVar
 
-from ....core.observation import StepRecord
+from ....core.finding import Finding
+from ....core.observation import Observation, StepRecord
 from ....core.rule import Confidence, Rule, Severity
 from .loss_misreported import SEVERITY, Computed, LossMisreported
 from .losses import Losses
+
+MAX_BOUNDS = 1024
 
 
 class Norms(Computed):
@@ -65,6 +73,22 @@ class NormMisreported(LossMisreported):
         "multiple": Severity.NOTE,
         "lost": Severity.NOTE,
     }
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._bounds: set[float] = set()
+        self.bounds = self._allowed
+
+    def _allowed(self) -> Collection[float] | None:
+        """The largest norms that clipping allowed, which a norm after clipping is; None for too many."""
+        return self._bounds if len(self._bounds) < MAX_BOUNDS else None
+
+    def observe(self, observation: Observation) -> Iterator[Finding]:
+        """As for losses; the largest norms allowed are kept."""
+        largest = observation.max_norm if isinstance(observation, StepRecord) else None
+        if largest is not None and len(self._bounds) < MAX_BOUNDS:
+            self._bounds.add(largest)
+        yield from super().observe(observation)
 
     def begun(self, step: StepRecord) -> Computed | None:
         """Followed from the first step on that clips."""

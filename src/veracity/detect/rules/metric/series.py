@@ -7,14 +7,26 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from ....core.coverage import Coverage
 from .departure import Alike, Odd, alike, jump, spaced_evenly
-from .fitting import MAX_POINTS, Hypothesis, Point, Prediction, Tables, fit, fit_multiple, is_usual
+from .fitting import (
+    MAX_POINTS,
+    MIN_EXACT,
+    Hypothesis,
+    Point,
+    Prediction,
+    Tables,
+    fit,
+    fit_exact,
+    fit_multiple,
+    is_usual,
+)
 from .losses import Losses
-from .relations import Relation
+from .relations import VALUE, Relation
+from .single import Singles, is_apart
 
 MAX_KEPT = 512
 MAX_WAITING = 64
@@ -26,6 +38,8 @@ REFIT_AT = (8, 16, 32)
 MIN_IDENTICAL = 3
 
 Sources = Callable[[], Sequence[Losses]]
+# Where single values are looked at: what the program may put in the place of one, None if that is anything.
+Bounds = Callable[[], Collection[float] | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +50,8 @@ class Shown:
     that many values in a row, up to the newest one, share; ``scattered``: one shared by values here and
     there, by which the report moves; ``undecided``: the same where it may be the loss that moves;
     ``weighted``: a factor by which the computed loss moved, not the reported one; ``lost``: no longer
-    explained by anything.
+    explained by anything; ``single``: a few values that are not what was
+    computed, where all others are exactly that.
     """
 
     kind: str
@@ -49,7 +64,9 @@ class Shown:
 class Series:
     """Follows one key of one file."""
 
-    def __init__(self, path: str, key: str, pid: int, tables: Tables, sources: Sources) -> None:
+    def __init__(
+        self, path: str, key: str, pid: int, tables: Tables, sources: Sources, bounds: Bounds | None = None
+    ) -> None:
         self.path = path
         self.key = key
         self.pid = pid
@@ -65,10 +82,13 @@ class Series:
         self._enough = REFIT_AT[0]
         self._run: list[Odd] = []
         self._odd: deque[Odd] = deque(maxlen=MAX_ODD)
-        self._next_try = 8
+        self._bounds = bounds
+        self._singles = Singles(tables)
+        self._next_try = MIN_EXACT if bounds is not None else REFIT_AT[0]
         self._done = 0
         self._parts = 0
         self._told = False
+        self._told_single = False
         self.newest_match = -1
 
     @property
@@ -86,6 +106,7 @@ class Series:
         point = Point(self.count, step, low, high)
         self.count += 1
         self._points.append(point)
+        self._singles.came(point)
         if self._prediction is not None:
             yield from self._follow(point, coverage)
         elif self.count >= self._next_try:
@@ -109,6 +130,8 @@ class Series:
             yield from self._fit(coverage)
         elif len(self._waiting) >= REFIT_AT[0]:
             yield from self._refit_waiting(coverage)
+        if self.hypothesis is not None:
+            yield from self._stood_alone(self.hypothesis, self._singles.last())
 
     # --- finding a hypothesis --------------------------------------------------------------------
 
@@ -118,6 +141,8 @@ class Series:
         found = fit(points, sources, self._tables)
         if found is None and not self.ever:
             found = fit(points[:MAX_POINTS], sources, self._tables)
+        if found is None and self._bounds is not None:
+            found = fit_exact(points, sources, self._tables)
         shown: list[Shown] = []
         if found is None:
             found = fit_multiple(points, sources, self._tables)
@@ -164,6 +189,7 @@ class Series:
         self._prediction = Prediction(hypothesis)
         self._run.clear()
         self._odd.clear()
+        self._singles.forget()
 
     # --- following it ----------------------------------------------------------------------------
 
@@ -216,15 +242,27 @@ class Series:
             self._parts = prediction.hypothesis.losses.parts(place)
             self._run.clear()
             self._before.append(expected)
+            yield from self._stood_alone(prediction.hypothesis, self._singles.matched(point))
             return
         odd = Odd(place, point, expected)
         self._run.append(odd)
+        self._singles.departed(odd)
         # Divided by another number than that of its micro-batches, as at the end of an epoch: proves nothing.
         if prediction.hypothesis.losses.parts(place) == self._parts:
             self._odd.append(odd)
         if len(self._run) <= REFIT_AT[0] and self._starts_anew():
             return
         yield from self._departed(prediction.hypothesis, coverage)
+
+    def _stood_alone(self, hypothesis: Hypothesis, odds: Sequence[Odd]) -> Iterator[Shown]:
+        """Odd values among exact ones: the first is shown if nothing else that was computed explains them."""
+        plain = hypothesis.relation == VALUE and hypothesis.factor == 1.0
+        if not odds or self._bounds is None or not plain or self._told or self._told_single:
+            return
+        sources, bounds = self._sources(), self._bounds()
+        if bounds is not None and all(self._singles.is_unexplained(odd, sources, bounds) for odd in odds):
+            self._told_single = True
+            yield Shown("single", hypothesis, odds[0], len(odds))
 
     def _starts_anew(self) -> bool:
         """Whether a running mean was begun anew just before the odd values, as at an epoch's start, or is
@@ -264,6 +302,9 @@ class Series:
         if self._told or self.matched < self._enough:
             return
         same = alike(tuple(self._odd), hypothesis.tolerance)
+        if same is not None and self._bounds is not None and not any(map(is_apart, same.odds)):
+            # A norm that the program computes itself, by other arithmetic.
+            same = None
         if same is not None:
             yield from self._shared(hypothesis, same)
         elif length == LOST_AFTER and self.matched >= MIN_BEFORE:

@@ -43,6 +43,7 @@ from ....core.coverage import Coverage
 from ....core.finding import Evidence, Finding, finding_of
 from ....core.observation import LoaderStarted, Observation, OptimizerDeclared, StateRestored, StepRecord
 from ....core.rule import Confidence, Rule, Severity
+from ...newpass import NewPasses
 from .put_back import CONFIRMED as PUT_BACK_STEPS
 from .put_back import PutBack, was_drawn_again
 
@@ -118,14 +119,14 @@ class StateReturned:
         self._generators: dict[int, dict[str, _Generator]] = {}
         self._put_back: dict[int, dict[int, PutBack]] = {}
         self._told: set[tuple[int, int]] = set()
-        self._new_pass: set[int] = set()
+        self._passes = NewPasses()
         self._optimizers: set[tuple[int, int]] = set()
 
     def observe(self, observation: Observation) -> Iterator[Finding]:
         """A finding for each generator of a process, when a way has been gone again for five steps."""
         pid = observation.origin.pid
         if isinstance(observation, LoaderStarted):
-            self._new_pass.add(pid)
+            self._passes.begin(pid)
         elif isinstance(observation, StateRestored):
             self._begin_anew(pid)
         elif isinstance(observation, OptimizerDeclared):
@@ -153,8 +154,7 @@ class StateReturned:
             self._coverage.count(checked=False, reason="more processes than are followed")
             return
         generators = self._generators.setdefault(pid, {})
-        at_pass = pid in self._new_pass
-        self._new_pass.discard(pid)
+        at_pass = self._passes.step(pid, step.optimizer)
         drawn = False
         for name in ("torch", "python", "numpy"):
             state = step.rng.get(name)

@@ -51,6 +51,7 @@ from ....core.observation import (
 )
 from ....core.rule import Confidence, Rule, Severity
 from ...detector import FROM_THE_GUARD
+from ...newpass import NewPasses
 from .horizon import has_way_to_go
 
 MAX_OPTIMIZERS = 4096
@@ -67,7 +68,6 @@ class _Process:
 
     last_seq: int = -1
     losses: int = 0
-    passes: int = 0
     anew: int = 0
     loaded: bool = False
 
@@ -79,7 +79,6 @@ class _Clock:
     cadences: dict[int, _Cadence] = field(default_factory=dict)
     started: bool = False
     losses: int = 0
-    passes: int = 0
     anew: int = 0
     skipped: bool = False
     scale: float | None = None
@@ -161,6 +160,7 @@ class ScheduleCadence:
         self._processes: dict[tuple[int, int], _Process] = {}
         self._clocks: dict[tuple[int, int, int], _Clock] = {}
         self._owners: dict[tuple[int, int, int], int] = {}
+        self._passes = NewPasses()
 
     def observe(self, observation: Observation) -> Iterator[Finding]:
         """Each kind of finding once per scheduler."""
@@ -177,13 +177,14 @@ class ScheduleCadence:
             process.losses += observation.losses
             clock = self._clock((*source, observation.optimizer))
             if clock is not None:
-                yield from self._step(process, clock, observation)
+                at_pass = self._passes.step(source, observation.optimizer)
+                yield from self._step(process, clock, observation, at_pass=at_pass)
         elif isinstance(observation, SchedulerStepped):
             self._stepped(source, observation)
         elif isinstance(observation, SchedulerDeclared):
             self._declared(source, process, observation)
         elif isinstance(observation, LoaderStarted):
-            process.passes += 1
+            self._passes.begin(source)
         elif isinstance(observation, StateRestored):
             process.anew += 1
         elif isinstance(observation, CheckpointLoaded):
@@ -238,19 +239,21 @@ class ScheduleCadence:
         cadence.given = cadence.given or seen.explicit
         cadence.count += 1
 
-    def _step(self, process: _Process, clock: _Clock, step: StepRecord) -> Iterator[Finding]:
+    def _step(
+        self, process: _Process, clock: _Clock, step: StepRecord, *, at_pass: bool
+    ) -> Iterator[Finding]:
         scale = _scale_of(step)
         interval = _Interval(
             step.step,
             step.origin.rank,
             process.losses - clock.losses,
-            process.passes != clock.passes,
+            at_pass,
             clock.skipped or step.skipped,
             scale != clock.scale,
         )
         anew, first = process.anew != clock.anew, not clock.started
         clock.started = True
-        clock.losses, clock.passes, clock.anew = process.losses, process.passes, process.anew
+        clock.losses, clock.anew = process.losses, process.anew
         clock.skipped, clock.scale = step.skipped, scale
         stepping = [one for one in clock.cadences.values() if one.count]
         for cadence in clock.cadences.values():
