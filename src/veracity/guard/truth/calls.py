@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, cast
 
 from .circumstances import Autocast, Generators
 from .fitness import collectives_so_far, compiled_around
-from .uses import node_number
+from .uses import Span, node_number
 
 if TYPE_CHECKING:
     import torch
@@ -37,7 +37,7 @@ class Output:
 
 @dataclass(slots=True)
 class Call:
-    """One forward pass of a module in training; ``numbers`` are autograd's, of its first and last node."""
+    """One forward pass of a module in training; ``span``: its nodes in autograd's graph."""
 
     module: torch.nn.Module
     args: tuple[object, ...]
@@ -49,7 +49,7 @@ class Call:
     training: bool
     collectives: tuple[int, ...] | None
     outputs: list[Output] = field(default_factory=list)
-    numbers: tuple[int, int] = (0, 0)
+    span: Span = Span(0, 0)
 
     @property
     def used(self) -> list[Output]:
@@ -87,6 +87,7 @@ class Capture:
     def __init__(self, modules: Sequence[torch.nn.Module], run: Callable[..., object]) -> None:
         self.calls: list[Call] = []
         self.failed = ""
+        self.counts = False
         self._open: list[Call] = []
         self._handles: list[torch.utils.hooks.RemovableHandle] = []
         import torch
@@ -144,7 +145,7 @@ class Capture:
                 {name: buffer.detach().clone() for name, buffer in buffers.items()},
                 module.training,
                 collectives_so_far(),
-                numbers=(node_number(), 0),
+                span=Span(node_number(), 0),
             )
         )
 
@@ -152,7 +153,8 @@ class Capture:
         if not self._open or self._open[-1].module is not module:
             return
         call = self._open.pop()
-        call.numbers = call.numbers[0], node_number()
+        ends = [tensor.grad_fn for tensor in tensors_in(result) if tensor.grad_fn is not None]
+        call.span = Span(call.span.first, node_number(), frozenset(end._sequence_nr() for end in ends))
         if call.collectives is None or collectives_so_far() != call.collectives:
             self.failed = "the forward pass has collectives, which other ranks would have to repeat as well"
             return
@@ -168,17 +170,18 @@ class Capture:
             bare = tensor.detach()
             output = Output(place, bare, bare._version)
             call.outputs.append(output)
-            tensor.register_hook(_keeper(output))
+            tensor.register_hook(self._keeper(output))
         self.calls.append(call)
 
+    def _keeper(self, output: Output) -> Callable[[torch.Tensor], None]:
+        def keep(gradient: torch.Tensor) -> None:
+            if not self.counts:
+                return
+            # Several backward passes through one output (retain_graph) add up, as their gradients do.
+            kept = output.cotangent
+            output.cotangent = gradient.detach().clone() if kept is None else kept + gradient.detach()
 
-def _keeper(output: Output) -> Callable[[torch.Tensor], None]:
-    def keep(gradient: torch.Tensor) -> None:
-        # Several backward passes through one output (retain_graph) add up, as their gradients do.
-        kept = output.cotangent
-        output.cotangent = gradient.detach().clone() if kept is None else kept + gradient.detach()
-
-    return keep
+        return keep
 
 
 def holders(

@@ -58,6 +58,10 @@ class Verdict:
             return "weights and optimizer state"
         return "weights" if weights else "optimizer state"
 
+    def fields(self) -> set[str]:
+        """The fields that changed, by the optimizer's names for them."""
+        return {change.field for change in self.changes} | ({"param"} if self.whole else set())
+
     def subject(self, names: Sequence[str]) -> str:
         """The tensors concerned, by name."""
         tensors = list(dict.fromkeys([*(change.tensor for change in self.changes), *self.whole]))
