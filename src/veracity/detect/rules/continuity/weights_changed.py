@@ -20,7 +20,8 @@ record shows that they did not come back. `load_state_dict` explains a change; a
 read in between makes the finding less certain. What the program writes at several of its first ten steps (a
 bound on weights, decay by hand), or at one of them and then at equal distances (slow weights), is its way: a
 note, and those steps are not covered. A single change in the first steps is therefore told when it should
-have come again and did not.
+have come again and did not. Optimizer state that is cleared as a whole while the rate rises to twice its
+value or more, as a schedule with restarts has it, is a note.
 
 A step hook of the program's own (`register_step_post_hook` and the like) runs beside the optimizer's step,
 not within it: values are read again on both sides of such hooks, and what they change is told with their
@@ -66,6 +67,7 @@ from .memory import MAX_OPTIMIZERS, Memories, Verdict
 from .moves import Movement, Moves, moved_message
 from .writing import Judged, Writing
 
+RESTART = "the optimizer's state was cleared as its rate began anew"
 WRITES = "the program itself writes between steps, and has done so from its first steps on"
 
 
@@ -144,6 +146,10 @@ class WeightsChanged:
     def _changed(self, record: StepRecord, verdict: Verdict, movement: Movement | None) -> Iterator[Finding]:
         key = record.origin.pid, record.optimizer
         finding = self._finding(record, verdict, movement)
+        if verdict.cleared and verdict.restarted:
+            self._coverage.skip(RESTART)
+            yield replace(finding, severity=Severity.NOTE, message=f"{finding.message}; {RESTART}")
+            return
         if key not in self._writings and len(self._writings) >= MAX_OPTIMIZERS:
             judged = Judged.BREACH
         else:
@@ -154,7 +160,8 @@ class WeightsChanged:
             self._coverage.skip(WRITES)
             if key not in self._noted:
                 self._noted.add(key)
-                yield replace(finding, severity=Severity.NOTE, message=f"{finding.message}; {WRITES}")
+                message, first = f"{finding.message}; {WRITES}", self._writings[key].first
+                yield replace(finding, severity=Severity.NOTE, message=message, first_step=first)
         elif judged is Judged.BREACH and self._first(*key):
             yield finding
 

@@ -48,6 +48,7 @@ class Writing(Generic[_Held]):
             if self.early == 1:
                 self.held = finding
                 return Judged.HELD
+            self.period = gap if self.early == 2 or gap == self.period else 1
             self.held = None
             return Judged.HABIT
         if not self.early or not self.fields.issuperset(fields):
@@ -55,7 +56,7 @@ class Writing(Generic[_Held]):
         if self.early == 1 and not self.period and abs(gap - self.first) <= 1:
             # The first one was counted from the beginning, and is seen at the step after it.
             self.period = gap
-        if self.early > 1 or (self.period and not gap % self.period):
+        if self.period and not gap % self.period:
             self.held = None
             return Judged.HABIT
         return Judged.BREACH
