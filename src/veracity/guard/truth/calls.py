@@ -23,6 +23,8 @@ MAX_CALLS = 16
 MAX_OUTPUTS = 64
 MAX_DEPTH = 4
 MAX_BYTES = 1 << 26
+# Losses are returned and then scaled in place; a copy of so few elements costs nothing.
+MAX_COPIED = 64
 
 
 @dataclass(slots=True)
@@ -167,7 +169,8 @@ class Capture:
             if tensor.numel() * tensor.element_size() > MAX_BYTES:
                 self.failed = "the module's outputs are too large to be kept"
                 return
-            bare = tensor.detach()
+            small = tensor.numel() <= MAX_COPIED
+            bare = tensor.detach().clone() if small else tensor.detach()
             output = Output(place, bare, bare._version)
             call.outputs.append(output)
             tensor.register_hook(self._keeper(output))
