@@ -255,6 +255,24 @@ def test_state_cleared_as_the_rate_begins_anew_is_a_note(rate: float, severity: 
     assert [one.severity for one in judge(WeightsChanged(), story.seen)] == [severity]
 
 
+@pytest.mark.parametrize(
+    ("smallest", "share", "severity"),
+    [(True, 0.0, Severity.NOTE), (False, 0.0, Severity.ERROR), (True, 0.5, Severity.ERROR)],
+)
+def test_the_smallest_weights_set_to_zero_are_a_note(
+    smallest: bool, share: float, severity: Severity
+) -> None:
+    def prune(number: int, memory: dict[int, Fields]) -> None:
+        for fields in memory.values() if number >= 14 else ():
+            order = sorted(range(6), key=lambda at: abs(fields["param"][at]), reverse=not smallest)
+            for at in order[:3]:
+                fields["param"][at] *= share
+
+    detector, found = run(20, prune)
+    assert [one.severity for one in found] == [severity]
+    assert found[0].first_step == 14
+
+
 def test_weights_clamped_in_the_middle_of_a_run_are_an_error() -> None:
     (finding,) = judge(WeightsChanged(), clamped(0.25, range(12, 13)).seen)
     assert finding.breaks

@@ -21,7 +21,8 @@ read in between makes the finding less certain. What the program writes at sever
 bound on weights, decay by hand), or at one of them and then at equal distances (slow weights), is its way: a
 note, and those steps are not covered. A single change in the first steps is therefore told when it should
 have come again and did not. Optimizer state that is cleared as a whole while the rate rises to twice its
-value or more, as a schedule with restarts has it, is a note.
+value or more, as a schedule with restarts has it, is a note; so are the smallest weights of tensors that are
+set to zero and, from then on, held there.
 
 A step hook of the program's own (`register_step_post_hook` and the like) runs beside the optimizer's step,
 not within it: values are read again on both sides of such hooks, and what they change is told with their
@@ -61,13 +62,14 @@ from ....core.observation import (
 )
 from ....core.rule import Confidence, Rule, Severity
 from ...detector import FROM_THE_GUARD
-from .compare import change_evidence, clamp_bound, common_factor
+from .compare import change_evidence, clamp_bound, common_factor, pruned, zeroed
 from .hooked import HookCourses
 from .memory import MAX_OPTIMIZERS, Memories, Verdict
 from .moves import Movement, Moves, moved_message
 from .writing import Judged, Writing
 
 RESTART = "the optimizer's state was cleared as its rate began anew"
+PRUNED = "the smallest weights were set to zero, as pruning does"
 WRITES = "the program itself writes between steps, and has done so from its first steps on"
 
 
@@ -90,7 +92,8 @@ class WeightsChanged:
         self._hooks = HookCourses(self.rule)
         self._reported: set[tuple[int, int]] = set()
         self._writings: dict[tuple[int, int], Writing[Finding]] = {}
-        self._noted: set[tuple[int, int]] = set()
+        self._pruned: set[tuple[int, int]] = set()
+        self._told: set[tuple[tuple[int, int], str]] = set()
 
     def observe(self, observation: Observation) -> Iterator[Finding]:
         """Take one observation in."""
@@ -146,24 +149,38 @@ class WeightsChanged:
     def _changed(self, record: StepRecord, verdict: Verdict, movement: Movement | None) -> Iterator[Finding]:
         key = record.origin.pid, record.optimizer
         finding = self._finding(record, verdict, movement)
-        if verdict.cleared and verdict.restarted:
-            self._coverage.skip(RESTART)
-            yield replace(finding, severity=Severity.NOTE, message=f"{finding.message}; {RESTART}")
-            return
-        if key not in self._writings and len(self._writings) >= MAX_OPTIMIZERS:
-            judged = Judged.BREACH
-        else:
-            writing = self._writings.setdefault(key, Writing())
-            judged = writing.judge(record.step, verdict.fields(), finding)
-        if judged is Judged.HABIT:
+        told, first = self._explained(key, verdict), record.step
+        if not told:
+            judged, first = self._judged(key, record.step, verdict, finding)
+            told = WRITES if judged is Judged.HABIT else ""
+            if judged is Judged.BREACH and self._first(*key):
+                yield finding
+        if told:
             self._coverage.checked -= 1
-            self._coverage.skip(WRITES)
-            if key not in self._noted:
-                self._noted.add(key)
-                message, first = f"{finding.message}; {WRITES}", self._writings[key].first
+            self._coverage.skip(told)
+            if (key, told) not in self._told and len(self._told) < MAX_OPTIMIZERS:
+                self._told.add((key, told))
+                message = f"{finding.message}; {told}"
                 yield replace(finding, severity=Severity.NOTE, message=message, first_step=first)
-        elif judged is Judged.BREACH and self._first(*key):
-            yield finding
+
+    def _explained(self, key: tuple[int, int], verdict: Verdict) -> str:
+        """What a single change is by itself, at whatever step it comes; empty when it is nothing known."""
+        if verdict.cleared and verdict.restarted:
+            return RESTART
+        goes_on = key in self._pruned and zeroed(verdict.changes)
+        if not goes_on and not pruned(verdict.changes):
+            return ""
+        if len(self._pruned) < MAX_OPTIMIZERS:
+            self._pruned.add(key)
+        return PRUNED
+
+    def _judged(
+        self, key: tuple[int, int], step: int, verdict: Verdict, finding: Finding
+    ) -> tuple[Judged, int]:
+        if key not in self._writings and len(self._writings) >= MAX_OPTIMIZERS:
+            return Judged.BREACH, step
+        writing = self._writings.setdefault(key, Writing())
+        return writing.judge(step, verdict.fields(), finding), writing.first
 
     def _finding(self, record: StepRecord, verdict: Verdict, movement: Movement | None) -> Finding:
         names = self._memories.names(record.origin.pid, record.optimizer)
