@@ -239,13 +239,13 @@ def test_an_autograd_function_of_the_program_is_named(checked: Guarded) -> None:
     model = Model()
     train(model, adam(model), 2 * STEPS)
     found, _ = judged(checked)
-    assert {one.subject for one in found} == {"first.weight", "first.bias"}
-    assert {one.severity for one in found} == {Severity.NOTE}
-    assert any("Wrong" in evidence.observed for evidence in found[0].evidence)
-    assert any(__file__ in evidence.observed for evidence in found[0].evidence)
+    broken = [one for one in found if one.breaks]
+    assert {one.subject for one in broken} == {"first.weight", "first.bias"}
+    assert any("Wrong" in evidence.observed for evidence in broken[0].evidence)
+    assert any(__file__ in evidence.observed for evidence in broken[0].evidence)
 
 
-def test_a_stopped_gradient_is_right_when_held_constant_and_its_line_is_named(checked: Guarded) -> None:
+def test_a_stopped_gradient_is_a_warning_that_names_the_line(checked: Guarded) -> None:
     class Model(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -257,77 +257,11 @@ def test_a_stopped_gradient_is_right_when_held_constant_and_its_line_is_named(ch
 
     model = Model()
     train(model, adam(model), 2 * STEPS)
-    found, coverage = judged(checked)
-    assert coverage.checked >= STEPS, coverage.reasons
-    assert [one.severity for one in found] == [Severity.NOTE]
+    found, _ = judged(checked)
+    assert {one.severity for one in found} == {Severity.WARNING}
     assert any(
         "detached at" in evidence.observed and __file__ in evidence.observed for evidence in found[0].evidence
     )
-
-
-class Straight(nn.Module):
-    """Rounds its first layer's weights on the way forwards; the second layer's scale is no part of the graph."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.first, self.last = nn.Linear(12, 8), nn.Linear(8, 5)
-
-    def forward(self, inputs: Any) -> Any:
-        weight = self.first.weight
-        rounded = weight + ((weight * 8).round() / 8 - weight).detach()
-        hidden = torch.tanh(nn.functional.linear(inputs, rounded, self.first.bias))
-        with torch.no_grad():
-            scale = hidden.abs().mean()
-        return self.last(hidden / scale * hidden.square().mean().item())
-
-
-def test_straight_through_estimators_and_parts_without_gradients_are_checked(checked: Guarded) -> None:
-    model = Straight()
-    train(model, adam(model), 2 * STEPS)
-    found, coverage = judged(checked)
-    assert [one.severity for one in found] == [Severity.NOTE]
-    assert coverage.checked >= STEPS, coverage.reasons
-
-
-def test_a_wrong_gradient_beside_a_stopped_one_is_found(checked: Guarded) -> None:
-    model = Straight()
-    model.first.weight.register_hook(Unwatched(lambda gradient: gradient * 0.3))
-    train(model, adam(model), 4 * STEPS)
-    found, _ = judged(checked)
-    assert [one.subject for one in found if one.severity is not Severity.NOTE] == ["first.weight"]
-
-
-class KeepsAnotherLoss(nn.Module):
-    """Keeps a second loss beside what it returns."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.body = programs.perceptron()
-        self.extra: Any = None
-
-    def forward(self, inputs: Any) -> Any:
-        hidden = self.body[:3](inputs)
-        self.extra = hidden.square().mean()
-        return self.body[3:](hidden)
-
-
-@pytest.mark.parametrize("name", ["an attribute", "a penalty on the gradient"])
-def test_what_leaves_the_module_beside_its_outputs_is_not_judged(checked: Guarded, name: str) -> None:
-    model = KeepsAnotherLoss()
-    optimizer = adam(model)
-    for _ in range(4 * STEPS):
-        inputs = torch.randn(16, 12, requires_grad=True)
-        optimizer.zero_grad()
-        loss = nn.functional.cross_entropy(model(inputs), torch.randint(5, (16,)))
-        if name == "an attribute":
-            further = 3 * model.extra
-        else:
-            further = 9 * torch.autograd.grad(loss, inputs, create_graph=True)[0].square().sum()
-        (loss + further).backward()
-        optimizer.step()
-    found, coverage = judged(checked)
-    assert found == []
-    assert coverage.checked
 
 
 def test_gradients_that_are_never_zeroed_are_not_judged(checked: Guarded) -> None:

@@ -55,8 +55,7 @@ class GradientChecked(Observation):
     number of tensors that checks can draw. ``rounding`` is the rounding of an evaluation. ``clip`` is what
     the gradients were multiplied with by clipping since the backward pass. ``fresh``: the gradient was zero
     before the backward passes that were captured. ``surrogates``: places at which the forward pass cuts or
-    replaces its derivative, looked for at the first check and when something looked wrong. ``held``: the first
-    trial again with everything constant that the forward pass takes out of the graph. ``cost`` in nanoseconds.
+    replaces its derivative, looked for when something looked wrong. ``cost`` in nanoseconds.
     """
 
     optimizer: int
@@ -70,7 +69,6 @@ class GradientChecked(Observation):
     rounding: float = 0.0
     fresh: bool = False
     surrogates: list[str] = field(default_factory=list)
-    held: list[GradientTrial] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, cast
 
 from .circumstances import Autocast, Generators
 from .fitness import collectives_so_far, compiled_around
-from .uses import Span, node_number
+from .uses import node_number
 
 if TYPE_CHECKING:
     import torch
@@ -23,8 +23,6 @@ MAX_CALLS = 16
 MAX_OUTPUTS = 64
 MAX_DEPTH = 4
 MAX_BYTES = 1 << 26
-# Losses are returned and then scaled in place; a copy of so few elements costs nothing.
-MAX_COPIED = 64
 
 
 @dataclass(slots=True)
@@ -39,7 +37,7 @@ class Output:
 
 @dataclass(slots=True)
 class Call:
-    """One forward pass of a module in training; ``span``: its nodes in autograd's graph."""
+    """One forward pass of a module in training; ``numbers`` are autograd's, of its first and last node."""
 
     module: torch.nn.Module
     args: tuple[object, ...]
@@ -51,7 +49,7 @@ class Call:
     training: bool
     collectives: tuple[int, ...] | None
     outputs: list[Output] = field(default_factory=list)
-    span: Span = Span(0, 0)
+    numbers: tuple[int, int] = (0, 0)
 
     @property
     def used(self) -> list[Output]:
@@ -89,7 +87,6 @@ class Capture:
     def __init__(self, modules: Sequence[torch.nn.Module], run: Callable[..., object]) -> None:
         self.calls: list[Call] = []
         self.failed = ""
-        self.counts = False
         self._open: list[Call] = []
         self._handles: list[torch.utils.hooks.RemovableHandle] = []
         import torch
@@ -147,7 +144,7 @@ class Capture:
                 {name: buffer.detach().clone() for name, buffer in buffers.items()},
                 module.training,
                 collectives_so_far(),
-                span=Span(node_number(), 0),
+                numbers=(node_number(), 0),
             )
         )
 
@@ -155,8 +152,7 @@ class Capture:
         if not self._open or self._open[-1].module is not module:
             return
         call = self._open.pop()
-        ends = [tensor.grad_fn for tensor in tensors_in(result) if tensor.grad_fn is not None]
-        call.span = Span(call.span.first, node_number(), frozenset(end._sequence_nr() for end in ends))
+        call.numbers = call.numbers[0], node_number()
         if call.collectives is None or collectives_so_far() != call.collectives:
             self.failed = "the forward pass has collectives, which other ranks would have to repeat as well"
             return
@@ -169,22 +165,20 @@ class Capture:
             if tensor.numel() * tensor.element_size() > MAX_BYTES:
                 self.failed = "the module's outputs are too large to be kept"
                 return
-            small = tensor.numel() <= MAX_COPIED
-            bare = tensor.detach().clone() if small else tensor.detach()
+            bare = tensor.detach()
             output = Output(place, bare, bare._version)
             call.outputs.append(output)
-            tensor.register_hook(self._keeper(output))
+            tensor.register_hook(_keeper(output))
         self.calls.append(call)
 
-    def _keeper(self, output: Output) -> Callable[[torch.Tensor], None]:
-        def keep(gradient: torch.Tensor) -> None:
-            if not self.counts:
-                return
-            # Several backward passes through one output (retain_graph) add up, as their gradients do.
-            kept = output.cotangent
-            output.cotangent = gradient.detach().clone() if kept is None else kept + gradient.detach()
 
-        return keep
+def _keeper(output: Output) -> Callable[[torch.Tensor], None]:
+    def keep(gradient: torch.Tensor) -> None:
+        # Several backward passes through one output (retain_graph) add up, as their gradients do.
+        kept = output.cotangent
+        output.cotangent = gradient.detach().clone() if kept is None else kept + gradient.detach()
+
+    return keep
 
 
 def holders(

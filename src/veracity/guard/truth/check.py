@@ -27,7 +27,7 @@ from .fitness import compiled_in_place, unfit
 from .rerun import NotRepeatableError, Rerun
 from .schedule import Schedule
 from .trial import Bench, direction_for
-from .uses import Span, TooLargeError, used_outside
+from .uses import TooLargeError, used_outside
 
 if TYPE_CHECKING:
     import torch
@@ -87,7 +87,6 @@ class Watch:
     outside: set[int] = field(default_factory=set)
     unseen: bool = False
     walked: float = 0.0
-    known: bool = False
 
 
 class GradientTruth:
@@ -129,33 +128,24 @@ class GradientTruth:
         Its graph is looked through for uses of the parameters that no repetition would show.
         """
         for watch in list(self._watches.values()):
-            if watch.capture is None:
-                continue
-            watch.capture.counts = True
-            if watch.chosen is None:
+            if watch.capture is None or watch.chosen is None:
                 continue
             module = watch.chosen.held_by()
             if module is None:
                 continue
-            spans = [call.span for call in watch.capture.calls if call.module is module]
-            self._walk(watch, [tensor for _, tensor in walk(of)], spans)
+            ranges = [call.numbers for call in watch.capture.calls if call.module is module]
+            self._walk(watch, [tensor for _, tensor in walk(of)], ranges)
             gradient = module.get_parameter(watch.chosen.name).grad
             if gradient is None or not bool(gradient.any()):
                 watch.fresh = True
                 watch.capture.drop_consumed()
 
-    def backward_ended(self) -> None:
-        """Gradients that come back to outputs from here on are asked for by other ways and go elsewhere."""
-        for watch in list(self._watches.values()):
-            if watch.capture is not None:
-                watch.capture.counts = False
-
     @staticmethod
-    def _walk(watch: Watch, roots: Sequence[torch.Tensor], spans: Sequence[Span]) -> None:
+    def _walk(watch: Watch, roots: Sequence[torch.Tensor], ranges: Sequence[tuple[int, int]]) -> None:
         started = perf_counter()
         wanted = {id(place.parameter()) for place in watch.places if place.held_by() is not None}
         try:
-            watch.outside |= used_outside(roots, wanted, spans)
+            watch.outside |= used_outside(roots, wanted, ranges)
         except TooLargeError:
             watch.unseen = True
         watch.walked += perf_counter() - started
@@ -249,8 +239,7 @@ class GradientTruth:
                 "the tensor that was drawn has no finite gradient", lasting=False, counts=False
             )
         trials = [first]
-        notes = self._first_look(watch, rerun)
-        held: list[GradientTrial] = []
+        notes: list[str] = []
         doubted = self._suspicious(first, place, rounding, watch.factor * clip)
         if doubted:
             closer = self._try(bench, place, first.direction, step, first.reach / CLOSER)
@@ -262,9 +251,6 @@ class GradientTruth:
             trials += [further] if further is not None else []
         if doubted:
             notes = rerun.surrogates()
-            if rerun.hold():
-                again = self._try(bench, place, first.direction, step, first.reach)
-                held += [again] if again is not None else []
             notes += [f"gradient scaled by the hook at {hook}" for hook in scaling_hooks(place.parameter())]
             self._learn(watch, trials, clip)
         return {
@@ -274,19 +260,7 @@ class GradientTruth:
             "rounding": rounding,
             "fresh": watch.fresh,
             "surrogates": notes,
-            "held": [asdict(trial) for trial in held],
         }
-
-    @staticmethod
-    def _first_look(watch: Watch, rerun: Rerun) -> list[str]:
-        """What the forward pass cuts or replaces of its derivative from the first check on."""
-        if watch.known:
-            return []
-        watch.known = True
-        # The check stands without it.
-        with contextlib.suppress(Exception):
-            return rerun.surrogates()
-        return []
 
     def _rerun(self, watch: Watch, tracked: Tracked, capture: Capture, module: torch.nn.Module) -> Rerun:
         if capture.failed:

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 from .calls import Call, Output, tensors_in
 from .circumstances import Attributes, under
-from .surrogates import ChangedCourseError, Cuts, custom_functions, cuts_in, holding
+from .surrogates import custom_functions, cuts_in
 
 if TYPE_CHECKING:
     import torch
@@ -41,8 +41,6 @@ class Rerun:
 
     module: torch.nn.Module
     calls: list[Call]
-    cuts: dict[int, Cuts] = field(default_factory=dict)
-    held: bool = False
 
     def null(self) -> float:
         """Repeat the calls unmoved: each output must be the recorded one, bit for bit.
@@ -85,47 +83,18 @@ class Rerun:
 
     def surrogates(self) -> list[str]:
         """Places where the forward pass cuts or replaces its own derivative, found by one more repetition."""
-        places: dict[str, None] = {}
-        self.cuts = {}
-        for call in self.calls:
+        places: list[str] = []
+        for call in self.calls[:1]:
             attributes = Attributes(self.module)
             try:
                 results, cuts = cuts_in(partial(self._run, call, {}))
             finally:
                 attributes.put_back()
-            self.cuts[id(call)] = cuts
-            places.update(cuts.places)
-            places.update(
-                dict.fromkeys(custom_functions([results[output.place] for output in call.outputs]))
-            )
-        return list(places)
-
-    def hold(self) -> bool:
-        """Keep what is taken out of the graph constant from now on; whether that can be done.
-
-        There must be something, and the outputs must be the recorded ones.
-        """
-        found = self.cuts.values()
-        if not any(cuts.places for cuts in found) or not all(cuts.whole for cuts in found):
-            return False
-        self.held = True
-        try:
-            self.null()
-        except NotRepeatableError:
-            self.held = False
-        return self.held
+            places += cuts
+            places += custom_functions([results[output.place] for output in call.outputs])
+        return places
 
     def _run(self, call: Call, moved: dict[str, torch.Tensor]) -> list[torch.Tensor]:
-        if not self.held:
-            return self._again(call, moved)
-        # What is moved must look as it did, or nothing that is made of it would be seen to be cut off.
-        alike = {name: tensor.detach().requires_grad_() for name, tensor in moved.items()}
-        try:
-            return holding(self.cuts[id(call)], partial(self._again, call, alike))
-        except ChangedCourseError:
-            raise NotRepeatableError("the forward pass repeated takes another course", lasting=False) from None
-
-    def _again(self, call: Call, moved: dict[str, torch.Tensor]) -> list[torch.Tensor]:
         from torch.func import functional_call
 
         swapped = {name: buffer.clone() for name, buffer in call.buffers.items()}

@@ -6,7 +6,6 @@ import dataclasses
 import random
 from collections.abc import Callable, Iterable
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -152,50 +151,6 @@ def test_a_stopped_gradient_is_a_warning_until_it_was_seen_to_be_right() -> None
     found, _ = judge(*declared(), *right, wrong)
     assert [one.breaks for one in found] == [True]
     assert "at earlier steps it was" in found[0].message
-
-
-@pytest.mark.parametrize(
-    ("place", "first", "severity"),
-    [
-        ("autograd function Drill at model.py:3", True, Severity.NOTE),
-        ("autograd function Drill at model.py:3", False, Severity.ERROR),
-        ("detached at model.py:3", True, Severity.NOTE),
-        ("detached at model.py:3", False, Severity.WARNING),
-    ],
-)
-def test_what_replaces_the_derivative_from_the_first_check_on_is_a_note(
-    place: str, first: bool, severity: Severity
-) -> None:
-    others = [trial(curved(1.5), 1.5, tensor=at) for at in (1, 2)]
-    before = checked(1, trial(curved(1.5), 1.5, tensor=1))
-    wrong = dataclasses.replace(
-        checked(5, *suspected(curved(2.0), 1.0, *others)),
-        surrogates=[place],
-        held=[trial(curved(1.0), 1.0)] if place.startswith("detached") else [],
-    )
-    before = dataclasses.replace(before, surrogates=[place] if first else [])
-    found, coverage = judge(*declared(), before, wrong, dataclasses.replace(wrong, step=6))
-    assert [one.severity for one in found] == [severity]
-    assert coverage.checked == 3
-
-
-def test_a_function_that_was_right_for_a_tensor_and_is_not_any_more_is_an_error() -> None:
-    place = ["autograd function Drill at model.py:3"]
-    others = [trial(curved(1.5), 1.5, tensor=at) for at in (1, 2)]
-    right = [
-        dataclasses.replace(checked(step, trial(curved(2.0), 2.0)), surrogates=place) for step in (1, 2)
-    ]
-    wrong = dataclasses.replace(checked(5, *suspected(curved(2.0), 1.0, *others)), surrogates=place)
-    assert [one.breaks for one in judge(*declared(), *right, wrong)[0]] == [True]
-
-
-def test_what_differs_with_everything_held_constant_is_not_meant() -> None:
-    place = ["detached at model.py:3"]
-    others = [trial(curved(1.5), 1.5, tensor=at) for at in (1, 2)]
-    wrong = dataclasses.replace(
-        checked(5, *suspected(curved(2.0), 1.0, *others)), surrogates=place, held=[trial(curved(1.5), 1.0)]
-    )
-    assert [one.severity for one in judge(*declared(), wrong)[0]] == [Severity.WARNING]
 
 
 @given(st.lists(st.floats(0.2, 4), min_size=2, max_size=5), st.integers(0, 10**6))

@@ -32,17 +32,15 @@ loss is checked whole; one that returns predictions is checked from parameters t
 ## What fools it
 
 A gradient that is wrong at steps that are not drawn, which the report states the odds of. A factor on all
-gradients. Code that is right whenever it notices that it runs again. A custom autograd function that was in
-the forward pass from the first check on and never right for that tensor: a note, since straight-through
-estimators and gradient reversal are such functions. Where the forward pass has always taken tensors out of
-the graph itself (``detach``), the check is made with these held constant; what is right then is a note, and
-what is not a warning. Where a hook of the program has scaled that tensor's gradient since its first steps, a
-difference is a note.
+gradients. Code that is right whenever it notices that it runs again. Where the forward pass takes tensors out
+of the graph itself (``detach``) a difference is a warning, since programs do so on purpose; where a hook of
+the program has scaled that tensor's gradient since its first steps, a note.
 
 ## What to do
 
 Look at the tensor named, then for hooks on it (``register_hook``, ``register_full_backward_hook``) and for
-custom autograd functions between it and the loss; those found are listed.
+custom autograd functions between it and the loss; those found are listed. Straight-through estimators and
+gradient reversal are such functions by intent.
 """
 
 from __future__ import annotations
@@ -65,7 +63,6 @@ MAX_OPTIMIZERS = 4096
 MAX_TENSORS = 10**6
 UNCONFIRMED = 2
 CONVINCED = 2
-CUT, REPLACED = "detached", "autograd function"
 BLURRED = "the loss changed by too little, or too unevenly, to be compared"
 STALE = "gradients were not zeroed before the backward passes that were captured"
 NO_START = Process((), 1)
@@ -86,17 +83,6 @@ class _Optimizer:
     reported: set[int] = field(default_factory=set)
     factor: float = 1.0
     scaled: bool = False
-    known: set[str] | None = None
-    constant: bool = False
-
-    def always(self, check: Check, kind: str) -> bool:
-        """Whether the forward pass has places of that kind, all of them from the first check on."""
-        places = [place for place in check.surrogates if place.startswith(kind)]
-        return bool(places) and all(place in (self.known or ()) for place in places)
-
-    def right_before(self, tensor: int) -> bool:
-        """Whether that tensor's gradients were right, along themselves, at earlier checks."""
-        return self.agreed.get(tensor, 0) >= CONVINCED
 
 
 class NotDerivative:
@@ -164,8 +150,6 @@ class NotDerivative:
         if 0 <= record.tensors < MAX_TENSORS:
             self._coverage.drawn_from = max(self._coverage.drawn_from, record.tensors)
         optimizer = self._optimizers.get((record.origin.pid, record.optimizer))
-        if optimizer is not None and optimizer.known is None and not record.reason:
-            optimizer.known = set(record.surrogates)
         if optimizer is None or record.reason:
             self._coverage.skip(record.reason or "the optimizer was not declared")
         elif not optimizer.ranks:
@@ -197,10 +181,6 @@ class NotDerivative:
             if check.first.direction == GRADIENT:
                 optimizer.agreed[check.first.tensor] = optimizer.agreed.get(check.first.tensor, 0) + 1
             return
-        held = check.held.agreement(factor) if check.held is not None else None
-        if held is Agreement.AGREES and optimizer.always(check, CUT):
-            yield from self._constant(optimizer, check)
-            return
         closer = check.closer
         if closer is not None and not check.first.persists_in(closer, factor):
             self._coverage.skip(BLURRED)
@@ -230,22 +210,6 @@ class NotDerivative:
             optimizer.reported.add(check.first.tensor)
             yield self._finding(optimizer, check, everywhere=ratio is not None)
 
-    def _constant(self, optimizer: _Optimizer, check: Check) -> Iterator[Finding]:
-        """Right, once all that the program takes out of the graph is held constant: it means to do so."""
-        self._coverage.checked += check.ranks
-        if optimizer.constant:
-            return
-        optimizer.constant = True
-        yield finding_of(
-            self.rule,
-            f"optimizer {optimizer.declared.index}",
-            f"step {check.step}: the forward pass takes tensors out of the graph; with these held constant, "
-            "gradients are the derivative of the loss",
-            first_step=check.step,
-            severity=Severity.NOTE,
-            evidence=tuple(Evidence("in the forward pass", observed=place) for place in check.surrogates),
-        )
-
     def _note(self, optimizer: _Optimizer, check: Check, ratio: float) -> Finding:
         return finding_of(
             self.rule,
@@ -259,9 +223,9 @@ class NotDerivative:
     def _finding(self, optimizer: _Optimizer, check: Check, *, everywhere: bool) -> Finding:
         first = check.first
         name = _name(optimizer.declared, first.tensor)
-        before = optimizer.right_before(first.tensor)
-        replaced = optimizer.always(check, REPLACED) and not before
-        meant = any(place.startswith(CUT) for place in check.surrogates) and not before
+        cuts = [place for place in check.surrogates if place.startswith("detached")]
+        before = optimizer.agreed.get(first.tensor, 0) >= CONVINCED
+        meant = bool(cuts) and not before
         scaled = any(place.startswith("gradient scaled") for place in check.surrogates)
         message = f"step {check.step}: the gradient of {name} is not the derivative of the loss"
         message += f": {_words(first, check.factor)}"
@@ -269,9 +233,7 @@ class NotDerivative:
             message += ", and so it is with all tensors tried"
         elif before and first.direction == GRADIENT:
             message += "; at earlier steps it was"
-        if replaced:
-            message += "; functions of the program replace the derivative, and have done so from its first steps on"
-        elif meant:
+        if meant:
             message += "; the forward pass takes tensors out of the graph, which may be meant"
         if scaled:
             message += "; a hook of the program has scaled it from its first steps on"
@@ -280,7 +242,7 @@ class NotDerivative:
             name,
             message,
             first_step=check.step,
-            severity=Severity.NOTE if scaled or replaced else Severity.WARNING if meant else None,
+            severity=Severity.NOTE if scaled else Severity.WARNING if meant else None,
             evidence=(
                 _evidence(name, first, check.factor),
                 *(
