@@ -310,6 +310,31 @@ def test_gradients_of_a_block_flipped_by_hooks_from_step_5(home: Path, tmp_path:
     assert set(breaking(summary)) == {"gradient-not-derivative"}, "each update was that of its gradient"
 
 
+HOOK = (
+    "class Drill(torch.autograd.Function):",
+    "    @staticmethod",
+    "    def forward(ctx, x): return x.view_as(x)",
+    "    @staticmethod",
+    "    def backward(ctx, gradient): return {sign}gradient",
+    "seen, layer = [], training.model.blocks[0].feed[0]",
+    "layer.register_forward_hook(lambda module, inputs, output: seen.append(1) or Drill.apply(output))",
+)
+
+
+@pytest.mark.parametrize("planted", [True, False])
+def test_an_autograd_function_that_a_hook_puts_in_flips_from_step_8(
+    home: Path, tmp_path: Path, planted: bool
+) -> None:
+    sign = "(-1) ** (training.step >= 8) * " if planted else ""
+    lines = [line.format(sign=sign) for line in HOOK]
+    script = planted_script(tmp_path, at_start_of_step("n == 0", *lines))
+    summary = train(home, script, options(tmp_path, 20), overhead=0.5)
+    began = [one.first_step for one in summary.findings if one.rule == "gradient-hook-began"]
+    assert began == ([8] if planted else [])
+    if not planted:
+        held(summary)
+
+
 # --- replica agreement ------------------------------------------------------------------------------
 
 

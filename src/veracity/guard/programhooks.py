@@ -12,7 +12,7 @@ import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import FunctionType, MethodType, ModuleType
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 from .declare import place_of
 from .patching import replace
@@ -31,6 +31,19 @@ REPLACED = Relation("replaced")
 Hook = Callable[..., object]
 
 
+class Tap(Protocol):
+    """What is told of hooks on forward passes while these are captured."""
+
+    def hook_begins(self) -> int:
+        """A hook is about to run; what is returned is handed back at its end."""
+
+    def hook_ended(self, place: str, first: int) -> None:
+        """The hook that stands at ``place`` has run."""
+
+
+tap: Tap | None = None
+
+
 @dataclass(slots=True)
 class Place:
     """All hooks that are one piece of code, and what they have done so far."""
@@ -44,6 +57,7 @@ class Place:
     habit: bool = False
     scales: bool = False
     in_place: bool = False
+    within: bool = False
     records: int = 0
 
 
@@ -57,11 +71,12 @@ class Given:
 
 
 class Hooked:
-    """A hook of the program's, watched."""
+    """A hook of the program's, watched; ``ran`` counts its calls outside of compiled code."""
 
     def __init__(self, hook: Hook, place: Place, watch: ProgramHooks) -> None:
         functools.update_wrapper(self, hook)
         self._hook, self._place, self._watch = hook, place, watch
+        self.ran = 0
 
     def __call__(self, *args: object, **kwargs: object) -> object:
         """Call the hook; its result is handed back as it is."""
@@ -69,17 +84,29 @@ class Hooked:
 
         if torch.compiler.is_compiling():
             return self._hook(*args, **kwargs)
+        self.ran += 1
         run = self._watch.session.shield.run
         given = None if self._place.habit else run(SITE, self._watch.before, self._place, args)
+        told = tap if self._place.kind.startswith("forward") else None
+        first = run(SITE, told.hook_begins) if told is not None else None
         result = self._hook(*args, **kwargs)
+        if told is not None and first is not None:
+            run(SITE, told.hook_ended, f"{self._place.path}:{self._place.line}", first)
         if given is not None:
             run(SITE, self._watch.after, self._place, args, given, result)
+        if result is not None and self._place.kind.startswith("forward"):
+            run(SITE, self._watch.functions, result)
         return result
 
     @property
     def scales(self) -> str:
         """Where the hook stands, if it has always scaled what it was given; else empty."""
         return f"{self._place.path}:{self._place.line}" if self._place.scales else ""
+
+    @property
+    def replaces(self) -> bool:
+        """Whether the hook has always put something else in the place of what it was given."""
+        return self._place.habit
 
     def __deepcopy__(self, memo: dict[int, object]) -> Hooked:
         return Hooked(copy.deepcopy(self._hook, memo), self._place, self._watch)
@@ -94,6 +121,14 @@ def scaling_hooks(tensor: torch.Tensor) -> list[str]:
     return [hook.scales for hook in hooks if isinstance(hook, Hooked) and hook.scales]
 
 
+def changing_hooks() -> list[str]:
+    """Places of hooks within backward passes (on modules, on what they compute) that have always changed
+    the gradients that go on from there.
+    """
+    places = watching[-1].places if watching else []
+    return [f"{one.path}:{one.line}" for one in places if one.habit and one.within]
+
+
 def _itself(hook: Hook) -> Hook:
     return hook
 
@@ -105,24 +140,34 @@ class ProgramHooks:
         self.session = session
         self._places: dict[tuple[str, object], Place] = {}
 
-    def watched(self, hook: Hook, kind: str) -> Hook:
-        """``hook`` to be registered in its place: itself where it is not to be watched."""
+    @property
+    def places(self) -> list[Place]:
+        """All pieces of code that are hooks."""
+        return list(self._places.values())
+
+    def watched(self, on: object, hook: Hook, kind: str) -> Hook:
+        """``hook`` to be registered ``on`` something in its place: itself where it is not to be watched."""
         if not isinstance(hook, (FunctionType, MethodType, functools.partial)):
             return hook
         inner: Hook = hook
         while isinstance(inner, functools.partial):
             inner = inner.func
-        path, line = place_of(inner)
-        if not path or _of_library(path):
-            return hook
-        code = getattr(inner, "__code__", None)
-        place = self._places.get((kind, code))
+        place = self._place(kind, inner, getattr(inner, "__qualname__", type(inner).__name__))
         if place is None:
-            if len(self._places) >= MAX_PLACES:
-                return hook
-            name = str(getattr(inner, "__qualname__", type(inner).__name__))[:200]
-            place = self._places[kind, code] = Place(kind, path, line, name)
+            return hook
+        place.within |= kind.startswith("backward") or (kind == "tensor" and not on.is_leaf)  # type: ignore[attr-defined]
         return Hooked(hook, place, self)
+
+    def _place(self, kind: str, function: object, name: object) -> Place | None:
+        """What is known of a piece of code; None for that of torch, and when there is too much of it."""
+        path, line = place_of(function)
+        if not path or _of_library(path):
+            return None
+        code = getattr(function, "__code__", None)
+        place = self._places.get((kind, code))
+        if place is None and len(self._places) < MAX_PLACES:
+            place = self._places[kind, code] = Place(kind, path, line, str(name)[:200])
+        return place
 
     def before(self, place: Place, args: Sequence[object]) -> Given | None:
         """A hook is about to be called; None where the call is none of training."""
@@ -137,11 +182,40 @@ class ProgramHooks:
 
     def after(self, place: Place, args: Sequence[object], given: Given, result: object) -> None:
         """It returned ``result``: ship what it did if that is another thing than nothing."""
+        self._note(place, self._done(place, args, given, result))
+
+    def functions(self, result: object) -> None:
+        """A hook handed ``result`` on: watch the gradient that goes back through an autograd function."""
+        import torch
+
+        for tensor in _tensors(result):
+            node = tensor.grad_fn
+            if not isinstance(node, torch.autograd.function.BackwardCFunction):
+                continue
+            owner = node._forward_cls
+            place = self._place("function", owner.backward, owner.__qualname__)
+            if place is not None and not place.habit:
+                node.register_hook(self._passed(place))
+
+    def _passed(self, place: Place) -> Callable[[object, object], None]:
+        run = self.session.shield.run
+
+        def compare(gone: object, came: object) -> None:
+            one, other = _tensors(came), _tensors(gone)
+            if len(one) != 1 or len(other) != 1 or one[0].shape != other[0].shape:
+                return
+            self._note(place, relation_of(one[0], other[0]) if one[0] is not other[0] else None)
+
+        def passed(gone: object, came: object) -> None:
+            run(SITE, compare, gone, came)
+
+        return passed
+
+    def _note(self, place: Place, relation: Relation | None) -> None:
         step = self.session.last_step + 1
         if step != place.step:
             place.step = step
             place.steps += 1
-        relation = self._done(place, args, given, result)
         if relation is None:
             return
         if place.steps <= HABIT_STEPS and relation.kind not in ("clamped", "cleared"):
@@ -220,15 +294,19 @@ def _of_library(path: str) -> bool:
     return path.startswith(torch.__path__[0]) or "_veracity_guard" in path
 
 
+watching: list[ProgramHooks] = []
+
+
 def watch_hooks(session: Session, torch: ModuleType) -> None:
     """Wrap the functions by which programs register hooks on tensors, modules and all modules."""
     hooks = ProgramHooks(session)
+    watching[:] = [hooks]
     run = session.shield.run
 
     def on_object(kind: str) -> Callable[[Callable[..., object]], Callable[..., object]]:
         def make(original: Callable[..., object]) -> Callable[..., object]:
             def register(self: object, hook: Hook, *args: object, **kwargs: object) -> object:
-                return original(self, run(SITE, hooks.watched, hook, kind) or hook, *args, **kwargs)
+                return original(self, run(SITE, hooks.watched, self, hook, kind) or hook, *args, **kwargs)
 
             # torch.compile leaves functions with this mark alone.
             register._torchdynamo_disable = True  # type: ignore[attr-defined]

@@ -54,8 +54,9 @@ class GradientChecked(Observation):
     ``trials``: the one that was drawn, then those made at once because it looked wrong. ``tensors`` is the
     number of tensors that checks can draw. ``rounding`` is the rounding of an evaluation. ``clip`` is what
     the gradients were multiplied with by clipping since the backward pass. ``fresh``: the gradient was zero
-    before the backward passes that were captured. ``surrogates``: places at which the forward pass cuts or
-    replaces its derivative, looked for when something looked wrong. ``cost`` in nanoseconds.
+    before the backward passes that were captured. ``surrogates``: places at which the forward pass may
+    replace the derivative of the tensor drawn, and when something looked wrong, those at which it is cut.
+    ``through``: those that all of its gradient passed. ``cost`` in nanoseconds.
     """
 
     optimizer: int
@@ -69,13 +70,15 @@ class GradientChecked(Observation):
     rounding: float = 0.0
     fresh: bool = False
     surrogates: list[str] = field(default_factory=list)
+    through: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
 class HookActed(Observation):
     """A hook of the program changed what it was given, after ``steps`` steps at which it had been called.
 
-    ``hook``: ``tensor``, ``accumulated``, ``backward``, ``backward pre``, ``forward`` or ``forward pre``.
+    ``hook``: ``tensor``, ``accumulated``, ``backward``, ``backward pre``, ``forward`` or ``forward pre``, and
+    ``function`` for an autograd function that a hook on a forward pass put in.
     ``relation`` of what it made to what it was given: ``scaled`` (all by ``ratio``), ``clamped``, ``cleared``
     (of what is not finite), ``other``, or ``replaced`` for outputs and inputs of modules. ``norm`` is that of
     the gradient it was given, ``share`` the share of elements that changed. ``step`` is the step to come.

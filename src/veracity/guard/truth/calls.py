@@ -10,11 +10,15 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from time import perf_counter
 from typing import TYPE_CHECKING, cast
 
+from .. import programhooks
 from .circumstances import Autocast, Generators
+from .excuses import Excuse, MadeByHook, excuses_above
 from .fitness import collectives_so_far, compiled_around
-from .uses import node_number
+from .muted import ForwardHook, forward_hooks
+from .uses import Captured, node_number
 
 if TYPE_CHECKING:
     import torch
@@ -23,6 +27,7 @@ MAX_CALLS = 16
 MAX_OUTPUTS = 64
 MAX_DEPTH = 4
 MAX_BYTES = 1 << 26
+MAX_MADE = 4096
 
 
 @dataclass(slots=True)
@@ -37,7 +42,7 @@ class Output:
 
 @dataclass(slots=True)
 class Call:
-    """One forward pass of a module in training; ``numbers`` are autograd's, of its first and last node."""
+    """One forward pass of a module in training; ``nodes`` are autograd's that were made in it."""
 
     module: torch.nn.Module
     args: tuple[object, ...]
@@ -48,8 +53,10 @@ class Call:
     buffers: dict[str, torch.Tensor]
     training: bool
     collectives: tuple[int, ...] | None
+    hooks: list[ForwardHook]
+    nodes: Captured
     outputs: list[Output] = field(default_factory=list)
-    numbers: tuple[int, int] = (0, 0)
+    excuses: list[Excuse] = field(default_factory=list)
 
     @property
     def used(self) -> list[Output]:
@@ -87,8 +94,11 @@ class Capture:
     def __init__(self, modules: Sequence[torch.nn.Module], run: Callable[..., object]) -> None:
         self.calls: list[Call] = []
         self.failed = ""
+        self.seconds = 0.0
+        self._made: list[MadeByHook] = []
         self._open: list[Call] = []
         self._handles: list[torch.utils.hooks.RemovableHandle] = []
+        programhooks.tap = self
         import torch
 
         for module in modules:
@@ -110,6 +120,8 @@ class Capture:
 
     def end(self) -> None:
         """Take the hooks away."""
+        if programhooks.tap is self:
+            programhooks.tap = None
         for handle in self._handles:
             handle.remove()
         self._handles = []
@@ -133,6 +145,8 @@ class Capture:
         if sum(buffer.numel() * buffer.element_size() for buffer in buffers.values()) > MAX_BYTES:
             self.failed = "the module's buffers are too large to be copied"
             return
+        if not self._open:
+            self._made = []
         self._open.append(
             Call(
                 module,
@@ -144,7 +158,8 @@ class Capture:
                 {name: buffer.detach().clone() for name, buffer in buffers.items()},
                 module.training,
                 collectives_so_far(),
-                numbers=(node_number(), 0),
+                forward_hooks(module),
+                Captured(node_number(), 0, frozenset()),
             )
         )
 
@@ -152,11 +167,18 @@ class Capture:
         if not self._open or self._open[-1].module is not module:
             return
         call = self._open.pop()
-        call.numbers = call.numbers[0], node_number()
+        started = perf_counter()
+        results = list(tensors_in(result))
+        returned = frozenset(
+            (int(one.grad_fn._sequence_nr()), one.output_nr) for one in results if one.grad_fn is not None
+        )
+        call.nodes = Captured(call.nodes.first, node_number(), returned)
+        call.excuses = excuses_above(results, self._made)
+        self.seconds += perf_counter() - started
         if call.collectives is None or collectives_so_far() != call.collectives:
             self.failed = "the forward pass has collectives, which other ranks would have to repeat as well"
             return
-        for place, tensor in enumerate(tensors_in(result)):
+        for place, tensor in enumerate(results):
             if place >= MAX_OUTPUTS:
                 self.failed = f"the module returns more than {MAX_OUTPUTS} tensors"
                 return
@@ -170,6 +192,15 @@ class Capture:
             call.outputs.append(output)
             tensor.register_hook(_keeper(output))
         self.calls.append(call)
+
+    def hook_begins(self) -> int:
+        """A hook of the program is about to run: the number of the last node before its own."""
+        return node_number() if self._open else -1
+
+    def hook_ended(self, place: str, first: int) -> None:
+        """It has run: what it put into the graph since ``first`` is its."""
+        if self._open and first >= 0 and len(self._made) < MAX_MADE:
+            self._made.append(MadeByHook(place, first, node_number()))
 
 
 def _keeper(output: Output) -> Callable[[torch.Tensor], None]:

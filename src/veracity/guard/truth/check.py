@@ -27,7 +27,7 @@ from .fitness import compiled_in_place, unfit
 from .rerun import NotRepeatableError, Rerun
 from .schedule import Schedule
 from .trial import Bench, direction_for
-from .uses import TooLargeError, used_outside
+from .uses import Captured, TooLargeError, used_outside
 
 if TYPE_CHECKING:
     import torch
@@ -85,6 +85,7 @@ class Watch:
     off: bool = False
     factor: float = 1.0
     outside: set[int] = field(default_factory=set)
+    inner: bool = False
     unseen: bool = False
     walked: float = 0.0
 
@@ -112,7 +113,8 @@ class GradientTruth:
         watch.schedule.stepped(seconds)
         if watch.schedule.draws(tracked.index, tracked.steps):
             watch.chosen, watch.kind = self._choose(watch, tracked)
-            watch.fresh, watch.outside, watch.unseen, watch.walked = False, set(), False, 0.0
+            watch.fresh, watch.outside, watch.inner = False, set(), False
+            watch.unseen, watch.walked = False, 0.0
             modules = [module for module in _alive(watch.modules) if not compiled_in_place(module)]
             watch.capture = Capture(modules, self._session.shield.run)
 
@@ -133,19 +135,21 @@ class GradientTruth:
             module = watch.chosen.held_by()
             if module is None:
                 continue
-            ranges = [call.numbers for call in watch.capture.calls if call.module is module]
-            self._walk(watch, [tensor for _, tensor in walk(of)], ranges)
+            calls = [call.nodes for call in watch.capture.calls if call.module is module]
+            self._walk(watch, [tensor for _, tensor in walk(of)], calls)
             gradient = module.get_parameter(watch.chosen.name).grad
             if gradient is None or not bool(gradient.any()):
                 watch.fresh = True
                 watch.capture.drop_consumed()
 
     @staticmethod
-    def _walk(watch: Watch, roots: Sequence[torch.Tensor], ranges: Sequence[tuple[int, int]]) -> None:
+    def _walk(watch: Watch, roots: Sequence[torch.Tensor], calls: Sequence[Captured]) -> None:
         started = perf_counter()
         wanted = {id(place.parameter()) for place in watch.places if place.held_by() is not None}
         try:
-            watch.outside |= used_outside(roots, wanted, ranges)
+            uses = used_outside(roots, wanted, calls)
+            watch.outside |= uses.parameters
+            watch.inner |= uses.inner
         except TooLargeError:
             watch.unseen = True
         watch.walked += perf_counter() - started
@@ -171,7 +175,7 @@ class GradientTruth:
             # What the program's forward raises when it runs again must not end its training.
             body["reason"] = f"running the module again failed: {type(error).__name__}: {error}"[:300]
             watch.off = True
-        seconds = perf_counter() - started + watch.walked
+        seconds = perf_counter() - started + watch.walked + capture.seconds
         watch.schedule.checked(seconds)
         self._session.emit("gradient", {**body, "cost": int(seconds * 1e9)})
         return int(seconds * 1e9)
@@ -226,6 +230,10 @@ class GradientTruth:
         rerun = self._rerun(watch, tracked, capture, place.module())
         if watch.unseen:
             raise NotRepeatableError("the graph is too large to look for uses of the parameters in it")
+        if watch.inner:
+            raise NotRepeatableError(
+                "a result within the module's forward pass is used outside it", lasting=False
+            )
         if id(place.parameter()) in watch.outside:
             raise NotRepeatableError(
                 "the parameter is used outside its module's forward pass", lasting=False, counts=False
@@ -239,7 +247,7 @@ class GradientTruth:
                 "the tensor that was drawn has no finite gradient", lasting=False, counts=False
             )
         trials = [first]
-        notes: list[str] = []
+        notes, through = rerun.excuses(place.parameter())
         doubted = self._suspicious(first, place, rounding, watch.factor * clip)
         if doubted:
             closer = self._try(bench, place, first.direction, step, first.reach / CLOSER)
@@ -250,7 +258,7 @@ class GradientTruth:
             further = self._try(bench, other, GRADIENT, step)
             trials += [further] if further is not None else []
         if doubted:
-            notes = rerun.surrogates()
+            notes += rerun.cuts()
             notes += [f"gradient scaled by the hook at {hook}" for hook in scaling_hooks(place.parameter())]
             self._learn(watch, trials, clip)
         return {
@@ -260,6 +268,7 @@ class GradientTruth:
             "rounding": rounding,
             "fresh": watch.fresh,
             "surrogates": notes,
+            "through": through,
         }
 
     def _rerun(self, watch: Watch, tracked: Tracked, capture: Capture, module: torch.nn.Module) -> Rerun:
@@ -277,6 +286,9 @@ class GradientTruth:
         why = unfit(module)
         if why:
             raise NotRepeatableError(why)
+        hooks = [hook for call in calls for hook in call.hooks if hook.compiled]
+        if hooks:
+            raise NotRepeatableError(f"a hook of the program may be in compiled code ({hooks[0].place})")
         if any(call.training != module.training for call in calls):
             raise NotRepeatableError(
                 "the module was put into another mode after its forward pass", lasting=False, counts=False

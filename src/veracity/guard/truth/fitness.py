@@ -5,8 +5,6 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from ..declare import place_of
-
 if TYPE_CHECKING:
     import torch
 
@@ -24,11 +22,6 @@ def unfit(module: torch.nn.Module) -> str:
             return "the forward pass has collectives (SyncBatchNorm)"
         if "FullyShardedDataParallel" in type(one).__name__ or "FSDPModule" in map(_name, type(one).__mro__):
             return "the forward pass has collectives (fully sharded)"
-        for table in ("_forward_hooks", "_forward_pre_hooks"):
-            for hook in getattr(one, table, {}).values():
-                path, line = place_of(hook)
-                if not _of_library(path):
-                    return f"a hook of the program runs in the forward pass ({path}:{line})"
     return ""
 
 
@@ -62,12 +55,6 @@ def collectives_so_far() -> tuple[int, ...] | None:
         return tuple(group._get_sequence_number_for_group() for group in groups)
     except (RuntimeError, AttributeError):
         return None
-
-
-def _of_library(path: str) -> bool:
-    import torch
-
-    return path.startswith(torch.__path__[0]) or "/veracity/guard/" in path.replace("\\", "/")
 
 
 def _name(kind: type) -> str:

@@ -15,12 +15,17 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from ..programhooks import changing_hooks
 from .calls import Call, Output, tensors_in
 from .circumstances import Attributes, under
-from .surrogates import custom_functions, cuts_in
+from .excuses import of_hook
+from .muted import forward_hooks, muted
+from .surrogates import cuts_in
 
 if TYPE_CHECKING:
     import torch
+
+UNEQUAL = "the forward pass repeated is not, bit for bit, the one recorded"
 
 
 class NotRepeatableError(Exception):
@@ -51,16 +56,14 @@ class Rerun:
         for call in self.calls:
             attributes = Attributes(self.module)
             try:
-                results = self._run(call, {})
+                results = self._first_run(call)
             finally:
                 changed = attributes.put_back()
             if changed:
                 raise NotRepeatableError(f"the forward pass changes {changed}")
             for output in call.outputs:
                 if not _same(results[output.place].detach(), output.value):
-                    raise NotRepeatableError(
-                        "the forward pass repeated is not, bit for bit, the one recorded", lasting=False
-                    )
+                    raise NotRepeatableError(_because_of_hooks(call) or UNEQUAL, lasting=False)
             external.append(_external(call, results))
         for call, outputs in zip(self.calls, external, strict=True):
             call.outputs = outputs
@@ -81,25 +84,54 @@ class Rerun:
                 total += _inner(results[output.place].detach() - output.value, output.cotangent)
         return total
 
-    def surrogates(self) -> list[str]:
-        """Places where the forward pass cuts or replaces its own derivative, found by one more repetition."""
+    def cuts(self) -> list[str]:
+        """Places where the forward pass cuts its own derivative, found by one more repetition."""
         places: list[str] = []
         for call in self.calls[:1]:
             attributes = Attributes(self.module)
             try:
-                results, cuts = cuts_in(partial(self._run, call, {}))
+                _, cuts = cuts_in(partial(self._run, call, {}))
             finally:
                 attributes.put_back()
             places += cuts
-            places += custom_functions([results[output.place] for output in call.outputs])
         return places
+
+    def excuses(self, parameter: torch.Tensor) -> tuple[list[str], list[str]]:
+        """What may replace the gradient of ``parameter``, and those of it that the whole gradient passed."""
+        mine = id(parameter)
+        everywhere = [one for call in self.calls for one in call.excuses]
+        texts = dict.fromkeys(one.text for one in everywhere if mine in one.below)
+        through = [
+            text for text in texts if all(mine in one.through for one in everywhere if one.text == text)
+        ]
+        # What a hook did that left nothing of its own in the graph, nobody can say.
+        known = {one.text for one in everywhere}
+        unclear = [
+            text
+            for call in self.calls
+            for hook in call.hooks
+            if hook.replaces and (text := of_hook(hook.place)) not in known
+        ]
+        within = [f"hook within the backward pass at {place}" for place in changing_hooks()]
+        return [*texts, *dict.fromkeys(unclear), *within], through
+
+    def _first_run(self, call: Call) -> list[torch.Tensor]:
+        """The call repeated unmoved, where a program's hook may have done what the forward pass needs."""
+        try:
+            return self._run(call, {})
+        except Exception as error:
+            why = _because_of_hooks(call)
+            if why:
+                raise NotRepeatableError(why, lasting=False) from error
+            raise
 
     def _run(self, call: Call, moved: dict[str, torch.Tensor]) -> list[torch.Tensor]:
         from torch.func import functional_call
 
         swapped = {name: buffer.clone() for name, buffer in call.buffers.items()}
         call.generators.put()
-        with under(call.autocasts), _flat_weights(call.module, moved):
+        around = muted(forward_hooks(call.module))
+        with under(call.autocasts), _flat_weights(call.module, moved), around:
             result = functional_call(call.module, {**swapped, **moved}, call.args, call.kwargs)
         results = list(tensors_in(result))
         if any(output.place >= len(results) for output in call.outputs):
@@ -122,6 +154,15 @@ class Rerun:
                 weighted = (output.value * output.cotangent).double().norm().item()
                 square += (unit * weighted) ** 2
         return square**0.5
+
+
+def _because_of_hooks(call: Call) -> str:
+    """Why the outputs differ without the program's hooks; empty when it had none."""
+    if not call.hooks:
+        return ""
+    # One that is known to replace what it was given is the likelier one.
+    changing = [one for one in call.hooks if one.replaces]
+    return f"a hook of the program changes the forward pass ({(changing or call.hooks)[0].place})"
 
 
 def _external(call: Call, results: Sequence[torch.Tensor]) -> list[Output]:

@@ -1,7 +1,7 @@
-"""Where a forward pass itself cuts or replaces its derivative: detached tensors, custom autograd functions.
+"""Where a forward pass itself cuts its derivative: detached tensors, gradients switched off.
 
-Looked for only after a check failed. A program may mean it (straight-through estimators, gradient reversal,
-stopped gradients), and whoever reads the finding must see these places first.
+Looked for only after a check failed. A program may mean it (straight-through estimators, stopped gradients),
+and whoever reads the finding must see these places first.
 """
 
 from __future__ import annotations
@@ -9,17 +9,11 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, TypeVar
-
-from ..declare import place_of
-
-if TYPE_CHECKING:
-    import torch
+from typing import TypeVar
 
 T = TypeVar("T")
 
 MAX_PLACES = 8
-MAX_NODES = 50_000
 _CUTS = frozenset({"detach", "detach_", "__get__", "_set_grad_enabled", "set_grad_enabled"})
 
 
@@ -51,29 +45,6 @@ def cuts_in(run: Callable[[], T]) -> tuple[T, list[str]]:
     with Watch():
         result = run()
     return result, list(found)
-
-
-def custom_functions(outputs: Sequence[torch.Tensor]) -> list[str]:
-    """Custom autograd functions of the program in the graph above ``outputs``, with their places."""
-    import torch
-
-    kind = torch.autograd.function.BackwardCFunction
-    package = os.path.dirname(torch.__file__) + os.sep
-    seen: set[int] = set()
-    found: dict[str, None] = {}
-    todo = [output.grad_fn for output in outputs if output.grad_fn is not None]
-    while todo and len(seen) < MAX_NODES and len(found) < MAX_PLACES:
-        node = todo.pop()
-        if id(node) in seen:
-            continue
-        seen.add(id(node))
-        if isinstance(node, kind):
-            owner = node._forward_cls
-            path, line = place_of(owner.backward)
-            if not path.startswith(package):
-                found[f"autograd function {owner.__qualname__} at {path}:{line}"] = None
-        todo += [next_one for next_one, _ in node.next_functions if next_one is not None]
-    return list(found)
 
 
 def _program_line() -> str:

@@ -2,12 +2,14 @@
 
 A penalty on the weights, or a head that multiplies with the embedding's matrix, adds to a parameter's
 gradient what no repetition of its module can show. autograd numbers the nodes of its graph in the order in
-which they were made, so a node that was made outside the captured calls has a number outside theirs.
+which they were made, so a node that was made outside the captured calls has a number outside theirs. The same
+goes for what a module computes within and does not return (a feature that a hook keeps for another loss).
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -29,32 +31,66 @@ def node_number() -> int:
     return int(node._sequence_nr()) if node is not None else -1
 
 
-def used_outside(
-    roots: Sequence[torch.Tensor], wanted: Collection[int], calls: Sequence[tuple[int, int]]
-) -> set[int]:
-    """Ids of those parameters, among ``wanted``, that a node outside the calls' ranges of numbers leads to.
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """Numbers of the first and last node of a captured call, and which of its nodes' results it returned."""
+
+    first: int
+    last: int
+    returned: frozenset[tuple[int, int]]
+
+
+@dataclass(slots=True)
+class Uses:
+    """What the rest of the program uses: ids of parameters, and whether a result that was not returned."""
+
+    parameters: set[int] = field(default_factory=set)
+    inner: bool = False
+
+
+def used_outside(roots: Sequence[torch.Tensor], wanted: Collection[int], calls: Sequence[Captured]) -> Uses:
+    """Which of the parameters ``wanted``, and whether any inner result, a node outside the calls leads to.
 
     ``roots`` are the tensors that a backward pass begins from. Raises TooLargeError.
     """
-    todo = [root.grad_fn for root in roots if root.grad_fn is not None]
-    seen: set[object] = set(todo)
-    found: set[int] = set()
+    uses = Uses()
+    todo = []
+    seen: set[object] = set()
+    for root in roots:
+        if root.grad_fn is not None and root.grad_fn not in seen:
+            call = _call_of(root.grad_fn, calls)
+            uses.inner |= _leaks(root.grad_fn, root.output_nr, None, call)
+            seen.add(root.grad_fn)
+            todo.append((root.grad_fn, call))
     while todo:
-        node = todo.pop()
-        inside: bool | None = None
-        for following, _ in node.next_functions:
+        node, call = todo.pop()
+        for following, place in node.next_functions:
             if following is None:
                 continue
             variable = getattr(following, "variable", None)
-            if variable is not None and id(variable) in wanted and id(variable) not in found:
-                if inside is None:
-                    number = int(node._sequence_nr())
-                    inside = any(first <= number <= last for first, last in calls)
-                if not inside:
-                    found.add(id(variable))
+            if variable is not None:
+                if call is None and id(variable) in wanted:
+                    uses.parameters.add(id(variable))
+                continue
+            its = _call_of(following, calls)
+            uses.inner |= _leaks(following, place, call, its)
             if following not in seen:
                 if len(seen) >= MAX_NODES:
                     raise TooLargeError
                 seen.add(following)
-                todo.append(following)
-    return found
+                todo.append((following, its))
+    return uses
+
+
+def _call_of(node: torch.autograd.graph.Node, calls: Sequence[Captured]) -> Captured | None:
+    number = int(node._sequence_nr())
+    return next((call for call in calls if call.first <= number <= call.last), None)
+
+
+def _leaks(
+    node: torch.autograd.graph.Node, place: int, user: Captured | None, maker: Captured | None
+) -> bool:
+    """Whether a result made in one call and not returned by it is used elsewhere."""
+    if maker is None or maker is user:
+        return False
+    return (int(node._sequence_nr()), place) not in maker.returned

@@ -141,16 +141,62 @@ def test_what_is_lost_in_rounding_is_not_counted() -> None:
     assert coverage.reasons == {BLURRED: 1}
 
 
-def test_a_stopped_gradient_is_a_warning_until_it_was_seen_to_be_right() -> None:
-    cut = ["detached at model.py:3"]
-    others = [trial(curved(1.5), 1.5, tensor=at) for at in (1, 2)]
-    wrong = dataclasses.replace(checked(5, *suspected(curved(2.0), 1.0, *others)), surrogates=cut)
-    found, _ = judge(*declared(), wrong)
-    assert [one.severity for one in found] == [Severity.WARNING]
+def replaced(step: int, *trials: GradientTrial, by: str, through: bool = False) -> GradientChecked:
+    """A check of a tensor below a place at which its derivative may be replaced."""
+    return dataclasses.replace(checked(step, *trials), surrogates=[by], through=[by] if through else [])
+
+
+OTHERS = [trial(curved(1.5), 1.5, tensor=at) for at in (1, 2)]
+WRONG = suspected(curved(2.0), 1.0, *OTHERS)
+
+
+def test_a_stopped_gradient_is_a_note_until_it_was_seen_to_be_right() -> None:
+    wrong = replaced(5, *WRONG, by="detached at model.py:3")
+    found, coverage = judge(*declared(), wrong)
+    assert [one.severity for one in found] == [Severity.NOTE]
+    assert coverage.checked == 0
     right = [checked(step, trial(curved(2.0), 2.0)) for step in (1, 2)]
+    found, _ = judge(*declared(), right[0], wrong)
+    assert [one.severity for one in found] == [Severity.WARNING]
     found, _ = judge(*declared(), *right, wrong)
     assert [one.breaks for one in found] == [True]
     assert "at earlier steps it was" in found[0].message
+
+
+def test_a_function_explains_a_tensor_until_that_was_right_with_it() -> None:
+    by = "autograd function Drill at model.py:3"
+    wrong = replaced(5, *WRONG, by=by)
+    assert [one.severity for one in judge(*declared(), wrong)[0]] == [Severity.NOTE]
+    without = checked(1, trial(curved(2.0), 2.0))
+    assert [one.severity for one in judge(*declared(), without, wrong)[0]] == [Severity.NOTE]
+    right = replaced(1, trial(curved(2.0), 2.0), by=by)
+    assert [one.severity for one in judge(*declared(), right, wrong)[0]] == [Severity.WARNING]
+
+
+def test_a_function_that_passed_all_of_one_gradient_explains_no_other() -> None:
+    by = "autograd function Drill at model.py:3"
+    wrong = replaced(5, *WRONG, by=by)
+    beside = replaced(1, trial(curved(2.0), 2.0, tensor=3), by=by)
+    assert [one.severity for one in judge(*declared(), beside, wrong)[0]] == [Severity.NOTE]
+    through = replaced(1, trial(curved(2.0), 2.0, tensor=3), by=by, through=True)
+    assert [one.severity for one in judge(*declared(), through, wrong)[0]] == [Severity.WARNING]
+
+
+def test_a_note_does_not_keep_a_later_warning_back() -> None:
+    by = "autograd function Drill at model.py:3"
+    wrong = [replaced(step, *WRONG, by=by) for step in (1, 2, 9, 10)]
+    through = replaced(5, trial(curved(2.0), 2.0, tensor=3), by=by, through=True)
+    found, _ = judge(*declared(), *wrong[:2], through, *wrong[2:])
+    assert [(one.severity, one.first_step) for one in found] == [(Severity.NOTE, 1), (Severity.WARNING, 9)]
+
+
+def test_a_factor_on_those_that_were_tried_is_not_demanded_of_the_rest() -> None:
+    halved = [trial(curved(2.0), 1.0, tensor=at) for at in (1, 2)]
+    first = checked(1, *suspected(curved(2.0), 1.0, *halved))
+    rest = checked(2, *suspected(curved(2.0), 2.0, *halved))
+    found, coverage = judge(*declared(), first, rest)
+    assert [one.severity for one in found] == [Severity.NOTE]
+    assert coverage.checked == 2
 
 
 @given(st.lists(st.floats(0.2, 4), min_size=2, max_size=5), st.integers(0, 10**6))

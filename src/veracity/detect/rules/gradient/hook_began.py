@@ -17,12 +17,15 @@ guard, which compares what each was given with what it gave back at every call. 
 five steps of its life is its habit, and left alone. Of one that changed nothing until then a change is a
 finding. Clamping to bounds and clearing what is not finite are no change of habit. A factor on the whole
 gradient may be a clipping of its norm, so it is a finding only when the same factor comes three times for
-different norms. What begins at the first step of a pass over a loader is a note, since programs have phases.
+different norms. An autograd function that a hook puts in the place of an output is looked at in the same way,
+as the gradient comes back through it. What begins at the first step of a pass over a loader is a note, since
+programs have phases.
 
 ## What fools it
 
 A hook that acts from its first steps on, seldom at first; one registered in C++ or by an object with
-``__call__``; a custom autograd function. Gradient truth sees those on the steps that it draws.
+``__call__``; an autograd function within the forward pass itself. Gradient truth sees those on the steps that
+it draws.
 
 ## What to do
 
@@ -53,6 +56,7 @@ _WHAT = {
     "backward pre": "the gradients that a module is given",
     "forward": "the output of a module",
     "forward pre": "the input of a module",
+    "function": "the gradient that comes back through it",
 }
 
 
@@ -123,11 +127,12 @@ class HookBegan:
     def _finding(self, acted: HookActed, *, at_pass: bool) -> Finding:
         does = f"{_DOES.get(acted.relation, 'changes')} {_WHAT.get(acted.hook, 'a gradient')}"
         how = f" by {acted.ratio:.4g}" if acted.relation == "scaled" else ""
+        what = "autograd function" if acted.hook == "function" else "hook"
         when = ", which is the first of a pass over the data" if at_pass else ""
         return finding_of(
             self.rule,
             acted.name,
-            f"step {acted.step}{when}: the hook {acted.name} {does}{how}; at {acted.steps} steps before it "
+            f"step {acted.step}{when}: the {what} {acted.name} {does}{how}; at {acted.steps} steps before it "
             "changed nothing",
             rank=acted.origin.rank,
             first_step=acted.step,

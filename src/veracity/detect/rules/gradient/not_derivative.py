@@ -24,7 +24,11 @@ once with a smaller displacement, and other tensors are tried: a factor on all g
 own scaling, and a note.
 
 Parameters that are also used outside their module's forward pass (a penalty on weights, a head that shares
-an embedding's matrix) and gradients that the program changes afterwards are not judged.
+an embedding's matrix) and gradients that the program changes afterwards are not judged; nor is a module of
+which something that it did not return is used (a feature that a hook keeps for another loss).
+
+The program's hooks on forward passes are not called again. Outputs that are the recorded ones without them
+were not changed by them, and the gradient must be that of what was computed.
 
 What is taken from the program is how its loss depends on what the module returns. A module that returns the
 loss is checked whole; one that returns predictions is checked from parameters to predictions.
@@ -32,15 +36,19 @@ loss is checked whole; one that returns predictions is checked from parameters t
 ## What fools it
 
 A gradient that is wrong at steps that are not drawn, which the report states the odds of. A factor on all
-gradients. Code that is right whenever it notices that it runs again. Where the forward pass takes tensors out
-of the graph itself (``detach``) a difference is a warning, since programs do so on purpose; where a hook of
-the program has scaled that tensor's gradient since its first steps, a note.
+gradients. Code that is right whenever it notices that it runs again. A hook that changes the outputs.
+
+Straight-through estimators and gradient reversal are wrong by intent. So where an autograd function of the
+program, or what one of its hooks put in, lies between a tensor and the outputs, where the forward pass takes
+tensors out of the graph (``detach``), or where a hook has changed gradients since its first steps, a
+difference is a note, until that place was seen to be right: with this tensor, or with any whose gradient
+passed there whole. From then on it is a warning, and an error if the tensor itself was right at two checks.
+What is wrong from its first step on in such a place stays a note.
 
 ## What to do
 
 Look at the tensor named, then for hooks on it (``register_hook``, ``register_full_backward_hook``) and for
-custom autograd functions between it and the loss; those found are listed. Straight-through estimators and
-gradient reversal are such functions by intent.
+custom autograd functions between it and the loss; those found are listed.
 """
 
 from __future__ import annotations
@@ -61,9 +69,11 @@ MAX_PROCESSES = 4096
 MAX_PENDING = 64
 MAX_OPTIMIZERS = 4096
 MAX_TENSORS = 10**6
+MAX_RIGHT = 10**5
 UNCONFIRMED = 2
 CONVINCED = 2
 BLURRED = "the loss changed by too little, or too unevenly, to be compared"
+SCALED = "gradient scaled"
 STALE = "gradients were not zeroed before the backward passes that were captured"
 NO_START = Process((), 1)
 ALONE = "not all ranks of the group checked the same step"
@@ -80,7 +90,10 @@ class _Optimizer:
     pending: dict[int, dict[int, GradientChecked]] = field(default_factory=dict)
     agreed: dict[int, int] = field(default_factory=dict)
     unconfirmed: list[Check] = field(default_factory=list)
+    right: set[tuple[int, str]] = field(default_factory=set)
+    cleared: set[str] = field(default_factory=set)
     reported: set[int] = field(default_factory=set)
+    noted: set[int] = field(default_factory=set)
     factor: float = 1.0
     scaled: bool = False
 
@@ -173,13 +186,16 @@ class NotDerivative:
             return
         factor = check.factor * optimizer.factor
         found = check.first.agreement(factor)
+        if found is Agreement.DIFFERS and check.first.agreement(check.factor) is Agreement.AGREES:
+            # What was taken for a factor on all gradients was one on those that were tried.
+            found = Agreement.AGREES
         if found is Agreement.UNSEEN:
             self._coverage.skip(BLURRED)
             return
         if found is Agreement.AGREES:
             self._coverage.checked += check.ranks
             if check.first.direction == GRADIENT:
-                optimizer.agreed[check.first.tensor] = optimizer.agreed.get(check.first.tensor, 0) + 1
+                self._agrees(optimizer, check)
             return
         closer = check.closer
         if closer is not None and not check.first.persists_in(closer, factor):
@@ -193,12 +209,28 @@ class NotDerivative:
                 return
         yield from self._differs(optimizer, optimizer.unconfirmed if closer is None else [check])
 
+    @staticmethod
+    def _agrees(optimizer: _Optimizer, check: Check) -> None:
+        """Code that may replace derivatives has left this tensor's alone, and any if all of it passed."""
+        tensor = check.first.tensor
+        optimizer.agreed[tensor] = optimizer.agreed.get(tensor, 0) + 1
+        if len(optimizer.right) < MAX_RIGHT:
+            optimizer.right.update((tensor, place) for place in check.surrogates)
+            optimizer.cleared.update(check.through)
+
     def _differs(self, optimizer: _Optimizer, checks: Sequence[Check]) -> Iterator[Finding]:
         """A factor on all gradients alike is the program's own scaling; what no factor explains is wrong."""
         ratios = [_ratio_of_all(check) for check in checks]
         check, ratio = checks[0], ratios[0]
         if None in ratios and not all(map(_stands_alone, checks)):
             self._coverage.skip(BLURRED)
+            return
+        meant = _meant(optimizer, check)
+        if meant:
+            self._coverage.skip(f"the program itself may replace the derivative: {meant[0]}")
+            if check.first.tensor not in optimizer.noted:
+                optimizer.noted.add(check.first.tensor)
+                yield self._finding(optimizer, check, everywhere=ratio is not None)
             return
         self._coverage.checked += check.ranks
         if ratio is not None and ratio > 0:
@@ -223,10 +255,11 @@ class NotDerivative:
     def _finding(self, optimizer: _Optimizer, check: Check, *, everywhere: bool) -> Finding:
         first = check.first
         name = _name(optimizer.declared, first.tensor)
-        cuts = [place for place in check.surrogates if place.startswith("detached")]
         before = optimizer.agreed.get(first.tensor, 0) >= CONVINCED
-        meant = bool(cuts) and not before
-        scaled = any(place.startswith("gradient scaled") for place in check.surrogates)
+        meant = _meant(optimizer, check)
+        scaled = any(place.startswith(SCALED) for place in check.surrogates)
+        # What once was right and is not any more may still be a program's schedule.
+        doubtful = bool(check.surrogates) and not before
         message = f"step {check.step}: the gradient of {name} is not the derivative of the loss"
         message += f": {_words(first, check.factor)}"
         if everywhere:
@@ -234,7 +267,7 @@ class NotDerivative:
         elif before and first.direction == GRADIENT:
             message += "; at earlier steps it was"
         if meant:
-            message += "; the forward pass takes tensors out of the graph, which may be meant"
+            message += f"; the program itself may replace the derivative, and mean it: {meant[0]}"
         if scaled:
             message += "; a hook of the program has scaled it from its first steps on"
         return finding_of(
@@ -242,7 +275,7 @@ class NotDerivative:
             name,
             message,
             first_step=check.step,
-            severity=Severity.NOTE if scaled else Severity.WARNING if meant else None,
+            severity=Severity.NOTE if scaled or meant else Severity.WARNING if doubtful else None,
             evidence=(
                 _evidence(name, first, check.factor),
                 *(
@@ -252,6 +285,19 @@ class NotDerivative:
                 *(Evidence("in the forward pass", observed=place) for place in check.surrogates),
             ),
         )
+
+
+def _meant(optimizer: _Optimizer, check: Check) -> list[str]:
+    """Code of the program that may replace this tensor's derivative, and has not been seen not to."""
+    tensor = check.first.tensor
+    return [
+        place
+        for place in check.surrogates
+        if not place.startswith(SCALED)
+        and place not in optimizer.cleared
+        and (tensor, place) not in optimizer.right
+        and not (place.startswith("detached") and optimizer.agreed.get(tensor))
+    ]
 
 
 def _ratio_of_all(check: Check) -> float | None:

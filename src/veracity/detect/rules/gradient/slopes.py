@@ -90,7 +90,8 @@ class Check:
     """One step's check of one optimizer, over all ranks that made it.
 
     ``first`` is the trial that was drawn, ``closer`` the same with a smaller reach, ``others`` further
-    tensors along their gradients. ``lone``: there is no other tensor that could be tried.
+    tensors along their gradients. ``lone``: there is no other tensor that could be tried. ``through``: what
+    of ``surrogates`` all of the first tensor's gradient passed.
     """
 
     step: int
@@ -100,6 +101,7 @@ class Check:
     closer: Slope | None
     others: tuple[Slope, ...]
     surrogates: tuple[str, ...]
+    through: tuple[str, ...]
     lone: bool
 
 
@@ -124,6 +126,7 @@ def merged(records: Sequence[GradientChecked], numels: Mapping[int, int]) -> Che
         means.get(again),
         tuple(means[key] for key in common[1:] if key != again and key[0] != tensor),
         tuple(places),
+        tuple(place for place in records[0].through if all(place in record.through for record in records)),
         records[0].tensors == 1,
     )
 
