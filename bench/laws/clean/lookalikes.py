@@ -19,6 +19,7 @@ from torch.optim.swa_utils import SWALR, AveragedModel, update_bn
 from torch.utils.checkpoint import checkpoint
 from torch.utils.data import DataLoader, IterableDataset, RandomSampler, WeightedRandomSampler
 
+from . import of_gradients, of_loops, of_surroundings, of_weights, trainers
 from .settings import CLASSES, ITEMS, WIDTH, Setting, data, perceptron, setting, train
 
 STEPS = 30
@@ -467,6 +468,8 @@ LOOKALIKES: Mapping[str, Callable[[int], None]] = {
         adversaries, tied, resuming, fine_tuning, rewinding, retained, by_functional_gradient,
         closures, closure_of_first_order, recomputing, sharpness_aware, with_workers, streaming,
         sampled, stopping_short, growing, bursts_of_nan, sparse, compiled, several_in_a_row,
+        *of_gradients.PROGRAMS, *of_loops.PROGRAMS, *of_surroundings.PROGRAMS, *of_weights.PROGRAMS,
+        *trainers.PROGRAMS,
     )
 }  # fmt: skip
 

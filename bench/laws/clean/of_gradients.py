@@ -108,14 +108,13 @@ def clipping_each_layer(seed: int) -> None:
         here.optimizer.step()
 
 
-def clipping_begins(seed: int) -> None:
-    """torch's clipping is switched on after a warm-up, and its limit is lowered later."""
+def clipping_annealed(seed: int) -> None:
+    """torch's clipping, with a limit that is lowered a little at each step."""
     here = setting(seed)
     for number, batch in enumerate(here.batches(STEPS)):
         here.optimizer.zero_grad()
         here.loss(batch).backward()
-        if number >= 12:
-            nn.utils.clip_grad_norm_(here.model.parameters(), 0.5 if number < 30 else 0.1)
+        nn.utils.clip_grad_norm_(here.model.parameters(), 1.0 - number / 50)
         here.optimizer.step()
 
 
@@ -434,6 +433,20 @@ def steered_by_gradient(seed: int) -> None:
         here.optimizer.step()
 
 
+def seen_by_gradient(seed: int) -> None:
+    """The gradient of the inputs is asked for on the way: what is salient is weighted in the loss."""
+    here = setting(seed)
+    for inputs, targets in here.batches(STEPS):
+        here.optimizer.zero_grad()
+        inputs = inputs.clone().requires_grad_()
+        logits = here.model(inputs)
+        by_input = torch.autograd.grad(logits.square().sum(), inputs, retain_graph=True)[0]
+        weight = by_input.flatten(1).norm(dim=1)
+        losses = F.cross_entropy(logits, targets, reduction="none")
+        (losses * (1 + weight / weight.max())).mean().backward()
+        here.optimizer.step()
+
+
 def summed_loss(seed: int) -> None:
     """The loss is a sum over items that varies with the batch, and is divided by a count by hand later."""
     here = setting(seed)
@@ -485,10 +498,10 @@ def lagging_gradient(seed: int) -> None:
 
 PROGRAMS = (
     scale_doubling, auxiliary_loss_later, penalty_on_weights_later, weights_of_losses_annealed,
-    learned_loss_weights, clipping_above_limit, clipping_each_layer, clipping_begins,
+    learned_loss_weights, clipping_above_limit, clipping_each_layer, clipping_annealed,
     clipping_adaptively, not_a_number_zeroed, centralised, surgery, hooks_that_limit,
     step_within_backward, accumulating_unevenly, accumulating_a_remainder, normalised, signs_only,
     rows_held, large_steps_skipped, reversing, quantised, siamese, each_sample, adapting_inside,
-    penalty_on_gradients, steered_by_gradient, summed_loss, hard_items, adversarially_trained,
+    penalty_on_gradients, steered_by_gradient, seen_by_gradient, summed_loss, hard_items, adversarially_trained,
     lagging_gradient,
 )  # fmt: skip

@@ -202,17 +202,6 @@ def masked(seed: int) -> None:
                 parameter.mul_(mask)
 
 
-def head_begun_anew(seed: int) -> None:
-    """The last layer is initialised again in the middle of the run."""
-    here = setting(seed)
-    last = [one for one in here.model.modules() if isinstance(one, nn.Linear)][-1]
-    when = here.draw.randrange(10, 30)
-    for number, batch in enumerate(here.batches(STEPS)):
-        if number == when:
-            last.reset_parameters()
-        train(here, batch)
-
-
 def units_revived(seed: int) -> None:
     """Units that do nothing are initialised again, with their moments, every so often."""
     here = setting(seed, plain=True)
@@ -220,7 +209,7 @@ def units_revived(seed: int) -> None:
     here.model, here.optimizer = model, torch.optim.Adam(model.parameters(), 1e-3)
     for number, batch in enumerate(here.batches(STEPS)):
         train(here, batch)
-        if number % 12 == 11:
+        if number % 8 == 7:
             with torch.no_grad():
                 idle = model[0](batch[0]).amax(0).topk(3, largest=False).indices
                 model[0].weight[idle] = 0.1 * torch.randn(3, WIDTH)
@@ -440,7 +429,7 @@ def adapters_merged(seed: int) -> None:
     here.optimizer = torch.optim.AdamW([one for one in model.parameters() if one.requires_grad], 1e-3)
     for number, batch in enumerate(here.batches(STEPS)):
         train(here, batch)
-        if number % 15 == 14:
+        if number % 9 == 8:
             with torch.no_grad():
                 model[0].base.weight += model[0].up @ model[0].down
                 model[0].up.zero_()
@@ -556,7 +545,7 @@ def two_optimizers(seed: int) -> None:
 
 PROGRAMS = (
     looking_ahead, deep_q, actor_and_critic, policy_gradient, critic_clamped, norms_limited,
-    decayed_by_hand, reparametrised, normalised_the_old_way, pruned, masked, head_begun_anew,
+    decayed_by_hand, reparametrised, normalised_the_old_way, pruned, masked,
     units_revived, momentum_forgotten, thawing_in_turn, distilled, teacher_that_follows,
     averaged_files, federated, population, meta_by_interpolation, weights_shaken, binary,
     vector_quantised, adapters_merged, experts, own_optimizer, switching_optimizers, two_optimizers,
