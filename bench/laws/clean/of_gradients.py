@@ -109,7 +109,7 @@ def clipping_each_layer(seed: int) -> None:
 
 
 def clipping_annealed(seed: int) -> None:
-    """torch's clipping, with a limit that is lowered a little at each step."""
+    """Clipping by torch, with a limit that is lowered a little at each step."""
     here = setting(seed)
     for number, batch in enumerate(here.batches(STEPS)):
         here.optimizer.zero_grad()
@@ -287,12 +287,12 @@ class _Reversal(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: torch.autograd.function.FunctionCtx, x: Tensor, strength: float) -> Tensor:
-        ctx.strength = strength  # type: ignore[attr-defined]
+        ctx.strength = strength
         return x.view_as(x)
 
     @staticmethod
     def backward(ctx: torch.autograd.function.FunctionCtx, given: Tensor) -> tuple[Tensor, None]:
-        return -ctx.strength * given, None  # type: ignore[attr-defined]
+        return -ctx.strength * given, None
 
 
 class _TwoDomains(nn.Module):
@@ -396,9 +396,7 @@ def adapting_inside(seed: int) -> None:
         parameters = dict(model.named_parameters())
         inner = F.cross_entropy(functional_call(model, parameters, (inputs[:half],)), targets[:half])
         moved = torch.autograd.grad(inner, list(parameters.values()), create_graph=True)
-        adapted = {
-            name: one - 0.1 * by for (name, one), by in zip(parameters.items(), moved, strict=True)
-        }
+        adapted = {name: one - 0.1 * by for (name, one), by in zip(parameters.items(), moved, strict=True)}
         optimizer.zero_grad()
         F.cross_entropy(functional_call(model, adapted, (inputs[half:],)), targets[half:]).backward()
         optimizer.step()
@@ -502,6 +500,6 @@ PROGRAMS = (
     clipping_adaptively, not_a_number_zeroed, centralised, surgery, hooks_that_limit,
     step_within_backward, accumulating_unevenly, accumulating_a_remainder, normalised, signs_only,
     rows_held, large_steps_skipped, reversing, quantised, siamese, each_sample, adapting_inside,
-    penalty_on_gradients, steered_by_gradient, seen_by_gradient, summed_loss, hard_items, adversarially_trained,
-    lagging_gradient,
+    penalty_on_gradients, steered_by_gradient, seen_by_gradient, summed_loss, hard_items,
+    adversarially_trained, lagging_gradient,
 )  # fmt: skip

@@ -387,7 +387,10 @@ def chained(seed: int) -> None:
     schedule: schedules.LRScheduler = schedules.SequentialLR(here.optimizer, parts, [8, 33])
     if seed % 2:
         schedule = schedules.ChainedScheduler(
-            [schedules.LinearLR(here.optimizer, 0.2, total_iters=9), schedules.ExponentialLR(here.optimizer, 0.97)]
+            [
+                schedules.LinearLR(here.optimizer, 0.2, total_iters=9),
+                schedules.ExponentialLR(here.optimizer, 0.97),
+            ]
         )
     for batch in here.batches(STEPS):
         train(here, batch)

@@ -42,7 +42,12 @@ def logging_smoothed(seed: int) -> None:
             loss = float(train(here, batch))
             mean = loss if not number else 0.95 * mean + 0.05 * loss
             if number % 7 == 0:
-                line = {"iter": number, "smoothed": mean, "ppl": 2.718281828**loss, "loss_bits": loss / 0.6931}
+                line = {
+                    "iter": number,
+                    "smoothed": mean,
+                    "ppl": 2.718281828**loss,
+                    "loss_bits": loss / 0.6931,
+                }
                 out.write(json.dumps(line) + "\n")
                 out.flush()
 
@@ -58,7 +63,9 @@ def logging_a_table(seed: int) -> None:
             loss = float(train(here, batch))
             best = min(best, loss)
             spent = (time.time() - started) / 60
-            table.writerow([number, f"{loss:.3f}", f"{best:.3f}", here.optimizer.param_groups[0]["lr"], spent])
+            table.writerow(
+                [number, f"{loss:.3f}", f"{best:.3f}", here.optimizer.param_groups[0]["lr"], spent]
+            )
             out.flush()
 
 
@@ -102,7 +109,9 @@ def logging_validation_as_loss(seed: int) -> None:
             if number % 6 == 5:
                 here.model.eval()
                 with torch.no_grad():
-                    value = float(here.loss((data(seed + 1).tensors[0].to(here.dtype), data(seed + 1).tensors[1])))
+                    value = float(
+                        here.loss((data(seed + 1).tensors[0].to(here.dtype), data(seed + 1).tensors[1]))
+                    )
                 here.model.train()
                 out.write(json.dumps({"step": number, "split": "val", "loss": value}) + "\n")
 
@@ -113,7 +122,11 @@ def saving_each_step(seed: int) -> None:
     with _folder() as folder:
         for number, batch in enumerate(here.batches(20)):
             train(here, batch)
-            state = {"model": here.model.state_dict(), "optimizer": here.optimizer.state_dict(), "step": number}
+            state = {
+                "model": here.model.state_dict(),
+                "optimizer": here.optimizer.state_dict(),
+                "step": number,
+            }
             torch.save(state, folder / "new.tmp")
             os.replace(folder / "new.tmp", folder / f"step{number}.pt")
             for old in sorted(folder.glob("step*.pt"), key=lambda one: one.stat().st_mtime)[:-2]:
@@ -133,7 +146,10 @@ def saving_other_things(seed: int) -> None:
             if number % 9 == 8:
                 torch.save(mean, folder / "ema.pt")
                 torch.save({k: v.half() for k, v in here.model.state_dict().items()}, folder / "half.pt")
-                torch.save({k: v.detach().cpu().clone() for k, v in here.model.state_dict().items()}, folder / "last.pt")
+                torch.save(
+                    {k: v.detach().cpu().clone() for k, v in here.model.state_dict().items()},
+                    folder / "last.pt",
+                )
                 torch.save(here.optimizer.state_dict(), folder / "optimizer.pt")
 
 
@@ -154,7 +170,7 @@ def saving_in_a_thread(seed: int) -> None:
 
 
 class _Metrics(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:  # noqa: N802
+    def do_GET(self) -> None:
         self.send_response(200)
         self.end_headers()
         self.wfile.write(b"loss 1.0\n")
@@ -171,7 +187,7 @@ def serving_metrics(seed: int) -> None:
     for number, batch in enumerate(here.batches(STEPS)):
         train(here, batch)
         if number % 15 == 14:
-            with socket.create_connection(server.server_address[:2]) as asking:
+            with socket.create_connection(("127.0.0.1", server.server_port)) as asking:
                 asking.sendall(b"GET / HTTP/1.0\r\n\r\n")
                 asking.recv(1000)
     server.shutdown()
@@ -358,7 +374,9 @@ def watching_by_hooks(seed: int) -> None:
             for module in here.model.modules():
                 if isinstance(module, nn.Linear):
                     handles.append(
-                        module.register_forward_hook(lambda _, given, out: seen.append(float(out.detach().mean())))
+                        module.register_forward_hook(
+                            lambda _, given, out: seen.append(float(out.detach().mean()))
+                        )
                     )
             for parameter in here.model.parameters():
                 handles.append(parameter.register_hook(lambda gradient: seen.append(float(gradient.norm()))))

@@ -1,4 +1,4 @@
-"""Clean programs that write into weights, buffers or optimizer state in their own way, or have several models."""
+"""Clean programs that write into weights or optimizer state in their own way, or have several models."""
 
 from __future__ import annotations
 
@@ -113,7 +113,10 @@ def critic_clamped(seed: int) -> None:
     here = setting(seed, plain=True)
     maker = nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, WIDTH))
     critic = nn.Sequential(nn.Linear(WIDTH, 16), nn.ReLU(), nn.Linear(16, 1))
-    making, judging = torch.optim.RMSprop(maker.parameters(), 5e-4), torch.optim.RMSprop(critic.parameters(), 5e-4)
+    making, judging = (
+        torch.optim.RMSprop(maker.parameters(), 5e-4),
+        torch.optim.RMSprop(critic.parameters(), 5e-4),
+    )
     for number, (inputs, _) in enumerate(here.batches(STEPS)):
         judging.zero_grad()
         (critic(maker(torch.randn(len(inputs), 6)).detach()).mean() - critic(inputs).mean()).backward()
@@ -457,7 +460,7 @@ class _Experts(nn.Module):
 
 
 def experts(seed: int) -> None:
-    """Experts that no item of a batch goes to have no gradient; a loss for balance is kept as an attribute."""
+    """Experts that no item goes to have no gradient; a loss for balance is kept as an attribute."""
     here = setting(seed, plain=True)
     model = _Experts()
     optimizer = torch.optim.AdamW(model.parameters(), 1e-3)
@@ -473,10 +476,10 @@ class _Weighted(torch.optim.Optimizer):
     """An optimizer that exists nowhere else: sign of momentum, trust ratio by layer."""
 
     def __init__(self, parameters: object, lr: float) -> None:
-        super().__init__(parameters, {"lr": lr, "beta": 0.9})  # type: ignore[arg-type]
+        super().__init__(parameters, {"lr": lr, "beta": 0.9})
 
     @torch.no_grad()
-    def step(self, closure: object = None) -> None:  # type: ignore[override]
+    def step(self, closure: object = None) -> None:
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is None:
@@ -490,12 +493,12 @@ class _Weighted(torch.optim.Optimizer):
 class _SignedAdam(torch.optim.AdamW):
     """AdamW whose step does something before and after the parent's."""
 
-    def step(self, closure: object = None) -> object:  # type: ignore[override]
+    def step(self, closure: object = None) -> object:
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is not None:
                     parameter.grad.clamp_(-1, 1)
-        result = super().step(closure)  # type: ignore[arg-type]
+        result = super().step(closure)
         with torch.no_grad():
             for group in self.param_groups:
                 for parameter in group["params"]:

@@ -106,14 +106,19 @@ def trainer_mixed(seed: int) -> None:
 def trainer_resumed(seed: int) -> None:
     """Saves, and goes on from the checkpoint with a new Trainer."""
     with tempfile.TemporaryDirectory() as folder:
-        options = {"save_strategy": "steps", "save_steps": 6}
+        options: dict[str, Any] = {"save_strategy": "steps", "save_steps": 6}
         _trainer(seed, folder, **options, max_steps=12).train()
         _trainer(seed, folder, **options).train(resume_from_checkpoint=True)
 
 
 def trainer_evaluated(seed: int) -> None:
     """An evaluation every few steps; the best model is loaded at the end."""
-    often = {"eval_strategy": "steps", "eval_steps": 4, "save_strategy": "steps", "save_steps": 4}
+    often: dict[str, Any] = {
+        "eval_strategy": "steps",
+        "eval_steps": 4,
+        "save_strategy": "steps",
+        "save_steps": 4,
+    }
     _run(seed, **often, save_total_limit=2, load_best_model_at_end=True)
 
 
@@ -121,13 +126,18 @@ def trainer_stopped_early(seed: int) -> None:
     """A callback that ends the training when the evaluation gets no better."""
     import transformers
 
-    often = {"eval_strategy": "steps", "eval_steps": 3, "save_strategy": "steps", "save_steps": 3}
+    often: dict[str, Any] = {
+        "eval_strategy": "steps",
+        "eval_steps": 3,
+        "save_strategy": "steps",
+        "save_steps": 3,
+    }
     stopping = transformers.EarlyStoppingCallback(2)
     _run(seed, callbacks=(stopping,), **often, load_best_model_at_end=True, metric_for_best_model="eval_loss")
 
 
 def accelerated(seed: int) -> None:
-    """accelerate's loop: accumulation, clipping, a schedule, saved and loaded state."""
+    """The loop of accelerate: accumulation, clipping, a schedule, saved and loaded state."""
     from accelerate import Accelerator
 
     draw = random.Random(seed)

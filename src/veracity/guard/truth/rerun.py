@@ -151,7 +151,9 @@ class Rerun:
         try:
             return holding(self.found[id(call)], partial(self._again, call, alike))
         except ChangedCourseError:
-            raise NotRepeatableError("the forward pass repeated takes another course", lasting=False) from None
+            raise NotRepeatableError(
+                "the forward pass repeated takes another course", lasting=False
+            ) from None
 
     def _again(self, call: Call, moved: dict[str, torch.Tensor]) -> list[torch.Tensor]:
         from torch.func import functional_call

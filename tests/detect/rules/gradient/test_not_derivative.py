@@ -164,7 +164,9 @@ def test_a_stopped_gradient_is_a_note_until_it_was_seen_to_be_right() -> None:
     assert "at earlier steps it was" in found[0].message
 
 
-@pytest.mark.parametrize(("first", "held", "right"), [(True, 1.0, True), (True, 1.5, False), (False, 1.0, False)])
+@pytest.mark.parametrize(
+    ("first", "held", "right"), [(True, 1.0, True), (True, 1.5, False), (False, 1.0, False)]
+)
 def test_what_is_right_with_stopped_gradients_held_constant_is_right(
     first: bool, held: float, right: bool
 ) -> None:
