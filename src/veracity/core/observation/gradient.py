@@ -56,8 +56,8 @@ class GradientChecked(Observation):
     the gradients were multiplied with by clipping since the backward pass. ``fresh``: the gradient was zero
     before the backward passes that were captured. ``surrogates``: places at which the forward pass may
     replace the derivative of the tensor drawn, and at the first check and when something looked wrong, those
-    at which it is cut. ``through``: those that all of its gradient passed. ``held``: the first trial again with
-    everything constant that the forward pass takes out of the graph. ``cost`` in nanoseconds.
+    at which it is cut. ``through``: those that all of its gradient passed. ``held``: the first trial again
+    with everything constant that the forward pass takes out of the graph. ``cost`` in nanoseconds.
     """
 
     optimizer: int

@@ -22,8 +22,8 @@ _ROUGH = 1e-2  # the same for 16-bit parameters
 class Change:
     """A field of one tensor whose sampled elements differ; ``later`` is empty when the field is gone.
 
-    ``changed`` of ``count`` elements differ; ``former``/``later`` are those elements. ``least`` is the smallest
-    size among the others, infinite when there are none.
+    ``changed`` of ``count`` elements differ; ``former``/``later`` are those elements. ``least`` is the
+    smallest size among the others, infinite when there are none.
     """
 
     tensor: int
