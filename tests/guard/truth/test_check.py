@@ -239,7 +239,7 @@ def test_a_stopped_gradient_is_a_note_that_names_the_line(checked: Guarded) -> N
 
 
 class Straight(nn.Module):
-    """Rounds its first layer's weights on the way forwards; the second layer's scale is no part of the graph."""
+    """Rounds its first layer's weights on the way forwards, and scales by what is no part of the graph."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -268,7 +268,7 @@ def test_the_smallest_weights_set_to_zero_are_a_note(
             for at in order[:3]:
                 fields["param"][at] *= share
 
-    detector, found = run(20, prune)
+    _, found = run(20, prune)
     assert [one.severity for one in found] == [severity]
     assert found[0].first_step == 14
 

@@ -38,8 +38,8 @@ class _Left:
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """One step against the step before. ``checked`` is false with a ``reason``; ``whole`` are the tensors
-    whose fingerprint differs, ``loaded`` says that a checkpoint was read in between, ``restarted`` that the rate
-    of a group is at least twice what it was."""
+    whose fingerprint differs, ``loaded`` says that a checkpoint was read in between, ``restarted`` that the
+    rate of a group is at least twice what it was."""
 
     checked: bool
     reason: str = ""

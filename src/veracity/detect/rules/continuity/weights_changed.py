@@ -130,7 +130,7 @@ class WeightsChanged:
         return self._coverage
 
     def _stepped(self, record: StepRecord, verdict: Verdict | None) -> Iterator[Finding]:
-        pid, rank = record.origin.pid, record.origin.rank
+        pid = record.origin.pid
         movement = self._moves.stepped(pid, record.optimizer)
         if verdict is None:
             return
