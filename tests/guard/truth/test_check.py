@@ -238,6 +238,22 @@ def test_a_stopped_gradient_is_a_note_that_names_the_line(checked: Guarded) -> N
     )
 
 
+@pytest.mark.parametrize("name", ["masked", "limited"])
+def test_what_a_hook_on_a_tensor_has_always_done_is_a_note(checked: Guarded, name: str) -> None:
+    model = programs.perceptron()
+    mask = (torch.rand(24, 12) < 0.5).float()
+    does = (
+        (lambda gradient: gradient * mask)
+        if name == "masked"
+        else (lambda gradient: gradient.clamp(-0.01, 0.01))
+    )
+    model[0].weight.register_hook(does)
+    train(model, adam(model), 4 * STEPS)
+    found, _ = judged(checked)
+    assert {one.severity for one in found} == {Severity.NOTE}
+    assert {one.subject for one in found} == {"0.weight"}
+
+
 class Straight(nn.Module):
     """Rounds its first layer's weights on the way forwards, and scales by what is no part of the graph."""
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from ...core.observation import GradientTrial
 from ...core.sample import keyed_order
-from ..programhooks import scaling_hooks
+from ..programhooks import hooks_that_change
 from ..tensors import is_plain, walk
 from .calls import Capture, holders
 from .circumstances import kept_generators
@@ -274,7 +274,7 @@ class GradientTruth:
             if rerun.hold():
                 again = self._try(bench, place, first.direction, step, first.reach)
                 held += [again] if again is not None else []
-            notes += [f"gradient scaled by the hook at {hook}" for hook in scaling_hooks(place.parameter())]
+            notes += hooks_that_change(place.parameter())
             self._learn(watch, trials, clip)
         return {
             "clip": clip,

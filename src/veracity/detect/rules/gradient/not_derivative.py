@@ -76,7 +76,7 @@ MAX_RIGHT = 10**5
 UNCONFIRMED = 2
 CONVINCED = 2
 BLURRED = "the loss changed by too little, or too unevenly, to be compared"
-SCALED = "gradient scaled"
+HOOKED = "gradient scaled", "gradient changed"
 CUT = "detached"
 STALE = "gradients were not zeroed before the backward passes that were captured"
 NO_START = Process((), 1)
@@ -290,7 +290,7 @@ class NotDerivative:
         name = _name(optimizer.declared, first.tensor)
         before = optimizer.agreed.get(first.tensor, 0) >= CONVINCED
         meant = _meant(optimizer, check)
-        scaled = any(place.startswith(SCALED) for place in check.surrogates)
+        scaled = any(place.startswith(HOOKED) for place in check.surrogates)
         # What once was right and is not any more may still be a program's schedule.
         doubtful = bool(check.surrogates) and not before
         message = f"step {check.step}: the gradient of {name} is not the derivative of the loss"
@@ -302,7 +302,7 @@ class NotDerivative:
         if meant:
             message += f"; the program itself may replace the derivative, and mean it: {meant[0]}"
         if scaled:
-            message += "; a hook of the program has scaled it from its first steps on"
+            message += "; a hook of the program changes it, and has done so from its first steps on"
         return finding_of(
             self.rule,
             name,
@@ -326,7 +326,7 @@ def _meant(optimizer: _Optimizer, check: Check) -> list[str]:
     return [
         place
         for place in check.surrogates
-        if not place.startswith(SCALED)
+        if not place.startswith(HOOKED)
         and place not in optimizer.cleared
         and (tensor, place) not in optimizer.right
         # Held constant, they explain nothing of what is still wrong.
