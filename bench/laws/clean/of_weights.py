@@ -179,7 +179,7 @@ def normalised_the_old_way(seed: int) -> None:
 
 
 def pruned(seed: int) -> None:
-    """Weights are pruned in the middle, more of them later, and the pruning is made permanent."""
+    """Weights are pruned in the middle by torch's own masks, and more of them later."""
     here = setting(seed, plain=True)
     here.model = perceptron()
     here.optimizer = torch.optim.SGD(here.model.parameters(), 0.05, momentum=0.9)
@@ -187,8 +187,6 @@ def pruned(seed: int) -> None:
     for number, batch in enumerate(here.batches(STEPS)):
         if number in (12, 24):
             prune.l1_unstructured(layer, "weight", 0.3)
-        if number == 38:
-            prune.remove(layer, "weight")
         train(here, batch)
 
 
