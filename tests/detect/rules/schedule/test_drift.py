@@ -256,6 +256,7 @@ def test_a_schedule_resumed_at_another_length_begins_at_the_rate_that_was_loaded
     again.optimizer.load_state_dict(run.optimizer.state_dict())
     declaration = declare_scheduler(resumed, {"T_max": 50, "eta_min": 0.0})
     again.see(scheduler_declared(declaration, reloaded=True))
+    again.see(scheduler_declared(declaration))  # when the optimizer is declared anew, so is this
     again.see(StateRestored(origin(), 0, 0, True, True, [], []))
     again.step()
     assert again.findings == []

@@ -119,8 +119,9 @@ class Course:
         """A scheduler was constructed, or took a position from a checkpoint."""
         self.scheduled = True
         self.left = None if reloaded else list(declaration.lrs)
-        # Until it steps, the rates are those that the optimizer's own state brought along.
-        self.restored = list(declaration.lrs) if reloaded else None
+        if reloaded:
+            # Until it steps, the rates are those that the optimizer's own state brought along.
+            self.restored = list(declaration.lrs)
         bases = [*declaration.base_lrs, *(lr for child in declaration.children for lr in child.base_lrs)]
         self.largest = max([self.largest, *map(abs, bases)])
         try:
