@@ -25,6 +25,7 @@ from unittest import mock
 from veracity.monitor import job, launch
 from veracity.monitor.folder import RunFolder
 from veracity.monitor.job import RunOptions, run_job
+from veracity.monitor.pace import run_delay
 from veracity.monitor.prepare import CONFIG_VARIABLE
 from veracity.render.json_document import document
 
@@ -44,10 +45,13 @@ class _Forked:
 class _OrdinaryShare:
     """In place of ``Pace``: this process goes on afterwards, and must not be left in another class."""
 
-    starved = 0.0
+    def __init__(self) -> None:
+        self._waited, self.starved = run_delay(), 0.0
 
     def turned(self) -> None:
-        """Nothing to choose."""
+        """There is nothing to choose, but how long no processor was free is told as usual."""
+        waited = run_delay()
+        self.starved, self._waited = waited - self._waited, waited
 
     def end(self) -> None:
         """Nothing to put back."""

@@ -525,7 +525,7 @@ def test_a_rate_that_is_a_tensor(guarded: Guarded) -> None:
     assert silent(guarded).update.checked == 10 * len(KINDS)
 
 
-def test_weight_decay_that_is_scheduled_is_a_warning(guarded: Guarded) -> None:
+def test_weight_decay_that_the_program_schedules_is_told_once(guarded: Guarded) -> None:
     model = a_model()
     optimizer = torch.optim.RMSprop(model.parameters(), weight_decay=0.1)
     for step in range(5):

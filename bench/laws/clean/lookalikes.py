@@ -19,8 +19,8 @@ from torch.optim.swa_utils import SWALR, AveragedModel, update_bn
 from torch.utils.checkpoint import checkpoint
 from torch.utils.data import DataLoader, IterableDataset, RandomSampler, WeightedRandomSampler
 
-from . import of_losses
-from .settings import CLASSES, ITEMS, WIDTH, Setting, data, perceptron, setting
+from . import of_gradients, of_loops, of_losses, of_surroundings, of_weights, trainers
+from .settings import CLASSES, ITEMS, WIDTH, Setting, data, perceptron, setting, train
 
 STEPS = 30
 
@@ -29,7 +29,7 @@ def plain(seed: int) -> None:
     """Any optimizer and dtype in the simplest loop."""
     here = setting(seed)
     for batch in here.batches(STEPS):
-        _step(here, batch)
+        train(here, batch)
 
 
 def averaged(seed: int) -> None:
@@ -37,7 +37,7 @@ def averaged(seed: int) -> None:
     here = setting(seed, plain=True)
     shadow = copy.deepcopy(here.model)
     for number, batch in enumerate(here.batches(STEPS)):
-        _step(here, batch)
+        train(here, batch)
         with torch.no_grad():
             for kept, now in zip(shadow.parameters(), here.model.parameters(), strict=True):
                 kept.lerp_(now, 0.1)
@@ -51,7 +51,7 @@ def averaged_by_torch(seed: int) -> None:
     mean = AveragedModel(here.model)
     schedule = SWALR(here.optimizer, swa_lr=1e-3, anneal_epochs=3)
     for number, batch in enumerate(here.batches(STEPS)):
-        _step(here, batch)
+        train(here, batch)
         if number > 10 and number % 3 == 0:
             mean.update_parameters(here.model)
             schedule.step()
@@ -65,7 +65,7 @@ def freezing(seed: int) -> None:
     for number, batch in enumerate(here.batches(STEPS)):
         for parameter in chosen:
             parameter.requires_grad_(not 8 <= number < 18)
-        _step(here, batch)
+        train(here, batch)
 
 
 def accumulating(seed: int) -> None:
@@ -86,7 +86,7 @@ def rate_set_by_hand(seed: int) -> None:
     for number, batch in enumerate(here.batches(STEPS)):
         for group in here.optimizer.param_groups:
             group["lr"] = 1e-3 * (1 - (number % 15) / 15)
-        _step(here, batch)
+        train(here, batch)
 
 
 def restarting(seed: int) -> None:
@@ -118,7 +118,7 @@ def on_plateau(seed: int) -> None:
     here = setting(seed, plain=True)
     schedule = schedules.ReduceLROnPlateau(here.optimizer, patience=2, factor=0.5)
     for batch in here.batches(STEPS):
-        schedule.step(float(_step(here, batch)))
+        schedule.step(float(train(here, batch)))
 
 
 def scaled(seed: int) -> None:
@@ -180,7 +180,7 @@ def evaluating(seed: int) -> None:
     here = setting(seed)
     held_out = DataLoader(data(seed + 1), 32)
     for number, batch in enumerate(here.batches(STEPS)):
-        _step(here, batch)
+        train(here, batch)
         if number % 7 == 6:
             state = torch.get_rng_state()
             here.model.eval()
@@ -229,14 +229,14 @@ def resuming(seed: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "checkpoint.pt"
         for batch in here.batches(STEPS // 2):
-            _step(here, batch)
+            train(here, batch)
         torch.save({"model": here.model.state_dict(), "optimizer": here.optimizer.state_dict()}, path)
         again = setting(seed)
         kept = torch.load(path, weights_only=True)
         again.model.load_state_dict(kept["model"])
         again.optimizer.load_state_dict(kept["optimizer"])
         for batch in again.batches(STEPS // 2):
-            _step(again, batch)
+            train(again, batch)
 
 
 def fine_tuning(seed: int) -> None:
@@ -264,7 +264,7 @@ def rewinding(seed: int) -> None:
     best = copy.deepcopy(here.model.state_dict())
     state = copy.deepcopy(here.optimizer.state_dict())
     for number, batch in enumerate(here.batches(STEPS)):
-        _step(here, batch)
+        train(here, batch)
         if number == 12:
             best, state = copy.deepcopy(here.model.state_dict()), copy.deepcopy(here.optimizer.state_dict())
         if number == 20:
@@ -358,7 +358,7 @@ def with_workers(seed: int) -> None:
     """Two loader processes."""
     here = setting(seed, workers=2)
     for batch in here.batches(STEPS // 2):
-        _step(here, batch)
+        train(here, batch)
 
 
 class _Stream(IterableDataset[tuple[Tensor, Tensor]]):
@@ -375,7 +375,7 @@ def streaming(seed: int) -> None:
     here = setting(seed)
     here.loader = DataLoader(_Stream(seed), 16)
     for batch in here.batches(STEPS):
-        _step(here, batch)
+        train(here, batch)
 
 
 def sampled(seed: int) -> None:
@@ -390,7 +390,7 @@ def sampled(seed: int) -> None:
     )
     here.loader = DataLoader(data(seed), 16, sampler=sampler)
     for batch in here.batches(STEPS):
-        _step(here, batch)
+        train(here, batch)
 
 
 def stopping_short(seed: int) -> None:
@@ -401,7 +401,7 @@ def stopping_short(seed: int) -> None:
         for number, (inputs, targets) in enumerate(loader):
             if number == 5 + epoch:
                 break
-            _step(here, (inputs.to(here.dtype), targets))
+            train(here, (inputs.to(here.dtype), targets))
 
 
 def growing(seed: int) -> None:
@@ -448,7 +448,7 @@ def compiled(seed: int) -> None:
     here = setting(seed, plain=True)
     here.model = torch.compile(here.model, backend="aot_eager")
     for batch in here.batches(STEPS):
-        _step(here, batch)
+        train(here, batch)
 
 
 def several_in_a_row(seed: int) -> None:
@@ -457,7 +457,7 @@ def several_in_a_row(seed: int) -> None:
         here = setting(seed + number)
         torch.manual_seed(5)
         for batch in here.batches(STEPS // 3):
-            _step(here, batch)
+            train(here, batch)
 
 
 def writing(seed: int) -> None:
@@ -511,25 +511,16 @@ LOOKALIKES: Mapping[str, Callable[[int], None]] = {
         one_cycle, by_formula, on_plateau, scaled, scaled_by_hand, noisy, clipped, evaluating,
         adversaries, tied, resuming, fine_tuning, rewinding, retained, by_functional_gradient,
         closures, closure_of_first_order, recomputing, sharpness_aware, with_workers, streaming,
-        writing, clipped_by_a_hook,
-        sampled, stopping_short, growing, bursts_of_nan,
-        *of_losses.PROGRAMS,
-        sparse, compiled, several_in_a_row,
+        writing, clipped_by_a_hook, sampled, stopping_short, growing, bursts_of_nan, sparse, compiled,
+        several_in_a_row, *of_gradients.PROGRAMS, *of_loops.PROGRAMS, *of_losses.PROGRAMS,
+        *of_surroundings.PROGRAMS, *of_weights.PROGRAMS, *trainers.PROGRAMS,
     )
 }  # fmt: skip
 
 
-def _step(here: Setting, batch: tuple[Tensor, Tensor]) -> Tensor:
-    here.optimizer.zero_grad()
-    loss = here.loss(batch)
-    loss.backward()
-    here.optimizer.step()
-    return loss.detach()
-
-
 def _scheduled(here: Setting, schedule: schedules.LRScheduler) -> None:
     for batch in here.batches(STEPS):
-        _step(here, batch)
+        train(here, batch)
         schedule.step()
 
 

@@ -161,3 +161,17 @@ def setting(seed: int, *, plain: bool = False, workers: int = 0) -> Setting:
         "dtype": str(dtype),
     }
     return Setting(draw, model, optimizer, loader, dtype, drawn)
+
+
+def train(here: Setting, batch: tuple[Tensor, Tensor]) -> Tensor:
+    """One plain training step; its loss."""
+    here.optimizer.zero_grad()
+    loss = here.loss(batch)
+    loss.backward()
+    here.optimizer.step()
+    return loss.detach()
+
+
+def gradients(model: nn.Module) -> list[Tensor]:
+    """The gradients that there are."""
+    return [parameter.grad for parameter in model.parameters() if parameter.grad is not None]

@@ -56,6 +56,7 @@ class Place:
     step: int = -1
     habit: bool = False
     scales: bool = False
+    limits: bool = False
     in_place: bool = False
     within: bool = False
     records: int = 0
@@ -99,9 +100,12 @@ class Hooked:
         return result
 
     @property
-    def scales(self) -> str:
-        """Where the hook stands, if it has always scaled what it was given; else empty."""
-        return f"{self._place.path}:{self._place.line}" if self._place.scales else ""
+    def changes(self) -> str:
+        """What the hook has always done to what it was given, and where it stands; empty when nothing."""
+        if not self._place.habit and not self._place.limits:
+            return ""
+        does = "scaled" if self._place.scales else "changed"
+        return f"gradient {does} by the hook at {self._place.path}:{self._place.line}"
 
     @property
     def replaces(self) -> bool:
@@ -115,10 +119,11 @@ class Hooked:
         return _itself, (self._hook,)
 
 
-def scaling_hooks(tensor: torch.Tensor) -> list[str]:
-    """Places of the program's hooks on ``tensor`` that scale its gradient, and have always done so."""
-    hooks = list((getattr(tensor, "_backward_hooks", None) or {}).values())
-    return [hook.scales for hook in hooks if isinstance(hook, Hooked) and hook.scales]
+def hooks_that_change(tensor: torch.Tensor) -> list[str]:
+    """The program's hooks on ``tensor`` that have always changed its gradient, or hold it in bounds."""
+    tables = (getattr(tensor, "_backward_hooks", None), getattr(tensor, "_post_accumulate_grad_hooks", None))
+    hooks = [hook for table in tables for hook in (table or {}).values()]
+    return [hook.changes for hook in hooks if isinstance(hook, Hooked) and hook.changes]
 
 
 def changing_hooks() -> list[str]:
@@ -218,6 +223,7 @@ class ProgramHooks:
             place.steps += 1
         if relation is None:
             return
+        place.limits |= relation.kind in ("clamped", "cleared")
         if place.steps <= HABIT_STEPS and relation.kind not in ("clamped", "cleared"):
             place.habit, place.scales = True, relation.kind == "scaled"
             return

@@ -381,11 +381,13 @@ class Steps:
 
     def backward_failed(self) -> None:
         """Called when a backward pass raised."""
+        self.truth.backward_ended()
         for _, tracked in self.roster.known():
             tracked.trail.failed()
 
     def backward_left(self) -> None:
         """Called after each outermost backward pass, when all optimizers are known: reads what it left."""
+        self.truth.backward_ended()
         for _, tracked in self.roster.known():
             if tracked.pending is None:
                 began = perf_counter_ns()

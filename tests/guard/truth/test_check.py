@@ -231,11 +231,84 @@ def test_a_stopped_gradient_is_a_note_that_names_the_line(checked: Guarded) -> N
 
     model = Model()
     train(model, adam(model), 2 * STEPS)
-    found, _ = judged(checked)
-    assert {one.severity for one in found} == {Severity.NOTE}
+    found, coverage = judged(checked)
+    assert coverage.checked >= STEPS, coverage.reasons
+    assert [one.severity for one in found] == [Severity.NOTE]
     assert any(
         "detached at" in evidence.observed and __file__ in evidence.observed for evidence in found[0].evidence
     )
+
+
+@pytest.mark.parametrize("name", ["masked", "limited"])
+def test_what_a_hook_on_a_tensor_has_always_done_is_a_note(checked: Guarded, name: str) -> None:
+    model = programs.perceptron()
+    mask = (torch.rand(24, 12) < 0.5).float()
+    does = (
+        (lambda gradient: gradient * mask)
+        if name == "masked"
+        else (lambda gradient: gradient.clamp(-0.01, 0.01))
+    )
+    model[0].weight.register_hook(does)
+    train(model, adam(model), 4 * STEPS)
+    found, _ = judged(checked)
+    assert {one.severity for one in found} == {Severity.NOTE}
+    assert {one.subject for one in found} == {"0.weight"}
+
+
+class Straight(nn.Module):
+    """Rounds its first layer's weights on the way forwards, and scales by what is no part of the graph."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(12, 8), nn.Linear(8, 5)
+
+    def forward(self, inputs: Any) -> Any:
+        weight = self.first.weight
+        rounded = weight + ((weight * 8).round() / 8 - weight).detach()
+        hidden = torch.tanh(nn.functional.linear(inputs, rounded, self.first.bias))
+        with torch.no_grad():
+            scale = hidden.abs().mean()
+        return self.last(hidden / scale * hidden.square().mean().item())
+
+
+def test_straight_through_estimators_and_parts_without_gradients_are_checked(checked: Guarded) -> None:
+    model = Straight()
+    train(model, adam(model), 2 * STEPS)
+    found, coverage = judged(checked)
+    assert [one.severity for one in found] == [Severity.NOTE]
+    assert coverage.checked >= STEPS, coverage.reasons
+
+
+def test_a_wrong_gradient_beside_a_stopped_one_is_found(checked: Guarded) -> None:
+    model = Straight()
+    model.first.weight.register_hook(Unwatched(lambda gradient: gradient * 0.3))
+    train(model, adam(model), 4 * STEPS)
+    found, _ = judged(checked)
+    assert [one.subject for one in found if one.severity is not Severity.NOTE] == ["first.weight"]
+
+
+@pytest.mark.parametrize("name", ["asked for on the way", "scaled in place"])
+def test_what_comes_back_by_other_ways_and_losses_scaled_in_place_are_checked(
+    checked: Guarded, name: str
+) -> None:
+    body = programs.perceptron()
+    model = programs.WithLoss() if name == "scaled in place" else body
+    optimizer = adam(model)
+    for _ in range(2 * STEPS):
+        inputs, targets = torch.randn(16, 12, requires_grad=True), torch.randint(5, (16,))
+        optimizer.zero_grad()
+        if name == "scaled in place":
+            loss = model(inputs, targets)["loss"]
+            loss *= 0.5
+        else:
+            logits = model(inputs)
+            torch.autograd.grad(logits.square().sum(), inputs, retain_graph=True)
+            loss = nn.functional.cross_entropy(logits, targets)
+        loss.backward()
+        optimizer.step()
+    found, coverage = judged(checked)
+    assert found == []
+    assert coverage.checked >= STEPS, coverage.reasons
 
 
 def test_gradients_that_are_never_zeroed_are_not_judged(checked: Guarded) -> None:

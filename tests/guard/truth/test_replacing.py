@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -21,7 +22,8 @@ from tests.guard.truth.test_check import STEPS, checked, judged, state
 from veracity.core import observation as seen
 from veracity.core.rule import Severity
 from veracity.detect.rules.gradient.hook_began import HookBegan
-from veracity.guard.truth import schedule
+from veracity.guard import schedule
+from veracity.guard.truth import check
 
 __all__ = ["checked"]
 
@@ -153,8 +155,7 @@ def test_a_hook_that_only_looks_is_not_run_twice_and_nothing_changes(
     found, coverage = judged(checked)
     assert found == []
     assert coverage.checked >= STEPS // 2, coverage.reasons
-    monkeypatch.setattr(schedule, "EAGER", 0.0)
-    monkeypatch.setattr(schedule, "LEAST", 0.0)
+    monkeypatch.setattr(check, "TRUTH", replace(schedule.TRUTH, eager=0.0, least=0.0))
     assert all(torch.equal(one, other) for one, other in zip(with_checks, run(), strict=True))
 
 

@@ -55,8 +55,9 @@ class GradientChecked(Observation):
     number of tensors that checks can draw. ``rounding`` is the rounding of an evaluation. ``clip`` is what
     the gradients were multiplied with by clipping since the backward pass. ``fresh``: the gradient was zero
     before the backward passes that were captured. ``surrogates``: places at which the forward pass may
-    replace the derivative of the tensor drawn, and when something looked wrong, those at which it is cut.
-    ``through``: those that all of its gradient passed. ``cost`` in nanoseconds.
+    replace the derivative of the tensor drawn, and at the first check and when something looked wrong, those
+    at which it is cut. ``through``: those that all of its gradient passed. ``held``: the first trial again
+    with everything constant that the forward pass takes out of the graph. ``cost`` in nanoseconds.
     """
 
     optimizer: int
@@ -71,6 +72,7 @@ class GradientChecked(Observation):
     fresh: bool = False
     surrogates: list[str] = field(default_factory=list)
     through: list[str] = field(default_factory=list)
+    held: list[GradientTrial] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

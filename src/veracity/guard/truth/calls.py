@@ -28,6 +28,8 @@ MAX_OUTPUTS = 64
 MAX_DEPTH = 4
 MAX_BYTES = 1 << 26
 MAX_MADE = 4096
+# Losses are returned and then scaled in place; a copy of so few elements costs nothing.
+MAX_COPIED = 64
 
 
 @dataclass(slots=True)
@@ -94,6 +96,7 @@ class Capture:
     def __init__(self, modules: Sequence[torch.nn.Module], run: Callable[..., object]) -> None:
         self.calls: list[Call] = []
         self.failed = ""
+        self.counts = False
         self.seconds = 0.0
         self._made: list[MadeByHook] = []
         self._open: list[Call] = []
@@ -187,11 +190,22 @@ class Capture:
             if tensor.numel() * tensor.element_size() > MAX_BYTES:
                 self.failed = "the module's outputs are too large to be kept"
                 return
-            bare = tensor.detach()
+            small = tensor.numel() <= MAX_COPIED
+            bare = tensor.detach().clone() if small else tensor.detach()
             output = Output(place, bare, bare._version)
             call.outputs.append(output)
-            tensor.register_hook(_keeper(output))
+            tensor.register_hook(self._keeper(output))
         self.calls.append(call)
+
+    def _keeper(self, output: Output) -> Callable[[torch.Tensor], None]:
+        def keep(gradient: torch.Tensor) -> None:
+            if not self.counts:
+                return
+            # Several backward passes through one output (retain_graph) add up, as their gradients do.
+            kept = output.cotangent
+            output.cotangent = gradient.detach().clone() if kept is None else kept + gradient.detach()
+
+        return keep
 
     def hook_begins(self) -> int:
         """A hook of the program is about to run: the number of the last node before its own."""
@@ -201,15 +215,6 @@ class Capture:
         """It has run: what it put into the graph since ``first`` is its."""
         if self._open and first >= 0 and len(self._made) < MAX_MADE:
             self._made.append(MadeByHook(place, first, node_number()))
-
-
-def _keeper(output: Output) -> Callable[[torch.Tensor], None]:
-    def keep(gradient: torch.Tensor) -> None:
-        # Several backward passes through one output (retain_graph) add up, as their gradients do.
-        kept = output.cotangent
-        output.cotangent = gradient.detach().clone() if kept is None else kept + gradient.detach()
-
-    return keep
 
 
 def holders(

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from ...core.observation import GradientTrial
 from ...core.sample import keyed_order
-from ..programhooks import scaling_hooks
+from ..programhooks import hooks_that_change
 from ..schedule import TRUTH, Schedule
 from ..tensors import is_plain, walk
 from .calls import Capture, holders
@@ -88,6 +88,7 @@ class Watch:
     inner: bool = False
     unseen: bool = False
     walked: float = 0.0
+    known: bool = False
 
 
 class GradientTruth:
@@ -130,7 +131,10 @@ class GradientTruth:
         Its graph is looked through for uses of the parameters that no repetition would show.
         """
         for watch in list(self._watches.values()):
-            if watch.capture is None or watch.chosen is None:
+            if watch.capture is None:
+                continue
+            watch.capture.counts = True
+            if watch.chosen is None:
                 continue
             module = watch.chosen.held_by()
             if module is None:
@@ -141,6 +145,12 @@ class GradientTruth:
             if gradient is None or not bool(gradient.any()):
                 watch.fresh = True
                 watch.capture.drop_consumed()
+
+    def backward_ended(self) -> None:
+        """Gradients that come back to outputs from here on are asked for by other ways and go elsewhere."""
+        for watch in list(self._watches.values()):
+            if watch.capture is not None:
+                watch.capture.counts = False
 
     @staticmethod
     def _walk(watch: Watch, roots: Sequence[torch.Tensor], calls: Sequence[Captured]) -> None:
@@ -248,6 +258,8 @@ class GradientTruth:
             )
         trials = [first]
         notes, through = rerun.excuses(place.parameter())
+        notes += self._first_look(watch, rerun)
+        held: list[GradientTrial] = []
         doubted = self._suspicious(first, place, rounding, watch.factor * clip)
         if doubted:
             closer = self._try(bench, place, first.direction, step, first.reach / CLOSER)
@@ -258,8 +270,11 @@ class GradientTruth:
             further = self._try(bench, other, GRADIENT, step)
             trials += [further] if further is not None else []
         if doubted:
-            notes += rerun.cuts()
-            notes += [f"gradient scaled by the hook at {hook}" for hook in scaling_hooks(place.parameter())]
+            notes += [place for place in rerun.cuts() if place not in notes]
+            if rerun.hold():
+                again = self._try(bench, place, first.direction, step, first.reach)
+                held += [again] if again is not None else []
+            notes += hooks_that_change(place.parameter())
             self._learn(watch, trials, clip)
         return {
             "clip": clip,
@@ -269,7 +284,19 @@ class GradientTruth:
             "fresh": watch.fresh,
             "surrogates": notes,
             "through": through,
+            "held": [asdict(trial) for trial in held],
         }
+
+    @staticmethod
+    def _first_look(watch: Watch, rerun: Rerun) -> list[str]:
+        """Where the forward pass cuts its derivative from the first check on."""
+        if watch.known:
+            return []
+        watch.known = True
+        # The check stands without it.
+        with contextlib.suppress(Exception):
+            return rerun.cuts()
+        return []
 
     def _rerun(self, watch: Watch, tracked: Tracked, capture: Capture, module: torch.nn.Module) -> Rerun:
         if capture.failed:

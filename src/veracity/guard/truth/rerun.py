@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,7 @@ from .calls import Call, Output, tensors_in
 from .circumstances import Attributes, under
 from .excuses import of_hook
 from .muted import forward_hooks, muted
-from .surrogates import cuts_in
+from .surrogates import ChangedCourseError, Cuts, cuts_in, holding
 
 if TYPE_CHECKING:
     import torch
@@ -46,6 +46,8 @@ class Rerun:
 
     module: torch.nn.Module
     calls: list[Call]
+    found: dict[int, Cuts] = field(default_factory=dict)
+    held: bool = False
 
     def null(self) -> float:
         """Repeat the calls unmoved: each output must be the recorded one, bit for bit.
@@ -86,15 +88,31 @@ class Rerun:
 
     def cuts(self) -> list[str]:
         """Places where the forward pass cuts its own derivative, found by one more repetition."""
-        places: list[str] = []
-        for call in self.calls[:1]:
+        places: dict[str, None] = {}
+        for call in self.calls:
             attributes = Attributes(self.module)
             try:
                 _, cuts = cuts_in(partial(self._run, call, {}))
             finally:
                 attributes.put_back()
-            places += cuts
-        return places
+            self.found[id(call)] = cuts
+            places.update(cuts.places)
+        return list(places)
+
+    def hold(self) -> bool:
+        """Keep what is taken out of the graph constant from now on; whether that can be done.
+
+        There must be something, and the outputs must be the recorded ones.
+        """
+        found = self.found.values()
+        if not any(cuts.places for cuts in found) or not all(cuts.whole for cuts in found):
+            return False
+        self.held = True
+        try:
+            self.null()
+        except NotRepeatableError:
+            self.held = False
+        return self.held
 
     def excuses(self, parameter: torch.Tensor) -> tuple[list[str], list[str]]:
         """What may replace the gradient of ``parameter``, and those of it that the whole gradient passed."""
@@ -126,6 +144,18 @@ class Rerun:
             raise
 
     def _run(self, call: Call, moved: dict[str, torch.Tensor]) -> list[torch.Tensor]:
+        if not self.held:
+            return self._again(call, moved)
+        # What is moved must look as it did, or nothing that is made of it would be seen to be cut off.
+        alike = {name: tensor.detach().requires_grad_() for name, tensor in moved.items()}
+        try:
+            return holding(self.found[id(call)], partial(self._again, call, alike))
+        except ChangedCourseError:
+            raise NotRepeatableError(
+                "the forward pass repeated takes another course", lasting=False
+            ) from None
+
+    def _again(self, call: Call, moved: dict[str, torch.Tensor]) -> list[torch.Tensor]:
         from torch.func import functional_call
 
         swapped = {name: buffer.clone() for name, buffer in call.buffers.items()}

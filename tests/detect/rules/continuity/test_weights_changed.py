@@ -3,7 +3,8 @@ from __future__ import annotations
 import math
 import random
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,8 +13,8 @@ from hypothesis import strategies as st
 
 from tests.detect.rules.continuity.made import NAMES, Story, judge, sample
 from tests.examples import examples
-from veracity.core.observation import WeightsMoved
-from veracity.core.rule import Confidence
+from veracity.core.observation import StepRecord, WeightsMoved
+from veracity.core.rule import Confidence, Severity
 from veracity.core.sweep import NOT_SWEPT, Sweep
 from veracity.detect.rules.continuity.weights_changed import WeightsChanged
 
@@ -196,11 +197,80 @@ def clamped(bound: float, steps: range) -> Story:
     return story
 
 
-def test_weights_clamped_from_the_beginning_are_a_warning() -> None:
-    (finding,) = judge(WeightsChanged(), clamped(0.25, range(1, 14)).seen)
-    assert not finding.breaks
-    assert "clamped to ±0.25" in finding.message
+def written(steps: Iterable[int], until: int = 40) -> Story:
+    """Something else each time is put on all weights before these steps."""
+    story = Story()
+    story.declare()
+    chosen = set(steps)
+    for number in range(until):
+        left = Sweep(2, (0, 1), array("f", [0.5, -0.75, 0.01, 0.02]))
+        found = Sweep(2, (0, 1), array("f", [value + 0.25 + number for value in left.values]))
+        before = found if number in chosen else left
+        story.step(number, swept=(before if number else NOT_SWEPT, left))
+    return story
+
+
+@pytest.mark.parametrize("bound", [True, False])
+def test_what_a_program_writes_from_the_beginning_is_a_note(bound: bool) -> None:
+    story = clamped(0.25, range(1, 14)) if bound else written(range(1, 40))
+    detector = WeightsChanged()
+    (finding,) = judge(detector, story.seen)
+    assert finding.severity is Severity.NOTE
+    assert ("clamped to ±0.25" in finding.message) is bound
     assert finding.first_step == 1
+    assert detector.coverage().checked <= 1
+
+
+@pytest.mark.parametrize("every", [5, 6, 8, 10])
+@pytest.mark.parametrize("shift", [0, 1])
+def test_what_a_program_writes_every_few_steps_is_a_note(every: int, shift: int) -> None:
+    steps = range(every - shift, 40, every)
+    found = judge(WeightsChanged(), written(steps).seen)
+    assert [one.severity for one in found] == [Severity.NOTE] * bool(steps)
+
+
+@pytest.mark.parametrize(
+    ("steps", "first"), [([5], 5), ([5, 17], 5), ([5, 10, 15, 18], 18), ([12, 24, 36], 12), ([10], 10)]
+)
+def test_what_is_written_once_or_at_odd_steps_is_an_error(steps: list[int], first: int) -> None:
+    found = judge(WeightsChanged(), written(steps).seen)
+    assert [one.first_step for one in found if one.breaks] == [first]
+
+
+@pytest.mark.parametrize(("rate", "severity"), [(0.01, Severity.ERROR), (0.1, Severity.NOTE)])
+def test_state_cleared_as_the_rate_begins_anew_is_a_note(rate: float, severity: Severity) -> None:
+    def clear(number: int, memory: dict[int, Fields]) -> None:
+        if number == 15:
+            for fields in memory.values():
+                del fields["exp_avg"]
+
+    story = Story()
+    story.declare()
+    training = Training(story)
+    for number in range(20):
+        training.step(clear)
+        last = story.seen[-1]
+        assert isinstance(last, StepRecord)
+        story.seen[-1] = replace(last, groups=[{"lr": rate if number >= 15 else 0.01}])
+    assert [one.severity for one in judge(WeightsChanged(), story.seen)] == [severity]
+
+
+@pytest.mark.parametrize(
+    ("smallest", "share", "severity"),
+    [(True, 0.0, Severity.NOTE), (False, 0.0, Severity.ERROR), (True, 0.5, Severity.ERROR)],
+)
+def test_the_smallest_weights_set_to_zero_are_a_note(
+    smallest: bool, share: float, severity: Severity
+) -> None:
+    def prune(number: int, memory: dict[int, Fields]) -> None:
+        for fields in memory.values() if number >= 14 else ():
+            order = sorted(range(6), key=lambda at: abs(fields["param"][at]), reverse=not smallest)
+            for at in order[:3]:
+                fields["param"][at] *= share
+
+    _, found = run(20, prune)
+    assert [one.severity for one in found] == [severity]
+    assert found[0].first_step == 14
 
 
 def test_weights_clamped_in_the_middle_of_a_run_are_an_error() -> None:

@@ -6,6 +6,7 @@ import dataclasses
 import random
 from collections.abc import Callable, Iterable
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -161,6 +162,20 @@ def test_a_stopped_gradient_is_a_note_until_it_was_seen_to_be_right() -> None:
     found, _ = judge(*declared(), *right, wrong)
     assert [one.breaks for one in found] == [True]
     assert "at earlier steps it was" in found[0].message
+
+
+@pytest.mark.parametrize(
+    ("first", "held", "right"), [(True, 1.0, True), (True, 1.5, False), (False, 1.0, False)]
+)
+def test_what_is_right_with_stopped_gradients_held_constant_is_right(
+    first: bool, held: float, right: bool
+) -> None:
+    place = "detached at model.py:3"
+    before = [replaced(step, trial(curved(2.0), 2.0), by=place if first else "") for step in (1, 2)]
+    wrong = dataclasses.replace(replaced(5, *WRONG, by=place), held=[trial(curved(held), 1.0)])
+    found, coverage = judge(*declared(), *before, wrong, dataclasses.replace(wrong, step=6))
+    assert [one.breaks for one in found] == [not right]
+    assert coverage.checked == 4
 
 
 def test_a_function_explains_a_tensor_until_that_was_right_with_it() -> None:

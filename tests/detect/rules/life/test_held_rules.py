@@ -108,9 +108,9 @@ def test_a_freeze_is_told_from_outside_and_from_within() -> None:
 
 
 @pytest.mark.parametrize("change", [("nice", 0, 10), ("cpus", 8, 1), ("cgroup", 0, 0)])
-def test_a_smaller_share_is_a_warning(change: tuple[str, int, int]) -> None:
+def test_a_smaller_share_is_a_warning_and_another_group_a_note(change: tuple[str, int, int]) -> None:
     (finding,) = judged(ShareReduced(), [changed(*change)])
-    assert finding.severity is Severity.WARNING
+    assert finding.severity is (Severity.NOTE if change[0] == "cgroup" else Severity.WARNING)
     assert finding.evidence[0].expected != finding.evidence[0].observed
 
 

@@ -27,9 +27,9 @@ from tests.detect.recording import (
 from tests.examples import examples
 from veracity.core.contract import Hyper, SchedulerDeclaration
 from veracity.core.finding import Finding
-from veracity.core.observation import Observation, SchedulerStepped
+from veracity.core.observation import Observation, SchedulerStepped, StateRestored
 from veracity.core.rule import Severity
-from veracity.detect.rules.schedule.drift import BY_HAND, ScheduleDrift
+from veracity.detect.rules.schedule.drift import BY_HAND, CARRIED, ScheduleDrift
 
 lrs = torch.optim.lr_scheduler
 
@@ -241,6 +241,26 @@ def test_a_resumed_schedule_without_the_optimizers_rate_is_found(run: Run) -> No
     again.see(scheduler_declared(declaration, reloaded=True))
     again.step(resumed)
     assert [finding.first_step for finding in again.findings] == [0]
+
+
+def test_a_schedule_resumed_at_another_length_begins_at_the_rate_that_was_loaded(run: Run) -> None:
+    scheduler = lrs.CosineAnnealingLR(run.optimizer, T_max=20)
+    for _ in range(20):
+        run.optimizer.step()
+        scheduler.step()
+    again = Run()
+    again.declare()
+    again.optimizer.load_state_dict(run.optimizer.state_dict())
+    resumed = cosine(again)
+    resumed.load_state_dict({**scheduler.state_dict(), "T_max": 50})  # type: ignore[attr-defined]
+    again.optimizer.load_state_dict(run.optimizer.state_dict())
+    declaration = declare_scheduler(resumed, {"T_max": 50, "eta_min": 0.0})
+    again.see(scheduler_declared(declaration, reloaded=True))
+    again.see(scheduler_declared(declaration))  # when the optimizer is declared anew, so is this
+    again.see(StateRestored(origin(), 0, 0, True, True, [], []))
+    again.step()
+    assert again.findings == []
+    assert again.detector.coverage().reasons == {CARRIED: 1}
 
 
 def test_an_explicit_epoch_is_the_position(run: Run) -> None:

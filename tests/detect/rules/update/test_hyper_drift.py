@@ -13,10 +13,13 @@ from tests.detect.recording import (
     declare_scheduler,
     declared,
     hyper_groups,
+    origin,
     scheduler_declared,
     step_record,
 )
+from veracity.core.contract import LoaderDeclaration
 from veracity.core.finding import Finding
+from veracity.core.observation import LoaderStarted
 from veracity.core.rule import Confidence, Severity
 from veracity.detect.rules.update.hyper_drift import HyperDrift
 
@@ -54,6 +57,20 @@ def test_a_change_is_found_once_at_its_first_step(key: str, value: object) -> No
     assert (finding.severity, finding.confidence) == (Severity.WARNING, Confidence.MEDIUM)
     assert not finding.breaks
     assert f"{key} of parameter group 1" in finding.message
+
+
+@pytest.mark.parametrize(("first", "passes"), [(1, []), (0, []), (9, [0, 9])])
+def test_what_is_set_from_the_first_steps_on_or_as_a_pass_begins_is_a_note(
+    first: int, passes: list[int]
+) -> None:
+    run, loader = Run(), LoaderDeclaration(0, "d", 1, 1, False, "s", "b", 0, False, False)
+    for step in range(14):
+        if step in passes:
+            run.findings += run.detector.observe(LoaderStarted(origin(), loader, 0, 0))
+        for group in run.optimizer.param_groups:
+            group["weight_decay"] += 0.01 if step >= first else 0.0
+        run.step(step)
+    assert [(one.first_step, one.severity) for one in run.findings] == [(first, Severity.NOTE)]
 
 
 def test_a_second_entry_is_found_too() -> None:

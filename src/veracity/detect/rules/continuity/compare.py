@@ -14,6 +14,7 @@ from ....core.sweep import Sweep
 _GRADIENT = "grad"
 _SHOWN = 5
 _EXACT = 1e-5  # spread of a common factor: float32 rounding stays far below
+_BY_CHANCE = 1e-2
 _ROUGH = 1e-2  # the same for 16-bit parameters
 
 
@@ -21,7 +22,8 @@ _ROUGH = 1e-2  # the same for 16-bit parameters
 class Change:
     """A field of one tensor whose sampled elements differ; ``later`` is empty when the field is gone.
 
-    ``changed`` of ``count`` elements differ; ``former``/``later`` are those elements.
+    ``changed`` of ``count`` elements differ; ``former``/``later`` are those elements. ``least`` is the
+    smallest size among the others, infinite when there are none.
     """
 
     tensor: int
@@ -30,6 +32,7 @@ class Change:
     count: int
     former: Sequence[float]
     later: Sequence[float]
+    least: float = math.inf
 
     @property
     def gaps(self) -> list[float]:
@@ -109,7 +112,9 @@ def _change(tensor: int, field: str, former: array[float], current: array[float]
         return None
     places = [at for at in range(len(former)) if old[at * size :][:size] != new[at * size :][:size]]
     picked = [former[at] for at in places], [current[at] for at in places]
-    return Change(tensor, field, len(places), len(former), *picked)
+    chosen = set(places)
+    least = min((abs(value) for at, value in enumerate(former) if at not in chosen), default=math.inf)
+    return Change(tensor, field, len(places), len(former), *picked, least)
 
 
 def common_factor(changes: Iterable[Change]) -> str:
@@ -145,6 +150,26 @@ def clamp_bound(changes: Sequence[Change]) -> float | None:
                 return None
             bounds.add(abs(new))
     return bounds.pop() if len(bounds) == 1 else None
+
+
+def zeroed(changes: Sequence[Change]) -> bool:
+    """Whether all that changed are weights, and they are zero now."""
+    return all(
+        change.field == "param" and len(change.later) > 0 and not any(change.later) for change in changes
+    )
+
+
+def pruned(changes: Sequence[Change]) -> bool:
+    """Whether nothing changed but the smallest weights of each tensor, which are zero now.
+
+    That it is the smallest is told by how unlikely it would be of any others.
+    """
+    chance = 1.0
+    for change in changes:
+        if not zeroed([change]) or max(map(abs, change.former)) > change.least:
+            return False
+        chance /= math.comb(change.count, change.changed)
+    return chance <= _BY_CHANCE
 
 
 def change_evidence(changes: Sequence[Change], names: Sequence[str]) -> tuple[Evidence, ...]:

@@ -28,6 +28,7 @@ class _Left:
     samples: dict[int, TensorSample]
     fingers: dict[int, int]
     swept: Sweep
+    rates: Sequence[float] = ()
     restored: bool = False
     loaded: bool = False
     lost: bool = False
@@ -37,13 +38,22 @@ class _Left:
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """One step against the step before. ``checked`` is false with a ``reason``; ``whole`` are the tensors
-    whose fingerprint differs, ``loaded`` says that a checkpoint was read in between."""
+    whose fingerprint differs, ``loaded`` says that a checkpoint was read in between, ``restarted`` that the
+    rate of a group is at least twice what it was."""
 
     checked: bool
     reason: str = ""
     changes: Sequence[Change] = ()
     whole: Sequence[int] = ()
     loaded: bool = False
+    restarted: bool = False
+
+    @property
+    def cleared(self) -> bool:
+        """Whether all that changed is optimizer state that is gone."""
+        return not self.whole and all(
+            change.field != "param" and not len(change.later) for change in self.changes
+        )
 
     @property
     def broken(self) -> bool:
@@ -57,6 +67,10 @@ class Verdict:
         if weights and state:
             return "weights and optimizer state"
         return "weights" if weights else "optimizer state"
+
+    def fields(self) -> set[str]:
+        """The fields that changed, by the optimizer's names for them."""
+        return {change.field for change in self.changes} | ({"param"} if self.whole else set())
 
     def subject(self, names: Sequence[str]) -> str:
         """The tensors concerned, by name."""
@@ -138,6 +152,7 @@ class Memories:
             {sample.tensor: sample for sample in record.samples if not sample.repeated},
             _fingers(record.fingerprint_after),
             record.swept_after,
+            _rates(record),
         )
         if len(self._left) > MAX_OPTIMIZERS:
             self._left.popitem(last=False)
@@ -179,7 +194,14 @@ def _judge(before: _Left, record: StepRecord) -> Verdict:
             return Verdict(False, "records between two steps were lost")
         if before.hooked:
             return Verdict(False, "a hook of another optimizer's step changed values between two steps")
-    return Verdict(True, "", changes, whole, before.loaded)
+    rates = zip(before.rates, _rates(record), strict=False)
+    restarted = any(0 < 2 * former <= now for former, now in rates)
+    return Verdict(True, "", changes, whole, before.loaded, restarted)
+
+
+def _rates(record: StepRecord) -> list[float]:
+    rates = [group.get("lr") for group in record.groups]
+    return [float(rate) if isinstance(rate, (int, float)) else 0.0 for rate in rates]
 
 
 def _fingers(pairs: Sequence[Sequence[int]]) -> dict[int, int]:

@@ -17,8 +17,12 @@ a key the program does not have, are read again and compared with what they were
 some tensors, and, every few steps, keyed fingerprints of whole tensors. Weights that moved
 before a backward pass without a step are reported at once when `step` was replaced, else when the next step
 record shows that they did not come back. `load_state_dict` explains a change; a checkpoint that was merely
-read in between makes the finding less certain. Weights that are clamped to one bound from the first steps on
-are a warning: some methods do that.
+read in between makes the finding less certain. What the program writes at several of its first ten steps (a
+bound on weights, decay by hand), or at one of them and then at equal distances (slow weights), is its way: a
+note, and those steps are not covered. A single change in the first steps is therefore told when it should
+have come again and did not. Optimizer state that is cleared as a whole while the rate rises to twice its
+value or more, as a schedule with restarts has it, is a note; so are the smallest weights of tensors that are
+set to zero and, from then on, held there.
 
 A step hook of the program's own (`register_step_post_hook` and the like) runs beside the optimizer's step,
 not within it: values are read again on both sides of such hooks, and what they change is told with their
@@ -28,7 +32,7 @@ steps. Anything else that hooks change is a warning.
 
 ## What fools it
 
-A hook that changes weights from the first steps on and later changes them more. A change undone before the
+Code that changes weights from the first steps on and later changes them more. A change undone before the
 next look. A few elements out of millions, until a sample or a fingerprint meets them. A change made together
 with a load. Nothing is compared across a lost record or from one optimizer object to the next; coverage
 counts it.
@@ -42,6 +46,7 @@ do it inside the optimizer's `step`. Otherwise go back to the last checkpoint be
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import ClassVar
 
 from ....core.coverage import Coverage
@@ -57,13 +62,15 @@ from ....core.observation import (
 )
 from ....core.rule import Confidence, Rule, Severity
 from ...detector import FROM_THE_GUARD
-from .compare import change_evidence, clamp_bound, common_factor
+from .compare import change_evidence, clamp_bound, common_factor, pruned, zeroed
 from .hooked import HookCourses
 from .memory import MAX_OPTIMIZERS, Memories, Verdict
 from .moves import Movement, Moves, moved_message
+from .writing import Judged, Writing
 
-EARLY = 10
-"""A program that clamps weights after each step shows it in one of so many first steps."""
+RESTART = "the optimizer's state was cleared as its rate began anew"
+PRUNED = "the smallest weights were set to zero, as pruning does"
+WRITES = "the program itself writes between steps, and has done so from its first steps on"
 
 
 class WeightsChanged:
@@ -84,7 +91,9 @@ class WeightsChanged:
         self._moves = Moves()
         self._hooks = HookCourses(self.rule)
         self._reported: set[tuple[int, int]] = set()
-        self._clamped: dict[tuple[int, int], float] = {}
+        self._writings: dict[tuple[int, int], Writing[Finding]] = {}
+        self._pruned: set[tuple[int, int]] = set()
+        self._told: set[tuple[tuple[int, int], str]] = set()
 
     def observe(self, observation: Observation) -> Iterator[Finding]:
         """Take one observation in."""
@@ -107,7 +116,10 @@ class WeightsChanged:
             yield from self._stepped(observation, verdict)
 
     def finish(self) -> Iterator[Finding]:
-        """Report movements that no step followed."""
+        """Report movements that no step followed, and what waited to come again."""
+        for key, writing in self._writings.items():
+            if writing.held is not None and self._first(*key):
+                yield writing.held
         for movement in self._moves.left():
             yield from self._moved(movement, movement.confidence)
 
@@ -118,61 +130,78 @@ class WeightsChanged:
         return self._coverage
 
     def _stepped(self, record: StepRecord, verdict: Verdict | None) -> Iterator[Finding]:
-        pid, rank = record.origin.pid, record.origin.rank
+        pid = record.origin.pid
         movement = self._moves.stepped(pid, record.optimizer)
         if verdict is None:
             return
+        writing = self._writings.get((pid, record.optimizer))
+        overdue = writing.overdue(record.step) if writing is not None else None
+        if overdue is not None and self._first(pid, record.optimizer):
+            yield overdue
         self._coverage.count(checked=verdict.checked, reason=verdict.reason)
         if not verdict.checked or not verdict.broken:
             if movement is not None:
                 back = "weights moved between steps and came back" if verdict.checked else verdict.reason
                 self._coverage.skip(back)
             return
-        bound = clamp_bound(verdict.changes)
-        if bound is not None and self._is_habit((pid, record.optimizer), record.step, bound):
-            yield from self._clamps(record, bound)
-            return
-        if not self._first(pid, record.optimizer):
-            return
-        names = self._memories.names(pid, record.optimizer)
-        factor = common_factor(verdict.changes)
+        yield from self._changed(record, verdict, movement)
+
+    def _changed(self, record: StepRecord, verdict: Verdict, movement: Movement | None) -> Iterator[Finding]:
+        key = record.origin.pid, record.optimizer
+        finding = self._finding(record, verdict, movement)
+        told, first = self._explained(key, verdict), record.step
+        if not told:
+            judged, first = self._judged(key, record.step, verdict, finding)
+            told = WRITES if judged is Judged.HABIT else ""
+            if judged is Judged.BREACH and self._first(*key):
+                yield finding
+        if told:
+            self._coverage.checked -= 1
+            self._coverage.skip(told)
+            if (key, told) not in self._told and len(self._told) < MAX_OPTIMIZERS:
+                self._told.add((key, told))
+                message = f"{finding.message}; {told}"
+                yield replace(finding, severity=Severity.NOTE, message=message, first_step=first)
+
+    def _explained(self, key: tuple[int, int], verdict: Verdict) -> str:
+        """What a single change is by itself, at whatever step it comes; empty when it is nothing known."""
+        if verdict.cleared and verdict.restarted:
+            return RESTART
+        goes_on = key in self._pruned and zeroed(verdict.changes)
+        if not goes_on and not pruned(verdict.changes):
+            return ""
+        if len(self._pruned) < MAX_OPTIMIZERS:
+            self._pruned.add(key)
+        return PRUNED
+
+    def _judged(
+        self, key: tuple[int, int], step: int, verdict: Verdict, finding: Finding
+    ) -> tuple[Judged, int]:
+        if key not in self._writings and len(self._writings) >= MAX_OPTIMIZERS:
+            return Judged.BREACH, step
+        writing = self._writings.setdefault(key, Writing())
+        return writing.judge(step, verdict.fields(), finding), writing.first
+
+    def _finding(self, record: StepRecord, verdict: Verdict, movement: Movement | None) -> Finding:
+        names = self._memories.names(record.origin.pid, record.optimizer)
+        factor, bound = common_factor(verdict.changes), clamp_bound(verdict.changes)
         evidence = [*change_evidence(verdict.changes, names), *verdict.fingers(names)]
         if factor:
             evidence.insert(0, Evidence("all changed elements", "unchanged", factor))
         if movement is not None:
             evidence.append(Evidence("seen before the step", observed=moved_message(movement)))
         tail = f": all sampled elements that changed were {factor}" if factor else ""
-        yield finding_of(
+        if bound is not None:
+            tail = f": weights are clamped to ±{bound:.6g}"
+        return finding_of(
             self.rule,
             verdict.subject(names),
             f"{verdict.what()} changed between step {record.step - 1} and step {record.step}{tail}",
-            rank=rank,
+            rank=record.origin.rank,
             first_step=record.step,
             evidence=tuple(evidence),
             # The program may have put what it read in place by itself, or have read it as a pretext.
             confidence=Confidence.MEDIUM if verdict.loaded else None,
-        )
-
-    def _is_habit(self, key: tuple[int, int], step: int, bound: float) -> bool:
-        """Whether the program clamps its weights as it goes: to one bound, and from the beginning."""
-        if key not in self._clamped:
-            return step <= EARLY
-        return self._clamped[key] == bound
-
-    def _clamps(self, record: StepRecord, bound: float) -> Iterator[Finding]:
-        """Some methods clamp all weights after each step; that is told once, and is no breach."""
-        key = record.origin.pid, record.optimizer
-        if key in self._clamped or len(self._clamped) >= MAX_OPTIMIZERS:
-            return
-        self._clamped[key] = bound
-        yield finding_of(
-            self.rule,
-            f"weights of optimizer {record.optimizer}",
-            f"weights are clamped to ±{bound:.6g} between steps since step {record.step}",
-            rank=record.origin.rank,
-            first_step=record.step,
-            severity=Severity.WARNING,
-            confidence=Confidence.HIGH,
         )
 
     def _moved(self, movement: Movement, confidence: Confidence | None = None) -> Iterator[Finding]:

@@ -38,6 +38,9 @@ loss is checked whole; one that returns predictions is checked from parameters t
 A gradient that is wrong at steps that are not drawn, which the report states the odds of. A factor on all
 gradients. Code that is right whenever it notices that it runs again. A hook that changes the outputs.
 
+What the forward pass takes out of the graph (``detach``, parts without gradients) is a constant to autograd.
+Where it has done so since the first check, the check is made with all of that held constant.
+
 Straight-through estimators and gradient reversal are wrong by intent. So where an autograd function of the
 program, or what one of its hooks put in, lies between a tensor and the outputs, where the forward pass takes
 tensors out of the graph (``detach``), or where a hook has changed gradients since its first steps, a
@@ -75,7 +78,8 @@ UNCONFIRMED = 2
 CONVINCED = 2
 MUCH = 0.25
 BLURRED = "the loss changed by too little, or too unevenly, to be compared"
-SCALED = "gradient scaled"
+HOOKED = "gradient scaled", "gradient changed"
+CUT = "detached"
 STALE = "gradients were not zeroed before the backward passes that were captured"
 NO_START = Process((), 1)
 ALONE = "not all ranks of the group checked the same step"
@@ -98,6 +102,13 @@ class _Optimizer:
     noted: set[int] = field(default_factory=set)
     factor: float = 1.0
     scaled: bool = False
+    known: set[str] | None = None
+    constant: bool = False
+
+    def always_cut(self, check: Check) -> bool:
+        """Whether the forward pass cuts its derivative, at places that were all there at the first check."""
+        places = [place for place in check.surrogates if place.startswith(CUT)]
+        return bool(places) and all(place in (self.known or ()) for place in places)
 
 
 class NotDerivative:
@@ -165,6 +176,8 @@ class NotDerivative:
         if 0 <= record.tensors < MAX_TENSORS:
             self._coverage.drawn_from = max(self._coverage.drawn_from, record.tensors)
         optimizer = self._optimizers.get((record.origin.pid, record.optimizer))
+        if optimizer is not None and optimizer.known is None and not record.reason:
+            optimizer.known = set(record.surrogates)
         if optimizer is None or record.reason:
             self._coverage.skip(record.reason or "the optimizer was not declared")
         elif not optimizer.ranks:
@@ -198,6 +211,10 @@ class NotDerivative:
             self._coverage.checked += check.ranks
             if check.first.direction == GRADIENT:
                 self._agrees(optimizer, check)
+            return
+        held = check.held.agreement(factor) if check.held is not None else None
+        if held is Agreement.AGREES and optimizer.always_cut(check):
+            yield from self._constant(optimizer, check)
             return
         closer = check.closer
         if closer is not None and not check.first.persists_in(closer, factor):
@@ -244,6 +261,22 @@ class NotDerivative:
             optimizer.reported.add(check.first.tensor)
             yield self._finding(optimizer, check, everywhere=ratio is not None)
 
+    def _constant(self, optimizer: _Optimizer, check: Check) -> Iterator[Finding]:
+        """Right, once all that the program takes out of the graph is held constant: it means to do so."""
+        self._coverage.checked += check.ranks
+        if optimizer.constant:
+            return
+        optimizer.constant = True
+        yield finding_of(
+            self.rule,
+            f"optimizer {optimizer.declared.index}",
+            f"step {check.step}: the forward pass takes tensors out of the graph; with these held constant, "
+            "gradients are the derivative of the loss",
+            first_step=check.step,
+            severity=Severity.NOTE,
+            evidence=tuple(Evidence("in the forward pass", observed=place) for place in check.surrogates),
+        )
+
     def _note(self, optimizer: _Optimizer, check: Check, ratio: float) -> Finding:
         return finding_of(
             self.rule,
@@ -259,7 +292,7 @@ class NotDerivative:
         name = _name(optimizer.declared, first.tensor)
         before = optimizer.agreed.get(first.tensor, 0) >= CONVINCED
         meant = _meant(optimizer, check)
-        scaled = any(place.startswith(SCALED) for place in check.surrogates)
+        scaled = any(place.startswith(HOOKED) for place in check.surrogates)
         # What once was right and is not any more may still be a program's schedule.
         doubtful = bool(check.surrogates) and not before
         message = f"step {check.step}: the gradient of {name} is not the derivative of the loss"
@@ -271,7 +304,7 @@ class NotDerivative:
         if meant:
             message += f"; the program itself may replace the derivative, and mean it: {meant[0]}"
         if scaled:
-            message += "; a hook of the program has scaled it from its first steps on"
+            message += "; a hook of the program changes it, and has done so from its first steps on"
         return finding_of(
             self.rule,
             name,
@@ -292,15 +325,16 @@ class NotDerivative:
 def _meant(optimizer: _Optimizer, check: Check) -> list[str]:
     """Code of the program that may replace this tensor's derivative, and has not been seen not to.
 
-    Where only a part of the gradient passes it, an agreement may be due to that part being small.
+    Where only a part of the gradient passes it, an agreement may be due to that part being small. What is cut
+    and was held constant explains nothing of what is still wrong.
     """
     first, meant = check.first, []
     apart = abs(first.slope * check.factor - first.inner)
     small = apart <= MUCH * max(abs(first.slope * check.factor), first.expected)
     for place in check.surrogates:
-        if place.startswith(SCALED) or place in optimizer.cleared:
+        cut = place.startswith(CUT)
+        if place.startswith(HOOKED) or place in optimizer.cleared or (cut and check.held is not None):
             continue
-        cut = place.startswith("detached")
         times = optimizer.agreed.get(first.tensor, 0) if cut else optimizer.right[first.tensor, place]
         if times < CONVINCED or small:
             meant.append(place)

@@ -91,7 +91,8 @@ class Check:
 
     ``first`` is the trial that was drawn, ``closer`` the same with a smaller reach, ``others`` further
     tensors along their gradients. ``lone``: there is no other tensor that could be tried. ``through``: what
-    of ``surrogates`` all of the first tensor's gradient passed.
+    of ``surrogates`` all of the first tensor's gradient passed. ``held`` is ``first`` with all that the
+    forward pass takes out of the graph held constant.
     """
 
     step: int
@@ -103,6 +104,7 @@ class Check:
     surrogates: tuple[str, ...]
     through: tuple[str, ...]
     lone: bool
+    held: Slope | None = None
 
 
 def merged(records: Sequence[GradientChecked], numels: Mapping[int, int]) -> Check | None:
@@ -117,6 +119,8 @@ def merged(records: Sequence[GradientChecked], numels: Mapping[int, int]) -> Che
     means = {key: _mean([other[key] for other in lists]) for key in common}
     tensor, direction, _ = common[0]
     again = (tensor, direction, 1)
+    held = [_slopes(record.held, record, numels, 0.0).get((tensor, direction, 0)) for record in records]
+    constant = [one for one in held if one is not None]
     places = dict.fromkeys(place for record in records for place in record.surrogates)
     return Check(
         records[0].step,
@@ -128,15 +132,22 @@ def merged(records: Sequence[GradientChecked], numels: Mapping[int, int]) -> Che
         tuple(places),
         tuple(place for place in records[0].through if all(place in record.through for record in records)),
         records[0].tensors == 1,
+        _mean(constant) if len(constant) == len(records) else None,
     )
 
 
 def _keyed(record: GradientChecked, numels: Mapping[int, int]) -> dict[tuple[int, str, int], Slope]:
     """A record's slopes by tensor, direction and how often that pair came before."""
-    found: dict[tuple[int, str, int], Slope] = {}
     # One residue can be small by chance; what noise there is, all evaluations of a step have in common.
     usual = median(trial.error for trial in record.trials) if len(record.trials) > 2 else 0.0
-    for trial in record.trials:
+    return _slopes(record.trials, record, numels, usual)
+
+
+def _slopes(
+    trials: Sequence[GradientTrial], record: GradientChecked, numels: Mapping[int, int], usual: float
+) -> dict[tuple[int, str, int], Slope]:
+    found: dict[tuple[int, str, int], Slope] = {}
+    for trial in trials:
         numel = numels.get(trial.tensor, 0)
         if numel < 1 or trial.direction not in SHARES or not 0 < trial.reach < inf:
             continue

@@ -111,12 +111,17 @@ class Course:
     scheduled: bool = False
     unknown: str = ""
     left: list[float] | None = None
+    restored: list[float] | None = None
+    brought: bool = False
     largest: float = 0.0
 
     def declare(self, declaration: SchedulerDeclaration, *, reloaded: bool) -> None:
         """A scheduler was constructed, or took a position from a checkpoint."""
         self.scheduled = True
         self.left = None if reloaded else list(declaration.lrs)
+        if reloaded:
+            # Until it steps, the rates are those that the optimizer's own state brought along.
+            self.restored = list(declaration.lrs)
         bases = [*declaration.base_lrs, *(lr for child in declaration.children for lr in child.base_lrs)]
         self.largest = max([self.largest, *map(abs, bases)])
         try:
@@ -154,7 +159,7 @@ class Course:
 
     def step(self, seen: SchedulerStepped, *, resync: bool) -> None:
         """A scheduler made one step; ``resync``: records were lost, so its own position is believed."""
-        self.left = list(seen.lrs)
+        self.left, self.restored, self.brought = list(seen.lrs), None, False
         explicit, last_epoch = seen.explicit, seen.last_epoch
         schedule = self.schedules.get(seen.scheduler)
         if schedule is None:

@@ -18,6 +18,9 @@ LambdaLR schedules whose functions are those of `transformers.optimization` (``w
 
 ## What fools it
 
+A rate that was loaded with the optimizer, until the schedule's next step: a run that is continued for longer
+than was planned begins with it.
+
 A rate computed by the program itself or by a function of its own that it hands to LambdaLR: unless it is
 declared in contract.toml it is reported as unchecked. There, a rate that is not the one the scheduler left
 is still a warning, and so are other base rates (``scheduler.base_lrs``) than the scheduler had so far. Extra
@@ -53,6 +56,7 @@ from .bases import Bases
 from .course import Course
 
 MAX_OPTIMIZERS = 4096
+CARRIED = "lr is the one that was loaded with the optimizer, until the schedule's next step"
 BY_HAND = "lr set by the program itself; declare it in contract.toml"
 
 
@@ -99,6 +103,9 @@ class ScheduleDrift:
             self._bases.begin_pass(observation)
         elif isinstance(observation, StateRestored):
             self._bases.restored(observation)
+            course = self._courses.get((rank, pid, observation.optimizer))
+            if course is not None:
+                course.brought = course.brought or observation.loaded_optimizer
         elif isinstance(observation, SchedulerDeclared):
             self._bases.declare(observation)
             scheduler = observation.scheduler
@@ -127,6 +134,10 @@ class ScheduleDrift:
             course.unknown = course.unknown or "the parameter groups are not those that were declared"
         elif not agreed and not course.scheduled:
             course.unknown = course.unknown or BY_HAND
+        brought = course.brought and same_rates(course.restored or (), rates)
+        if not course.unknown and not agreed and brought:
+            self._coverage.count(checked=False, reason=CARRIED)
+            return
         self._coverage.count(checked=not course.unknown, reason=course.unknown)
         if key in self._reported:
             return

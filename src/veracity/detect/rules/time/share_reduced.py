@@ -13,8 +13,9 @@ without a signal and without a change to its code.
 ## How it is checked
 
 About once a second the monitor reads niceness, allowed processors and control group of the ranks from
-`/proc`. A niceness that rises, fewer allowed processors, or another group is a warning, once the first steps
-are done.
+`/proc`. A niceness that rises or fewer allowed processors are a warning, once the first steps are done.
+Another group is a note: container runtimes and schedulers sort processes into groups at any time, and what a
+group takes away (a quota, a freeze, a memory limit) is seen by itself.
 
 ## What fools it
 
@@ -85,6 +86,7 @@ class ShareReduced:
             rank=observation.origin.rank,
             first_step=observation.step,
             evidence=(Evidence(name, expected=before, observed=after),),
+            severity=Severity.NOTE if observation.what == "cgroup" else None,
         )
 
     def finish(self) -> Iterator[Finding]:

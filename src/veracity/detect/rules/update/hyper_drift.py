@@ -13,12 +13,13 @@ loaded into the optimizer; a patched scheduler that moves more than the learning
 
 The values in force at each step are compared with the declaration, group by group. The learning rate is
 the law *schedule*'s matter; ``betas`` and ``momentum`` may move where a declared OneCycleLR or CyclicLR
-cycles them; flags that only choose how torch computes the same formula are left out.
+cycles them; flags that only choose how torch computes the same formula are left out. What the program sets in
+its first steps, as schedules of its own do, and what it sets as a pass over its data begins, is a note.
 
 ## What fools it
 
-A value changed and put back within ``step`` itself: then the update is wrong, which
-``update-not-declared`` sees.
+A value that the program schedules by itself, changed once more. A value changed and put back within ``step``
+itself: then the update is wrong, which ``update-not-declared`` sees.
 
 ## What to do
 
@@ -35,11 +36,19 @@ from typing import ClassVar
 from ....core.contract import Hyper, SchedulerDeclaration
 from ....core.coverage import Coverage
 from ....core.finding import Evidence, Finding, Location, finding_of
-from ....core.observation import Observation, OptimizerDeclared, SchedulerDeclared, StepRecord
+from ....core.observation import (
+    LoaderStarted,
+    Observation,
+    OptimizerDeclared,
+    SchedulerDeclared,
+    StepRecord,
+)
 from ....core.rule import Confidence, Rule, Severity
+from ...newpass import NewPasses
 from .not_declared import MAX_OPTIMIZERS
 from .settings import IMPLEMENTATION, LEARNING_RATES, first_difference
 
+EARLY = 3
 _CYCLERS = frozenset({"torch.optim.lr_scheduler.OneCycleLR", "torch.optim.lr_scheduler.CyclicLR"})
 _NOT_OURS = LEARNING_RATES | IMPLEMENTATION | {"params", "param_names"}
 _CYCLED = frozenset({"betas", "momentum"})
@@ -55,13 +64,19 @@ class HyperDrift:
         Severity.WARNING,
         Confidence.MEDIUM,
     )
-    takes: ClassVar[tuple[type[Observation], ...]] = (OptimizerDeclared, SchedulerDeclared, StepRecord)
+    takes: ClassVar[tuple[type[Observation], ...]] = (
+        LoaderStarted,
+        OptimizerDeclared,
+        SchedulerDeclared,
+        StepRecord,
+    )
 
     def __init__(self) -> None:
         self._coverage = Coverage("update", "steps")
         self._declared: dict[tuple[int, int, int], OptimizerDeclared] = {}
         self._cycled: set[tuple[int, int, int]] = set()
         self._reported: set[tuple[int, int, int, str]] = set()
+        self._passes = NewPasses()
 
     def observe(self, observation: Observation) -> Iterator[Finding]:
         """A finding for each entry at the first step at which it differs."""
@@ -74,8 +89,11 @@ class HyperDrift:
         elif isinstance(observation, SchedulerDeclared):
             if _cycles(observation.scheduler) and len(self._cycled) < MAX_OPTIMIZERS:
                 self._cycled.add((rank, pid, observation.scheduler.optimizer))
+        elif isinstance(observation, LoaderStarted):
+            self._passes.begin(pid)
         elif isinstance(observation, StepRecord):
-            yield from self._step((rank, pid, observation.optimizer), observation)
+            at_pass = self._passes.step(pid, observation.optimizer)
+            yield from self._step((rank, pid, observation.optimizer), observation, at_pass=at_pass)
 
     def finish(self) -> Iterator[Finding]:
         """Nothing is left for the end."""
@@ -85,7 +103,7 @@ class HyperDrift:
         """No units: the steps of the law *update* are counted by ``update-not-declared``."""
         return self._coverage
 
-    def _step(self, key: tuple[int, int, int], step: StepRecord) -> Iterator[Finding]:
+    def _step(self, key: tuple[int, int, int], step: StepRecord, *, at_pass: bool) -> Iterator[Finding]:
         declared = self._declared.get(key)
         if declared is None:
             return
@@ -100,15 +118,21 @@ class HyperDrift:
                 continue
             name, before, after = difference
             self._reported.add((*key, name))
+            when = ""
+            if step.step < EARLY:
+                when = "; the program sets it from its first steps on"
+            elif at_pass:
+                when = "; a pass over the data has just begun"
             yield finding_of(
                 self.rule,
                 f"optimizer {optimizer.index}, group {index}: {name}",
                 f"step {step.step}: {name} of parameter group {index} is {_show(after)}, "
-                f"declared {_show(before)}",
+                f"declared {_show(before)}{when}",
                 rank=step.origin.rank,
                 first_step=step.step,
                 locations=(Location(optimizer.path, optimizer.line),) if optimizer.path else (),
                 evidence=(Evidence(name, expected=_show(before), observed=_show(after)),),
+                severity=Severity.NOTE if when else None,
             )
 
 
