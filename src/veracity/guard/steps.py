@@ -313,7 +313,7 @@ class Steps:
         tracked.swept, tracked.home = swept, None
         self._sharing.stepped(tracked)
         if tracked.sweeper is not None:
-            tracked.sweeper.count(swept.tensors)
+            tracked.sweeper.count(tracked.steps, swept.tensors)
         self.losses.clear()
         self.clipped = None
         took = sum(opened.body["phases"].values()) - opened.body["phases"].get("guard", 0)  # type: ignore[attr-defined]
