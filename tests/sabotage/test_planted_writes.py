@@ -1,4 +1,4 @@
-"""A few elements of one tensor are changed on purpose: found as warnings, which break nothing."""
+"""A few elements of one tensor are changed on purpose: found as warnings."""
 
 from __future__ import annotations
 
@@ -56,8 +56,9 @@ def test_clean_training_is_not_warned_of(home: Path, tmp_path: Path) -> None:
 )
 def test_a_write_at_one_step_is_found(home: Path, tmp_path: Path, change: tuple[str, str], rule: str) -> None:
     summary = train(home, planted_script(tmp_path, change), options(tmp_path))
-    (found,) = [one for one in warned(summary) if one.rule == rule]
-    assert found.first_step == AT
+    # By chance an element is sampled as well, or its tensor's fingerprint taken: then there is an error too.
+    (found,) = [one for one in summary.findings if one.rule == rule]
+    assert (found.severity, found.first_step) == (Severity.WARNING, AT)
     if rule == "gradient-hook-began":
         assert "act" in found.subject
     else:
