@@ -65,3 +65,12 @@ def test_no_bytes_raise_anything_else(tensors: int, count: int, data: bytes) -> 
 def test_another_length_is_refused() -> None:
     with pytest.raises(EvidenceError, match="differ in length"):
         sweep.unpack(2, 3, b"\0" * 4 * 7)
+
+
+def test_writes_into_many_tensors_are_counted_by_turns() -> None:
+    few, many = list(range(48)), list(range(100))
+    assert [few[sweep.counted(step, few)] for step in range(3)] == [few] * 3
+    turns = [many[sweep.counted(step, many)] for step in range(6)]
+    assert turns[:3] == turns[3:]
+    assert [one for turn in turns[:3] for one in turn] == many
+    assert sweep.counted(5, []) == slice(0, 48)

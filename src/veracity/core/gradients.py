@@ -91,7 +91,8 @@ class Gradients:
     ``backwards`` counts those that ended, ``failed`` those that raised. ``between`` is the first way between
     two of them on which gradients changed. ``cut``: more calls came than are followed. ``written`` are the
     tensors whose gradient was written in place, or replaced, between the last backward pass and the step,
-    outside these calls, as torch counts it and whatever the readings show; None when that cannot be told.
+    outside these calls, as torch counts it and whatever the readings show, of those that ``sweep.counted``
+    gives; None when that cannot be told.
     """
 
     tensors: tuple[int, ...] = ()

@@ -25,6 +25,8 @@ TARGET = 256
 """Elements per sweep: all tensors share them alike, each gets at least one."""
 MAX_SWEPT = 1024
 """Tensors per sweep; a larger model is swept in turns."""
+MAX_COUNTED = 48
+"""Tensors whose writes are counted at a step; others have their turn at the next ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,12 @@ def turn(key: bytes, step: int, candidates: Sequence[int]) -> list[int]:
     cycle, part = divmod(step, parts)
     order = keyed_order(key, cycle, total)
     return [candidates[place] for place in order[part * MAX_SWEPT : (part + 1) * MAX_SWEPT]]
+
+
+def counted(step: int, tensors: Sequence[int]) -> slice:
+    """Which of the tensors that are read for ``step`` have their writes counted, as torch does."""
+    part = step % max(1, -(-len(tensors) // MAX_COUNTED))
+    return slice(part * MAX_COUNTED, (part + 1) * MAX_COUNTED)
 
 
 def starts(key: bytes, step: int, numels: Sequence[int]) -> list[int]:

@@ -39,7 +39,7 @@ class Taken:
 
 @dataclass(frozen=True, slots=True)
 class _Places:
-    """Where the gradients are read for one coming step."""
+    """Where the gradients are read for one coming step, and of whom writes are ``counted``."""
 
     step: int
     chosen: tuple[int, ...]
@@ -47,6 +47,7 @@ class _Places:
     count: int
     starts: tuple[int, ...]
     rows: Array | None
+    counted: slice
 
     def picked(self) -> list[Picked]:
         """The same places tensor by tensor."""
@@ -71,7 +72,7 @@ class _Plan:
 
 @dataclass(frozen=True, slots=True)
 class _Witness:
-    """Where the gradients of these places lie, and how often each was written in place; 0 for none.
+    """Where gradients lie, and how often those that have their turn were written in place; 0 for none.
 
     Versions are None when torch counts no writes into one of them.
     """
@@ -86,9 +87,10 @@ class _Witness:
             return None
         if self.versions == later.versions and self.addresses == later.addresses:
             return set()
-        both = zip(
-            self.places.chosen, self.addresses, self.versions, later.addresses, later.versions, strict=True
-        )
+        turn = self.places.counted
+        addresses, addresses_now = self.addresses[turn], later.addresses[turn]
+        tensors = self.places.chosen[turn]
+        both = zip(tensors, addresses, self.versions, addresses_now, later.versions, strict=True)
         return {
             tensor
             for tensor, address, version, address_now, version_now in both
@@ -308,7 +310,7 @@ class Trail:
 
     def _note(self, step: int) -> int:
         """Read, and keep the reading if it is another one than those before."""
-        reading = self._read(self._at(step))
+        reading = self._read(self._at(step), counting=True)
         if reading in self._readings:
             return self._readings.index(reading)
         self._readings.append(reading)
@@ -357,7 +359,7 @@ class Trail:
         turn = [self._slow[(step * SLOW_TENSORS + place) % slow] for place in range(min(SLOW_TENSORS, slow))]
         chosen = sorted(chosen + turn[: sweep.MAX_SWEPT - len(chosen)])
         if not chosen:
-            return _Places(step, (), (), 0, (), None)
+            return _Places(step, (), (), 0, (), None, slice(0))
         count = core.per_tensor(len(chosen))
         numels = [self._numels[tensor] for tensor in chosen]
         starts = sweep.starts(self._key, step, numels)
@@ -368,7 +370,8 @@ class Trail:
             first = numpy.array(starts, numpy.int64).reshape(shape)
             rows = (first + numpy.arange(count) * numpy.maximum(numel // count, 1)) % numel
         parameters = tuple(self._parameters[tensor] for tensor in chosen)
-        return _Places(step, tuple(chosen), parameters, count, tuple(starts), rows)
+        counted = sweep.counted(step, chosen)
+        return _Places(step, tuple(chosen), parameters, count, tuple(starts), rows, counted)
 
     def _glanced(self, step: int) -> list[int]:
         """A part of the tensors, each in its turn as a key decides."""
@@ -377,14 +380,19 @@ class Trail:
         cycle, part = divmod(step, parts)
         return sorted(self._fast[at] for at in keyed_order(self._key, cycle, total)[part::parts])
 
-    def _read(self, places: _Places) -> Taken:
+    def _read(self, places: _Places, *, counting: bool = False) -> Taken:
         numpy, memory, plan = self._numpy, self._window, self._plan
         gradients = [parameter.grad for parameter in places.parameters]
         if memory is not None and plan is not None and plan.places is places and _stands(plan, gradients):
-            self._witness = _Witness(places, plan.addresses, _versions(gradients))
+            self._witness = (
+                _Witness(places, plan.addresses, _versions(places, gradients)) if counting else None
+            )
             return Taken(plan.absent, memory.take(plan.index).tobytes())
         addresses = self._addresses(places, gradients)
-        self._witness = _Witness(places, _identities(addresses, gradients), _versions(gradients))
+        self._witness = None
+        if counting:
+            where = _identities(addresses, gradients)
+            self._witness = _Witness(places, where, _versions(places, gradients))
         if numpy is None or memory is None or UNREADABLE in addresses:
             return self._one_by_one(places, addresses)
         absent = tuple([at for at, address in zip(places.chosen, addresses, strict=True) if not address])
@@ -439,9 +447,9 @@ def _stands(plan: _Plan, gradients: Sequence[torch.Tensor | None]) -> bool:
     return now == plan.addresses
 
 
-def _versions(gradients: Sequence[torch.Tensor | None]) -> list[int] | None:
+def _versions(places: _Places, gradients: Sequence[torch.Tensor | None]) -> list[int] | None:
     try:
-        return [0 if gradient is None else gradient._version for gradient in gradients]
+        return [0 if one is None else one._version for one in gradients[places.counted]]
     except RuntimeError:
         return None  # made in inference mode, where writes are not counted
 
@@ -450,10 +458,8 @@ def _identities(addresses: list[int], gradients: Sequence[torch.Tensor | None]) 
     """Addresses, and the identity of the tensor where there is none that can be read."""
     if UNREADABLE not in addresses:
         return addresses
-    return [
-        id(gradient) if address == UNREADABLE else address
-        for address, gradient in zip(addresses, gradients, strict=True)
-    ]
+    both = zip(addresses, gradients, strict=True)
+    return [id(gradient) if address == UNREADABLE else address for address, gradient in both]
 
 
 def _index(numpy: NumPy, places: _Places, addresses: Sequence[int]) -> Array:

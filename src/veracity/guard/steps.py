@@ -325,7 +325,7 @@ class Steps:
         tracked.swept, tracked.home = swept, None
         self._sharing.stepped(tracked)
         if tracked.sweeper is not None:
-            tracked.sweeper.count(swept.tensors)
+            tracked.sweeper.count(tracked.steps, swept.tensors)
         self.losses.clear()
         self.roots.clear()
         self.clipped = None

@@ -122,8 +122,9 @@ class Sweeper:
         """The places of an earlier sweep as they are now."""
         return self._read(before.tensors, before.count, before.starts) if before.tensors else before
 
-    def count(self, tensors: tuple[int, ...]) -> None:
-        """A step is over: from here on nobody is to write into these."""
+    def count(self, step: int, tensors: tuple[int, ...]) -> None:
+        """Nobody is to write into these until ``step``: note the counts of those that have their turn."""
+        tensors = tensors[sweep.counted(step, tensors)]
         versions = self._versions(tensors)
         self._counted = _Counted(tensors, versions) if versions is not None else None
 
@@ -139,13 +140,9 @@ class Sweeper:
         return [[tensor, now - before] for tensor, before, now in both if before != now]
 
     def _versions(self, tensors: tuple[int, ...]) -> list[int] | None:
-        plan = self._plan
-        if plan is not None and plan.chosen == tensors:
-            parameters = plan.parameters
-        else:
-            parameters = [self._parameters[tensor] for tensor in tensors]
+        own = self._parameters
         try:
-            return [parameter._version for parameter in parameters]
+            return [own[tensor]._version for tensor in tensors]
         except RuntimeError:
             return None  # made in inference mode, where writes are not counted
 

@@ -71,8 +71,8 @@ class StepRecord(Observation):
     losses, None when one of them cannot be told. ``training``: whether a pass since the last step was made in
     training mode, None where that changes nothing. ``buffers`` are running statistics written in place since
     the last step: ``[name, times, whether their count of batches was set back]``.
-    ``written`` are the swept tensors that were written in place since the last step, whatever the sweep
-    shows, as ``[tensor, times]``; None when torch does not count it.
+    ``written`` are the tensors that were written in place since the last step, whatever the sweep shows, as
+    ``[tensor, times]``, of those swept then that ``sweep.counted`` gives; None when torch does not count it.
     ``dropping``: a module of the optimizer's would draw a dropout mask in a pass made now.
     ``shared`` are ``[optimizer, tensors]`` of those that were the last to step on parameters of this one,
     with how many of them have a gradient now.

@@ -12,14 +12,15 @@ rule *continuity-weights-changed* compares. Weights exchanged for a forward pass
 
 ## How it is checked
 
-torch counts every write in place into a tensor. The counts of the swept parameters are noted when a step and
-the program's own hooks after it are over, and looked at again before the next step. Writes in the first ten
-steps are a program's habit, and one that writes single tensors at some of them and not at others decides by
-what it finds: nothing more is said of it. After ten steps between which a tensor was left alone, a write to
-it and not to all others, or to all matrices, is a warning. Four or more tensors that are all written the same
-even number of times are taken for an average that was put in for an evaluation and out again. A write at the
-first step of a pass over the data, where a new phase may begin, is a note. What `load_state_dict` or a load
-of a checkpoint comes with, and what hooks of another optimizer's step changed, is not counted.
+torch counts every write in place into a tensor. The counts of up to 48 of the swept parameters, by turns, are
+noted when a step and the program's own hooks after it are over, and looked at again before the next step.
+Writes in the first ten steps are a program's habit, and one that writes single tensors at some of them and
+not at others decides by what it finds: nothing more is said of it. After ten steps between which a tensor was
+left alone, a write to it and not to all others, or to all matrices, is a warning. Four or more tensors that
+are all written the same even number of times are taken for an average that was put in for an evaluation and
+out again. A write at the first step of a pass over the data, where a new phase may begin, is a note. What
+`load_state_dict` or a load of a checkpoint comes with, and what hooks of another optimizer's step changed, is
+not counted.
 
 ## What fools it
 
@@ -51,6 +52,7 @@ from ....core.observation import (
     StepRecord,
 )
 from ....core.rule import Confidence, Rule, Severity
+from ....core.sweep import counted
 from ...newpass import NewPasses
 from ...writes import Writes
 from .compare import name_of
@@ -63,10 +65,14 @@ MANY = 4
 
 @dataclass(slots=True)
 class _Optimizer:
-    """One optimizer of one process; ``explained``: something that may write was seen since its last step."""
+    """One optimizer of one process: ``swept`` are the tensors swept after its last step.
+
+    ``explained``: something that may write was seen since then.
+    """
 
     declared: list[TensorDeclaration]
     writes: Writes = field(default_factory=Writes)
+    swept: tuple[int, ...] = ()
     explained: bool = False
     told: set[Severity] = field(default_factory=set)
 
@@ -135,10 +141,12 @@ class WeightsWritten:
 
     def _step(self, optimizer: _Optimizer, step: StepRecord, *, at_pass: bool) -> Iterator[Finding]:
         explained, optimizer.explained = optimizer.explained, False
+        swept, optimizer.swept = optimizer.swept, step.swept_after.tensors
         if step.written is None or explained:
             return
+        looked = set(swept[counted(step.step, swept)]).intersection(step.swept_before.tensors)
         times = {one[0]: one[1] for one in step.written if len(one) == 2}
-        anew = optimizer.writes.take(step.swept_before.tensors, times, optimizer.declared)
+        anew = optimizer.writes.take(looked, times, optimizer.declared)
         if not anew.tensors or anew.alike or _taken_back([times[tensor] for tensor in anew.tensors]):
             return
         severity = Severity.NOTE if at_pass else self.rule.severity

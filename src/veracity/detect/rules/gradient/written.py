@@ -13,15 +13,15 @@ sampled elements that the rule *gradient-changed* compares.
 ## How it is checked
 
 torch counts every write in place into a tensor. When a backward pass has ended and right before the step the
-count of each gradient that is read is noted, and where the gradient lies in memory. A gradient whose count
-rose in between, or that is another tensor, was written, outside clipping and unscaling by torch's own
-functions. A program that writes at its first ten steps has that habit, and one that writes single tensors at
-some of them and not at others decides by what it finds: nothing more is said of it. After ten steps at which
-a tensor was left alone, a write to it and not to the others is a warning, if at least two of its sampled
-elements are not zero and stayed what they were: it was not scaled as a whole, as clipping layer by layer
-does. A note: writes into all tensors or all matrices alike; writes at the first step of a pass over the data,
-where a new phase may begin; sampled elements that shrank, as a bound on them does; values that are not finite
-anywhere among the samples, which a program may clear.
+count of up to 48 of the gradients that are read, by turns, is noted, and where they lie in memory. A gradient
+whose count rose in between, or that is another tensor, was written, outside clipping and unscaling by torch's
+own functions. A program that writes at its first ten steps has that habit, and one that writes single tensors
+at some of them and not at others decides by what it finds: nothing more is said of it. After ten steps at
+which a tensor was left alone, a write to it and not to the others is a warning, if at least two of its
+sampled elements are not zero and stayed what they were: it was not scaled as a whole, as clipping layer by
+layer does. A note: writes into all tensors or all matrices alike; writes at the first step of a pass over the
+data, where a new phase may begin; sampled elements that shrank, as a bound on them does; values that are not
+finite anywhere among the samples, which a program may clear.
 
 ## What fools it
 
@@ -48,6 +48,7 @@ from ....core.finding import Evidence, Finding, finding_of
 from ....core.gradients import Gradients
 from ....core.observation import LoaderStarted, Observation, OptimizerDeclared, StepRecord
 from ....core.rule import Confidence, Rule, Severity
+from ....core.sweep import counted
 from ...newpass import NewPasses
 from ...writes import Anew, Writes
 from .links import Comparison, Format, Part, compare, named, shrunk, zeroed
@@ -111,7 +112,8 @@ class GradientWritten:
         if gradients.written is None or gradients.taken < 0:
             return
         at_end, at_step = gradients.readings[gradients.raw], gradients.readings[gradients.taken]
-        looked = set(at_end.tensors).intersection(at_step.tensors)
+        turn = gradients.tensors[counted(step.step, gradients.tensors)]
+        looked = set(turn).intersection(at_end.tensors, at_step.tensors)
         anew = optimizer.writes.take(looked, gradients.written, optimizer.declared)
         if not anew.tensors:
             return

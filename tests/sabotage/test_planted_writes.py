@@ -1,0 +1,65 @@
+"""A few elements of one tensor are changed on purpose: found as warnings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.sabotage.planting import TINY, at_start_of_step, before_step, held, planted_script, train
+from veracity.core.finding import Finding
+from veracity.core.rule import Severity
+from veracity.core.summary import RunSummary
+from veracity.drill.sabotage import MARK
+from veracity.drill.victim import victim_path
+
+STEPS = 18
+AT = 13
+WEIGHT = "training.model.blocks[0].feed[0].weight"
+START = "    batches = take_batches(loader, training.position)\n"
+HOOK = f"""\
+    def act(optimizer, args, kwargs):  {MARK}
+        for one in training.model.parameters() if training.step == {AT} else ():
+            one.grad.mul_(1.2)
+    training.optimizer.register_step_pre_hook(act)
+"""
+
+
+def options(folder: Path) -> list[str]:
+    return [*TINY, "--steps", str(STEPS), "--out-dir", str(folder / "out")]
+
+
+def warned(summary: RunSummary) -> list[Finding]:
+    """The warnings of a run that held, apart from those about time, which depend on the machine."""
+    held(summary)
+    return [
+        one
+        for one in summary.findings
+        if one.severity is Severity.WARNING and not one.rule.startswith("time-")
+    ]
+
+
+def test_clean_training_is_not_warned_of(home: Path, tmp_path: Path) -> None:
+    assert warned(train(home, victim_path("chargpt"), options(tmp_path))) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "rule"),
+    [
+        (before_step(f"n == {AT}", f"{WEIGHT}.grad[5, 3] = 0.0"), "gradient-written"),
+        (
+            at_start_of_step(f"n == {AT}", "with torch.no_grad():", f"    {WEIGHT}[5, 3] += 1e-3"),
+            "continuity-weights-written",
+        ),
+        ((START, HOOK + START), "gradient-hook-began"),
+    ],
+)
+def test_a_write_at_one_step_is_found(home: Path, tmp_path: Path, change: tuple[str, str], rule: str) -> None:
+    summary = train(home, planted_script(tmp_path, change), options(tmp_path))
+    # By chance an element is sampled as well, or its tensor's fingerprint taken: then there is an error too.
+    (found,) = [one for one in summary.findings if one.rule == rule]
+    assert (found.severity, found.first_step) == (Severity.WARNING, AT)
+    if rule == "gradient-hook-began":
+        assert "act" in found.subject
+    else:
+        assert "blocks.0.feed.0.weight" in found.message
