@@ -404,7 +404,7 @@ def test_a_glance_comes_to_every_tensor_in_a_few_steps() -> None:
         parameter.grad = torch.randn(20)
     trail = Trail(b"k" * 32, parameters, range(40), numpy)
     assert len(trail.chosen(0)) == 40
-    trail.close = False
+    trail.look_closely(close=False)
     seen_at = [set(trail.chosen(step)) for step in range(4, 12)]
     assert {len(chosen) for chosen in seen_at} == {10}
     assert set().union(*seen_at[:4]) == set().union(*seen_at[4:]) == set(range(40))

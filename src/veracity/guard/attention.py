@@ -34,7 +34,8 @@ class Attention:
         if alarm:
             self.renew()
         tracked.looked = 0
-        tracked.close = tracked.trail.close = self._closely.draws(tracked.index, tracked.steps)
+        tracked.close = self._closely.draws(tracked.index, tracked.steps)
+        tracked.trail.look_closely(close=tracked.close)
         return alarm
 
     def renew(self) -> None:
