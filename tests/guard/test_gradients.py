@@ -29,7 +29,7 @@ def test_honest_training_is_followed_at_every_step(
     guarded: Guarded, dtype: Any, numpy: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not numpy:
-        monkeypatch.setattr("veracity.guard.gradients.numpy_of", lambda module: None)
+        monkeypatch.setattr("veracity.guard.gradientreader.numpy_of", lambda module: None)
         monkeypatch.setattr("veracity.guard.reader.numpy_of", lambda module: None)
     a_loop(dtype, between=clip).run()
     result = judged(guarded)
