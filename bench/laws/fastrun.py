@@ -18,7 +18,7 @@ import socket
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from unittest import mock
 
@@ -57,6 +57,15 @@ class _OrdinaryShare:
         """Nothing to put back."""
 
 
+OVERHEAD = "LAWS_OVERHEAD"
+"""A variable of the environment: the share of time for dear looks, where not the usual one."""
+
+
+def _options(home: Path, name: str, *, stacks: bool) -> RunOptions:
+    options = RunOptions(home=home, name=name, stacks=stacks, quiet=True)
+    return replace(options, overhead=float(os.environ.get(OVERHEAD, options.overhead)))
+
+
 def forked(
     program: Program, home: Path, *, ranks: int = 1, name: str = "clean", stacks: bool = False
 ) -> Outcome:
@@ -72,7 +81,7 @@ def forked(
         return _Forked(pid)
 
     with mock.patch.object(launch, "start", start), mock.patch.object(job, "Pace", _OrdinaryShare):
-        result = run_job([name], RunOptions(home=home, name=name, stacks=stacks, quiet=True))
+        result = run_job([name], _options(home, name, stacks=stacks))
     said = errors.read_text(errors="replace") if errors.exists() else ""
     return read_outcome(json.loads(document(result.summary)), result.exit_code, said)
 
