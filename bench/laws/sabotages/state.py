@@ -7,7 +7,10 @@ from veracity.drill.sabotage import MARK
 from ..planting import Lines
 from .sabotage import WITH_BUFFERS, Sabotage, step_lines
 
-_MOVED = ("continuity-weights-*",)
+_MOVED = (
+    "continuity-weights-changed",
+    "continuity-weights-written",
+)
 _DRAWN = "generator=torch.Generator().manual_seed(11 + $step)"
 
 

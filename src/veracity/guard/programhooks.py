@@ -57,6 +57,7 @@ class Place:
     habit: bool = False
     scales: bool = False
     limits: bool = False
+    turns: bool = False
     in_place: bool = False
     within: bool = False
     records: int = 0
@@ -101,8 +102,11 @@ class Hooked:
 
     @property
     def changes(self) -> str:
-        """What the hook has always done to what it was given, and where it stands; empty when nothing."""
-        if not self._place.habit and not self._place.limits:
+        """What the hook has always done to what it was given, and where it stands.
+
+        Empty when it does nothing, and when it turns gradients round: no habit makes that a descent.
+        """
+        if self._place.turns or not (self._place.habit or self._place.limits):
             return ""
         does = "scaled" if self._place.scales else "changed"
         return f"gradient {does} by the hook at {self._place.path}:{self._place.line}"
@@ -226,6 +230,7 @@ class ProgramHooks:
         place.limits |= relation.kind in ("clamped", "cleared")
         if place.steps <= HABIT_STEPS and relation.kind not in ("clamped", "cleared"):
             place.habit, place.scales = True, relation.kind == "scaled"
+            place.turns = place.turns or relation.ratio < 0.0
             return
         if place.records < MAX_RECORDS:
             place.records += 1

@@ -16,7 +16,9 @@ _WEIGHTS = {"cleared": 0, "clamped": 1, "scaled": 2}
 
 @dataclass(frozen=True, slots=True)
 class Relation:
-    """``ratio``: of all elements when scaled. ``norm``: before. ``share``: of the elements that changed."""
+    """``ratio``: of all elements when scaled, below 0 when turned round as well. ``norm``: before. ``share``: of
+    the elements that changed.
+    """
 
     kind: str
     ratio: float = 0.0
@@ -52,7 +54,7 @@ def relation_of(before: torch.Tensor, after: torch.Tensor) -> Relation | None:
         if ratio > 0:
             return Relation("scaled", ratio, norm, share)
         kind = "clamped" if _clamped(old, new, changed) else "other"
-        return Relation(kind, 0.0, norm, share)
+        return Relation(kind, min(0.0, ratio), norm, share)
 
 
 def _flat(tensor: torch.Tensor) -> torch.Tensor:
