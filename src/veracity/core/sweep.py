@@ -11,6 +11,7 @@ in the same order as little-endian float32 (wider and narrower types are convert
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import struct
 import sys
@@ -23,6 +24,8 @@ from .sample import Values, keyed_order
 
 TARGET = 256
 """Elements per sweep: all tensors share them alike, each gets at least one."""
+BLOCK = 8
+"""Steps whose random words are drawn together."""
 MAX_SWEPT = 1024
 """Tensors per sweep; a larger model is swept in turns."""
 MAX_COUNTED = 48
@@ -67,9 +70,17 @@ def starts(key: bytes, step: int, numels: Sequence[int]) -> list[int]:
     """The first position in each tensor; with ``gap = max(1, numel // count)`` the others follow from it:
     ``(start + place * gap) % numel`` for ``place`` below ``count``.
     """
-    seed = key + b"sweep" + step.to_bytes(8, "little")
-    words = struct.unpack(f"<{len(numels)}Q", hashlib.shake_128(seed).digest(8 * len(numels)))
+    block, place = divmod(step, BLOCK)
+    words = struct.unpack_from(
+        f"<{len(numels)}Q", block_words(key, block, len(numels)), 8 * len(numels) * place
+    )
     return [word % numel for word, numel in zip(words, numels, strict=True)]
+
+
+@functools.lru_cache(maxsize=16)
+def block_words(key: bytes, block: int, tensors: int) -> bytes:
+    """The random words of ``BLOCK`` steps, ``tensors`` of 64 bits for each."""
+    return hashlib.shake_128(key + b"sweep" + block.to_bytes(8, "little")).digest(8 * BLOCK * tensors)
 
 
 def positions(start: int, numel: int, count: int) -> list[int]:

@@ -16,6 +16,7 @@ from ..core import gradients as core
 from ..core import sweep
 from ..core.sample import keyed_order
 from .memory import Array, NumPy, numpy_of, window, word_of
+from .places import Places as Rows
 from .reader import Picked, Reader, Wanted
 from .tensors import in_place
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 SLOW_TENSORS = 8
 # At a glance: a quarter of the tensors, but eight at least.
 GLANCES, GLANCED = 4, 8
+CYCLES = 64
 MAX_SELECTIONS = 8
 UNREADABLE = -1
 
@@ -106,8 +108,7 @@ class _Selection:
     parameters: tuple[torch.Tensor, ...]
     numels: list[int]
     count: int
-    numel: Array | None
-    offsets: Array | None
+    rows: Rows | None
 
 
 class GradientReader:
@@ -151,15 +152,12 @@ class GradientReader:
         selection = self._selection(tuple(sorted(chosen + turn[: sweep.MAX_SWEPT - len(chosen)])))
         if not selection.chosen:
             return Places(step, (), (), 0, (), None, slice(0))
-        starts = sweep.starts(self._key, step, selection.numels)
-        rows = None
-        if self._numpy is not None:
-            first = self._numpy.array(starts, self._numpy.int64).reshape((len(starts), 1))
-            rows = (first + selection.offsets) % selection.numel
+        if selection.rows is not None:
+            starts, rows = selection.rows.at(step)
+        else:
+            starts, rows = tuple(sweep.starts(self._key, step, selection.numels)), None
         counted = sweep.counted(step, selection.chosen)
-        return Places(
-            step, selection.chosen, selection.parameters, selection.count, tuple(starts), rows, counted
-        )
+        return Places(step, selection.chosen, selection.parameters, selection.count, starts, rows, counted)
 
     def _selection(self, chosen: tuple[int, ...]) -> _Selection:
         known = self._selections.get(chosen)
@@ -169,19 +167,17 @@ class GradientReader:
             self._selections.clear()
         numels = [self._numels[tensor] for tensor in chosen]
         count = core.per_tensor(len(chosen))
-        numel = offsets = None
-        if self._numpy is not None and chosen:
-            numel = self._numpy.array(numels, self._numpy.int64).reshape((len(chosen), 1))
-            offsets = self._numpy.arange(count) * self._numpy.maximum(numel // count, 1)
+        rows = Rows(self._numpy, self._key, numels, count) if self._numpy is not None and chosen else None
         parameters = tuple(self._parameters[tensor] for tensor in chosen)
-        known = self._selections[chosen] = _Selection(chosen, parameters, numels, count, numel, offsets)
+        known = self._selections[chosen] = _Selection(chosen, parameters, numels, count, rows)
         return known
 
     def _glanced(self, step: int) -> list[int]:
         """A part of the tensors, each in its turn as a key decides."""
         total = len(self._fast)
         parts = max(1, min(GLANCES, total // GLANCED))
-        cycle, part = divmod(step, parts)
+        # Parts stay the same for a while, and so does what is known of each.
+        cycle, part = step // (parts * CYCLES), step % parts
         return sorted(self._fast[at] for at in keyed_order(self._key, cycle, total)[part::parts])
 
     def read(self, places: Places) -> Taken:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 MAX_HELD = 48 << 20
 MAX_MODULES = 50_000
+LOOKED_THROUGH = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,7 @@ class ImportWatch:
         self._held = 0
         self._seen: set[str] = set()
         self._known: frozenset[str] | None = None
+        self._count = self._calls = 0
 
     def bytecode(self, body: bytes, name: str, cached: str, path: str) -> None:
         """A .pyc is being executed for module ``name``."""
@@ -61,7 +63,14 @@ class ImportWatch:
             self._pending.append(capture)
 
     def flush(self) -> None:
-        """Ship what is pending, and name the modules whose code could not be captured."""
+        """Ship what is pending, and name the modules whose code could not be captured.
+
+        Where nothing is pending and there are as many modules as before, they are looked through at times.
+        """
+        count, before = len(sys.modules), self._count
+        self._count, self._calls = count, self._calls + 1
+        if not self._pending and count == before and self._calls % LOOKED_THROUGH:
+            return
         pending, self._pending, self._held = self._pending, [], 0
         by_path = {}
         for name, module in list(sys.modules.items()):

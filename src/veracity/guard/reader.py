@@ -69,11 +69,13 @@ class Reader:
         self._numpy = numpy_of(numpy)
         self._window = window(self._numpy) if self._numpy is not None else None
 
-    def picks(self, key: bytes, step: int, numels: Sequence[int]) -> list[tuple[int, Picked]]:
-        """The tensors and positions to read at ``step``: those of ``core.sample.pick``."""
+    def picks(
+        self, key: bytes, step: int, numels: Sequence[int], most: int = sample.TENSORS_PER_STEP
+    ) -> list[tuple[int, Picked]]:
+        """Tensors and positions to read at ``step``: those of ``core.sample.pick``, the first ``most``."""
         numpy = self._numpy
-        if numpy is None:
-            return [(tensor, Picked(places, None)) for tensor, places in sample.pick(key, step, numels)]
+        if numpy is None or most < sample.TENSORS_PER_STEP:
+            return [(tensor, self.pick(places)) for tensor, places in sample.pick(key, step, numels)[:most]]
         chosen, each, data = sample.drawn(key, step, numels)
         if not chosen:
             return []

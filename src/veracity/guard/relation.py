@@ -16,8 +16,9 @@ _WEIGHTS = {"cleared": 0, "clamped": 1, "scaled": 2}
 
 @dataclass(frozen=True, slots=True)
 class Relation:
-    """``ratio``: of all elements when scaled, below 0 when turned round as well. ``norm``: before. ``share``: of
-    the elements that changed.
+    """``ratio``: of all elements when scaled, below 0 when turned round as well. ``norm``: before.
+
+    ``share``: of the elements that changed.
     """
 
     kind: str

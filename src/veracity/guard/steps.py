@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from time import perf_counter_ns
 from typing import TYPE_CHECKING
 
-from ..core.sample import keyed_order
+from ..core.sample import TENSORS_PER_STEP, keyed_order
 from . import declare, elements, fingerprint, held, randomness, tensors
 from .attention import Attention
 from .content import Contents
@@ -343,8 +343,8 @@ class Steps:
             self._session.emit("scheduled", body)
 
     def _fresh_picks(self, tracked: Tracked) -> Picks:
-        picked = tracked.reader.picks(self._key, tracked.steps, tracked.numels)
-        picked = picked if tracked.close else picked[:GLANCED]
+        most = TENSORS_PER_STEP if tracked.close else GLANCED
+        picked = tracked.reader.picks(self._key, tracked.steps, tracked.numels, most)
         return [(tensor, places) for tensor, places in picked if tracked.plain[tensor]]
 
     def _fingerprints(self, tracked: Tracked, chosen: Sequence[int]) -> list[list[int]]:

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..core import sweep
-from .memory import Array, numpy_of, window, word_of
+from .memory import Array, NumPy, numpy_of, window, word_of
+from .places import Places
 from .tensors import in_place, raw_bytes
 
 if TYPE_CHECKING:
@@ -103,6 +104,7 @@ class Sweeper:
         self._addresses = {place: parameters[place].data_ptr() for place in self._fast}
         self._plan: _Plan | None = None
         self._index: tuple[tuple[int, ...], Array] | None = None
+        self._places: tuple[tuple[int, ...], Places] | None = None
         self._counted: _Counted | None = None
         self._numpy = numpy_of(numpy)
         self._window = window(self._numpy) if self._numpy is not None else None
@@ -115,8 +117,12 @@ class Sweeper:
         chosen += turn[: sweep.MAX_SWEPT - len(chosen)]
         if not chosen:
             return NOTHING
-        starts = sweep.starts(self._key, step, [self._numels[place] for place in chosen])
-        return self._read(tuple(chosen), sweep.per_tensor(len(chosen)), tuple(starts))
+        count = sweep.per_tensor(len(chosen))
+        if self._numpy is None:
+            starts = sweep.starts(self._key, step, [self._numels[place] for place in chosen])
+            return self._read(tuple(chosen), count, tuple(starts))
+        begins, rows = self._places_of(self._numpy, tuple(chosen), count).at(step)
+        return self._read(tuple(chosen), count, begins, rows)
 
     def again(self, before: Swept) -> Swept:
         """The places of an earlier sweep as they are now."""
@@ -146,7 +152,15 @@ class Sweeper:
         except RuntimeError:
             return None  # made in inference mode, where writes are not counted
 
-    def _read(self, chosen: tuple[int, ...], count: int, starts: tuple[int, ...]) -> Swept:
+    def _places_of(self, numpy: NumPy, chosen: tuple[int, ...], count: int) -> Places:
+        if self._places is None or self._places[0] != chosen:
+            numels = [self._numels[place] for place in chosen]
+            self._places = chosen, Places(numpy, self._key, numels, count)
+        return self._places[1]
+
+    def _read(
+        self, chosen: tuple[int, ...], count: int, starts: tuple[int, ...], rows: Array | None = None
+    ) -> Swept:
         numpy, plan = self._numpy, self._plan
         if plan is None or plan.chosen != chosen or plan.count != count or not plan.stands():
             plan = self._plan = self._planned(chosen, count) if numpy is not None else None
@@ -154,8 +168,10 @@ class Sweeper:
         if numpy is None or plan is None:
             return Swept(chosen, count, starts, self._one_by_one(chosen, count, starts))
         if self._index is None or self._index[0] is not starts:
-            start = numpy.array(starts, numpy.int64).reshape((len(chosen), 1))
-            self._index = starts, (start + plan.places) % plan.numel + plan.first
+            if rows is None:
+                start = numpy.array(starts, numpy.int64).reshape((len(chosen), 1))
+                rows = (start + plan.places) % plan.numel
+            self._index = starts, rows + plan.first
         return Swept(chosen, count, starts, plan.memory.take(self._index[1]).tobytes())
 
     def _planned(self, chosen: tuple[int, ...], count: int) -> _Plan | None:
