@@ -103,8 +103,8 @@ CODE = (
         ("code-function-swapped",),
         step_lines(
             "forward",
-            "def drill_set(self, epoch): return None",
-            "torch.utils.data.DistributedSampler.set_epoch.__code__ = drill_set.__code__",
+            "def drill_last(self): return [rate * 1.0 for rate in self._last_lr]",
+            "torch.optim.lr_scheduler.LRScheduler.get_last_lr.__code__ = drill_last.__code__",
         ),
         triggers=("once",), strengths=(1.0,),
     ),
