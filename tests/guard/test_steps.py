@@ -68,6 +68,19 @@ def test_each_step_gives_one_record_that_goes_on_where_the_last_one_ended(guarde
     no_failure(guarded)
 
 
+@pytest.mark.parametrize("rate", [0.1, 0.02])
+def test_a_rate_loaded_without_any_state_is_a_restored_one(guarded: Guarded, rate: float) -> None:
+    """Plain SGD keeps no state: a resume of it brings the rate alone. Its own, loaded again, is nothing."""
+    model = a_model()
+    kept = torch.optim.SGD(model.parameters(), lr=rate).state_dict()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    optimizer.load_state_dict(kept)
+    train(model, optimizer, 2)
+    restored = [one for one in guarded.seen(seen.StateRestored) if one.loaded_optimizer]
+    assert len(restored) == (rate != 0.1)
+    no_failure(guarded)
+
+
 def test_a_glance_reads_two_tensors_and_says_so(guarded: Guarded, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Schedule, "draws", lambda self, of, step: step % 2 == 0)
     model = a_model()

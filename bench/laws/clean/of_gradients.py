@@ -272,9 +272,9 @@ def large_steps_skipped(seed: int) -> None:
     """A step whose gradient norm is far above the usual is not made."""
     here = setting(seed)
     usual = 0.0
-    for number, batch in enumerate(here.batches(STEPS)):
+    for number, (inputs, targets) in enumerate(here.batches(STEPS)):
         here.optimizer.zero_grad()
-        (here.loss(batch) * (50 if number % 13 == 12 else 1)).backward()
+        here.loss((inputs * (50 if number % 13 == 12 else 1), targets)).backward()
         norm = float(nn.utils.clip_grad_norm_(here.model.parameters(), 1.0))
         if number > 3 and norm > 5 * usual:
             continue

@@ -331,15 +331,6 @@ def seeding_each_epoch(seed: int) -> None:
             train(here, (inputs.to(here.dtype), targets))
 
 
-def seeding_alike_each_epoch(seed: int) -> None:
-    """The same seed at the beginning of each epoch, as some scripts have it for comparisons."""
-    here = setting(seed)
-    for _ in range(4):
-        torch.manual_seed(7)
-        for inputs, targets in DataLoader(data(seed), 24, shuffle=True):
-            train(here, (inputs.to(here.dtype), targets))
-
-
 def seeding_each_step(seed: int) -> None:
     """A seed for each step, so that any of them can be made again."""
     here = setting(seed)
@@ -391,5 +382,5 @@ PROGRAMS = (
     logging_validation_as_loss, saving_each_step, saving_other_things, saving_in_a_thread,
     serving_metrics, starting_others, sleeping, leaving_early, generating, generating_inside,
     dropout_scheduled, stochastic_depth, statistics_frozen, statistics_renewed, seeding_each_epoch,
-    seeding_alike_each_epoch, seeding_each_step, switches_turned, watching_by_hooks,
+    seeding_each_step, switches_turned, watching_by_hooks,
 )  # fmt: skip

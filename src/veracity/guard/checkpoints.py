@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from . import copies, tensors
+from .declare import groups_of
 from .patching import once, replace
 
 if TYPE_CHECKING:
@@ -202,10 +203,10 @@ def watch_checkpoints(
 
     def around_optimizer(original: Callable[..., object]) -> Callable[..., object]:
         def load_state_dict(self: Optimizer, *args: object, **kwargs: object) -> object:
-            had_state = bool(self.state)
+            had_state, groups = bool(self.state), run("checkpoint", groups_of, self)
             result = original(self, *args, **kwargs)
-            # A fresh optimizer loaded with its own empty state (accelerate does that) has restored nothing.
-            if had_state or self.state:
+            # A fresh optimizer loaded with what it is itself (accelerate does that) has restored nothing.
+            if had_state or self.state or run("checkpoint", groups_of, self) != groups:
                 run("checkpoint", steps.roster.restored, optimizer=self)
             return result
 

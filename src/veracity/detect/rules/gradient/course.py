@@ -22,6 +22,8 @@ MAX_TALLIED = 20_000
 # So often must one factor come, for gradients of different size, to be no clipping of a norm.
 REPEATED = 3
 SIZES_APART = 0.02
+# Half a unit in the last place, relative, up to which a factor is known well enough to be called the same.
+PRECISE = 2.0**-20
 MAIN = 1e-3
 
 HABIT = "the program changes gradients between the backward pass and the step in a way that nothing declares"
@@ -259,6 +261,8 @@ class Course:
 
         What clips a norm has another factor for each; a program's own scale is there from its first step.
         """
+        if rounding.unit > PRECISE:
+            return  # factors near each other cannot be told apart
         ratio = event.ratio
         if ratio is None or (
             self.scaled and abs(ratio - (self.scaled[-1].ratio or 0)) > _slack(ratio, rounding)
