@@ -139,7 +139,9 @@ def trainer_stopped_early(seed: int) -> None:
 def accelerated(seed: int) -> None:
     """The loop of accelerate: accumulation, clipping, a schedule, saved and loaded state."""
     from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
 
+    AcceleratorState._reset_state(True)  # another program of this process may have set its precision
     draw = random.Random(seed)
     torch.manual_seed(seed)
     every = draw.choice((1, 2))
