@@ -68,6 +68,10 @@ class Verdict:
             return "weights and optimizer state"
         return "weights" if weights else "optimizer state"
 
+    def tensors(self) -> set[int]:
+        """The tensors that changed, by number."""
+        return {change.tensor for change in self.changes} | set(self.whole)
+
     def fields(self) -> set[str]:
         """The fields that changed, by the optimizer's names for them."""
         return {change.field for change in self.changes} | ({"param"} if self.whole else set())

@@ -14,15 +14,16 @@ optimizer instance that updates by its own rules and fires no hook; another proc
 
 Before each step a few elements of every parameter, which were read after the step before at places chosen by
 a key the program does not have, are read again and compared with what they were; so is the optimizer state of
-some tensors, and, every few steps, keyed fingerprints of whole tensors. Weights that moved
-before a backward pass without a step are reported at once when `step` was replaced, else when the next step
-record shows that they did not come back. `load_state_dict` explains a change; a checkpoint that was merely
-read in between makes the finding less certain. What the program writes at several of its first ten steps (a
-bound on weights, decay by hand), or at one of them and then at equal distances (slow weights), is its way: a
-note, and those steps are not covered. A single change in the first steps is therefore told when it should
-have come again and did not. Optimizer state that is cleared as a whole while the rate rises to twice its
-value or more, as a schedule with restarts has it, is a note; so are the smallest weights of tensors that are
-set to zero and, from then on, held there.
+some tensors, and, every few steps, keyed fingerprints of whole tensors. Weights that moved before a backward
+pass without a step are reported at once when `step` was replaced, else when the next step record shows that
+they did not come back. `load_state_dict` explains a change; a checkpoint that was merely read in between
+makes the finding less certain. What the program writes at several of its first ten steps (a bound on weights,
+decay by hand), or at one of them and then at equal distances (slow weights), is its way: a note, and those
+steps are not covered. So are weights of tensors into which torch counts a write between all steps from the
+first on, though it may change them first much later (a bound on norms). A single change in the first steps is
+therefore told when it should have come again and did not. Optimizer state that is cleared as a whole while
+the rate rises to twice its value or more, as a schedule with restarts has it, is a note; so are the smallest
+weights of tensors that are set to zero and, from then on, held there.
 
 A step hook of the program's own (`register_step_post_hook` and the like) runs beside the optimizer's step,
 not within it: values are read again on both sides of such hooks, and what they change is told with their
@@ -32,10 +33,10 @@ steps. Anything else that hooks change is a warning.
 
 ## What fools it
 
-Code that changes weights from the first steps on and later changes them more. A change undone before the
-next look. A few elements out of millions, until a sample or a fingerprint meets them. A change made together
-with a load. Nothing is compared across a lost record or from one optimizer object to the next; coverage
-counts it.
+Code that changes weights from the first steps on and later changes them more, or that writes them back
+unchanged between all steps until it does not. A change undone before the next look. A few elements out of
+millions, until a sample or a fingerprint meets them. A change made together with a load. Nothing is compared
+across a lost record or from one optimizer object to the next; coverage counts it.
 
 ## What to do
 
@@ -66,7 +67,7 @@ from .compare import change_evidence, clamp_bound, common_factor, pruned, zeroed
 from .hooked import HookCourses
 from .memory import MAX_OPTIMIZERS, Memories, Verdict
 from .moves import Movement, Moves, moved_message
-from .writing import Judged, Writing
+from .writing import Judged, Writing, Written
 
 RESTART = "the optimizer's state was cleared as its rate began anew"
 PRUNED = "the smallest weights were set to zero, as pruning does"
@@ -92,6 +93,7 @@ class WeightsChanged:
         self._hooks = HookCourses(self.rule)
         self._reported: set[tuple[int, int]] = set()
         self._writings: dict[tuple[int, int], Writing[Finding]] = {}
+        self._written: dict[tuple[int, int], Written] = {}
         self._pruned: set[tuple[int, int]] = set()
         self._told: set[tuple[tuple[int, int], str]] = set()
 
@@ -131,6 +133,11 @@ class WeightsChanged:
 
     def _stepped(self, record: StepRecord, verdict: Verdict | None) -> Iterator[Finding]:
         pid = record.origin.pid
+        written = self._written.get((pid, record.optimizer))
+        if written is None and len(self._written) < MAX_OPTIMIZERS:
+            written = self._written[pid, record.optimizer] = Written()
+        if written is not None:
+            written.take(record)
         movement = self._moves.stepped(pid, record.optimizer)
         if verdict is None:
             return
@@ -167,6 +174,9 @@ class WeightsChanged:
         """What a single change is by itself, at whatever step it comes; empty when it is nothing known."""
         if verdict.cleared and verdict.restarted:
             return RESTART
+        written = self._written.get(key)
+        if verdict.fields() == {"param"} and written is not None and written.always(verdict.tensors()):
+            return WRITES
         goes_on = key in self._pruned and zeroed(verdict.changes)
         if not goes_on and not pruned(verdict.changes):
             return ""

@@ -7,10 +7,14 @@ known whether it comes again at the same distance.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Generic, TypeVar
+
+from ....core.observation import StepRecord
+from ....core.sweep import counted
 
 EARLY = 10
 """A program that writes as it goes shows it in one of so many first steps."""
@@ -67,3 +71,31 @@ class Writing(Generic[_Held]):
             return None
         held, self.held = self.held, None
         return held
+
+
+@dataclass(slots=True)
+class Written:
+    """Into which tensors torch counted a write between all steps so far, whether or not it changed them.
+
+    A bound on the norms of rows writes at each step, and changes the first weight when one grows too long.
+    """
+
+    swept: tuple[int, ...] = ()
+    left_alone: set[int] = field(default_factory=set)
+    times: Counter[int] = field(default_factory=Counter)
+
+    def take(self, step: StepRecord) -> None:
+        """Take in what was counted before one more step."""
+        swept, self.swept = self.swept, step.swept_after.tensors
+        if step.written is None:
+            return
+        wrote = {one[0] for one in step.written if len(one) == 2}
+        for tensor in set(swept[counted(step.step, swept)]).intersection(step.swept_before.tensors):
+            if tensor in wrote:
+                self.times[tensor] += 1
+            else:
+                self.left_alone.add(tensor)
+
+    def always(self, tensors: Iterable[int]) -> bool:
+        """Whether all of these were written each time they were looked at, and that often enough."""
+        return all(one not in self.left_alone and self.times[one] >= EARLY for one in tensors)
