@@ -456,6 +456,21 @@ def test_training_is_the_same_bit_for_bit(
     assert all(torch.equal(one, other) for one, other in zip(with_checks, without, strict=True))
 
 
+def test_a_parameter_replaced_in_its_module_is_passed_over(checked: Guarded) -> None:
+    """As ``weight_norm`` and pruning do, after the optimizer was made."""
+    model = programs.perceptron()
+    optimizer = adam(model)
+    train(model, optimizer, 4)
+    model[0].register_parameter("weight_orig", model[0]._parameters.pop("weight"))
+    model[0].register_forward_pre_hook(
+        lambda module, inputs: setattr(module, "weight", module.weight_orig * 1.0)
+    )
+    train(model, optimizer, STEPS)
+    found, coverage = judged(checked)
+    assert found == []
+    assert coverage.checked > 0
+
+
 def test_no_hook_is_left_behind(checked: Guarded) -> None:
     model = programs.perceptron()
     train(model, adam(model), STEPS)

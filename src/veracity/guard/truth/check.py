@@ -63,8 +63,20 @@ class Place:
         return module
 
     def parameter(self) -> torch.Tensor:
-        """The parameter as the module holds it now."""
-        return self.module().get_parameter(self.name)
+        """The parameter as the module holds it now; raises NotRepeatableError when it holds none."""
+        self.module()
+        found = self.held()
+        if found is None:
+            raise NotRepeatableError("a parameter was replaced in its module", lasting=False)
+        return found
+
+    def held(self) -> torch.Tensor | None:
+        """The parameter, None when the module is gone or computes it from others now (``weight_norm``)."""
+        module = self.held_by()
+        try:
+            return module.get_parameter(self.name) if module is not None else None
+        except AttributeError:
+            return None
 
 
 @dataclass(slots=True)
@@ -141,7 +153,8 @@ class GradientTruth:
                 continue
             calls = [call.nodes for call in watch.capture.calls if call.module is module]
             self._walk(watch, [tensor for _, tensor in walk(of)], calls)
-            gradient = module.get_parameter(watch.chosen.name).grad
+            parameter = watch.chosen.held()
+            gradient = parameter.grad if parameter is not None else None
             if gradient is None or not bool(gradient.any()):
                 watch.fresh = True
                 watch.capture.drop_consumed()
@@ -155,7 +168,7 @@ class GradientTruth:
     @staticmethod
     def _walk(watch: Watch, roots: Sequence[torch.Tensor], calls: Sequence[Captured]) -> None:
         started = perf_counter()
-        wanted = {id(place.parameter()) for place in watch.places if place.held_by() is not None}
+        wanted = {id(held) for place in watch.places if (held := place.held()) is not None}
         try:
             uses = used_outside(roots, wanted, calls)
             watch.outside |= uses.parameters
@@ -226,8 +239,8 @@ class GradientTruth:
             watch.drawn += 1
         for further in range(0, total, 2):
             chosen = watch.places[(at + further) % total // 2]
-            module = chosen.held_by()
-            if module is not None and module.get_parameter(chosen.name).requires_grad:
+            parameter = chosen.held()
+            if parameter is not None and parameter.requires_grad:
                 return chosen, GRADIENT if at % 2 else RANDOM
         return None, GRADIENT
 
@@ -348,6 +361,7 @@ class GradientTruth:
             for other in watch.places
             if other.held_by is place.held_by
             and other is not place
+            and other.held() is not None
             and id(other.parameter()) not in watch.outside
         ]
         order = keyed_order(self._key + b"others", step, len(others))
