@@ -35,7 +35,10 @@ class Shift:
     """One series. Keeps 256 distances; a value costs some microseconds."""
 
     def __init__(self) -> None:
-        self._level: float | None = None
+        self._begin(None)
+
+    def _begin(self, level: float | None) -> None:
+        self._level = level
         self._seen = 0
         self._order: deque[float] = deque()
         self._sorted: list[float] = []
@@ -66,8 +69,7 @@ class Shift:
         if self._seen > LEARNED and self._crossings >= CROSSES * len(self._crossed):
             self._evidence = (self._evidence + 1.0) * self._bet(distance)
         if self._evidence >= THRESHOLD:
-            self.__init__()  # type: ignore[misc]
-            self._level = value
+            self._begin(value)
             return True
         self._keep(distance, crossed=above != self._above)
         self._above = above

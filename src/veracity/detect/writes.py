@@ -6,6 +6,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from ..core.contract import TensorDeclaration
+from ..core.observation import StepRecord
+from ..core.sweep import counted
 
 EARLY = 10
 """What a program does in so many first steps is its habit; for so many a tensor must have been left alone."""
@@ -21,6 +23,24 @@ class Anew:
 
 
 NOTHING = Anew()
+
+
+@dataclass(slots=True)
+class Between:
+    """Follows the writes into one optimizer's weights between its steps; ``swept`` after the last one."""
+
+    swept: tuple[int, ...] = ()
+
+    def take(self, step: StepRecord) -> tuple[set[int], dict[int, int]] | None:
+        """Tensors whose writes were counted before ``step``, and how often those that were written.
+
+        None where that is not known.
+        """
+        swept, self.swept = self.swept, step.swept_after.tensors
+        if step.written is None:
+            return None
+        looked = set(swept[counted(step.step, swept)]).intersection(step.swept_before.tensors)
+        return looked, {one[0]: one[1] for one in step.written if len(one) == 2}
 
 
 @dataclass(slots=True)

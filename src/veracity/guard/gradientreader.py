@@ -16,9 +16,8 @@ from ..core import gradients as core
 from ..core import sweep
 from ..core.sample import keyed_order
 from .memory import Array, NumPy, numpy_of, window, word_of
-from .places import Places as Rows
+from .places import Rows, by_turns, fast_and_slow
 from .reader import Picked, Reader, Wanted
-from .tensors import in_place
 
 if TYPE_CHECKING:
     import torch
@@ -122,9 +121,7 @@ class GradientReader:
         self._key = key
         self._parameters = parameters
         self._numels = [parameter.numel() for parameter in parameters]
-        filled = [place for place in readable if self._numels[place]]
-        self._fast = [place for place in filled if in_place(parameters[place])]
-        self._slow = [place for place in filled if not in_place(parameters[place])]
+        self._fast, self._slow = fast_and_slow(parameters, readable)
         self._reader = Reader(numpy)
         self._numpy = numpy_of(numpy)
         self._window = window(self._numpy) if self._numpy is not None else None
@@ -147,8 +144,7 @@ class GradientReader:
 
     def _chosen(self, step: int) -> Places:
         chosen = sweep.turn(self._key, step, self._fast if self.close else self._glanced(step))
-        slow = len(self._slow)
-        turn = [self._slow[(step * SLOW_TENSORS + place) % slow] for place in range(min(SLOW_TENSORS, slow))]
+        turn = by_turns(self._slow, step, SLOW_TENSORS)
         selection = self._selection(tuple(sorted(chosen + turn[: sweep.MAX_SWEPT - len(chosen)])))
         if not selection.chosen:
             return Places(step, (), (), 0, (), None, slice(0))

@@ -7,12 +7,31 @@ computes here. So the places of ``core.sweep`` are made for ``BLOCK`` steps at a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from ..core.sweep import BLOCK, block_words
 from .memory import Array, NumPy
+from .tensors import in_place
+
+if TYPE_CHECKING:
+    import torch
 
 
-class Places:
+def fast_and_slow(parameters: Sequence[torch.Tensor], readable: Sequence[int]) -> tuple[list[int], list[int]]:
+    """Of the ``readable`` ones that are not empty: those read in place, and those that torch must read."""
+    filled = [place for place in readable if parameters[place].numel()]
+    fast = [place for place in filled if in_place(parameters[place])]
+    in_reach = set(fast)
+    return fast, [place for place in filled if place not in in_reach]
+
+
+def by_turns(slow: Sequence[int], step: int, most: int) -> list[int]:
+    """Which of those that cost a call of torch each are read at ``step``."""
+    total = len(slow)
+    return [slow[(step * most + place) % total] for place in range(min(most, total))]
+
+
+class Rows:
     """``count`` positions in each of several tensors of ``numels`` elements, none of them empty."""
 
     def __init__(self, numpy: NumPy, key: bytes, numels: Sequence[int], count: int) -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from ..core import sweep
 from .memory import Array, NumPy, numpy_of, window, word_of
-from .places import Places
+from .places import Rows, by_turns, fast_and_slow
 from .tensors import in_place, raw_bytes
 
 if TYPE_CHECKING:
@@ -98,13 +98,11 @@ class Sweeper:
         self._key = key
         self._parameters = parameters
         self._numels = [parameter.numel() for parameter in parameters]
-        filled = [place for place in readable if self._numels[place]]
-        self._fast = [place for place in filled if in_place(parameters[place])]
-        self._slow = [place for place in filled if not in_place(parameters[place])]
+        self._fast, self._slow = fast_and_slow(parameters, readable)
         self._addresses = {place: parameters[place].data_ptr() for place in self._fast}
         self._plan: _Plan | None = None
         self._index: tuple[tuple[int, ...], Array] | None = None
-        self._places: tuple[tuple[int, ...], Places] | None = None
+        self._rows: tuple[tuple[int, ...], Rows] | None = None
         self._counted: _Counted | None = None
         self._numpy = numpy_of(numpy)
         self._window = window(self._numpy) if self._numpy is not None else None
@@ -112,8 +110,7 @@ class Sweeper:
     def fresh(self, step: int) -> Swept:
         """A sweep over the places of ``step``."""
         chosen = sweep.turn(self._key, step, self._fast)
-        slow = len(self._slow)
-        turn = [self._slow[(step * SLOW_TENSORS + place) % slow] for place in range(min(SLOW_TENSORS, slow))]
+        turn = by_turns(self._slow, step, SLOW_TENSORS)
         chosen += turn[: sweep.MAX_SWEPT - len(chosen)]
         if not chosen:
             return NOTHING
@@ -121,7 +118,7 @@ class Sweeper:
         if self._numpy is None:
             starts = sweep.starts(self._key, step, [self._numels[place] for place in chosen])
             return self._read(tuple(chosen), count, tuple(starts))
-        begins, rows = self._places_of(self._numpy, tuple(chosen), count).at(step)
+        begins, rows = self._rows_of(self._numpy, tuple(chosen), count).at(step)
         return self._read(tuple(chosen), count, begins, rows)
 
     def again(self, before: Swept) -> Swept:
@@ -152,11 +149,11 @@ class Sweeper:
         except RuntimeError:
             return None  # made in inference mode, where writes are not counted
 
-    def _places_of(self, numpy: NumPy, chosen: tuple[int, ...], count: int) -> Places:
-        if self._places is None or self._places[0] != chosen:
+    def _rows_of(self, numpy: NumPy, chosen: tuple[int, ...], count: int) -> Rows:
+        if self._rows is None or self._rows[0] != chosen:
             numels = [self._numels[place] for place in chosen]
-            self._places = chosen, Places(numpy, self._key, numels, count)
-        return self._places[1]
+            self._rows = chosen, Rows(numpy, self._key, numels, count)
+        return self._rows[1]
 
     def _read(
         self, chosen: tuple[int, ...], count: int, starts: tuple[int, ...], rows: Array | None = None

@@ -52,9 +52,8 @@ from ....core.observation import (
     StepRecord,
 )
 from ....core.rule import Confidence, Rule, Severity
-from ....core.sweep import counted
 from ...newpass import NewPasses
-from ...writes import Writes
+from ...writes import Between, Writes
 from .compare import name_of
 
 MAX_OPTIMIZERS = 4096
@@ -65,14 +64,11 @@ MANY = 4
 
 @dataclass(slots=True)
 class _Optimizer:
-    """One optimizer of one process: ``swept`` are the tensors swept after its last step.
-
-    ``explained``: something that may write was seen since then.
-    """
+    """One optimizer of one process. ``explained``: something that may write was seen since its last step."""
 
     declared: list[TensorDeclaration]
     writes: Writes = field(default_factory=Writes)
-    swept: tuple[int, ...] = ()
+    between: Between = field(default_factory=Between)
     explained: bool = False
     told: set[Severity] = field(default_factory=set)
 
@@ -141,11 +137,10 @@ class WeightsWritten:
 
     def _step(self, optimizer: _Optimizer, step: StepRecord, *, at_pass: bool) -> Iterator[Finding]:
         explained, optimizer.explained = optimizer.explained, False
-        swept, optimizer.swept = optimizer.swept, step.swept_after.tensors
-        if step.written is None or explained:
+        seen = optimizer.between.take(step)
+        if seen is None or explained:
             return
-        looked = set(swept[counted(step.step, swept)]).intersection(step.swept_before.tensors)
-        times = {one[0]: one[1] for one in step.written if len(one) == 2}
+        looked, times = seen
         anew = optimizer.writes.take(looked, times, optimizer.declared)
         if not anew.tensors or anew.alike or _taken_back([times[tensor] for tensor in anew.tensors]):
             return

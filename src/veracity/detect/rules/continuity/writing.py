@@ -14,7 +14,7 @@ from enum import Enum
 from typing import Generic, TypeVar
 
 from ....core.observation import StepRecord
-from ....core.sweep import counted
+from ...writes import Between
 
 EARLY = 10
 """A program that writes as it goes shows it in one of so many first steps."""
@@ -80,21 +80,17 @@ class Written:
     A bound on the norms of rows writes at each step, and changes the first weight when one grows too long.
     """
 
-    swept: tuple[int, ...] = ()
+    between: Between = field(default_factory=Between)
     left_alone: set[int] = field(default_factory=set)
     times: Counter[int] = field(default_factory=Counter)
 
     def take(self, step: StepRecord) -> None:
         """Take in what was counted before one more step."""
-        swept, self.swept = self.swept, step.swept_after.tensors
-        if step.written is None:
-            return
-        wrote = {one[0] for one in step.written if len(one) == 2}
-        for tensor in set(swept[counted(step.step, swept)]).intersection(step.swept_before.tensors):
-            if tensor in wrote:
-                self.times[tensor] += 1
-            else:
-                self.left_alone.add(tensor)
+        seen = self.between.take(step)
+        if seen is not None:
+            looked, wrote = seen
+            self.times.update(looked.intersection(wrote))
+            self.left_alone |= looked.difference(wrote)
 
     def always(self, tensors: Iterable[int]) -> bool:
         """Whether all of these were written each time they were looked at, and that often enough."""
