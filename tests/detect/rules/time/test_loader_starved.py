@@ -58,6 +58,22 @@ def test_a_line_of_the_standard_library_is_not_the_place() -> None:
     assert finding.locations == ()
 
 
+def test_looks_are_counted_for_as_long_as_the_waiting_lasts() -> None:
+    (finding,) = judged(waiting(200, 40, sleeps=30))
+    assert finding.first_step is not None
+    assert 60 <= finding.first_step <= 90
+
+
+def test_looks_of_an_earlier_waiting_are_not_counted() -> None:
+    def records() -> Iterator[Observation]:
+        for number in range(400):
+            if number % 45 == 0:
+                yield asleep(number)
+            yield step(number, 1 if number % 90 >= 60 else 40)
+
+    assert judged(records()) == []
+
+
 def test_workers_that_sleep_while_nobody_waits_for_them_are_none() -> None:
     assert judged(waiting(200, 1, sleeps=2)) == []
 

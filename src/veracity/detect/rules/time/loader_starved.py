@@ -13,9 +13,10 @@ thread sees it. Workers that are stopped, starved of processors, or whose disk i
 ## How it is checked
 
 The guard times how long each batch was waited for. Where that is half of the time of 24 steps in a row, and
-workers of the loader were seen asleep on a timer (by the kernel's word, from outside) while it was, the line
-they sleep at is a warning. Waiting that much without sleeping workers is a warning when the same run had
-waited for less than a tenth of that share before, and a matter of speed, not of this law, when it always did.
+workers of the loader were seen asleep on a timer (by the kernel's word, from outside) in three of the seconds
+for which it has lasted, the line they sleep at is a warning. Waiting that much without sleeping workers is a
+warning when the same run had waited for less than a tenth of that share before, and a matter of speed, not of
+this law, when it always did.
 
 ## What fools it
 
@@ -69,6 +70,8 @@ class _Rank:
     baseline: list[tuple[int, int]] = field(default_factory=list)
     recent: deque[tuple[int, int, int]] = field(default_factory=lambda: deque(maxlen=WINDOW))
     seen: deque[WorkersSeen] = field(default_factory=lambda: deque(maxlen=16))
+    since: int | None = None
+    """The first step of the waiting that lasts; a window of quick steps is over before three looks are made."""
     told: set[str] = field(default_factory=set)
 
 
@@ -118,12 +121,14 @@ class LoaderStarved:
         sums = sum(one[1] for one in rank.recent), sum(one[2] for one in rank.recent)
         often = sum(one[1] >= STARVED * one[2] for one in rank.recent)
         # A few long waits (the start of an epoch) are not starvation: most steps must wait.
-        if len(rank.recent) < WINDOW or often < WINDOW // 2 or sums[0] < STARVED * sums[1]:
+        starved = len(rank.recent) == WINDOW and often >= WINDOW // 2 and sums[0] >= STARVED * sums[1]
+        if not starved or sums[0] < MIN_WAIT * WINDOW:
+            rank.since = None
             return
-        if sums[0] < MIN_WAIT * WINDOW:
-            return
-        first = rank.recent[0][0]
-        asleep = [one for one in rank.seen if one.step >= first - 1 and one.asleep]
+        if rank.since is None:
+            rank.since = rank.recent[0][0]
+        since = rank.since
+        asleep = [one for one in rank.seen if one.step >= since - 1 and one.asleep]
         if len(asleep) >= MIN_LOOKS and "asleep" not in rank.told:
             rank.told |= {"asleep", "slower"}
             yield self._asleep(record, rank, asleep, sums)
