@@ -100,7 +100,6 @@ def assert_shown(example: Example, expected: list[str], printed: str) -> None:
         assert re.search(pattern, printed), f"{example}: {line!r} is not in\n{printed}"
 
 
-@pytest.mark.serial
 @pytest.mark.parametrize(
     "page", [page for page in documents() if examples_in(page)], ids=lambda page: str(page.relative_to(ROOT))
 )

@@ -37,7 +37,6 @@ dist.destroy_process_group()
 """
 
 
-@pytest.mark.serial
 @pytest.mark.parametrize("edit", [False, True])
 def test_sharded_training(jobs: Jobs, edit: bool) -> None:
     path = jobs.write(PROGRAM)

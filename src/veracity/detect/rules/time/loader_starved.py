@@ -71,7 +71,7 @@ class _Rank:
     recent: deque[tuple[int, int, int]] = field(default_factory=lambda: deque(maxlen=WINDOW))
     seen: deque[WorkersSeen] = field(default_factory=lambda: deque(maxlen=16))
     since: int | None = None
-    """The first step of the waiting that lasts; a window of quick steps is over before three looks are made."""
+    """The first step of the waiting that lasts; a window of quick steps ends before three looks are made."""
     told: set[str] = field(default_factory=set)
 
 
