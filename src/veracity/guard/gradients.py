@@ -5,7 +5,7 @@ Nothing is judged here, and no gradient is held on to.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
 from typing import TYPE_CHECKING
@@ -68,12 +68,14 @@ class Passed:
     """The calls that a step's gradients went through since their last backward pass.
 
     ``whole``: all were followed to their end, and none lay between two backward passes. ``touched``: between
-    these calls something else changed elements that were read.
+    these calls something else changed elements that were read. ``written``: ids of parameters, of those that
+    were minded, whose gradient something else wrote to, or exchanged, whether or not elements show it.
     """
 
     events: tuple[Event, ...] = ()
     whole: bool = True
     touched: bool = False
+    written: frozenset[int] = frozenset()
 
 
 class Trail:
@@ -85,12 +87,29 @@ class Trail:
         self._reader = GradientReader(key + b"gradient", parameters, readable, numpy)
         self._left: tuple[Places, Taken] | None = None
         self.passed = Passed()
+        self._minded: list[torch.Tensor] = []
+        self._minded_as: list[tuple[int, int]] = []
+        self._minded_written: set[int] = set()
         self.by_hooks: ByHooks | None = None
         self._forget()
 
     def look_closely(self, *, close: bool) -> None:
         """How the coming step is looked at: all tensors, or a part of them at a glance."""
         self._reader.close = close
+
+    def mind(self, parameters: Iterable[torch.Tensor]) -> None:
+        """Follow every write into the gradients of these until the coming step."""
+        self._minded, self._minded_as, self._minded_written = list(parameters), [], set()
+
+    def _look_at_minded(self, *, known: bool = False) -> None:
+        """Note who was written to since the last look; not where a ``known`` call wrote."""
+        if not self._minded:
+            return
+        now = [_identity(parameter.grad) for parameter in self._minded]
+        if self._minded_as and not known:
+            both = zip(self._minded, self._minded_as, now, strict=True)
+            self._minded_written |= {id(parameter) for parameter, was, found in both if was != found}
+        self._minded_as = now
 
     def _forget(self) -> None:
         self._readings: list[Taken] = []
@@ -125,6 +144,8 @@ class Trail:
         self._readings, self._events, self._cut = [], [], False
         self._raw = self._note(step)
         self._written = set()
+        self._minded_as, self._minded_written = [], set()
+        self._look_at_minded()
 
     def failed(self) -> None:
         """It raised: gradients may be those of a part of it."""
@@ -142,6 +163,7 @@ class Trail:
             self._cut = True
             return None
         running = any(one.after < 0 for one in self._events)
+        self._look_at_minded(known=running)
         event = Event(kind, self._note_writes(step, known=running), limit)
         self._events.append(event)
         return event
@@ -149,6 +171,7 @@ class Trail:
     def closed(self, step: int, event: Event) -> None:
         """It has returned."""
         event.after = self._note(step)
+        self._look_at_minded(known=True)
 
     def hooks_begin(self, step: int) -> None:
         """The program's hooks before a step are about to run."""
@@ -172,13 +195,16 @@ class Trail:
     def taken(self, step: int) -> tuple[dict[str, object], bytes]:
         """The step begins: its trail, as the record's body and binary part hold it; a new one begins."""
         last = self._note_writes(step)
+        self._look_at_minded()
         places = self._reader.at(step)
         closed = [event for event in self._events if event.after >= 0]
         between = self._and_between()
         cut = self._cut or len(closed) < len(self._events)
         ends = [self._raw, *(end for event in closed for end in (event.before, event.after)), last]
         touched = any(left != found for left, found in zip(ends[::2], ends[1::2], strict=True))
-        self.passed = Passed(tuple(closed), between is None and not cut, touched)
+        written = frozenset(self._minded_written)
+        self.passed = Passed(tuple(closed), between is None and not cut, touched, written)
+        self._minded = []
         body = {
             "size": len(places.chosen),
             "count": places.count,
@@ -253,6 +279,13 @@ class Trail:
         if self._events or self._cut:
             return core.CLIPPED, reading
         return core.PARTLY if len(kept) + len(gone) == len(had) else core.CHANGED, reading
+
+
+def _identity(gradient: torch.Tensor | None) -> tuple[int, int]:
+    """Which tensor it is, and how often torch counted a write into it."""
+    if gradient is None or gradient.is_inference():
+        return id(gradient), 0
+    return id(gradient), gradient._version
 
 
 def _filled(words: bytes) -> bool:

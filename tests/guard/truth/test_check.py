@@ -16,6 +16,7 @@ from torch import nn
 from tests.guard.conftest import Guarded
 from tests.guard.truth import programs
 from tests.guard.truth.programs import WRONG, adam, train
+from veracity.core import gradients
 from veracity.core import observation as seen
 from veracity.core.coverage import Coverage
 from veracity.core.finding import Finding
@@ -138,6 +139,26 @@ def test_gradients_that_the_program_changes_afterwards_are_not_judged(
     assert found == []
     assert coverage.checked == 0
     assert any("changed after the backward pass" in why for why in coverage.reasons)
+
+
+def test_a_write_that_no_element_shows_is_seen_as_well(
+    checked: Guarded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gradients, "per_tensor", lambda tensors: 1)
+    model = programs.perceptron()
+    optimizer = adam(model)
+
+    def after(step: int) -> None:
+        for parameter in model.parameters():
+            if parameter.dim() == 2:
+                parameter.grad[0] = 0
+
+    train(model, optimizer, STEPS, after=after, clip=0.3)
+    found, coverage = judged(checked)
+    assert found == []
+    told = sum(times for why, times in coverage.reasons.items() if "changed after the backward pass" in why)
+    assert coverage.checked + told == STEPS - 1
+    assert told >= STEPS // 3, "half of the tensors are matrices"
 
 
 def test_a_factor_on_the_whole_loss_of_the_backward_pass_alone_is_a_note(checked: Guarded) -> None:

@@ -130,6 +130,8 @@ class GradientTruth:
             watch.unseen, watch.walked = False, 0.0
             modules = [module for module in _alive(watch.modules) if not compiled_in_place(module)]
             watch.capture = Capture(modules, self._session.shield.run)
+            held = [one for one in (place.held() for place in watch.places) if one is not None]
+            tracked.trail.mind(held)
 
     def renew(self, optimizer: torch.optim.Optimizer) -> None:
         """A state was restored into ``optimizer`` or its modules: look closely again for a while."""
@@ -305,10 +307,11 @@ class GradientTruth:
         """Where the forward pass cuts its derivative from the first check on."""
         if watch.known:
             return []
-        watch.known = True
-        # The check stands without it.
+        # The check stands without it, and the next one looks again.
         with contextlib.suppress(Exception):
-            return rerun.cuts()
+            places = rerun.cuts()
+            watch.known = True
+            return places
         return []
 
     def _rerun(self, watch: Watch, tracked: Tracked, capture: Capture, module: torch.nn.Module) -> Rerun:

@@ -24,7 +24,7 @@ def factor_of(passed: Passed, parameter: torch.Tensor) -> float:
         raise NotRepeatableError(
             "gradients were changed between backward passes", lasting=False, counts=False
         )
-    if passed.touched:
+    if passed.touched or id(parameter) in passed.written:
         raise NotRepeatableError(
             "gradients were changed after the backward pass, which is not this law's matter",
             lasting=False,

@@ -178,6 +178,16 @@ def test_what_is_right_with_stopped_gradients_held_constant_is_right(
     assert coverage.checked == 4
 
 
+def test_what_cannot_be_told_with_them_held_constant_is_not_judged() -> None:
+    place = "detached at model.py:3"
+    before = [replaced(step, trial(curved(2.0), 2.0), by=place) for step in (1, 2)]
+    blurred = [trial(curved(1e-6), -1e-6)]
+    wrong = dataclasses.replace(replaced(5, *WRONG, by=place), held=blurred)
+    found, coverage = judge(*declared(), *before, wrong)
+    assert found == []
+    assert coverage.reasons == {BLURRED: 1}
+
+
 def test_a_function_explains_a_tensor_until_that_was_right_with_it() -> None:
     by = "autograd function Drill at model.py:3"
     wrong = replaced(5, *WRONG, by=by)

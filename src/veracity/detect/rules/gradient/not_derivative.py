@@ -212,9 +212,12 @@ class NotDerivative:
             if check.first.direction == GRADIENT:
                 self._agrees(optimizer, check)
             return
-        held = check.held.agreement(factor) if check.held is not None else None
-        if held is Agreement.AGREES and optimizer.always_cut(check):
-            yield from self._constant(optimizer, check)
+        held = check.held.agreement(factor) if check.held is not None else Agreement.DIFFERS
+        if held is not Agreement.DIFFERS and optimizer.always_cut(check):
+            if held is Agreement.AGREES:
+                yield from self._constant(optimizer, check)
+            else:
+                self._coverage.skip(BLURRED)
             return
         closer = check.closer
         if closer is not None and not check.first.persists_in(closer, factor):
