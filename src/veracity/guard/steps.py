@@ -423,8 +423,12 @@ class Steps:
             self._look(optimizer, tracked, again=tracked.batches > 1)
 
     def _forget(self) -> None:
-        """Steps may have been made unseen: what moved meanwhile is nobody's to explain."""
+        """Steps may have been made unseen: what moved meanwhile is nobody's to explain.
+
+        A number is left out, so that nobody takes the next record for that of the step after the last one.
+        """
         for _, tracked in self.roster.known():
+            tracked.steps += 1
             tracked.swept, tracked.picks, tracked.finger_tensors = None, [], []
             tracked.pending, tracked.waiting, tracked.open_frame = None, None, 0
 
