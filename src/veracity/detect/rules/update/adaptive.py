@@ -21,7 +21,19 @@ from math import inf, sqrt
 from typing import ClassVar
 
 from .formulas import bias_correction
-from .rounding import Number, Rounded, known, larger, mix, positive, root, sign_of, size_of, value_of
+from .rounding import (
+    PRECISIONS,
+    Number,
+    Rounded,
+    known,
+    larger,
+    mix,
+    positive,
+    root,
+    sign_of,
+    size_of,
+    value_of,
+)
 
 SINGLE = 2.0**-24
 DOUBLE = 2.0**-53
@@ -256,7 +268,9 @@ class NadamSettings(Adaptive):
         param = param - known(param, self.rate * own, own_error + scalar) * grad / denominator
         if self.looks_ahead:
             param = param - known(param, self.rate * ahead, ahead_error + scalar) * first / denominator
-        return param, first, second, known(param, product, product_error)
+        # It is below all normal numbers after some hundred steps.
+        floor = PRECISIONS["float32"].floor
+        return param, first, second, known(param, product, product_error, floor)
 
     def _momentum(self, count: float) -> tuple[float, float]:
         """The momentum of one step and its relative error."""

@@ -173,8 +173,11 @@ def value_of(number: Number) -> float:
     return number.value if isinstance(number, Rounded) else number
 
 
-def known(like: Number, value: float, relative: float) -> Number:
-    """A scalar computed beside the tensors, with its ``relative`` error; a number of the kind of ``like``."""
+def known(like: Number, value: float, relative: float, floor: float = 0.0) -> Number:
+    """A scalar computed beside the tensors, with its ``relative`` error; a number of the kind of ``like``.
+
+    ``floor`` is its absolute error where it is kept as a number that may be too small for its format.
+    """
     if isinstance(like, Rounded):
-        return Rounded(value, abs(value) * relative, like.precision)
+        return Rounded(value, abs(value) * relative + floor, like.precision)
     return value
