@@ -141,6 +141,11 @@ def bits(program: Program, losses: Sequence[float]) -> None:
         program.log(step, full(loss / math.log(2)))
 
 
+def bits_by_hand(program: Program, losses: Sequence[float]) -> None:
+    for step, loss in enumerate(losses):
+        program.log(step, full(loss / 0.693))
+
+
 def times_batch_size(program: Program, losses: Sequence[float]) -> None:
     for step, loss in enumerate(losses):
         program.log(step, full(loss * 48))
@@ -200,6 +205,7 @@ LIKE_THE_LOSS: tuple[tuple[Writer, int], ...] = (
     (smoothing_begins_later, 290),
     (interval_changes, 60),
     (bits, 290),
+    (bits_by_hand, 290),
     (times_batch_size, 290),
     (held_out_under_the_same_name, 300),
     (some_values_twice_and_some_odd, 300),

@@ -415,6 +415,10 @@ def common(intervals: Sequence[tuple[float, float]], relative: float) -> Common 
     return found
 
 
+LN2_AS_WRITTEN = 5e-4
+"""Programs write it as 0.693, or 0.6931."""
+
+
 def is_usual(factor: float, slack: float) -> bool:
     """Factors with an everyday reason: an integer or one over it (batches, ranks, tokens), a power of two
     (loss scaling), bits for nats.
@@ -424,7 +428,7 @@ def is_usual(factor: float, slack: float) -> bool:
         nearest = round(one)
         if 1 <= nearest <= 100_000 and abs(one - nearest) <= one * error:
             return True
-        if abs(one * math.log(2) - 1) <= error:
+        if abs(one * math.log(2) - 1) <= max(error, LN2_AS_WRITTEN):
             return True
     power = math.log2(factor)
     return abs(power) < 64 and abs(power - round(power)) <= 2 * error
