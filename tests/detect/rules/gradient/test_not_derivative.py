@@ -196,10 +196,16 @@ def test_a_function_explains_a_tensor_until_that_was_right_with_it() -> None:
     assert [one.severity for one in judge(*declared(), without, wrong)[0]] == [Severity.NOTE]
     right = [replaced(step, trial(curved(2.0), 2.0), by=by) for step in (1, 2)]
     assert [one.severity for one in judge(*declared(), right[0], wrong)[0]] == [Severity.NOTE]
-    assert [one.breaks for one in judge(*declared(), *right, wrong)[0]] == [True]
+    # It has been there from the first check on, and may have a schedule: a reversal that sets in.
+    assert [one.severity for one in judge(*declared(), *right, wrong)[0]] == [Severity.WARNING]
+    others = [checked(step, trial(curved(2.0), 2.0, tensor=1)) for step in range(20, 40)]
+    late = [dataclasses.replace(one, step=one.step + 50) for one in (*right, wrong)]
+    assert [one.breaks for one in judge(*declared(), *others, *late)[0]] == [True]
     # A part of the gradient that was small, and is less so.
     grown = replaced(5, *suspected(curved(2.0), 1.9, *OTHERS), by=by)
     assert [one.severity for one in judge(*declared(), *right, grown)[0]] == [Severity.NOTE]
+    found, _ = judge(*declared(), *right, grown, dataclasses.replace(wrong, step=9))
+    assert [one.severity for one in found] == [Severity.NOTE]
 
 
 def test_a_function_that_passed_all_of_one_gradient_explains_no_other() -> None:

@@ -80,6 +80,9 @@ MUCH = 0.25
 BLURRED = "the loss changed by too little, or too unevenly, to be compared"
 HOOKED = "gradient scaled", "gradient changed"
 CUT = "detached"
+FUNCTION = "autograd function"
+FIRST_CHECKS = 12
+"""A function that is met in these has been in the program from its beginning."""
 STALE = "gradients were not zeroed before the backward passes that were captured"
 NO_START = Process((), 1)
 ALONE = "not all ranks of the group checked the same step"
@@ -103,6 +106,9 @@ class _Optimizer:
     factor: float = 1.0
     scaled: bool = False
     known: set[str] | None = None
+    checks: int = 0
+    functions: set[str] = field(default_factory=set)
+    replacing: set[str] = field(default_factory=set)
     constant: bool = False
 
     def always_cut(self, check: Check) -> bool:
@@ -178,6 +184,9 @@ class NotDerivative:
         optimizer = self._optimizers.get((record.origin.pid, record.optimizer))
         if optimizer is not None and optimizer.known is None and not record.reason:
             optimizer.known = set(record.surrogates)
+        if optimizer is not None and not record.reason and optimizer.checks < FIRST_CHECKS:
+            optimizer.checks += 1
+            optimizer.functions |= {place for place in record.surrogates if place.startswith(FUNCTION)}
         if optimizer is None or record.reason:
             self._coverage.skip(record.reason or "the optimizer was not declared")
         elif not optimizer.ranks:
@@ -296,8 +305,10 @@ class NotDerivative:
         before = optimizer.agreed.get(first.tensor, 0) >= CONVINCED
         meant = _meant(optimizer, check)
         scaled = any(place.startswith(HOOKED) for place in check.surrogates)
-        # What once was right and is not any more may still be a program's schedule.
-        doubtful = bool(check.surrogates) and not before
+        # What once was right and is not any more may still be a program's schedule: of the strength, say, of
+        # a function that has been in its way from the first check on.
+        scheduled = bool(check.surrogates) and optimizer.functions.issuperset(check.surrogates)
+        doubtful = bool(check.surrogates) and (not before or scheduled)
         message = f"step {check.step}: the gradient of {name} is not the derivative of the loss"
         message += f": {_words(first, check.factor)}"
         if everywhere:
@@ -339,8 +350,11 @@ def _meant(optimizer: _Optimizer, check: Check) -> list[str]:
         if place.startswith(HOOKED) or place in optimizer.cleared or (cut and check.held is not None):
             continue
         times = optimizer.agreed.get(first.tensor, 0) if cut else optimizer.right[first.tensor, place]
-        if times < CONVINCED or small:
+        if times < CONVINCED or small or place in optimizer.replacing:
             meant.append(place)
+            # A reversal whose strength grows from nothing begins by being nearly right.
+            if small and place in optimizer.functions:
+                optimizer.replacing.add(place)
     return meant
 
 
