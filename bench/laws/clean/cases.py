@@ -16,8 +16,9 @@ from ..targets import TARGETS
 from ..wholerun import TORCHRUN, Outcome, arguments_for, forget_runs, guarded, read_losses
 from . import trainers
 from .lookalikes import LOOKALIKES
+from .settings import LONGER
 
-STEPS = 60
+STEPS = 60 * LONGER
 CHAINED = 6
 Run = Callable[[Path], dict[str, object]]
 

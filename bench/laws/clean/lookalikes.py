@@ -20,9 +20,9 @@ from torch.utils.checkpoint import checkpoint
 from torch.utils.data import DataLoader, IterableDataset, RandomSampler, WeightedRandomSampler
 
 from . import of_gradients, of_loops, of_losses, of_surroundings, of_weights, trainers
-from .settings import CLASSES, ITEMS, WIDTH, Setting, data, perceptron, setting, train
+from .settings import CLASSES, ITEMS, LONGER, WIDTH, Setting, data, perceptron, setting, train
 
-STEPS = 30
+STEPS = 30 * LONGER
 
 
 def plain(seed: int) -> None:

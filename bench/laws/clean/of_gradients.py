@@ -7,9 +7,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
-from .settings import CLASSES, WIDTH, Setting, gradients, perceptron, setting, train
+from .settings import CLASSES, LONGER, WIDTH, Setting, gradients, perceptron, setting, train
 
-STEPS = 45
+STEPS = 45 * LONGER
 
 
 def scale_doubling(seed: int) -> None:
@@ -114,7 +114,7 @@ def clipping_annealed(seed: int) -> None:
     for number, batch in enumerate(here.batches(STEPS)):
         here.optimizer.zero_grad()
         here.loss(batch).backward()
-        nn.utils.clip_grad_norm_(here.model.parameters(), 1.0 - number / 50)
+        nn.utils.clip_grad_norm_(here.model.parameters(), 1.0 - 0.9 * number / STEPS)
         here.optimizer.step()
 
 

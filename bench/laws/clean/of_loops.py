@@ -26,9 +26,9 @@ from torch.utils.data import (
     random_split,
 )
 
-from .settings import CLASSES, ITEMS, WIDTH, Setting, data, setting, train
+from .settings import CLASSES, ITEMS, LONGER, WIDTH, Setting, data, setting, train
 
-STEPS = 45
+STEPS = 45 * LONGER
 
 
 def mixed_up(seed: int) -> None:

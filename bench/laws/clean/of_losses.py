@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .settings import setting
+from .settings import LONGER, setting
 
-STEPS = 30
+STEPS = 30 * LONGER
 
 
 def short_last_windows(seed: int) -> None:

@@ -22,9 +22,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from .settings import CLASSES, WIDTH, Normed, data, perceptron, setting, train
+from .settings import CLASSES, LONGER, WIDTH, Normed, data, perceptron, setting, train
 
-STEPS = 45
+STEPS = 45 * LONGER
 
 
 @contextmanager

@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize, prune
 
-from .settings import CLASSES, WIDTH, perceptron, setting, train
+from .settings import CLASSES, LONGER, WIDTH, perceptron, setting, train
 
-STEPS = 45
+STEPS = 45 * LONGER
 
 
 def looking_ahead(seed: int) -> None:

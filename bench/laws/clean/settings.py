@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 WIDTH, CLASSES, ITEMS = 12, 4, 256
+LONGER = int(os.environ.get("LAWS_LONGER", "1"))
+"""How many times the usual number of steps programs make."""
 
 
 class Normed(nn.Module):

@@ -18,9 +18,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from .settings import data, perceptron
+from .settings import LONGER, data, perceptron
 
-STEPS = 24
+STEPS = 24 * LONGER
 WORDS, LENGTH = 64, 12
 _WANTED = [name for name in ("transformers", "accelerate") if importlib.util.find_spec(name) is None]
 MISSING = f"not installed: {', '.join(_WANTED)}" if _WANTED else ""
