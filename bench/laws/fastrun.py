@@ -60,6 +60,10 @@ class _OrdinaryShare:
 OVERHEAD = "LAWS_OVERHEAD"
 """A variable of the environment: the share of time for dear looks, where not the usual one."""
 
+RESTS = "LAWS_RESTS"
+"""Another one: the share of steps at which a stretch of looks begins, for guards that rest from early on."""
+_WARM = 40
+
 
 def _options(home: Path, name: str, *, stacks: bool) -> RunOptions:
     options = RunOptions(home=home, name=name, stacks=stacks, quiet=True)
@@ -165,6 +169,7 @@ def _guarded(program: Program) -> int:
         imports.ImportWatch._ship_uncaptured = lambda self, path, name: self._seen.add(path)
         # What the bench had imported before the fork is no start-up code of the program's.
         early.look_back = lambda: early.Early((), 0)
+        _rest(float(os.environ.get(RESTS, 1)))
         boot.start(archive)
     finally:
         sys.path.remove(archive)
@@ -180,6 +185,15 @@ def _guarded(program: Program) -> int:
         traceback.print_exc()
         code = 1
     return code
+
+
+def _rest(share: float) -> None:
+    """Let the guard rest as it would after thousands of steps: soon, and but for this share of steps."""
+    if share < 1:
+        from _veracity_guard.guard import resting, schedule
+
+        resting.WARM = _WARM
+        resting.LOOK = schedule.Terms(b"look", 1e-9, 0.0, share, share, in_a_row=2)
 
 
 def _leave(code: int) -> None:

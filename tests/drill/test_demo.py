@@ -41,6 +41,7 @@ def found(summary: RunSummary, rule: str) -> Finding:
     return next(finding for finding in summary.findings if finding.breaks and finding.rule == rule)
 
 
+@pytest.mark.serial
 def test_the_clean_run_holds_and_both_changes_are_caught(
     tmp_path: Path, warm_home: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from veracity.guard import clipping
 from veracity.guard.attention import Attention
+from veracity.guard.schedule import LOOK, Schedule
 from veracity.guard.steps import Steps
 
 pytest.importorskip("torch")
@@ -18,7 +19,7 @@ import torch
 
 def test_it_is_due_at_the_first_calls_and_then_by_a_key() -> None:
     def watched(key: bytes) -> list[bool]:
-        steps = cast("Steps", SimpleNamespace(attention=Attention(key * 32, 0.01)))
+        steps = cast("Steps", SimpleNamespace(attention=Attention(key * 32, 0.01, Schedule(key, 0.01, LOOK))))
         watch = clipping.Watch(steps)
         return [watch._own([torch.ones(3)], 2.0) is not None for _ in range(500)]
 

@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from veracity.guard.schedule import CLOSE, DEEP, NORM, TRUTH, Schedule, Terms
+from veracity.guard.schedule import CLOSE, DEEP, LOOK, NORM, TRUTH, Schedule, Terms
 
 KEY = b"k" * 32
 STEPS = 4000
@@ -53,6 +53,37 @@ def test_a_restored_state_is_looked_at_closely_again() -> None:
     assert schedule.probability == 1.0
 
 
+def test_a_state_restored_late_is_looked_at_as_closely() -> None:
+    _, schedule = run(CLOSE, cost=0.05, step=1.0)
+    assert schedule.probability < 1.0
+    schedule.renew()
+    assert schedule.probability == 1.0
+
+
+def test_alarms_cost_half_as_much_again_at_most() -> None:
+    schedule = Schedule(KEY, 0.01, CLOSE)
+    spent = 0.0
+    for number in range(STEPS * 10):
+        if schedule.draws(0, number):
+            schedule.looked(0.001)
+            spent += 0.001
+        schedule.stepped(0.04)
+        if number % 100 == 99:
+            schedule.renew(alarm=True)
+    allowed = 0.01 * CLOSE.share * 0.04 * STEPS * 10
+    least = CLOSE.least * STEPS * 10 * 0.001
+    assert spent - CLOSE.credit < 1.6 * allowed + least
+
+
+def test_looks_in_a_row_are_paid_for() -> None:
+    schedule = Schedule(KEY, 0.01, LOOK)
+    schedule.looked(LOOK.credit)
+    for _ in range(60):
+        schedule.looked(0.004)
+        schedule.stepped(0.4)
+    assert schedule.probability == pytest.approx(0.01 * LOOK.share * 0.4 / 0.004 / 2 / 2)
+
+
 def test_the_draw_of_a_dearer_rank_is_among_those_of_a_cheaper_one() -> None:
     cheap, dear = Schedule(KEY, 0.01, CLOSE), Schedule(KEY, 0.01, CLOSE)
     for schedule, cost in ((cheap, 0.001), (dear, 0.004)):
@@ -71,5 +102,5 @@ def test_without_a_budget_nothing_dear_is_done() -> None:
 
 
 def test_the_shares_are_no_more_than_the_budget() -> None:
-    assert sum(terms.share for terms in (TRUTH, CLOSE, NORM, DEEP)) <= 1.0 + 1e-9
-    assert len({terms.label for terms in (TRUTH, CLOSE, NORM, DEEP)}) == 4
+    assert sum(terms.share for terms in (LOOK, TRUTH, CLOSE, NORM, DEEP)) <= 1.0 + 1e-9
+    assert len({terms.label for terms in (LOOK, TRUTH, CLOSE, NORM, DEEP)}) == 5

@@ -8,13 +8,13 @@ import pytest
 
 from veracity.core.coverage import Coverage
 from veracity.core.finding import Finding, finding_of
-from veracity.core.observation import Gap, Goodbye, Observation
+from veracity.core.observation import Gap, Goodbye, Observation, StepsPassed
 from veracity.core.origin import Origin, Trust
 from veracity.core.rule import Confidence, Rule, Severity
 from veracity.core.verdict import Outcome
 from veracity.detect.detector import Detector
 from veracity.monitor import judge as module
-from veracity.monitor.judge import Judge
+from veracity.monitor.judge import PASSED, Judge
 
 GAP = Gap(Origin("monitor", Trust.SERVICE, 1, 0, 0, 0), "subject", "why")
 
@@ -184,3 +184,14 @@ def test_a_detector_is_handed_only_what_it_takes() -> None:
     judge = Judge([OnlyGoodbyes])
     judged(judge, GAP, Goodbye(GAP.origin, 1, 0, 1), GAP)
     assert judge.coverage()["life"].possible == 1
+
+
+def test_steps_that_passed_are_possible_and_not_checked() -> None:
+    judge = Judge([Echo])
+    list(judge.observe(GAP))
+    for first in (5, 9):
+        assert list(judge.observe(StepsPassed(GAP.origin, 0, first, 3, 10**6))) == []
+    for _ in range(2):
+        part = judge.coverage()["update"]
+        assert (part.checked, part.possible, part.passed) == (1, 7, 6)
+        assert part.reasons == {"an echo": 1, PASSED: 6}

@@ -189,6 +189,7 @@ def test_the_verdict_and_what_it_rests_on(record: Record) -> None:
             "reasons": {"r": 1},
             "stopped": "",
             "drawn_from": 0,
+            "passed": 0,
         }
     }
 

@@ -33,6 +33,7 @@ def test_the_document_of_a_broken_run() -> None:
         "checked": 2,
         "possible": 3,
         "drawn_from": 0,
+        "passed": 0,
         "reasons": {},
         "stopped": "the sampler was replaced after epoch 2",
     }

@@ -94,3 +94,19 @@ def test_the_odds_of_a_law_that_draws() -> None:
         "on all 10, of 0.82 if on one of them"
     )
     assert wording.odds(Coverage("update", "steps", 20, 400)) == ""
+
+
+def test_the_odds_of_steps_that_were_passed_over() -> None:
+    assert wording.odds(Coverage("update", "steps", 100, 400, passed=300)) == (
+        "drawn by chance: what acts on a hundredth of the steps was missed with a probability of 0.37, on a "
+        "tenth of 2.7e-05"
+    )
+
+
+def test_a_run_that_was_looked_at_in_part_is_not_called_looked_at() -> None:
+    held = samples.held()
+    made = sum(process.steps for process in held.processes)
+    part = dataclasses.replace(held.coverage["update"], passed=made - 1)
+    said = wording.happened(dataclasses.replace(held, coverage={**held.coverage, "update": part}))
+    assert "% were looked at, obeyed every law that was checked" in said
+    assert "looked at" not in wording.happened(held)

@@ -58,7 +58,8 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
         type=share,
         default=0.01,
         metavar="PERCENT",
-        help="training time that dear looks at drawn steps may take; 0 leaves the cheap ones (default: 1%%)",
+        help="training time that looking at steps may take, the first ones of a run apart; a key draws which "
+        "steps it is spent on (default: 1%%; 50%% looks at every step)",
     )
     parser.add_argument(
         "--no-stacks",

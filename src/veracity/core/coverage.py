@@ -14,6 +14,7 @@ class Coverage:
     ``checked`` of ``possible`` units (``unit``: steps, epochs, modules, …). ``reasons`` explains, once
     each, what was not checked and why; ``stopped`` names a law that could check and then no longer could.
     ``drawn_from``: units are drawn, and of each one thing out of so many is looked at; 0 when none is drawn.
+    ``passed`` of the possible units were let pass by a budget: those that were looked at are drawn.
     """
 
     law: str
@@ -23,6 +24,7 @@ class Coverage:
     reasons: dict[str, int] = field(default_factory=dict)
     stopped: str = ""
     drawn_from: int = 0
+    passed: int = 0
 
     def missed(self, share: float, *, everywhere: bool) -> float:
         """The probability that what acts on a ``share`` of units, each by chance, met no check.

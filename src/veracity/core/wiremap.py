@@ -13,6 +13,7 @@ KINDS: dict[str, type[seen.Observation]] = {
     "scheduler": seen.SchedulerDeclared,
     "scheduled": seen.SchedulerStepped,
     "step": seen.StepRecord,
+    "rested": seen.StepsPassed,
     "moved": seen.WeightsMoved,
     "hooked": seen.HooksMoved,
     "gradient": seen.GradientChecked,

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 class Attention:
     """The schedules of all looks but gradient truth's, which has one for each optimizer."""
 
-    def __init__(self, key: bytes, overhead: float) -> None:
+    def __init__(self, key: bytes, overhead: float, looks: Schedule) -> None:
+        self._looks = looks
         self._closely = Schedule(key, overhead, CLOSE)
         self.norms = Schedule(key, overhead, NORM)
         self.deeply = Schedule(key, overhead, DEEP)
@@ -29,16 +30,24 @@ class Attention:
         alarm = self._alert.raised(tracked.index, tracked.steps - 1, signals)
         if tracked.close:
             self._closely.looked(tracked.looked / 1e9)
-        for schedule in (self._closely, self.norms, self.deeply):
-            schedule.stepped(seconds)
+        self.passed(seconds)
         if alarm:
-            self.renew()
+            self.renew(alarm=True)
         tracked.looked = 0
-        tracked.close = self._closely.draws(tracked.index, tracked.steps)
-        tracked.trail.look_closely(close=tracked.close)
+        self.next(tracked)
         return alarm
 
-    def renew(self) -> None:
-        """Something changed: look closely again for a while."""
+    def passed(self, seconds: float) -> None:
+        """Steps of so many seconds were made."""
         for schedule in (self._closely, self.norms, self.deeply):
-            schedule.renew()
+            schedule.stepped(seconds)
+
+    def next(self, tracked: Tracked) -> None:
+        """How the coming step is looked at."""
+        tracked.close = self._closely.draws(tracked.index, tracked.steps)
+        tracked.trail.look_closely(close=tracked.close)
+
+    def renew(self, *, alarm: bool = False) -> None:
+        """Something changed: look closely again for a while."""
+        for schedule in (self._looks, self._closely, self.norms, self.deeply):
+            schedule.renew(alarm=alarm)

@@ -59,6 +59,8 @@ def watch_clipping(session: Session, steps: Steps, torch: ModuleType) -> None:
         return clip_grad_value_
 
     def clipped(max_norm: object, total: object) -> None:
+        if steps.rest.on:
+            return
         # A norm of sharded gradients may still have to be summed over the ranks: asking for its value would
         # start a collective.
         total = local_of(total, sharded_kind())
@@ -84,6 +86,8 @@ def watch_unscaling(session: Session, steps: Steps, torch: ModuleType) -> None:
         return unscale_
 
     def begins(scaler: GradScaler, optimizer: Optimizer) -> Opened:
+        if steps.rest.on:
+            return []
         tracked = steps.roster.of(optimizer)
         scale = scaler._scale
         if tracked is None or tracked.pending is not None or not scaler.is_enabled() or scale is None:
@@ -133,6 +137,8 @@ class Watch:
 
     def open(self, kind: str, listed: Sequence[Tensor], limit: object) -> Opened:
         """A call on these tensors is about to run."""
+        if self._steps.rest.on:
+            return []
         ids = frozenset(map(id, listed))
         opened: Opened = []
         for _, tracked in self._steps.roster.known():

@@ -135,6 +135,7 @@ class Contents:
         self._confirmations = CONFIRMATIONS
         self._uses: dict[tuple[Owner, str], _Use] = {}
         self._unseen = ""
+        self._ahead = self._unknown = 0
         self._blind: bool | None = None
 
     def delivered(self, loader: int, iteration: int, number: int, batch: object) -> None:
@@ -144,10 +145,22 @@ class Contents:
         if unread:
             self._unread = [*self._unread, *unread][-MAX_UNREAD:]
 
+    def resumed(self) -> None:
+        """What came before was not followed: deliveries are known from now on.
+
+        A program that fetches ahead will train on some that are not, as many as it is ahead by.
+        """
+        self._deliveries.clear()
+        self._latest, self._unread, self._uses, self._unseen = [], [], {}, ""
+        self._unknown = self._ahead
+
     def backward_begins(self, of: object) -> None:
         """A backward pass begins at a loss, or at several."""
         import torch
 
+        if self._unknown:
+            self._unseen = "the batch was delivered while steps were passed over"
+            return
         if not self._deliveries:
             self._unseen = "no loader has delivered anything that can be compared"
             return
@@ -167,6 +180,7 @@ class Contents:
         """A step ends: what was seen since the one before, and why nothing was."""
         found, why = [use.body() for use in self._uses.values()], self._unseen
         self._uses, self._unseen = {}, ""
+        self._unknown = max(0, self._unknown - 1)
         self._window += 1
         if self._window % RENEWED_EVERY == 0:
             self._searches = min(self._searches + 1, SEARCHES)
@@ -292,6 +306,7 @@ class Contents:
             use.is_same(item.spots)
         if item.trained < 0:
             item.trained = self._window
+            self._ahead = max(self._ahead, self._deliveries.since(item))
 
     def _differs(self, tensor: torch.Tensor, owners: list[Owner], settled: set[Owner]) -> None:
         """What lies at a place is no delivery that was due: say how it differs from what was."""

@@ -160,6 +160,10 @@ class Deliveries:
         known.append(items)
         return items
 
+    def clear(self) -> None:
+        """Forget all batches."""
+        self._loaders.clear()
+
     def all(self, numel: int) -> Iterator[Item]:
         """What was delivered with so many elements, the oldest of each loader first."""
         for known in self._loaders.values():
@@ -175,6 +179,13 @@ class Deliveries:
                 if item.owner == owner:
                     return item if item.trained < 0 else None
         return None
+
+    def since(self, item: Item) -> int:
+        """How many batches of its loader came after this one."""
+        for count, items in enumerate(reversed(self._loaders.get(item.owner[0], ()))):
+            if any(one is item for one in items):
+                return count
+        return KEPT
 
     def _item(self, owner: Owner, iteration: int, number: int, tensor: torch.Tensor) -> Item | None:
         numel = tensor.numel()

@@ -147,6 +147,12 @@ class Trail:
         self._minded_as, self._minded_written = [], set()
         self._look_at_minded()
 
+    def resumed(self, step: int) -> None:
+        """What came before was not followed: what lies there now is what that step was given."""
+        self._forget()
+        places = self._reader.at(step)
+        self._left = places, self._reader.read(places)
+
     def failed(self) -> None:
         """It raised: gradients may be those of a part of it."""
         self._failed += 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from time import perf_counter_ns
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -23,7 +24,7 @@ from .schedulers import watch_schedulers
 from .session import Session
 from .steps import Steps
 from .tensors import is_plain
-from .unpickling import watch_unpickling
+from .unpickling import Unpickling, watch_unpickling
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer
@@ -50,7 +51,8 @@ def install(session: Session, imports: ImportWatch, torch: ModuleType) -> None:
     loaders = watch_loaders(session, steps)
     schedulers = watch_schedulers(session, steps)
     unpickling = watch_unpickling(session)
-    session.farewell = unpickling.finish
+    steps.rest.ends = partial(session.shield.run, "loader", loaders.flush)
+    session.farewell = partial(_farewell, session, steps, unpickling)
     watch_checkpoints(session, steps, unpickling, torch)
     functions = Functions(session, steps)
     _watch_backward(session, steps, torch)
@@ -67,7 +69,7 @@ def install(session: Session, imports: ImportWatch, torch: ModuleType) -> None:
 
     def after(optimizer: Optimizer, args: Sequence[object], kwargs: dict[str, object]) -> None:
         run("step", steps.after, optimizer)
-        run("after step", _after_step, session, imports, loaders, functions)
+        run("after step", _after_step, session, steps, imports, loaders, functions)
 
     def entered(optimizer: Optimizer, args: Sequence[object], kwargs: dict[str, object]) -> None:
         run("step", steps.entered, optimizer, args, kwargs)
@@ -81,9 +83,17 @@ def install(session: Session, imports: ImportWatch, torch: ModuleType) -> None:
     steps.hooks = StepHooks(session, (before, after), (entered, left))
 
 
-def _after_step(session: Session, imports: ImportWatch, loaders: Loaders, functions: Functions) -> None:
-    session.shield.run("loader", loaders.flush)
-    session.shield.run("functions", functions.look)
+def _farewell(session: Session, steps: Steps, unpickling: Unpickling) -> None:
+    session.shield.run("step", steps.rest.told)
+    unpickling.finish()
+
+
+def _after_step(
+    session: Session, steps: Steps, imports: ImportWatch, loaders: Loaders, functions: Functions
+) -> None:
+    if not steps.rest.on:
+        session.shield.run("loader", loaders.flush)
+        session.shield.run("functions", functions.look)
     if session.last_step % 50 == 0:
         session.shield.run("modules", imports.flush)
 
@@ -97,7 +107,8 @@ def _watch_backward(session: Session, steps: Steps, torch: ModuleType) -> None:
         def backward(*args: object, **kwargs: object) -> object:
             nonlocal depth
             of = args[0] if args else kwargs.get("tensors")
-            if depth == 0:
+            looks = depth == 0 and not (steps.rest.on and run("step", steps.passed_backward))
+            if looks:
                 run("gradient root", steps.roots.begins, of, args[1:], kwargs, sys._getframe(1))
                 run("data content", steps.contents.backward_begins, of)
                 run("gradient", steps.backward_begins, of)
@@ -106,11 +117,12 @@ def _watch_backward(session: Session, steps: Steps, torch: ModuleType) -> None:
             try:
                 result = original(*args, **kwargs)
             except BaseException:
-                run("gradient", steps.backward_failed)
+                if looks:
+                    run("gradient", steps.backward_failed)
                 raise
             finally:
                 depth -= 1
-            if depth == 0:
+            if looks:
                 run("step", ran, of, started)
                 run("gradient", steps.backward_left)
             return result

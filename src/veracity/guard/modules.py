@@ -48,6 +48,12 @@ class Modules:
         if self._moded and not self._trained:
             self._trained = self._in_training()
 
+    def resumed(self) -> None:
+        """What came before was not followed."""
+        self._trained = self._in_training()
+        for one in self._norms:
+            one.written()
+
     def mode(self, *, backwards: bool) -> bool | None:
         """Whether a pass since the last step was made in training mode; None where modes change nothing."""
         if not self._moded:

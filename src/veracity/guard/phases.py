@@ -36,6 +36,13 @@ class Phases:
         """A check of the guard took so long."""
         self._guard += took
 
+    def passed(self) -> int:
+        """How long it is since the last call, and a new beginning."""
+        now, begun = perf_counter_ns(), self._begun
+        self._begun = self._delivered = now
+        self._data = self._forward = self._backward = self._optimizer = self._guard = 0
+        return now - begun
+
     def close(self) -> dict[str, int]:
         """The phases since the last call, and a new beginning."""
         now = perf_counter_ns()

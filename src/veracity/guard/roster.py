@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from operator import is_
 from typing import TYPE_CHECKING, cast
 
@@ -28,10 +28,11 @@ MAX_LOADED = 200_000
 
 
 class Roster:
-    """Who is known, and whom a load concerns."""
+    """Who is known, and whom a load concerns. ``attend`` is called when either is about to change."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, attend: Callable[[], None]) -> None:
         self._session = session
+        self._attend = attend
         self._key = session.config.key
         self._tracked: weakref.WeakKeyDictionary[torch.optim.Optimizer, Tracked] = weakref.WeakKeyDictionary()
         self._count = 0
@@ -45,6 +46,7 @@ class Roster:
     def constructed(self, optimizer: torch.optim.Optimizer) -> None:
         """An optimizer was constructed; it is declared at the first backward pass or step."""
         if optimizer not in self._tracked:
+            self._attend()
             self._constructed[optimizer] = None
 
     def register(self, optimizer: torch.optim.Optimizer) -> Tracked:
@@ -140,6 +142,10 @@ class Roster:
             for optimizer in list(self._constructed):
                 self.register(optimizer)
 
+    def has_one(self) -> bool:
+        """Whether there is, and was, a single optimizer in this process."""
+        return self._count == 1 and not self._constructed
+
     def of(self, optimizer: object) -> Tracked | None:
         """What is remembered of an optimizer, None when it has not been declared."""
         return self._tracked.get(cast("torch.optim.Optimizer", optimizer))
@@ -155,6 +161,7 @@ class Roster:
 
         A module concerns the optimizers that hold one of its parameters, now or when they are built.
         """
+        self._attend()
         self.register_constructed()
         if optimizer is not None:
             tracked = self.register(optimizer)
@@ -168,6 +175,7 @@ class Roster:
 
     def read_in_place(self) -> None:
         """Something was loaded into tensors themselves: any optimizer's may be among them."""
+        self._attend()
         for _, tracked in self.known():
             tracked.restore = tracked.loaded_module = tracked.loaded_state = True
 

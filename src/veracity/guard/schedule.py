@@ -20,7 +20,8 @@ _SMOOTH = 0.3
 @dataclass(frozen=True, slots=True)
 class Terms:
     """One kind of look. ``share`` of the budget, ``credit`` in seconds; probabilities: ``eager`` while the
-    credit lasts, and never below ``least``.
+    credit lasts, and never below ``least``; ``free`` where there is no budget at all. A draw leads to so many
+    looks ``in_a_row``.
     """
 
     label: bytes
@@ -28,15 +29,19 @@ class Terms:
     credit: float
     eager: float
     least: float
+    free: float = 0.0
+    in_a_row: int = 1
 
 
-TRUTH = Terms(b"truth", 0.4, 0.4, 0.5, 1 / 4096)
+LOOK = Terms(b"look", 0.5, 1.5, 1.0, 1 / 128, 1 / 128, in_a_row=2)
+"""Two steps that are looked at at all."""
+TRUTH = Terms(b"truth", 0.25, 0.4, 0.5, 1 / 4096)
 """A gradient compared with the derivative."""
-CLOSE = Terms(b"close", 0.4, 0.5, 1.0, 1 / 16)
+CLOSE = Terms(b"close", 0.15, 0.5, 1.0, 1 / 16)
 """A step of which all of the sample's tensors are read, not two of them."""
-NORM = Terms(b"norm", 0.1, 0.1, 1 / 8, 1 / 1024)
+NORM = Terms(b"norm", 0.05, 0.1, 1 / 8, 1 / 1024)
 """A norm of all gradients beside the one that clipping returns."""
-DEEP = Terms(b"deep", 0.1, 0.2, 1.0, 1 / 16)
+DEEP = Terms(b"deep", 0.05, 0.2, 1.0, 1 / 16)
 """A batch's tensors that the graph keeps far from the loss."""
 
 
@@ -47,7 +52,8 @@ class Schedule:
         self._key = key + terms.label
         self._terms = terms
         self._budget = overhead * terms.share
-        self._credit = terms.credit
+        self._credit = self._eager = terms.credit
+        self._renewed = 0.0
         self._spent = 0.0
         self._trained = 0.0
         self._step = 0.0
@@ -63,22 +69,31 @@ class Schedule:
         self._spent += seconds
         self._cost = seconds if not self._cost else self._cost + _SMOOTH * (seconds - self._cost)
 
-    def renew(self) -> None:
-        """Something changed (a restored state): look closely again for a while."""
-        self._credit = self._spent - self._budget * self._trained + self._terms.credit
+    def renew(self, *, alarm: bool = False) -> None:
+        """Something changed (a restored state): look closely again for a while.
+
+        An ``alarm`` may be a false one, so it buys no more than half of what was earned since the last time.
+        """
+        amount = self._terms.credit
+        if alarm:
+            amount = min(amount, self._budget * (self._trained - self._renewed) / 2)
+        self._renewed = self._trained
+        self._eager = self._spent + amount
+        self._credit = max(self._credit, self._spent - self._budget * self._trained) + amount
 
     @property
     def probability(self) -> float:
         """The probability with which the next step is looked at."""
         eager, least = self._terms.eager, self._terms.least
         if self._budget <= 0:
-            return 0.0
+            return self._terms.free
         allowance = self._credit + self._budget * self._trained
-        if self._spent + self._cost <= allowance and self._spent < self._credit:
+        after = self._spent + self._cost
+        if self._spent < self._eager and after <= max(allowance, self._eager):
             return eager
         if not self._cost or not self._step:
             return eager
-        share = self._budget * self._step / self._cost
+        share = self._budget * self._step / (self._cost * self._terms.in_a_row)
         # What was overspent is saved again.
         if self._spent > allowance:
             share /= 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from time import perf_counter_ns
 from typing import ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -21,6 +22,9 @@ class Shield:
     def __init__(self) -> None:
         self.failures: dict[str, int] = {}
         self.report: Callable[[str, str, bool], None] | None = None
+        self.spent = 0
+        """Nanoseconds within :meth:`run` so far."""
+        self._inside = False
 
     def rests(self, site: str) -> bool:
         """Whether ``site`` failed so often that it is left alone."""
@@ -30,11 +34,17 @@ class Shield:
         """Call ``function``; None instead of an exception, or when the site rests."""
         if self.failures and self.rests(site):
             return None
+        began = 0 if self._inside else perf_counter_ns()
+        self._inside = True
         try:
             return function(*args, **kwargs)
         except Exception as error:
             self._failed(site, error)
             return None
+        finally:
+            if began:
+                self._inside = False
+                self.spent += perf_counter_ns() - began
 
     def _failed(self, site: str, error: Exception) -> None:
         count = self.failures.get(site, 0) + 1

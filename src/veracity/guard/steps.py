@@ -19,6 +19,7 @@ from .content import Contents
 from .losses import Losses
 from .phases import Phases
 from .reader import Piece
+from .resting import Rest
 from .restored import restored_body
 from .roots import Roots
 from .roster import Roster
@@ -35,6 +36,8 @@ from .tracked import FieldSets, Open, Picks, Tracked, Waiting
 from .truth.check import GradientTruth
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     import torch
 
     from .held import Held
@@ -56,11 +59,12 @@ class Steps:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._key = session.config.key
-        self.roster = Roster(session)
+        self.roster = Roster(session, self._interrupt)
         self._sharing = self.roster.sharing
         self._fingerprinter: fingerprint.Fingerprinter | None = None
         self.phases = Phases()
-        self.attention = Attention(self._key, session.config.overhead)
+        self.rest = Rest(session)
+        self.attention = Attention(self._key, session.config.overhead, self.rest.looks)
         self.contents = Contents(self._key, self.attention.deeply)
         self.truth = GradientTruth(session, session.config.overhead)
         self.hooks: StepHooks | None = None
@@ -78,9 +82,11 @@ class Steps:
         """The pre-hook: reads what the step is about to use."""
         import torch
 
+        frame = sys._getframe(3)
+        if self.rest.on and self._passes(optimizer, frame, (*args[1:], *kwargs.values())):
+            return
         tracked = self.roster.register(optimizer)
         self.roster.settle(optimizer, tracked)
-        frame = sys._getframe(3)
         opened = tracked.pending
         if (opened is not None or tracked.waiting is not None) and on_stack(frame.f_back, tracked.open_frame):
             if opened is not None and opened.after is not None and not opened.ended:
@@ -161,6 +167,9 @@ class Steps:
 
         ended = perf_counter_ns()
         tracked = self.roster.of(optimizer)
+        if tracked is not None and self.rest.on and self.rest.is_in(sys._getframe(3)):
+            self._passed(optimizer, tracked)
+            return
         if tracked is None or id(sys._getframe(3)) != tracked.open_frame:
             return
         opened = tracked.pending
@@ -316,6 +325,10 @@ class Steps:
         for report in opened.hooked:
             self._session.emit("hooked", report)
         self._ship_scheduled(tracked)
+        phases: dict[str, int] = opened.body["phases"]  # type: ignore[assignment]
+        checking = phases.get("guard", 0)
+        took = (sum(phases.values()) - checking) / 1e9
+        self.rest.looked(tracked, took, checking)
         self._session.steps += 1
         self._session.last_step = tracked.steps
         # What hooks of the program changed since was never what the step left.
@@ -329,10 +342,62 @@ class Steps:
         self.losses.clear()
         self.roots.clear()
         self.clipped = None
-        took = sum(opened.body["phases"].values()) - opened.body["phases"].get("guard", 0)  # type: ignore[attr-defined]
-        if self.attention.stepped(tracked, took / 1e9, {"loss": body["loss"], "norm": body["total_norm"]}):
-            self.truth.renew(optimizer)
-        self._session.shield.run("gradient truth", self.truth.arm, optimizer, tracked, took / 1e9)
+        if self.attention.stepped(tracked, took, {"loss": body["loss"], "norm": body["total_norm"]}):
+            self.truth.renew(optimizer, alarm=True)
+        if not self.rest.begin(tracked, opened, alone=self.roster.has_one()):
+            self._session.shield.run("gradient truth", self.truth.arm, optimizer, tracked, took)
+
+    # --- steps that pass unseen ------------------------------------------------------------------
+
+    def _passes(self, optimizer: torch.optim.Optimizer, frame: FrameType, given: Sequence[object]) -> bool:
+        """Whether a step that begins while the guard rests is left alone; another optimizer's ends it."""
+        tracked = self.roster.of(optimizer)
+        if tracked is not None and self.roster.has_one():
+            around = self.hooks.around(optimizer, frame) if self.hooks is not None else None
+            ordinary = around is None and not tracked.restore and not any(map(callable, given))
+            self.rest.before(frame, ordinary=ordinary)
+            return True
+        self._interrupt()
+        return False
+
+    def _interrupt(self) -> None:
+        """No rest from here on: amidst a step, of which a part may have passed."""
+        if self.rest.on:
+            for optimizer, tracked in self.roster.known():
+                self._resume(optimizer, tracked)
+                tracked.trail.failed()
+
+    def _passed(self, optimizer: torch.optim.Optimizer, tracked: Tracked) -> None:
+        """A step was left alone: is the next one to be looked at?"""
+        if self.rest.after(tracked, self.phases.passed()):
+            self._resume(optimizer, tracked)
+
+    def passed_backward(self) -> bool:
+        """A backward pass begins while the guard rests: whether it goes on resting.
+
+        Steps that are not seen at all, since a program has taken out our hooks, would let it rest for ever.
+        """
+        if self.rest.backward() and self.hooks is not None and self.hooks.returned():
+            self.rest.end()
+            self._forget()
+            return False
+        return True
+
+    def _resume(self, optimizer: torch.optim.Optimizer, tracked: Tracked) -> None:
+        """The coming step is looked at again. What the guard remembers is of before the rest."""
+        import torch
+
+        self.rest.end()
+        self._begin_anew()
+        tracked.home, tracked.backwards, tracked.batches = None, 0, 0
+        self.attention.passed(self.rest.seconds)
+        self.attention.next(tracked)
+        with torch.no_grad():
+            tracked.trail.resumed(tracked.steps - 1)
+        if tracked.modules is not None:
+            tracked.modules.resumed()
+        self.contents.resumed()
+        self._session.shield.run("gradient truth", self.truth.arm, optimizer, tracked, self.rest.seconds)
 
     # --- reading ---------------------------------------------------------------------------------
 
@@ -429,6 +494,11 @@ class Steps:
         """
         for _, tracked in self.roster.known():
             tracked.steps += 1
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        """Nothing that was read before is compared with what is read from now on."""
+        for _, tracked in self.roster.known():
             tracked.swept, tracked.picks, tracked.finger_tensors = None, [], []
             tracked.pending, tracked.waiting, tracked.open_frame = None, None, 0
 

@@ -6,13 +6,15 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from ..core.coverage import Coverage
 from ..core.finding import Finding
-from ..core.observation import Observation
+from ..core.observation import Observation, StepsPassed
 from ..core.rule import Severity
 from ..core.verdict import Verdict, judge
 from ..detect.detector import Detector
 
 MAX_FINDINGS = 2000
 MAX_PER_RULE = 100
+STEPS = "steps"
+PASSED = "the step was passed over: looking at it was not in the budget (--overhead)"
 
 
 class Judge:
@@ -32,9 +34,12 @@ class Judge:
         self.stopped: list[str] = []
         self.ranks_expected = 1
         self.ranks_heard: set[int] = set()
+        self._passed = 0
 
     def observe(self, observation: Observation) -> Iterator[Finding]:
         """Feed one observation to the detectors that take its kind; yields new findings."""
+        if isinstance(observation, StepsPassed):
+            self._passed += observation.count
         for detector in list(self._by_kind.get(type(observation), ())):
             found: list[Finding] = []
             try:
@@ -74,6 +79,10 @@ class Judge:
                     part.stopped,
                     part.drawn_from,
                 )
+        for part in merged.values():
+            if self._passed and part.possible and part.unit == STEPS:
+                part.possible += self._passed
+                part.reasons[PASSED] = part.passed = self._passed
         for law, reason in self._failed.items():
             merged.setdefault(law, Coverage(law, "checks")).stopped = reason
         return merged

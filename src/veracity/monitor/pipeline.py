@@ -297,6 +297,9 @@ class Pipeline:
                     self._contract.write()
             source.last_step = self._last_step = observation.step
             self._judge.ranks_heard.add(source.rank)
+        elif isinstance(observation, seen.StepsPassed):
+            source.steps += observation.count
+            source.last_step = self._last_step = observation.first + observation.count - 1
         elif isinstance(observation, seen.Goodbye):
             source.said_goodbye, source.dropped = True, observation.dropped
 

@@ -135,6 +135,8 @@ def _take_record(gathered: _Gathered, body: Mapping[str, Json], blobs: Blobs) ->
         process.steps += 1
         if len(gathered.points) < MAX_POINTS and body.get("optimizer") == 0:
             gathered.points.append(_point(body, rank))
+    elif kind == "rested":
+        process.steps += _int(body.get("count"))
     elif kind in ("hello", "bye", "gap", "optimizer", "scheduler"):
         try:
             observation = recorded(body, blobs)

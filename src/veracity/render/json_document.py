@@ -101,6 +101,7 @@ def _coverage(part: Coverage) -> dict[str, object]:
         "checked": part.checked,
         "possible": part.possible,
         "drawn_from": part.drawn_from,
+        "passed": part.passed,
         "reasons": dict(sorted(part.reasons.items())),
         "stopped": part.stopped,
     }

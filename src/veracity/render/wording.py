@@ -121,8 +121,16 @@ def checked(part: Coverage) -> str:
 
 def odds(part: Coverage) -> str:
     """What a law that checks drawn units may have missed, empty for one that checks them as they come."""
-    if not part.drawn_from or not part.checked:
+    if not part.checked:
         return ""
+    if part.drawn_from == 0:
+        if not part.passed:
+            return ""
+        seldom, often = (part.missed(of, everywhere=True) for of in (0.01, 0.1))
+        return (
+            f"drawn by chance: what acts on a hundredth of the {part.unit} was missed with a probability of "
+            f"{seldom:.2g}, on a tenth of {often:.2g}"
+        )
     everywhere, alone = (part.missed(0.1, everywhere=whole) for whole in (True, False))
     return (
         f"drawn by chance: what acts on a tenth of the {part.unit} was missed with a probability of "
@@ -164,6 +172,11 @@ def happened(summary: RunSummary) -> str:
     laws = [part for part in summary.coverage.values() if part.checked > 0]
     blind = len(summary.coverage) - len(laws)
     rest = f"; {count(blind, 'law')} could check nothing, as said below" if blind else ""
+    passed = max((part.passed for part in summary.coverage.values()), default=0)
+    made = sum(process.steps for process in summary.processes)
+    if passed:
+        share = max(0.0, 1 - passed / made) if made else 0.0
+        ran += f", of which {100 * share:.2g} % were looked at,"
     return f"{ran} obeyed every law that was checked ({len(laws)} of {len(summary.coverage)}){rest}."
 
 

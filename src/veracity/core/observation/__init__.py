@@ -17,7 +17,7 @@ from .metrics import LoggedValue, MetricsLogged
 from .process import Gap, Goodbye, Hello, RecordDamaged, RecordsMissing
 from .root import Observation
 from .startup import EarlyModule, StartedWith, StartupItem
-from .training import BatchUse, HooksMoved, StepRecord, WeightsMoved
+from .training import BatchUse, HooksMoved, StepRecord, StepsPassed, WeightsMoved
 
 __all__ = [
     "CallFrame", "ChannelUsed", "FileWritten", "ProcessAppeared", "SocketsSeen",
@@ -33,5 +33,5 @@ __all__ = [
     "Gap", "Goodbye", "Hello", "RecordDamaged", "RecordsMissing",
     "Observation",
     "EarlyModule", "StartedWith", "StartupItem",
-    "BatchUse", "HooksMoved", "StepRecord", "WeightsMoved",
+    "BatchUse", "HooksMoved", "StepRecord", "StepsPassed", "WeightsMoved",
 ]  # fmt: skip

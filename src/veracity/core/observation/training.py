@@ -120,6 +120,18 @@ class StepRecord(Observation):
 
 
 @dataclass(frozen=True, slots=True)
+class StepsPassed(Observation):
+    """``count`` steps of an optimizer, from ``first`` on, that the budget let pass unseen; they ``took`` so
+    many nanoseconds. What loaders and schedulers did meanwhile was noted before this.
+    """
+
+    optimizer: int
+    first: int
+    count: int
+    took: int
+
+
+@dataclass(frozen=True, slots=True)
 class WeightsMoved(Observation):
     """Parameters differ from what they were after the last step, and no step was seen in between.
 

@@ -133,11 +133,11 @@ class GradientTruth:
             held = [one for one in (place.held() for place in watch.places) if one is not None]
             tracked.trail.mind(held)
 
-    def renew(self, optimizer: torch.optim.Optimizer) -> None:
+    def renew(self, optimizer: torch.optim.Optimizer, *, alarm: bool = False) -> None:
         """A state was restored into ``optimizer`` or its modules: look closely again for a while."""
         watch = self._watches.get(optimizer)
         if watch is not None:
-            watch.schedule.renew()
+            watch.schedule.renew(alarm=alarm)
 
     def backward_begins(self, of: object) -> None:
         """A backward pass is about to add to the gradients: what they held before, if zeroed, is gone.

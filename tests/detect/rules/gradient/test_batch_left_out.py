@@ -9,7 +9,7 @@ import pytest
 
 from tests.detect.recording import origin, step_record
 from veracity.core.gradients import Gradients
-from veracity.core.observation import BatchesDrawn, Observation, StepRecord
+from veracity.core.observation import BatchesDrawn, Observation, StepRecord, StepsPassed
 from veracity.core.rule import Severity
 from veracity.detect.rules.gradient.batch_left_out import BatchLeftOut
 
@@ -60,6 +60,28 @@ def test_a_batch_of_several_left_out(every: int) -> None:
 
 def test_one_batch_passed_over_is_a_note() -> None:
     assert judge(*with_odd(Step(1, 1), 12, Step(2, 1))) == [(Severity.NOTE, 12)]
+
+
+def test_steps_that_were_passed_over_are_no_steps_that_left_batches_out() -> None:
+    """Batches of 20 steps lie between two records; the habit stands, and what follows is judged by it."""
+    detector = BatchLeftOut()
+    usual = list(records([Step(2, 2)] * STEPS + [Step(2, 1), Step(2, 2), Step(2, 2)]))
+    first, later = usual[:-6], usual[-6:]
+    delivered = 2 * STEPS + 40
+    passed = [
+        BatchesDrawn(origin(), 0, 0, 0, [], delivered, [], False),
+        StepsPassed(origin(), 0, STEPS, 20, 10**9),
+    ]
+    moved: list[Observation] = []
+    for one in later:
+        if isinstance(one, StepRecord):
+            moved.append(replace(one, step=one.step + 20))
+        elif isinstance(one, BatchesDrawn):
+            moved.append(replace(one, delivered=one.delivered + 40))
+    found = [one for record in (*first, *passed) for one in detector.observe(record)]
+    assert found == []
+    found = [one for record in moved for one in detector.observe(record)]
+    assert [(one.severity, one.first_step) for one in found] == [(Severity.WARNING, STEPS + 20)]
 
 
 def test_at_either_end_of_a_pass_nothing_is_said() -> None:

@@ -27,7 +27,13 @@ from tests.detect.recording import (
 from veracity.core.contract import Hyper, LoaderDeclaration
 from veracity.core.finding import Finding
 from veracity.core.gradients import GradientEvent, Gradients
-from veracity.core.observation import CheckpointLoaded, LoaderStarted, Observation, StateRestored
+from veracity.core.observation import (
+    CheckpointLoaded,
+    LoaderStarted,
+    Observation,
+    StateRestored,
+    StepsPassed,
+)
 from veracity.core.rule import Severity
 from veracity.detect.rules.schedule.cadence import ESTABLISHED, FROZEN, GIVEN, NOT_EACH, ScheduleCadence
 
@@ -80,6 +86,15 @@ class Program:
     def steps(self, count: int, times: int = 1, *, losses: int = 1) -> None:
         for _ in range(count):
             self.step(times, losses=losses)
+
+    def rest(self, count: int, times: int = 1) -> None:
+        """Steps that are not looked at: their schedulers are noted all the same."""
+        first = self.number
+        for _ in range(count):
+            self.optimizer.step()
+            self.number += 1
+            self.step_scheduler(times)
+        self.see(StepsPassed(origin(), 0, first, count, 10**9))
 
     def begin_pass(self) -> None:
         self.see(LoaderStarted(origin(), LOADER, 0, 0))
@@ -351,3 +366,16 @@ def test_a_new_scheduler_begins_anew(program: Program) -> None:
         program.step(0)
         program.step_scheduler(index=1)
     silent(program)
+
+
+def test_steps_that_were_passed_over_are_not_compared() -> None:
+    program = Program().cosine()
+    program.steps(2 * ESTABLISHED)
+    for _ in range(4):
+        program.rest(15)
+        program.steps(2)
+    assert program.findings == []
+    program.rest(15)
+    program.step(3)
+    program.step()
+    assert [one.severity for one in program.findings] == [Severity.WARNING]

@@ -128,7 +128,7 @@ def test_clean_steps_are_silent(
 
 
 def test_long_runs_are_silent_and_checked_at_every_element() -> None:
-    """RAdam goes over to its adaptive part, NAdam's product gets too small for float32, gradients come and go."""
+    """RAdam becomes adaptive, NAdam's product gets too small for float32, gradients come and go."""
     steps = 130
     for kind in SPACES:
         run = Run(kind, {"lr": 1e-3, "weight_decay": 0.1})

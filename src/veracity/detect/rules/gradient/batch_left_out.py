@@ -39,7 +39,7 @@ from typing import ClassVar
 
 from ....core.coverage import Coverage
 from ....core.finding import Evidence, Finding, finding_of
-from ....core.observation import BatchesDrawn, Observation, StepRecord
+from ....core.observation import BatchesDrawn, Observation, StepRecord, StepsPassed
 from ....core.rule import Confidence, Rule, Severity
 
 SETTLED = 8
@@ -82,6 +82,7 @@ class _Steps:
     step: int = -1
     passes: int = 0
     whole: bool = False
+    passed: bool = False
     counted: dict[int, _Counted] = field(default_factory=dict)
     habits: dict[int, _Habit] = field(default_factory=dict)
 
@@ -96,7 +97,7 @@ class BatchLeftOut:
         Severity.WARNING,
         Confidence.MEDIUM,
     )
-    takes: ClassVar[tuple[type[Observation], ...]] = (BatchesDrawn, StepRecord)
+    takes: ClassVar[tuple[type[Observation], ...]] = (BatchesDrawn, StepRecord, StepsPassed)
 
     def __init__(self) -> None:
         self._coverage = Coverage(self.rule.law, "steps")
@@ -109,6 +110,8 @@ class BatchLeftOut:
         pid = observation.origin.pid
         if isinstance(observation, BatchesDrawn):
             self._came(pid, observation)
+        elif isinstance(observation, StepsPassed):
+            self._passed(pid, observation)
         elif isinstance(observation, StepRecord):
             key = pid, observation.optimizer
             if key in self._steps or len(self._steps) < MAX_OPTIMIZERS:
@@ -121,6 +124,14 @@ class BatchLeftOut:
     def coverage(self) -> Coverage:
         """Nothing of its own: `gradient-accumulation` counts the steps."""
         return self._coverage
+
+    def _passed(self, pid: int, seen: StepsPassed) -> None:
+        """Steps were not looked at: the habits stand, and the last one that was is not judged."""
+        steps = self._steps.get((pid, seen.optimizer))
+        if steps is not None:
+            steps.passed = True
+            for habit in steps.habits.values():
+                habit.suspect = None
 
     def _came(self, pid: int, drawn: BatchesDrawn) -> None:
         """Batches were delivered; what comes after a step's record came before the step."""
@@ -145,8 +156,9 @@ class BatchLeftOut:
                 if finding is not None and step.optimizer not in self._reported:
                     self._reported.add(step.optimizer)
                     yield finding
-        else:
+        elif not steps.passed:
             steps.habits.clear()
+        steps.passed = False
         gradients = step.gradients
         steps.step, steps.passes = step.step, gradients.backwards
         steps.whole = not gradients.failed and not step.closure

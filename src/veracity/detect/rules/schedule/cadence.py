@@ -48,6 +48,7 @@ from ....core.observation import (
     SchedulerStepped,
     StateRestored,
     StepRecord,
+    StepsPassed,
 )
 from ....core.rule import Confidence, Rule, Severity
 from ...detector import FROM_THE_GUARD
@@ -78,6 +79,7 @@ class _Clock:
 
     cadences: dict[int, _Cadence] = field(default_factory=dict)
     started: bool = False
+    passed: bool = False
     losses: int = 0
     anew: int = 0
     skipped: bool = False
@@ -179,6 +181,10 @@ class ScheduleCadence:
             if clock is not None:
                 at_pass = self._passes.step(source, observation.optimizer)
                 yield from self._step(process, clock, observation, at_pass=at_pass)
+        elif isinstance(observation, StepsPassed):
+            clock = self._clock((*source, observation.optimizer))
+            if clock is not None:
+                clock.passed = True
         elif isinstance(observation, SchedulerStepped):
             self._stepped(source, observation)
         elif isinstance(observation, SchedulerDeclared):
@@ -256,6 +262,7 @@ class ScheduleCadence:
         clock.losses, clock.anew = process.losses, process.anew
         clock.skipped, clock.scale = step.skipped, scale
         stepping = [one for one in clock.cadences.values() if one.count]
+        passed, clock.passed = clock.passed, False
         for cadence in clock.cadences.values():
             count, cadence.count = cadence.count, 0
             if anew:
@@ -263,6 +270,8 @@ class ScheduleCadence:
             elif first:
                 cadence.ahead = 0 if process.loaded or step.step > 0 else count
                 cadence.first_losses = interval.losses
+            elif passed:
+                continue  # calls between steps that were not looked at
             elif cadence.given:
                 self._coverage.skip(GIVEN)
             elif not cadence.usual:

@@ -11,6 +11,7 @@ from ....core.observation import (
     Observation,
     StackSampled,
     StepRecord,
+    StepsPassed,
 )
 
 WINDOW = 101
@@ -37,6 +38,8 @@ class Intervals:
                 self._samples.append(observation)
             if any(part in frame.path for frame in observation.frames for part in _COMPILERS):
                 self._busy = True
+        elif isinstance(observation, StepsPassed):
+            self.total += observation.took
         elif isinstance(observation, (CheckpointSaved, CheckpointLoaded)):
             self._busy = True
         elif isinstance(observation, BatchesDrawn):

@@ -45,6 +45,7 @@ from ....core.observation import (
     Observation,
     StackSampled,
     StepRecord,
+    StepsPassed,
     WorkersSeen,
 )
 from ....core.rule import Confidence, Rule, Severity
@@ -91,6 +92,7 @@ class LoaderStarved:
         CheckpointSaved,
         StackSampled,
         StepRecord,
+        StepsPassed,
         WorkersSeen,
     )
 

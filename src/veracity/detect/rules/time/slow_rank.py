@@ -48,6 +48,7 @@ from ....core.observation import (
     StackFrame,
     StackSampled,
     StepRecord,
+    StepsPassed,
 )
 from ....core.rule import Confidence, Rule, Severity
 from .interval import Intervals
@@ -112,6 +113,7 @@ class SlowRank:
         HostLoad,
         StackSampled,
         StepRecord,
+        StepsPassed,
     )
 
     def __init__(self) -> None:

@@ -46,6 +46,7 @@ from ....core.observation import (
     StackSampled,
     StacksUnavailable,
     StepRecord,
+    StepsPassed,
 )
 from ....core.rule import Confidence, Rule, Severity
 from .interval import Intervals
@@ -86,6 +87,7 @@ class Stall:
         StackSampled,
         StacksUnavailable,
         StepRecord,
+        StepsPassed,
     )
 
     def __init__(self) -> None:
