@@ -55,11 +55,16 @@ class Writing(Generic[_Held]):
             self.period = gap if self.early == 2 or gap == self.period else 1
             self.held = None
             return Judged.HABIT
-        if not self.early or not self.fields.issuperset(fields):
+        if not self.early:
             return Judged.BREACH
         if self.early == 1 and not self.period and abs(gap - self.first) <= 1:
             # The first one was counted from the beginning, and is seen at the step after it.
             self.period = gap
+        # On a beat of its own, a program that writes weights may write state beside them: whether both are
+        # seen is a matter of the elements that are read.
+        beat = self.period > 1 and not gap % self.period and "param" in self.fields.intersection(fields)
+        if not beat and not self.fields.issuperset(fields):
+            return Judged.BREACH
         if self.period and not gap % self.period:
             self.held = None
             return Judged.HABIT
