@@ -29,6 +29,7 @@ from veracity.core.contract import Hyper, SchedulerDeclaration
 from veracity.core.finding import Finding
 from veracity.core.observation import Observation, SchedulerStepped, StateRestored
 from veracity.core.rule import Severity
+from veracity.detect.rules.schedule.course import GOES_ON
 from veracity.detect.rules.schedule.drift import BY_HAND, CARRIED, ScheduleDrift
 
 lrs = torch.optim.lr_scheduler
@@ -170,6 +171,22 @@ def test_without_a_scheduler_a_changing_rate_is_unchecked_and_no_finding(run: Ru
     coverage = run.detector.coverage()
     assert (coverage.checked, coverage.possible) == (2, 6)
     assert coverage.reasons == {BY_HAND: 4}
+
+
+def test_a_schedule_that_goes_on_from_the_rate_it_found_is_unchecked(run: Run) -> None:
+    """torch builds the second one where the first one has left the rate, not where its own formula begins."""
+    run.declare()
+    first = run.schedule(lrs.StepLR(run.optimizer, 4, 0.1), {"step_size": 4, "gamma": 0.1})
+    for _ in range(10):
+        run.step(first)
+    second = run.schedule(lrs.StepLR(run.optimizer, 6, 0.5), {"step_size": 6, "gamma": 0.5}, index=1)
+    for _ in range(10):
+        run.step()
+        second.step()  # type: ignore[attr-defined]
+        run.see(scheduler_stepped(second, run.step_number, index=1))
+    assert run.findings == []
+    assert run.detector.coverage().checked == 10
+    assert run.detector.coverage().reasons[GOES_ON] == 10
 
 
 def test_two_schedulers_side_by_side(run: Run) -> None:

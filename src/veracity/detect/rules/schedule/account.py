@@ -22,13 +22,6 @@ def rates_of(groups: Sequence[Mapping[str, Hyper]]) -> list[float] | None:
     return rates or None
 
 
-def same_rates(left: Sequence[float], right: Sequence[float]) -> bool:
-    """Equal up to the rounding of a float32 tensor."""
-    return len(left) == len(right) and all(
-        abs(a - b) <= 2.0**-22 * max(abs(a), abs(b)) for a, b in zip(left, right, strict=True)
-    )
-
-
 def drift_finding(
     rule: Rule,
     step: StepRecord,

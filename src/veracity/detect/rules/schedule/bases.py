@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from ....core.finding import Evidence, Finding, finding_of
 from ....core.observation import LoaderStarted, SchedulerDeclared, SchedulerStepped, StateRestored
 from ....core.rule import Confidence, Rule, Severity
-from .account import same_rates
-from .formulas import PREFIX
+from .formulas import PREFIX, same_rates
 
 CONFIRMED = 3
 

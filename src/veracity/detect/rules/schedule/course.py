@@ -15,7 +15,9 @@ from dataclasses import dataclass, field
 from ....core.contract import SchedulerDeclaration
 from ....core.errors import EvidenceError
 from ....core.observation import SchedulerStepped
-from .formulas import ABSOLUTE, PREFIX, Leaf, leaf_of
+from .formulas import ABSOLUTE, PREFIX, Leaf, leaf_of, same_rates
+
+GOES_ON = "a scheduler was built later and goes on from the rate it found, not from where its formula begins"
 
 MAX_SCHEDULERS = 64
 MAX_REPLAY = 100_000
@@ -134,6 +136,8 @@ class Course:
                 # A new phase of training: what was stepped before has ended. Should it go on all the same,
                 # its next step is one of an undeclared scheduler, and nothing can be derived.
                 self.schedules.clear()
+                if self._goes_on(schedule):
+                    raise EvidenceError(GOES_ON)
             others = [item for index, item in self.schedules.items() if index != declaration.index]
             if len(others) >= MAX_SCHEDULERS:
                 raise EvidenceError("more schedulers than are followed")
@@ -143,6 +147,14 @@ class Course:
                 self.unknown = ""
         except (EvidenceError, ArithmeticError, ValueError) as error:
             self.unknown = str(error)
+
+    def _goes_on(self, schedule: Schedule) -> bool:
+        """Whether a scheduler that is built later leaves the rates where the one before it had brought them.
+
+        torch's go on from the rate they find; where their formulas begin is where the first one began.
+        """
+        found = schedule.declaration.lrs
+        return same_rates(self.lrs, found) and not same_rates(self._start(schedule, []), found)
 
     def _take_in(self, schedule: Schedule) -> None:
         """Forget schedulers that were declared by themselves before this composite was built from them."""

@@ -51,9 +51,10 @@ from ....core.observation import (
 )
 from ....core.rule import Confidence, Rule, Severity
 from ...detector import FROM_THE_GUARD
-from .account import drift_finding, left_finding, rates_of, same_rates
+from .account import drift_finding, left_finding, rates_of
 from .bases import Bases
 from .course import Course
+from .formulas import same_rates
 
 MAX_OPTIMIZERS = 4096
 CARRIED = "lr is the one that was loaded with the optimizer, until the schedule's next step"

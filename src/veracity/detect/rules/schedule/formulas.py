@@ -277,3 +277,10 @@ def _number(given: Mapping[str, Hyper], name: str) -> float:
     if not isinstance(value, (int, float)) or not isfinite(value):
         raise EvidenceError(f"scheduler parameter {name} could not be read")
     return float(value)
+
+
+def same_rates(left: Sequence[float], right: Sequence[float]) -> bool:
+    """Equal up to the rounding of a float32 tensor."""
+    return len(left) == len(right) and all(
+        abs(a - b) <= 2.0**-22 * max(abs(a), abs(b)) for a, b in zip(left, right, strict=True)
+    )
