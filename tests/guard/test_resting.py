@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -25,6 +27,7 @@ from veracity.monitor.judge import PASSED, Judge
 
 STEPS = 120
 WARM = 24
+SCHEDULING = (seen.SchedulerDeclared, seen.SchedulerStepped)
 
 
 @pytest.fixture
@@ -195,6 +198,57 @@ def test_hooks_that_the_program_takes_out_in_a_rest_are_put_back(rested: Guarded
     assert [one for one in found if one.breaks] == []
     assert ["removed" in gap.what for gap in rested.seen(seen.Gap)] == [True]
     assert len(looked_at(rested)) > WARM + 10
+
+
+def test_what_is_held_back_comes_before_anything_else(rested: Guarded) -> None:
+    """A scheduler that is declared in a rest is declared after what the one before it did."""
+    training = Training()
+    training.schedule = torch.optim.lr_scheduler.StepLR(training.optimizer, 500)
+    for step in training.run():
+        if step == 60:
+            training.schedule = torch.optim.lr_scheduler.StepLR(training.optimizer, 70)
+    found, coverage = judged(rested)
+    assert found == []
+    assert coverage["schedule"].checked == len(looked_at(rested)), coverage["schedule"].reasons
+    order = [one for one in rested.seen(seen.Observation) if isinstance(one, SCHEDULING)]
+    declared = [at for at, one in enumerate(order) if isinstance(one, seen.SchedulerDeclared)]
+    after = [one for one in order[declared[-1] + 1 :] if isinstance(one, seen.SchedulerStepped)]
+    assert len({one.scheduler for one in after}) == 1
+    assert len(after) == STEPS - 60
+
+
+def test_frozen_parameters_are_no_ones_that_were_left_alone(rested: Guarded) -> None:
+    """What the passed steps wrote is not taken for writes between two steps."""
+    training = Training()
+    training.model[0].requires_grad_(False)
+    training.optimizer = torch.optim.SGD(training.model.parameters(), 0.05, momentum=0.9)
+    training.schedule = torch.optim.lr_scheduler.StepLR(training.optimizer, 50)
+    training.finish(200)
+    found, _ = judged(rested)
+    assert passed(rested)
+    assert [one.message for one in found] == []
+
+
+def test_a_rest_keeps_nothing_of_the_program(rested: Guarded) -> None:
+    training = Training()
+    for _ in training.run():
+        if training.step > WARM and rested.session.waiting is not None:
+            break
+    gone = weakref.ref(training.model[0].weight)
+    del training
+    gc.collect()
+    assert gone() is None
+
+
+def test_optimizers_one_after_the_other(rested: Guarded) -> None:
+    """Folds: the first optimizer is gone when the second one comes, perhaps amidst a rest."""
+    for _ in range(2):
+        Training().finish(60)
+        gc.collect()
+    found, _ = judged(rested)
+    assert [one.message for one in found] == []
+    seconds = [record.step for record in rested.seen(seen.StepRecord) if record.optimizer == 1]
+    assert seconds == list(range(60))
 
 
 def test_weights_scaled_between_steps_are_met_by_a_pair(rested: Guarded) -> None:

@@ -30,6 +30,7 @@ class Between:
     """Follows the writes into one optimizer's weights between its steps; ``swept`` after the last one."""
 
     swept: tuple[int, ...] = ()
+    last: int = -1
 
     def take(self, step: StepRecord) -> tuple[set[int], dict[int, int]] | None:
         """Tensors whose writes were counted before ``step``, and how often those that were written.
@@ -37,7 +38,8 @@ class Between:
         None where that is not known.
         """
         swept, self.swept = self.swept, step.swept_after.tensors
-        if step.written is None:
+        before, self.last = self.last, step.step
+        if step.written is None or step.step != before + 1:
             return None
         looked = set(swept[counted(step.step, swept)]).intersection(step.swept_before.tensors)
         return looked, {one[0]: one[1] for one in step.written if len(one) == 2}

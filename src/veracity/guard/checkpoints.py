@@ -144,6 +144,7 @@ class Checkpoints:
             "truncated": truncated,
             **compared,
         }
+        self._steps.rest.told()  # what was passed over came before it
         if kind == "saved" and path:
             body["inode"] = os.stat(path).st_ino
         self._session.emit(kind, body)

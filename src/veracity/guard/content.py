@@ -159,6 +159,7 @@ class Contents:
         import torch
 
         if self._unknown:
+            self._unknown -= 1
             self._unseen = "the batch was delivered while steps were passed over"
             return
         if not self._deliveries:
@@ -180,7 +181,6 @@ class Contents:
         """A step ends: what was seen since the one before, and why nothing was."""
         found, why = [use.body() for use in self._uses.values()], self._unseen
         self._uses, self._unseen = {}, ""
-        self._unknown = max(0, self._unknown - 1)
         self._window += 1
         if self._window % RENEWED_EVERY == 0:
             self._searches = min(self._searches + 1, SEARCHES)

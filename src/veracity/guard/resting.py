@@ -25,6 +25,8 @@ WARM = 64
 ALL = 0.5
 """A budget from which on every step is looked at."""
 NOTED_EVERY = 16
+SAID_EVERY = 5_000_000_000
+"""Nanoseconds after which a rest that goes on is heard of."""
 BACKWARDS = 4
 MOST = 3
 _SMOOTH = 0.05
@@ -40,7 +42,7 @@ class Rest:
         self.on = False
         self._session = session
         self.looks = Schedule(session.config.key, session.config.overhead, LOOK)
-        self._tracked: Tracked | None = None
+        self._index = -1
         self.ends: Callable[[], object] = bool
         """Called when a rest ends, before that is said."""
         self._later: list[tuple[str, dict[str, object]]] = []
@@ -82,9 +84,10 @@ class Rest:
         if not ordinary or tracked.steps < WARM or tracked.restore or self._is_due(tracked):
             return False
         self.on, self._ending = True, False
-        self._tracked = tracked
+        self._index = tracked.index
         self._first, self._count, self._frame, self._backwards = tracked.steps, 0, 0, 0
         self._took, self.seconds = 0, 0.0
+        self._say()
         return True
 
     def _is_due(self, tracked: Tracked) -> bool:
@@ -111,6 +114,8 @@ class Rest:
         self.seconds += seconds
         self.looks.stepped(seconds)
         self._passed += (seconds - self._passed) * _SMOOTH if self._passed else seconds
+        if self._took > SAID_EVERY:
+            self.told()
         return self._ending or self._is_due(tracked)
 
     def is_in(self, frame: FrameType) -> bool:
@@ -128,18 +133,20 @@ class Rest:
             self._session.emit(kind, body)
             return
         self._later.append((kind, body))
+        self._session.waiting = self._flush
         if len(self._later) >= NOTED_EVERY:
             self._flush()
 
     def _flush(self) -> None:
         later, self._later = self._later, []
+        self._session.waiting = None
         for kind, body in later:
             self._session.emit(kind, body)
 
     def end(self) -> None:
         """The coming step is looked at."""
         self.told()
-        self.on, self._tracked = False, None
+        self.on = False
         self._stretch = LOOK.in_a_row
         self._spent = self._session.shield.spent
 
@@ -147,12 +154,10 @@ class Rest:
         """Ship what waits, and say how many steps passed so far."""
         self._flush()
         self.ends()
-        if self.on and self._tracked is not None and self._count:
-            body = {
-                "optimizer": self._tracked.index,
-                "first": self._first,
-                "count": self._count,
-                "took": self._took,
-            }
-            self._session.emit("rested", body)
-            self._first, self._count, self._took = self._first + self._count, 0, 0
+        if self.on and self._count:
+            self._say()
+
+    def _say(self) -> None:
+        body = {"optimizer": self._index, "first": self._first, "count": self._count, "took": self._took}
+        self._session.emit("rested", body)
+        self._first, self._count, self._took = self._first + self._count, 0, 0

@@ -76,12 +76,17 @@ class Session:
         self.last_step = -1
         self.arrivals: dict[str, Callable[[ModuleType], None]] = {}
         self.farewell: Callable[[], None] | None = None
+        self.waiting: Callable[[], None] | None = None
+        """Ships what was held back, before anything else is shipped."""
         self._greeting: dict[str, object] | None = None
 
     def emit(self, kind: str, body: Mapping[str, object], blob: bytes = b"") -> None:
         """Ship one record of ``kind`` (see ``core.wiremap``)."""
         if os.getpid() != self.stream.pid:
             self._begin_in_child()
+        if self.waiting is not None:
+            waiting, self.waiting = self.waiting, None
+            waiting()
         self.stream.send(kind, time.time_ns(), body, blob)
 
     def arrived(self, module: ModuleType) -> None:

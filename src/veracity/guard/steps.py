@@ -361,8 +361,9 @@ class Steps:
         return False
 
     def _interrupt(self) -> None:
-        """No rest from here on: amidst a step, of which a part may have passed."""
+        """The rest ends: amidst a step, of which a part may have passed."""
         if self.rest.on:
+            self.rest.end()
             for optimizer, tracked in self.roster.known():
                 self._resume(optimizer, tracked)
                 tracked.trail.failed()
@@ -378,7 +379,7 @@ class Steps:
         Steps that are not seen at all, since a program has taken out our hooks, would let it rest for ever.
         """
         if self.rest.backward() and self.hooks is not None and self.hooks.returned():
-            self.rest.end()
+            self._interrupt()
             self._forget()
             return False
         return True
@@ -501,6 +502,8 @@ class Steps:
         for _, tracked in self.roster.known():
             tracked.swept, tracked.picks, tracked.finger_tensors = None, [], []
             tracked.pending, tracked.waiting, tracked.open_frame = None, None, 0
+            if tracked.sweeper is not None:
+                tracked.sweeper.forget()
 
     def _look(self, optimizer: torch.optim.Optimizer, tracked: Tracked, *, again: bool) -> None:
         # Inside an open step, in a closure, the optimizer moves its own weights.

@@ -131,6 +131,10 @@ class Sweeper:
         versions = self._versions(tensors)
         self._counted = _Counted(tensors, versions) if versions is not None else None
 
+    def forget(self) -> None:
+        """What was counted is no longer what nobody was to write into."""
+        self._counted = None
+
     def written(self) -> list[list[int]] | None:
         """Those of them that were written in place since, and how often; None when that is not known."""
         counted = self._counted

@@ -205,6 +205,8 @@ class _Loop:
                     self._attention.caught(now)
         waits: dict[int, str] = {}
         if self._stacks is not None:
+            for pid in self._pipeline.resting:
+                self._stacks.rests(pid)
             for sample in self._stacks.look(fresh=fresh):
                 self._pipeline.observe(sample)
             if self._stacks.sees_sleep:

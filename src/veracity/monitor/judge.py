@@ -13,7 +13,11 @@ from ..detect.detector import Detector
 
 MAX_FINDINGS = 2000
 MAX_PER_RULE = 100
-STEPS = "steps"
+COUNTED = ("steps", "calls")
+"""Units of which a step that is passed over has one."""
+OF_GROUPS = ("replica-agreement",)
+"""Laws that count a step of all ranks once."""
+MAX_PROCESSES = 4096
 PASSED = "the step was passed over: looking at it was not in the budget (--overhead)"
 
 
@@ -34,12 +38,14 @@ class Judge:
         self.stopped: list[str] = []
         self.ranks_expected = 1
         self.ranks_heard: set[int] = set()
-        self._passed = 0
+        self._passed: dict[int, int] = {}
 
     def observe(self, observation: Observation) -> Iterator[Finding]:
         """Feed one observation to the detectors that take its kind; yields new findings."""
         if isinstance(observation, StepsPassed):
-            self._passed += observation.count
+            pid = observation.origin.pid
+            if pid in self._passed or len(self._passed) < MAX_PROCESSES:
+                self._passed[pid] = self._passed.get(pid, 0) + observation.count
         for detector in list(self._by_kind.get(type(observation), ())):
             found: list[Finding] = []
             try:
@@ -80,9 +86,11 @@ class Judge:
                     part.drawn_from,
                 )
         for part in merged.values():
-            if self._passed and part.possible and part.unit == STEPS:
-                part.possible += self._passed
-                part.reasons[PASSED] = part.passed = self._passed
+            of_each = self._passed.values()
+            passed = max(of_each, default=0) if part.law in OF_GROUPS else sum(of_each)
+            if passed and part.possible and part.unit in COUNTED:
+                part.possible += passed
+                part.reasons[PASSED] = part.passed = passed
         for law, reason in self._failed.items():
             merged.setdefault(law, Coverage(law, "checks")).stopped = reason
         return merged

@@ -81,6 +81,8 @@ class Pipeline:
         self._startup = Startup(folder.home / "cache", folder.archive)
         self._processes: Processes | None = None
         self._steps: list[tuple[int, int, int, int]] = []
+        self.resting: set[int] = set()
+        """Processes whose guard does not look at the steps that are made now."""
         self._last_step = -1
         self._unobserved = False
         self._hello: seen.Hello | None = None
@@ -243,7 +245,7 @@ class Pipeline:
         except EvidenceError as error:
             self._damaged(name, pid, str(error))
             return
-        source.heard(step=header.kind == "step")
+        source.heard(step=header.kind in ("step", "rested"))
         if isinstance(observation, seen.Hello):
             source.greeted(observation)
             observation = observation_of(header, frame, pid=pid, rank=source.rank, verified=source.verified)
@@ -264,9 +266,12 @@ class Pipeline:
         self._noted(source, observation)
         if isinstance(observation, seen.StepRecord):
             self._steps.append((source.pid, source.rank, observation.step, observation.origin.at))
+            self.resting.discard(source.pid)
             self._libraries.look(self._code.pids)
             if self._processes is not None:
                 self._processes.stepped(source.pid, observation.step)
+        elif isinstance(observation, seen.StepsPassed):
+            self._passed_over(source, observation)
         elif isinstance(observation, seen.Hello):
             python = self._code.python_of(observation)
             self._observe_all(self._startup.greeted(observation, python, self._code.records))
@@ -284,6 +289,14 @@ class Pipeline:
                 self.observe(gap)
         self._detect(observation, index)
 
+    def _passed_over(self, source: Source, passed: seen.StepsPassed) -> None:
+        """Steps were made that the guard did not look at, or it begins not to."""
+        self.resting.add(source.pid)
+        if passed.count:
+            self._steps.append((source.pid, source.rank, source.last_step, passed.origin.at))
+            if self._processes is not None:
+                self._processes.stepped(source.pid, source.last_step)
+
     def _noted(self, source: Source, observation: seen.Observation | None) -> None:
         """What a record says about its source, the ranks and the contract."""
         if observation is not None:
@@ -299,7 +312,8 @@ class Pipeline:
             self._judge.ranks_heard.add(source.rank)
         elif isinstance(observation, seen.StepsPassed):
             source.steps += observation.count
-            source.last_step = self._last_step = observation.first + observation.count - 1
+            last = observation.first + observation.count - 1
+            source.last_step = self._last_step = max(source.last_step, last)
         elif isinstance(observation, seen.Goodbye):
             source.said_goodbye, source.dropped = True, observation.dropped
 

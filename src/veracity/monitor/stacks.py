@@ -54,6 +54,7 @@ class _Watched:
     frames: list[StackFrame] = field(default_factory=list)
     late_dumps: int = 0
     wait: str = ""
+    rests: bool = False
 
 
 class Stacks:
@@ -71,9 +72,14 @@ class Stacks:
         """A step of ``pid`` ended ``ago`` seconds before now."""
         now = time.monotonic() - max(0.0, ago)
         watched = self._watched.setdefault(pid, _Watched(pid, rank))
-        if watched.step >= 0:
+        if watched.step >= 0 and not watched.rests:
             watched.durations = [*watched.durations[-30:], now - watched.stepped_at]
-        watched.step, watched.stepped_at, watched.late_dumps = step, now, 0
+        watched.step, watched.stepped_at, watched.late_dumps, watched.rests = step, now, 0, False
+
+    def rests(self, pid: int) -> None:
+        """The guard of ``pid`` does not tell of single steps now: none of them is called late."""
+        if pid in self._watched:
+            self._watched[pid].rests = True
 
     def waits(self) -> dict[int, str]:
         """Of each rank, the kernel function its main thread slept in at the last look; empty when it ran."""
@@ -140,7 +146,7 @@ class Stacks:
             yield _sample(watched, now, span, watched.frames, asleep=True)
 
     def _is_late(self, watched: _Watched, now: float) -> bool:
-        if len(watched.durations) < WARM_STEPS:
+        if watched.rests or len(watched.durations) < WARM_STEPS:
             return False
         usual = sorted(watched.durations)[len(watched.durations) // 2]
         allowance = max(LATE_FACTOR * usual, usual + LATE_FLOOR) * (1 + watched.late_dumps)

@@ -122,7 +122,8 @@ class StepRecord(Observation):
 @dataclass(frozen=True, slots=True)
 class StepsPassed(Observation):
     """``count`` steps of an optimizer, from ``first`` on, that the budget let pass unseen; they ``took`` so
-    many nanoseconds. What loaders and schedulers did meanwhile was noted before this.
+    many nanoseconds. What loaders and schedulers did meanwhile was noted before this. A ``count`` of 0 says
+    that it begins not to look.
     """
 
     optimizer: int

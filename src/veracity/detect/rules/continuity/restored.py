@@ -12,6 +12,7 @@ from ....core.observation import (
     OptimizerDeclared,
     StateRestored,
     StepRecord,
+    StepsPassed,
     TensorDigest,
 )
 from .naming import alike, bare, index_by_suffix
@@ -97,7 +98,9 @@ class Resumes:
 
     def observe(self, seen: Observation) -> Resume | None:
         """Take an observation in; for a StateRestored what it can be compared with."""
-        if not isinstance(seen, (CheckpointLoaded, OptimizerDeclared, StepRecord, StateRestored)):
+        if not isinstance(
+            seen, (CheckpointLoaded, OptimizerDeclared, StepRecord, StepsPassed, StateRestored)
+        ):
             return None
         process = self._processes.setdefault(seen.origin.pid, _Process())
         if len(self._processes) > MAX_PROCESSES:
@@ -107,8 +110,9 @@ class Resumes:
         elif isinstance(seen, OptimizerDeclared):
             if len(process.names) < MAX_PROCESSES:
                 process.names[seen.optimizer.index] = {bare(one.name) for one in seen.optimizer.tensors}
-        elif isinstance(seen, StepRecord):
-            if len(process.stepped) < MAX_PROCESSES:
+        elif isinstance(seen, (StepRecord, StepsPassed)):
+            made = isinstance(seen, StepRecord) or seen.count > 0
+            if made and len(process.stepped) < MAX_PROCESSES:
                 process.stepped[seen.optimizer] = seen.origin.seq
         else:
             return _resume(process, seen)

@@ -44,6 +44,7 @@ from ....core.observation import (
     SchedulerDeclared,
     StateRestored,
     StepRecord,
+    StepsPassed,
 )
 from ....core.rule import Confidence, Rule, Severity
 from .naming import listed, tensor_evidence
@@ -68,6 +69,7 @@ class ResumeDiffers:
         SchedulerDeclared,
         StateRestored,
         StepRecord,
+        StepsPassed,
     )
 
     def __init__(self) -> None:

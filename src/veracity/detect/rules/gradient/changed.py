@@ -45,7 +45,7 @@ from ....core.contract import TensorDeclaration
 from ....core.coverage import Coverage
 from ....core.finding import Evidence, Finding, finding_of
 from ....core.gradients import GradientEvent, Gradients
-from ....core.observation import LoaderStarted, Observation, OptimizerDeclared, StepRecord
+from ....core.observation import LoaderStarted, Observation, OptimizerDeclared, StepRecord, StepsPassed
 from ....core.rule import Confidence, Rule, Severity
 from ...newpass import NewPasses
 from .course import GIVEN_UP, Broken, Course, told
@@ -74,6 +74,7 @@ class GradientChanged:
         LoaderStarted,
         OptimizerDeclared,
         StepRecord,
+        StepsPassed,
     )
 
     def __init__(self) -> None:
@@ -95,6 +96,10 @@ class GradientChanged:
                 self._ranks[pid] = observation.origin.rank
         elif isinstance(observation, LoaderStarted):
             self._passes.begin(pid)
+        elif isinstance(observation, StepsPassed):
+            course = self._courses.get((pid, observation.optimizer))
+            if course is not None:
+                course.hole()
         elif isinstance(observation, StepRecord):
             key = pid, observation.optimizer
             at_pass = self._passes.step(pid, observation.optimizer)

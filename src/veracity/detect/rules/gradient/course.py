@@ -68,6 +68,7 @@ class _Pending:
     at_pass: bool
     length: int = 1
     since: int = 0
+    hole: bool = False
 
     @property
     def tensors(self) -> set[int]:
@@ -104,6 +105,13 @@ class Course:
     scaled: list[_Weakened] = field(default_factory=list)
     told: bool = False
     at_pass: bool = False
+    before: int = -1
+    last: int = -1
+
+    def hole(self) -> None:
+        """Steps were not looked at: how long what is under watch has lasted cannot be counted."""
+        if self.pending is not None:
+            self.pending.hole = True
 
     def take(
         self, step: int, link: int, comparison: Comparison, rounding: Format, *, at_pass: bool = False
@@ -114,6 +122,7 @@ class Course:
         afterwards why the step was not judged; empty when it was.
         """
         self.at_pass = at_pass
+        self.before, self.last = self.last, step
         self._leave_out(comparison)
         yield from self._given_up(step, comparison)
         if self.pending is not None:
@@ -197,7 +206,7 @@ class Course:
                 pending.length += 1
             else:
                 self.pending = None
-                yield Broken(pending.step, pending.comparison, "")
+                yield self._lasting(pending) if pending.hole else Broken(pending.step, pending.comparison, "")
                 return
         else:
             parts = [comparison.parts[at] for at in pending.tensors & comparison.parts.keys()]
@@ -208,7 +217,7 @@ class Course:
                 comparison.parts[part.tensor] = replace(part, pairs=())
             if pending.over():
                 self.pending = None
-                yield Broken(pending.step, pending.comparison, "")
+                yield self._lasting(pending) if pending.hole else Broken(pending.step, pending.comparison, "")
                 return
         if pending.length >= SHORT:
             self.pending = None
@@ -296,7 +305,7 @@ class Course:
             yield Broken(step, comparison, "", Severity.WARNING)
             return
         known, self.weakened[key] = self.weakened[key], None
-        if known is None or known.ratio is None or ratio is None or step == known.step + 1:
+        if known is None or known.ratio is None or ratio is None or known.step == self.before:
             return
         if abs(ratio - known.ratio) <= _slack(known.ratio, rounding):
             yield Broken(known.step, known.comparison, "")

@@ -46,7 +46,7 @@ from typing import ClassVar
 
 from ....core.coverage import Coverage
 from ....core.finding import Evidence, Finding, Location, finding_of
-from ....core.observation import BackwardRoot, LoaderStarted, Observation, StepRecord
+from ....core.observation import BackwardRoot, LoaderStarted, Observation, StepRecord, StepsPassed
 from ....core.rule import Confidence, Rule, Severity
 from ...newpass import NewPasses
 from .factors import Habit, Pass, among
@@ -74,6 +74,7 @@ class _Away:
     at_pass: bool
     edge: bool
     steps: int = 0
+    hole: bool = False
     factors: list[float] = field(default_factory=list)
 
 
@@ -97,7 +98,7 @@ class LossScaled:
         Severity.WARNING,
         Confidence.MEDIUM,
     )
-    takes: ClassVar[tuple[type[Observation], ...]] = (BackwardRoot, LoaderStarted, StepRecord)
+    takes: ClassVar[tuple[type[Observation], ...]] = (BackwardRoot, LoaderStarted, StepRecord, StepsPassed)
 
     def __init__(self) -> None:
         self._coverage = Coverage(self.rule.law, "steps")
@@ -114,6 +115,10 @@ class LossScaled:
         elif isinstance(observation, BackwardRoot):
             if len(self._ways) < MAX_HABITS and 0 <= observation.root < MAX_WAYS:
                 self._ways[origin.pid, observation.root] = observation
+        elif isinstance(observation, StepsPassed):
+            known = self._optimizers.get((origin.pid, observation.optimizer))
+            if known is not None and known.away is not None:
+                known.away.hole = True
         elif isinstance(observation, StepRecord):
             key = origin.pid, observation.optimizer
             first = self._new.step(*key)
@@ -151,7 +156,10 @@ class LossScaled:
             habit.follow(passes, step)
             optimizer.away = None
             if away is not None and not away.edge:
-                yield from self._gone(optimizer, away, step.step)
+                if away.hole:
+                    yield from self._stayed(optimizer, away)
+                else:
+                    yield from self._gone(optimizer, away, step.step)
             return
         if away is None:
             meant = _is_meant(habit, stranger) or habit.is_spike(passes[-1], step)

@@ -81,6 +81,7 @@ class Average:
         self._next = losses.start
         self._sum = math.nan
         self._count = 0
+        self._known = True
 
     def at(self, step: int) -> float:
         """The average after ``step``; steps are asked for in order, NaN for one before the last."""
@@ -89,6 +90,8 @@ class Average:
         decay = self._relation.decay
         while self._next <= step:
             value = self._losses.value(self._next)
+            # What it would be after a step that nobody looked at cannot be known, nor what follows from it.
+            self._known = self._known and self._losses.parts(self._next) > 0
             self._next += 1
             if not math.isfinite(value):
                 continue
@@ -97,6 +100,8 @@ class Average:
             else:
                 self._sum = decay * self._sum + (1 - decay) * value
             self._count += 1
+        if not self._known:
+            return math.nan
         if self._relation.kind == "smoothed" or not self._count:
             return self._sum
         return self._sum / (1 - decay**self._count)

@@ -82,12 +82,20 @@ class Singles:
             return False
         if _is_round(middle) or any(abs(middle - one) <= ROUNDED * abs(one) for one in bounds):
             return False
+        if any(_has_hole(losses, odd.step) for losses in sources):
+            return False  # a value of a step that was not looked at may have been kept
         error = abs(middle) * EXACT
         low, high = point.low - error, point.high + error
         return not any(
             self._tables.of(losses, VALUE).holds(low, high) or _is_mean(losses, odd.step, low, high)
             for losses in sources
         )
+
+
+def _has_hole(losses: Losses, step: int) -> bool:
+    """Whether some of the last steps' values are not known."""
+    first = max(losses.start, step + 1 - MAX_MEAN)
+    return any(losses.parts(one) == 0 for one in range(first, min(step + 1, losses.end)))
 
 
 def _is_mean(losses: Losses, step: int, low: float, high: float) -> bool:
