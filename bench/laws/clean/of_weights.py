@@ -191,15 +191,16 @@ def pruned(seed: int) -> None:
 
 
 def masked(seed: int) -> None:
-    """A lottery ticket: the smallest weights are set to zero and held there, after some steps."""
+    """A lottery ticket: the smallest weights of all matrices are set to zero and held there."""
     here = setting(seed)
     masks: list[Tensor] = []
+    matrices = [parameter for parameter in here.model.parameters() if parameter.dim() > 1]
     for number, batch in enumerate(here.batches(STEPS)):
         train(here, batch)
         if number == 14:
-            masks = [(one.abs() > one.abs().median()).to(one.dtype) for one in here.model.parameters()]
+            masks = [(one.abs() > one.abs().median()).to(one.dtype) for one in matrices]
         with torch.no_grad():
-            for parameter, mask in zip(here.model.parameters(), masks, strict=False):
+            for parameter, mask in zip(matrices, masks, strict=False):
                 parameter.mul_(mask)
 
 
