@@ -105,6 +105,13 @@ def test_steps_are_points_of_their_ranks(made: Made) -> None:
     assert (second.pid, second.rank, second.steps) == (8, -1, 1)
 
 
+def test_steps_that_were_passed_over_were_made(made: Made) -> None:
+    made.take(large_step(0, tensors=2))
+    made.take(frame_of("rested", 1))
+    (process,) = made.summary().processes
+    assert process.steps == 1 + 17
+
+
 def test_points_are_bounded(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_POINTS", 2)
     for step in range(4):

@@ -15,7 +15,7 @@ from ..core.coverage import Coverage
 from ..core.digest import Digest
 from ..core.errors import Error, EvidenceError
 from ..core.finding import Finding
-from ..core.observation import Gap, Hello, OptimizerDeclared, ProcessEnded, SchedulerDeclared
+from ..core.observation import Gap, Hello, OptimizerDeclared, ProcessEnded, SchedulerDeclared, StepsPassed
 from ..core.summary import GapSummary, ProcessSummary, RunSummary, SealedItem, StepPoint
 from ..core.verdict import Outcome, Verdict
 from ..ledger.blobs import Blobs
@@ -135,15 +135,15 @@ def _take_record(gathered: _Gathered, body: Mapping[str, Json], blobs: Blobs) ->
         process.steps += 1
         if len(gathered.points) < MAX_POINTS and body.get("optimizer") == 0:
             gathered.points.append(_point(body, rank))
-    elif kind == "rested":
-        process.steps += _int(body.get("count"))
-    elif kind in ("hello", "bye", "gap", "optimizer", "scheduler"):
+    elif kind in ("hello", "bye", "gap", "optimizer", "rested", "scheduler"):
         try:
             observation = recorded(body, blobs)
         except Error:
             return
         if isinstance(observation, Hello):
             process.rank, process.role = rank, observation.role
+        elif isinstance(observation, StepsPassed):
+            process.steps += observation.count
         elif isinstance(observation, Gap):
             _add_gap(gathered, observation)
         elif isinstance(observation, OptimizerDeclared):
