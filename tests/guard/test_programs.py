@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import copy
 import sys
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 from tests.guard.conftest import Guarded
+from tests.guard.judging import Outcome, judged
 from tests.guard.test_steps import a_model, backward, train
-from veracity.core import observation as seen
-from veracity.core.coverage import Coverage
-from veracity.core.finding import Finding
 from veracity.core.rule import Severity
-from veracity.detect.registry import DETECTORS
 from veracity.guard import declare
-from veracity.monitor.judge import Judge
 
 pytest.importorskip("torch")
 
@@ -29,33 +24,6 @@ from torch.optim import swa_utils
 def nameless(monkeypatch: pytest.MonkeyPatch) -> None:
     """Names are looked for among all objects of the process for each optimizer, which takes long here."""
     monkeypatch.setattr(declare, "modules_holding", lambda _parameters: [])
-
-
-@dataclass
-class Outcome:
-    """What the detectors made of a program."""
-
-    findings: list[Finding]
-    coverage: dict[str, Coverage]
-
-    @property
-    def update(self) -> Coverage:
-        return self.coverage["update"]
-
-    def of(self, rule: str) -> list[Finding]:
-        return [finding for finding in self.findings if finding.rule == rule]
-
-
-def judged(guarded: Guarded) -> Outcome:
-    """All detectors over everything the guard shipped; none may fail, nor the guard."""
-    assert guarded.session.shield.failures == {}
-    judge = Judge(DETECTORS)
-    for observation in guarded.seen(seen.Observation):
-        list(judge.observe(observation))
-    list(judge.finish())
-    coverage = judge.coverage()
-    assert judge._failed == {}
-    return Outcome(judge.findings, coverage)
 
 
 def innocent(guarded: Guarded) -> Outcome:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import weakref
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,15 +16,15 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from tests.guard import judging
 from tests.guard.conftest import Guarded
 from veracity.core import observation as seen
 from veracity.core.coverage import Coverage
 from veracity.core.finding import Finding
 from veracity.core.rule import Severity
-from veracity.detect.registry import DETECTORS
 from veracity.guard import resting
 from veracity.guard.schedule import Terms
-from veracity.monitor.judge import PASSED, Judge
+from veracity.monitor.judge import PASSED
 
 STEPS = 120
 WARM = 24
@@ -75,15 +76,9 @@ class Training:
 
 def judged(guarded: Guarded) -> tuple[list[Finding], dict[str, Coverage]]:
     """What the detectors say, notes left out."""
-    assert guarded.session.shield.failures == {}
     guarded.session.say_goodbye()
-    judge = Judge(DETECTORS)
-    for observation in guarded.seen(seen.Observation):
-        list(judge.observe(observation))
-    list(judge.finish())
-    coverage = judge.coverage()
-    assert judge._failed == {}
-    return [one for one in judge.findings if one.severity is not Severity.NOTE], coverage
+    outcome = judging.judged(guarded)
+    return [one for one in outcome.findings if one.severity is not Severity.NOTE], outcome.coverage
 
 
 def looked_at(guarded: Guarded) -> list[int]:
@@ -227,6 +222,19 @@ def test_frozen_parameters_are_no_ones_that_were_left_alone(rested: Guarded) -> 
     found, _ = judged(rested)
     assert passed(rested)
     assert [one.message for one in found] == []
+
+
+def test_a_checkpoint_ships_nothing_early_while_steps_are_looked_at(guarded: Guarded, tmp_path: Path) -> None:
+    """Batches are shipped behind the record of their step: what comes before it belongs to the one before."""
+    training = Training()
+    for _ in training.run(12):
+        torch.save(training.model.state_dict(), tmp_path / "model.pt")
+    order = [
+        type(one).__name__
+        for one in guarded.seen(seen.Observation)
+        if isinstance(one, (seen.StepRecord, seen.BatchesDrawn, seen.CheckpointSaved))
+    ]
+    assert order[:6] == ["CheckpointSaved", "StepRecord", "BatchesDrawn"] * 2
 
 
 def test_a_rest_keeps_nothing_of_the_program(rested: Guarded) -> None:

@@ -212,6 +212,16 @@ def test_a_step_that_is_late_is_sampled_less_and_less_often(watched: Watched) ->
     assert len(watched.look(0.2)) == 1
 
 
+def test_no_step_is_late_while_the_guard_rests(watched: Watched) -> None:
+    """How long a rest lasts teaches nothing of how long a step does either."""
+    watched.steps(WARM_STEPS + 2)
+    watched.stacks.rests(os.getpid())
+    assert watched.look(5.0) == []
+    watched.steps(1, first=WARM_STEPS + 2)
+    assert watched.look(0.1) == []
+    assert len(watched.look(0.1)) == 1
+
+
 def test_a_short_sleep_and_the_first_steps_are_not_sampled(watched: Watched) -> None:
     watched.steps(WARM_STEPS)
     assert watched.look(10.0, "hrtimer_nanosleep") == []

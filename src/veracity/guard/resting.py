@@ -151,10 +151,12 @@ class Rest:
         self._spent = self._session.shield.spent
 
     def told(self) -> None:
-        """Ship what waits, and say how many steps passed so far."""
+        """In a rest: ship what waits, and say how many steps passed so far."""
+        if not self.on:
+            return
         self._flush()
         self.ends()
-        if self.on and self._count:
+        if self._count:
             self._say()
 
     def _say(self) -> None:

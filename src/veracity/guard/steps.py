@@ -371,6 +371,7 @@ class Steps:
     def _passed(self, optimizer: torch.optim.Optimizer, tracked: Tracked) -> None:
         """A step was left alone: is the next one to be looked at?"""
         if self.rest.after(tracked, self.phases.passed()):
+            self.rest.end()
             self._resume(optimizer, tracked)
 
     def passed_backward(self) -> bool:
@@ -388,7 +389,6 @@ class Steps:
         """The coming step is looked at again. What the guard remembers is of before the rest."""
         import torch
 
-        self.rest.end()
         self._begin_anew()
         tracked.home, tracked.backwards, tracked.batches = None, 0, 0
         self.attention.passed(self.rest.seconds)
