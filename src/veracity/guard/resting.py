@@ -27,6 +27,8 @@ ALL = 0.5
 NOTED_EVERY = 16
 SAID_EVERY = 5_000_000_000
 """Nanoseconds after which a rest that goes on is heard of."""
+SAID_STEPS = 4096
+"""Steps after which it is, too."""
 BACKWARDS = 4
 MOST = 3
 _SMOOTH = 0.05
@@ -48,6 +50,7 @@ class Rest:
         self._later: list[tuple[str, dict[str, object]]] = []
         self._stretch = 0
         self._first = self._count = self._took = 0
+        self._each: list[int] = []
         self._frame = 0
         self._ending = False
         self._backwards = self._usual = 0
@@ -86,7 +89,7 @@ class Rest:
         self.on, self._ending = True, False
         self._index = tracked.index
         self._first, self._count, self._frame, self._backwards = tracked.steps, 0, 0, 0
-        self._took, self.seconds = 0, 0.0
+        self._took, self.seconds, self._each = 0, 0.0, []
         self._say()
         return True
 
@@ -105,6 +108,7 @@ class Rest:
         """A step has ended after ``took`` ns; whether the next one is to be looked at."""
         seconds = took / 1e9
         self._took += took
+        self._each.append(took // 1000)
         self._frame = 0
         self._session.steps += 1
         self._session.last_step = tracked.steps
@@ -114,7 +118,7 @@ class Rest:
         self.seconds += seconds
         self.looks.stepped(seconds)
         self._passed += (seconds - self._passed) * _SMOOTH if self._passed else seconds
-        if self._took > SAID_EVERY:
+        if self._took > SAID_EVERY or self._count >= SAID_STEPS:
             self.told()
         return self._ending or self._is_due(tracked)
 
@@ -160,6 +164,12 @@ class Rest:
             self._say()
 
     def _say(self) -> None:
-        body = {"optimizer": self._index, "first": self._first, "count": self._count, "took": self._took}
+        body = {
+            "optimizer": self._index,
+            "first": self._first,
+            "count": self._count,
+            "took": self._took,
+            "each": self._each,
+        }
         self._session.emit("rested", body)
-        self._first, self._count, self._took = self._first + self._count, 0, 0
+        self._first, self._count, self._took, self._each = self._first + self._count, 0, 0, []

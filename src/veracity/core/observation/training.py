@@ -123,13 +123,14 @@ class StepRecord(Observation):
 class StepsPassed(Observation):
     """``count`` steps of an optimizer, from ``first`` on, that the budget let pass unseen; they ``took`` so
     many nanoseconds. What loaders and schedulers did meanwhile was noted before this. A ``count`` of 0 says
-    that it begins not to look.
+    that it begins not to look. ``each``: microseconds of every one of them; empty in old records.
     """
 
     optimizer: int
     first: int
     count: int
     took: int
+    each: list[int] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

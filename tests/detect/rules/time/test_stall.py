@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -17,6 +18,7 @@ from veracity.core.observation import (
     StackSampled,
     StacksUnavailable,
     StepRecord,
+    StepsPassed,
 )
 from veracity.core.origin import Origin, Trust
 from veracity.detect.rules.time.interval import MAX_SAMPLES
@@ -246,3 +248,47 @@ def test_what_is_remembered_is_bounded() -> None:
     later = run(100, OFTEN, SLEEP, asleep=True)
     # The table is full: a new line finds no place, and nothing else happens.
     assert [finding for one in later for finding in detector.observe(one)] == []
+
+
+def passed(first: int, count: int, each: int = 40_000, at: int = 10_000) -> StepsPassed:
+    """A rest that ended at ``at`` ms and whose steps took ``each`` microseconds."""
+    took = [each] * count
+    return StepsPassed(replace(origin(), at=at * MS), 0, first, count, 1000 * sum(took), took)
+
+
+def slept(at: int, top: StackFrame = SLEEP, *, asleep: bool = True) -> StackSampled:
+    """A sample of 100 ms that ended at ``at`` ms."""
+    return replace(sample(top, asleep=asleep), origin=replace(origin(), at=at * MS))
+
+
+FEW = [slept(8000 + 200 * number) for number in range(8)]
+
+
+def test_sleeps_in_a_rest_are_charged_to_the_steps_they_fell_into() -> None:
+    before = run(20, [], SLEEP, asleep=True)
+    (finding,) = judged([*before, passed(20, 0), *FEW, passed(20, 60, at=10_000)])
+    assert finding.locations[0].line == SLEEP.line
+    # The rest began at 7,600 ms; the first sleep was from 7,900 to 8,000.
+    assert finding.first_step == 20 + 350 // 40
+    assert "3 steps" in finding.message
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        [slept(8000 + 2 * number) for number in range(8)],
+        [slept(8000 + 200 * number, SPIN, asleep=False) for number in range(8)],
+        [slept(11_000 + 200 * number) for number in range(8)],
+        [*FEW, CheckpointSaved(origin(), "a.pt", 30, [], False)],
+        [*FEW, batches(0, 5), batches(1, 5)],
+    ],
+    ids=["one step", "spins", "after it", "checkpoint", "evaluation"],
+)
+def test_what_is_not_certain_of_a_rest_is_not_charged(rest: list[Observation]) -> None:
+    before = run(20, [], SLEEP, asleep=True)
+    assert judged([*before, passed(20, 0), *rest, passed(20, 60)]) == []
+
+
+def test_a_rest_of_which_single_steps_are_not_known_is_not_charged() -> None:
+    before = run(20, [], SLEEP, asleep=True)
+    assert judged([*before, passed(20, 0), *FEW, replace(passed(20, 60), each=[])]) == []

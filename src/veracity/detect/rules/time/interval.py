@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import deque
+from itertools import accumulate
 
 from ....core.observation import (
     BatchesDrawn,
@@ -48,6 +50,28 @@ class Intervals:
             if observation.delivered != before and (known or len(self._delivered) < MAX_LOADERS):
                 self._loaders.add(observation.loader)
                 self._delivered[observation.loader] = observation.delivered
+
+    def rested(self, passed: StepsPassed) -> list[tuple[int, StackSampled]]:
+        """Steps passed unseen: the sleeps that fell among them, each with the step that it was in.
+
+        None when anything of the stretch was not ordinary, or when it is not known how long each step took.
+        What spins is not told from what computes there, since its stack was not read at a late step.
+        """
+        if not passed.count:
+            return []
+        ordinary = not self._busy and len(self._loaders) <= 1 and len(passed.each) == passed.count
+        samples, self._samples = self._samples, []
+        self._busy, self._loaders = False, set()
+        if not ordinary:
+            return []
+        ends = list(accumulate(passed.each))
+        begun = passed.origin.at - 1000 * ends[-1]
+        found = []
+        for sample in samples:
+            middle = (sample.origin.at - sample.span // 2 - begun) // 1000
+            if sample.asleep and middle < ends[-1]:
+                found.append((passed.first + max(0, bisect_left(ends, middle)), sample))
+        return found
 
     def close(self, record: StepRecord) -> tuple[list[StackSampled], int, bool]:
         """A step is complete: its samples, its time over the median in ns, and whether it was ordinary.

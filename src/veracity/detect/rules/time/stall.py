@@ -18,6 +18,7 @@ innermost line calls nothing but clocks and arithmetic. Time spent waiting for a
 ``/proc``) is subtracted. A finding needs at least three stalls in different steps and one per cent of the run
 at one line.
 Steps with an evaluation, a checkpoint or a compilation in them, and the first steps, do not count.
+Where the guard rests, sleeps are seen all the same, since the kernel tells of them; what spins is not.
 
 ## What fools it
 
@@ -109,6 +110,9 @@ class Stall:
             if isinstance(observation, StepRecord) and observation.optimizer == 0:
                 self._coverage.count(checked=True)
                 yield from self._charge(pid, observation, interval)
+            elif isinstance(observation, StepsPassed):
+                for step, sample in interval.rested(observation):
+                    yield from self._charge_sample(pid, step, sample, 0, interval)
 
     def finish(self) -> Iterator[Finding]:
         """Nothing more to say at the end."""
@@ -123,24 +127,30 @@ class Stall:
         if not ordinary or record.step < WARM_STEPS:
             return
         for sample in samples:
-            if not sample.frames or (sample.asleep and is_own_wait(sample.frames[0])):
+            if not sample.asleep and (not sample.frames or not spins(sample.frames[0])):
                 continue
-            top = sample.frames[0]
-            if not sample.asleep and not spins(top):
-                continue
-            key = (pid, top.path, top.line)
-            if key not in self._lines and len(self._lines) >= MAX_LINES:
-                continue
-            line = self._lines.setdefault(key, _Line(sample))
-            line.steps.add(record.step)
-            if sample.asleep:
-                line.asleep += sample.span
-            else:
-                line.spinning += excess
-                excess = 0
-            yield from self._report(pid, line, record, interval.total)
+            yield from self._charge_sample(pid, record.step, sample, excess, interval)
+            excess = excess if sample.asleep else 0
 
-    def _report(self, pid: int, line: _Line, record: StepRecord, total: int) -> Iterator[Finding]:
+    def _charge_sample(
+        self, pid: int, step: int, sample: StackSampled, excess: int, interval: Intervals
+    ) -> Iterator[Finding]:
+        """What one sample cost: the sleep it saw, or the ``excess`` of its step in ns when it spins."""
+        if not sample.frames or (sample.asleep and is_own_wait(sample.frames[0])):
+            return
+        top = sample.frames[0]
+        key = (pid, top.path, top.line)
+        if key not in self._lines and len(self._lines) >= MAX_LINES:
+            return
+        line = self._lines.setdefault(key, _Line(sample))
+        line.steps.add(step)
+        if sample.asleep:
+            line.asleep += sample.span
+        else:
+            line.spinning += excess
+        yield from self._report(pid, line, sample.origin.rank, interval.total)
+
+    def _report(self, pid: int, line: _Line, rank: int, total: int) -> Iterator[Finding]:
         net = line.asleep + max(0, line.spinning - self._waited.get(pid, 0))
         if line.reported or len(line.steps) < MIN_STALLS or total <= 0 or net < MIN_SHARE * total:
             return
@@ -152,7 +162,7 @@ class Stall:
             f"{top.path}:{top.line}",
             f"{top.function} {verb} here: {net / 1e9:.2f} s in {len(line.steps)} steps so far, "
             f"{100 * net / total:.1f} % of the run",
-            rank=record.origin.rank,
+            rank=rank,
             first_step=min(line.steps),
             locations=(Location(top.path, top.line),),
             evidence=(
