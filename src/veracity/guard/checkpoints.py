@@ -6,16 +6,19 @@ So for safetensors' ``save_file`` and ``load_file``, once that module has been i
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, cast
 
-from . import copies, tensors
+from . import copies, shardedfiles, tensors
 from .declare import groups_of
 from .patching import once, replace
+from .shards import local_of, sharded_kind
 
 if TYPE_CHECKING:
     from types import ModuleType
 
+    import torch
     from torch.optim import Optimizer
 
     from .session import Session
@@ -103,29 +106,62 @@ class Checkpoints:
     def watch_distributed(self, module: ModuleType) -> None:
         """Wrap what writes or reads a checkpoint of many files; each save and load inside is a part of it."""
         what = f"{module.__name__.rpartition('.')[0]} writes or reads checkpoints"
+        run = self._session.shield.run
 
         def around(original: Callable[..., object]) -> Callable[..., object]:
-            loads = "load" in original.__name__
+            kind = original.__name__
 
             def call(*args: object, **kwargs: object) -> object:
+                outer = self.depth == 0
+                folder = run("checkpoint", shardedfiles.folder_of, args, kwargs) if outer else None
+                before = run("checkpoint", shardedfiles.listing, folder) if folder else None
                 self.depth += 1
                 try:
-                    return original(*args, **kwargs)
+                    result = original(*args, **kwargs)
                 finally:
                     self.depth -= 1
-                    self._session.shield.run("checkpoint", self._not_compared, what, loads=loads)
+                if outer and "load" in kind:
+                    run("checkpoint", self._read_parts, folder or "", (*args, *kwargs.values())[:1], what)
+                elif outer and folder and kind != "async_save":
+                    run("checkpoint", self._wrote_parts, folder, before or {})
+                elif outer:
+                    run("checkpoint", self._not_compared, what)
+                return result
 
             return call
 
         for name in ("save", "async_save", "save_state_dict", "load", "load_state_dict"):
             replace(module, name, around)
 
-    def _not_compared(self, what: str, *, loads: bool) -> None:
-        if loads:  # into the tensors it was given, which may be the parameters themselves
-            self._steps.roster.read_in_place()
+    def _wrote_parts(self, folder: str, before: shardedfiles.Listing) -> None:
+        """This rank's files of a checkpoint are complete."""
+        for name in shardedfiles.written(before, shardedfiles.listing(folder), _rank()):
+            self._report("saved", os.path.join(folder, name), ([], False), {})
+
+    def _read_parts(self, folder: str, given: Sequence[object], what: str) -> None:
+        """A checkpoint was read into the tensors ``given``, which may be the parameters themselves."""
+        kind = sharded_kind()
+        parts = [
+            (key, cast("torch.Tensor", local_of(tensor, kind)))
+            for value in given
+            for key, tensor in tensors.walk(value)
+        ]
+        self._steps.roster.read_in_place([part for _, part in parts if tensors.is_plain(part)])
+        names = sorted(shardedfiles.listing(folder)) if folder else []
+        if shardedfiles.METADATA not in names:
+            self._not_compared(what)
+            return
+        first = os.environ.get("LOCAL_RANK", "0") == "0"  # of each machine one tells of all files
+        for name in names[: shardedfiles.MAX_FILES] if first else []:
+            if name != shardedfiles.METADATA:
+                self._report("loaded", os.path.join(folder, name), ([], False), {})
+        path = os.path.join(folder, shardedfiles.METADATA)
+        self._report("loaded", path, tensors.describe(iter(parts)), {})
+
+    def _not_compared(self, what: str) -> None:
         if not self._told:
             self._told = True
-            reason = "a checkpoint sharded over many files is not compared with memory"
+            reason = "it is not known which files they are, or when they are complete"
             self._session.gap(what, reason, law="weight-continuity")
 
     def _report(
@@ -155,6 +191,12 @@ def _begin(unpickling: Unpickling, file: object, settings: Mapping[str, object])
     return unpickling.begin(
         "torch.load", _path(file), "default" if given is None else str(bool(given)).lower()
     )
+
+
+def _rank() -> int:
+    distributed = sys.modules.get("torch.distributed")
+    ready = distributed is not None and distributed.is_available() and distributed.is_initialized()
+    return int(distributed.get_rank()) if distributed is not None and ready else 0
 
 
 def _path(file: object) -> str:

@@ -1,10 +1,14 @@
-"""Digests of all of an optimizer's tensors, after something was loaded into them."""
+"""Digests of all of an optimizer's tensors, after something was loaded into them.
+
+Of sharded tensors they are of the parts that this rank holds.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from . import declare, tensors
+from .shards import local_of, sharded_kind
 
 if TYPE_CHECKING:
     import torch
@@ -15,12 +19,13 @@ if TYPE_CHECKING:
 def restored_body(optimizer: torch.optim.Optimizer, tracked: Tracked) -> dict[str, object]:
     """The body of a ``StateRestored``: what the next step begins from."""
     names = declare.parameter_names(tracked.parameters)
+    kind = sharded_kind()
     parameters, _ = tensors.describe(
-        (names.get(id(parameter), f"param.{position}"), parameter)
-        for position, parameter in enumerate(tracked.parameters)
+        (names.get(id(parameter), f"param.{position}"), part)
+        for position, (parameter, part) in enumerate(zip(tracked.parameters, tracked.local, strict=True))
     )
     state, _ = tensors.describe(
-        (f"{position}.{name}", value)
+        (f"{position}.{name}", cast("torch.Tensor", local_of(value, kind)))
         for position, parameter in enumerate(tracked.parameters)
         for name, value in tensors.walk(optimizer.state.get(parameter, {}))
     )

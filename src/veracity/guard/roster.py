@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from operator import is_
 from typing import TYPE_CHECKING, cast
 
@@ -12,7 +12,7 @@ from . import declare, tensors
 from .gradients import Trail
 from .modules import Modules
 from .replicas import replicas_of
-from .shards import local_parameters
+from .shards import local_of, local_parameters, sharded_kind
 from .sharing import Sharing
 from .stepcall import unsharded
 from .sweep import Sweeper
@@ -173,11 +173,21 @@ class Roster:
                 if any(id(parameter) in loaded for parameter in tracked.parameters):
                     tracked.restore = tracked.loaded_module = True
 
-    def read_in_place(self) -> None:
-        """Something was loaded into tensors themselves: any optimizer's may be among them."""
+    def read_in_place(self, read: Sequence[torch.Tensor]) -> None:
+        """Something was loaded into the plain tensors ``read``: an optimizer's own may be among them.
+
+        Whatever it was, no optimizer's tensors need be what they were before.
+        """
         self._attend()
-        for _, tracked in self.known():
-            tracked.restore = tracked.loaded_module = tracked.loaded_state = True
+        self.register_constructed()
+        places = {tensor.data_ptr() for tensor in read if tensor.numel()}
+        for optimizer, tracked in self.known():
+            tracked.restore = True
+            local = [one for one in tracked.local if tensors.is_plain(one) and one.numel()]
+            if any(tensor.data_ptr() in places for tensor in local):
+                tracked.loaded_module = True
+            if any(tensor.data_ptr() in places for tensor in _state_of(optimizer)):
+                tracked.loaded_state = True
 
     def taken_in(self, tracked: Tracked) -> None:
         """What was loaded has been reported at a step."""
@@ -193,6 +203,14 @@ def _stands(known: Tracked, optimizer: torch.optim.Optimizer) -> bool:
     if not all(map(is_, given, known.local)) or not all(map(is_, given, known.parameters)):
         return False
     return _dtypes(given) == known.dtypes
+
+
+def _state_of(optimizer: torch.optim.Optimizer) -> Iterator[torch.Tensor]:
+    kind = sharded_kind()
+    for _, value in tensors.walk(list(optimizer.state.values())):
+        part = cast("torch.Tensor", local_of(value, kind))
+        if tensors.is_plain(part) and part.numel():
+            yield part
 
 
 def _dtypes(parameters: Sequence[torch.Tensor]) -> list[torch.dtype]:

@@ -44,9 +44,22 @@ def compare_parameters(
     return _compare(index_by_suffix(loaded, wanted), wanted)
 
 
-def compare_state(loaded: Sequence[TensorDigest], now: Sequence[TensorDigest]) -> Comparison:
-    """Optimizer state: ``<index>.<name>`` against keys that end in ``state.<index>.<name>``."""
+def compare_state(
+    loaded: Sequence[TensorDigest], now: Sequence[TensorDigest], names: Sequence[str] = ()
+) -> Comparison:
+    """Optimizer state: ``<index>.<name>`` against keys that end in ``state.<index>.<name>``.
+
+    Or in ``state.<parameter>.<name>``, as sharded checkpoints have it: ``names`` of the parameters in order.
+    """
     wanted = {f"state.{tensor.key}": tensor for tensor in now}
+    by_number = _compare(index_by_suffix(loaded, wanted), wanted)
+    if by_number.agreeing or by_number.differing or not names:
+        return by_number
+    wanted = {}
+    for tensor in now:
+        position, _, name = tensor.key.partition(".")
+        if position.isdigit() and len(position) < 9 and int(position) < len(names):
+            wanted[f"state.{names[int(position)]}.{name}"] = tensor
     return _compare(index_by_suffix(loaded, wanted), wanted)
 
 
@@ -70,7 +83,7 @@ class _Process:
     """Loads not yet restored, and who has stepped since the oldest of them."""
 
     loads: deque[CheckpointLoaded] = field(default_factory=lambda: deque(maxlen=MAX_LOADS))
-    names: dict[int, set[str]] = field(default_factory=dict)
+    names: dict[int, list[str]] = field(default_factory=dict)
     stepped: dict[int, int] = field(default_factory=dict)
     restored: dict[int, int] = field(default_factory=dict)
     module_at: int = -1
@@ -78,11 +91,15 @@ class _Process:
 
 @dataclass(frozen=True, slots=True)
 class Resume:
-    """What a restored optimizer can be compared with. ``module``: a module was loaded since ``loads``."""
+    """What a restored optimizer can be compared with. ``module``: a module was loaded since ``loads``.
+
+    ``names``: of its parameters, in order.
+    """
 
     loads: Sequence[CheckpointLoaded]
     module: bool
     shared: frozenset[str]
+    names: Sequence[str] = ()
 
     @property
     def tensors(self) -> list[TensorDigest]:
@@ -109,7 +126,7 @@ class Resumes:
             process.loads.append(seen)
         elif isinstance(seen, OptimizerDeclared):
             if len(process.names) < MAX_PROCESSES:
-                process.names[seen.optimizer.index] = {bare(one.name) for one in seen.optimizer.tensors}
+                process.names[seen.optimizer.index] = [bare(one.name) for one in seen.optimizer.tensors]
         elif isinstance(seen, (StepRecord, StepsPassed)):
             made = isinstance(seen, StepRecord) or seen.count > 0
             if made and len(process.stepped) < MAX_PROCESSES:
@@ -133,5 +150,6 @@ def _resume(process: _Process, seen: StateRestored) -> Resume:
     shared: set[str] = set()
     for optimizer, at in process.stepped.items():
         if optimizer != seen.optimizer and at > oldest:
-            shared |= process.names.get(optimizer, set())
-    return Resume(loads, process.module_at >= oldest, frozenset(shared))
+            shared.update(process.names.get(optimizer, ()))
+    own = process.names.get(seen.optimizer, [])
+    return Resume(loads, process.module_at >= oldest, frozenset(shared), own)

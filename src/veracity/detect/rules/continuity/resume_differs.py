@@ -94,7 +94,7 @@ class ResumeDiffers:
         if resume.module:
             weights = compare_parameters(resume.tensors, observation.tensors, resume.shared)
         if observation.loaded_optimizer:
-            state = compare_state(resume.tensors, observation.state)
+            state = compare_state(resume.tensors, observation.state, resume.names)
         self._explain(weights, state)
         whole = resume.module and observation.loaded_optimizer
         if not whole and not weights.agreeing and not state.agreeing:
