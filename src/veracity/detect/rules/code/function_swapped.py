@@ -32,7 +32,6 @@ imports for the module that could reach it.
 from __future__ import annotations
 
 import re
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
@@ -74,7 +73,8 @@ class FunctionSwapped:
         self._last: dict[tuple[int, str], FunctionIdentity] = {}
         self._expected: dict[str, FunctionsExpected] = {}
         self._digests: dict[str, frozenset[str]] = {}
-        self._waiting: deque[_Look] = deque(maxlen=MAX_WATCHED)
+        self._waiting: dict[str, list[_Look]] = {}
+        self._wait = 0
         self._coverage = Coverage(self.rule.law, "modules")
 
     def observe(self, observation: Observation) -> Iterator[Finding]:
@@ -82,7 +82,8 @@ class FunctionSwapped:
         if isinstance(observation, FunctionsExpected):
             self._expected[observation.path] = observation
             self._digests[observation.path] = frozenset(observation.functions.values())
-            waiting, self._waiting = self._waiting, deque(maxlen=MAX_WATCHED)
+            waiting = self._waiting.pop(observation.path, [])
+            self._wait -= len(waiting)
             for look in waiting:
                 yield from self._judge(look)
         elif isinstance(observation, FunctionsSeen):
@@ -110,7 +111,7 @@ class FunctionSwapped:
             return
         expected = self._expected.get(now.path)
         if expected is None:
-            self._waiting.append(look)
+            self._wait_for(look)
             return
         digests = self._digests[now.path]
         if digests and now.code not in digests:
@@ -124,6 +125,13 @@ class FunctionSwapped:
                 yield self._finding(look, message, Severity.NOTE)
         elif not digests:
             self._coverage.skip("a watched function's file could not be compiled as it was imported")
+
+    def _wait_for(self, look: _Look) -> None:
+        if self._wait >= MAX_WATCHED:
+            self._coverage.skip("too many watched functions")
+            return
+        self._wait += 1
+        self._waiting.setdefault(look.now.path, []).append(look)
 
     def _finding(self, look: _Look, what: str, severity: Severity = Severity.ERROR) -> Finding:
         now, before = look.now, look.before
@@ -141,12 +149,13 @@ class FunctionSwapped:
 
     def finish(self) -> Iterator[Finding]:
         """Judge what no expectation came for."""
-        for look in self._waiting:
+        for look in (one for waiting in self._waiting.values() for one in waiting):
             if look.before is None:
                 self._coverage.skip("the file of a watched function was not compiled")
             elif GUARD_FOLDER not in look.now.path.split("/"):
                 yield self._finding(look, f"was replaced while the run went on by code of {look.now.path}")
         self._waiting.clear()
+        self._wait = 0
 
     def coverage(self) -> Coverage:
         """Modules are counted by ``code-bytecode-forged``, once for the law."""
