@@ -9,6 +9,7 @@ from .code import FunctionIdentity, FunctionsExpected, FunctionsSeen, ModuleChec
 from .condition import GroupLoad, JobStuck, MonitorHeld, ProcessChanged, ProcessHeld, RankStuck, WorkersSeen
 from .data import BatchesDrawn, DatasetWritten, LoaderStarted, SamplerStarted
 from .declared import OptimizerDeclared, SchedulerDeclared, SchedulerStepped
+from .earlier import EarlierRun, EarlierRuns, EarlierSeries
 from .files import CheckpointLoaded, CheckpointSaved, FileDigested, StateRestored, TensorCopy, TensorDigest
 from .gradient import BackwardRoot, GradientChecked, GradientTrial, HookActed
 from .life import HostLoad, ProcessEnded, SignalForwarded, StackFrame, StackSampled, StacksUnavailable
@@ -25,6 +26,7 @@ __all__ = [
     "FunctionIdentity", "FunctionsExpected", "FunctionsSeen", "ModuleChecked", "ModuleImported",
     "BatchesDrawn", "DatasetWritten", "LoaderStarted", "SamplerStarted",
     "OptimizerDeclared", "SchedulerDeclared", "SchedulerStepped",
+    "EarlierRun", "EarlierRuns", "EarlierSeries",
     "CheckpointLoaded", "CheckpointSaved", "FileDigested", "StateRestored", "TensorCopy", "TensorDigest",
     "BackwardRoot", "GradientChecked", "GradientTrial", "HookActed",
     "HostLoad", "ProcessEnded", "SignalForwarded", "StackFrame", "StackSampled", "StacksUnavailable",
