@@ -46,6 +46,7 @@ from .rules.life.traced import Traced
 from .rules.metric.loss_misreported import LossMisreported
 from .rules.metric.norm_misreported import NormMisreported
 from .rules.metric.shifted import Shifted
+from .rules.metric.unlike_earlier import UnlikeEarlier
 from .rules.randomness.dropout_stopped import DropoutStopped
 from .rules.randomness.evaluation_mode import EvaluationMode
 from .rules.randomness.state_returned import StateReturned
@@ -110,6 +111,7 @@ DETECTORS: tuple[type[Detector], ...] = (
     InStep,
     Unexpected,
     Shifted,
+    UnlikeEarlier,
     Stall,
     SlowRank,
     LoaderStarved,
