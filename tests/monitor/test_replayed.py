@@ -31,6 +31,13 @@ OBSERVED: list[seen.Observation] = [
     seen.StackSampled(ORIGIN, 3, 2, True, 1, [FRAME] * 60),
     seen.RecordsMissing(ORIGIN, "7-00000abc", 3, 5, 1),
     seen.MetricsLogged(ORIGIN, "/m.jsonl", True, [seen.LoggedValue("loss", 3, 2.34565, 2.34575)] * 40),
+    seen.EarlierRuns(
+        ORIGIN,
+        "0f" * 16,
+        "seed",
+        "bits",
+        [seen.EarlierRun("run-1", 3, "ab", "s", "b", [seen.EarlierSeries("loss", [0, 4], [0.5, -1.25])])],
+    ),
     seen.FileDigested(ORIGIN, "saved", 1, "/a.pt", "", [], [], False, "", "", []),
 ]
 

@@ -1,16 +1,21 @@
 """Weak signals: when loss or gradient norm leaves its way, the steps after it are looked at more closely.
 
-Nothing is reported from here; the monitor sees the same numbers and runs the same test.
+Nothing is reported from here; the monitor sees the same numbers and runs the same test. What it compares with
+earlier runs only it can see: then it writes a file that is looked for now and then.
 """
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Mapping
 
 from ..core.shift import Shift, measure
 
 QUIET = 500
 MAX_SERIES = 64
+LOOKED_FOR_EVERY = 1.0
+"""Seconds."""
 
 
 class Alert:
@@ -34,3 +39,26 @@ class Alert:
             return False
         self._quiet[optimizer] = step + QUIET
         return True
+
+
+class Asked:
+    """Whether the monitor asks for a closer look, by writing the file at ``path`` (none when empty)."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._next = 0.0
+        self._answered = 0
+
+    def raised(self) -> bool:
+        """Once each time the file is written, by whomever: closer looks cost no more than the budget."""
+        now = time.monotonic()
+        if not self._path or now < self._next:
+            return False
+        self._next = now + LOOKED_FOR_EVERY
+        try:
+            written = os.stat(self._path).st_mtime_ns
+        except OSError:
+            return False
+        fresh = written != self._answered
+        self._answered = written
+        return fresh

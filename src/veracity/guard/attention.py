@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from .alert import Alert
+from .alert import Alert, Asked
 from .schedule import CLOSE, DEEP, NORM, Schedule
 
 if TYPE_CHECKING:
@@ -18,16 +18,21 @@ if TYPE_CHECKING:
 class Attention:
     """The schedules of all looks but gradient truth's, which has one for each optimizer."""
 
-    def __init__(self, key: bytes, overhead: float, looks: Schedule) -> None:
+    def __init__(self, key: bytes, overhead: float, looks: Schedule, asked: str = "") -> None:
         self._looks = looks
         self._closely = Schedule(key, overhead, CLOSE)
         self.norms = Schedule(key, overhead, NORM)
         self.deeply = Schedule(key, overhead, DEEP)
         self._alert = Alert()
+        self._asked = Asked(asked)
 
     def stepped(self, tracked: Tracked, seconds: float, signals: Mapping[str, object]) -> bool:
-        """A step took ``seconds`` and ended with these losses and norms; True when they raise an alarm."""
+        """A step took ``seconds`` and ended with these losses and norms; True when they raise an alarm.
+
+        So does the monitor, which knows what earlier runs were like.
+        """
         alarm = self._alert.raised(tracked.index, tracked.steps - 1, signals)
+        alarm = self._asked.raised() or alarm
         if tracked.close:
             self._closely.looked(tracked.looked / 1e9)
         self.passed(seconds)

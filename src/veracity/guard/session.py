@@ -40,6 +40,7 @@ class Config:
     key: bytes
     known_bytecode: str
     overhead: float = 0.01
+    attention: str = ""
 
 
 def read_config(path: str) -> Config:
@@ -61,6 +62,7 @@ def read_config(path: str) -> Config:
         key=bytes.fromhex(raw["key"]),
         known_bytecode=str(raw["known_bytecode"]),
         overhead=min(1.0, max(0.0, float(raw.get("overhead", 0.01)))),
+        attention=str(raw.get("attention", "")),
     )
 
 

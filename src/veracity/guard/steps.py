@@ -64,7 +64,8 @@ class Steps:
         self._fingerprinter: fingerprint.Fingerprinter | None = None
         self.phases = Phases()
         self.rest = Rest(session)
-        self.attention = Attention(self._key, session.config.overhead, self.rest.looks)
+        config = session.config
+        self.attention = Attention(self._key, config.overhead, self.rest.looks, config.attention)
         self.contents = Contents(self._key, self.attention.deeply)
         self.truth = GradientTruth(session, session.config.overhead)
         self.hooks: StepHooks | None = None

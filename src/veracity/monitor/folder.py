@@ -60,6 +60,11 @@ class RunFolder:
         return self.path / "guard.json"
 
     @property
+    def attention(self) -> Path:
+        """Written when the monitor asks the guards to look more closely for a while."""
+        return self.path / "attention"
+
+    @property
     def document(self) -> Path:
         """``run.json``: a short description, derived from the ledger."""
         return self.path / "run.json"

@@ -26,6 +26,7 @@ from .channels import ChannelLooks, written
 from .code import Code
 from .contractfile import ContractFile
 from .decode import Header, observation_of, read_header
+from .earlier import EarlierKept
 from .files import CheckpointFiles
 from .folder import RunFolder, write_document, write_private
 from .judge import Judge
@@ -49,6 +50,8 @@ if TYPE_CHECKING:
 SETTLE_SECONDS = 90.0
 KEY_FILE = "key.pem"
 KEY_NAME = "veracity.local"
+LOOK_CLOSELY = ("earlier-runs",)
+"""Laws of weak signals that the guard cannot see itself: it is asked to look closely."""
 
 
 class Pipeline:
@@ -89,6 +92,7 @@ class Pipeline:
         self._read_files: dict[str, tuple[str, int]] = {}
         self._libraries = Libraries()
         self._contract = ContractFile(folder.contract)
+        self._earlier = EarlierKept(folder.home, folder.run)
         self.channels: ChannelLooks | None = None
 
     # --- opening and closing ---------------------------------------------------------------------
@@ -154,6 +158,8 @@ class Pipeline:
                 self._noted(source, observation)
             if isinstance(observation, seen.ModuleChecked):
                 self._code.checked[observation.path] = observation
+            elif isinstance(observation, seen.EarlierRuns):
+                self._earlier.take(observation)
             if observation is not None:
                 list(self._judge.observe(observation))
 
@@ -249,6 +255,9 @@ class Pipeline:
         if isinstance(observation, seen.Hello):
             source.greeted(observation)
             observation = observation_of(header, frame, pid=pid, rank=source.rank, verified=source.verified)
+        asked = self._earlier.ask(observation) if isinstance(observation, seen.StepRecord) else None
+        if asked is not None:
+            self.observe(asked)
         index = -1
         if not isinstance(observation, seen.ModuleImported):
             index = self._recorder.record(name, source.rank, pid, header, frame)
@@ -301,6 +310,7 @@ class Pipeline:
         """What a record says about its source, the ranks and the contract."""
         if observation is not None:
             self._contract.take(observation)
+            self._earlier.take(observation)
         if isinstance(observation, seen.Hello):
             self._greeted(source, observation)
         elif isinstance(observation, seen.StepRecord):
@@ -373,6 +383,9 @@ class Pipeline:
             self._judge.stopped.append(f"{observation.law}: {observation.what}: {observation.reason}"[:400])
         for finding in self._judge.observe(observation):
             self._recorder.finding(finding, index)
+            if finding.law in LOOK_CLOSELY:
+                with contextlib.suppress(OSError):
+                    write_private(self._folder.attention, f"{finding.rule}\n".encode())
 
     def _collect(self, seconds: float = 0.02) -> None:
         for found in self._code.poll(seconds):
@@ -510,6 +523,8 @@ class Pipeline:
             self._code.held()
             self._startup.held()
             make_room(self._folder.home, keep=self._folder.run)
+        with contextlib.suppress(OSError):
+            self._earlier.held(self._ledger.size, self._ledger.root().hex())
 
     def _seal(self) -> None:
         """Sign what the run consisted of; kept as a blob, beside the ledger, and named in it."""

@@ -54,6 +54,7 @@ def prepare(folder: RunFolder, environment: Mapping[str, str], overhead: float) 
         "key": key.hex(),
         "known_bytecode": str(folder.home / "cache" / "bytecode-{tag}"),
         "overhead": overhead,
+        "attention": str(folder.attention),
     }
     write_private(folder.guard_config, json.dumps(config).encode())
     guarded = dict(environment)

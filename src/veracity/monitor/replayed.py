@@ -21,6 +21,7 @@ MAX_PAYLOAD = 80 << 20
 _OBSERVED: dict[str, type[seen.Observation]] = {
     kind.__name__: kind
     for kind in (
+        seen.EarlierRuns,
         seen.FileDigested,
         seen.FileWritten,
         seen.FunctionsExpected,
