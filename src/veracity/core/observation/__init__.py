@@ -12,6 +12,7 @@ from .declared import OptimizerDeclared, SchedulerDeclared, SchedulerStepped
 from .earlier import EarlierRun, EarlierRuns, EarlierSeries
 from .files import CheckpointLoaded, CheckpointSaved, FileDigested, StateRestored, TensorCopy, TensorDigest
 from .gradient import BackwardRoot, GradientChecked, GradientTrial, HookActed
+from .job import JobJoined, PeerReplicas, PeerSeen, ReplicaStep
 from .life import HostLoad, ProcessEnded, SignalForwarded, StackFrame, StackSampled, StacksUnavailable
 from .loading import NamedGlobal, ObjectsLoaded
 from .metrics import LoggedValue, MetricsLogged
@@ -29,6 +30,7 @@ __all__ = [
     "EarlierRun", "EarlierRuns", "EarlierSeries",
     "CheckpointLoaded", "CheckpointSaved", "FileDigested", "StateRestored", "TensorCopy", "TensorDigest",
     "BackwardRoot", "GradientChecked", "GradientTrial", "HookActed",
+    "JobJoined", "PeerReplicas", "PeerSeen", "ReplicaStep",
     "HostLoad", "ProcessEnded", "SignalForwarded", "StackFrame", "StackSampled", "StacksUnavailable",
     "LoggedValue", "MetricsLogged",
     "NamedGlobal", "ObjectsLoaded",
