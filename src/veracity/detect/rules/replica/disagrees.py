@@ -20,15 +20,17 @@ they differ is reported.
 ## What fools it
 
 A change of elements that are not sampled, until they are. Ranks that all change alike: that is the other
-laws' matter. An optimizer that holds other parameters on each rank is not compared. Of a group with members
-below other monitors only those seen here are, and coverage says so. Parameters sharded over the ranks (FSDP2)
-have no copies.
+laws' matter. An optimizer that holds other parameters on each rank is not compared. Parameters sharded over
+the ranks (FSDP2) have no copies. Monitors of several nodes that do not meet compare only what each sees, and
+coverage says so. Whoever runs under the account of the job can write the digests of a node that is not there,
+or the good ones for a bad node: what comes from the folder is what that account says.
 
 ## What to do
 
-Look at the ranks named. When the values differed already before the step, look for code that writes weights
-on one rank; else for code that touches gradients or settings by rank (``if rank == …``). Weights of any one
-rank from that step on are not those of the declared training.
+Look at the ranks named. Of two nodes nobody can say which one holds the declared weights; of more, the side
+on which most are is the likelier one, not the proven one. When the values differed already before the step,
+look for code that writes weights on one rank; else for code that touches gradients or settings by rank (``if
+rank == …``). Weights of any one rank from that step on are not those of the declared training.
 """
 
 from __future__ import annotations
@@ -42,15 +44,25 @@ from typing import ClassVar
 from ....core.contract import OptimizerDeclaration
 from ....core.coverage import Coverage
 from ....core.finding import Evidence, Finding, finding_of
-from ....core.observation import Hello, Observation, OptimizerDeclared, StepRecord
+from ....core.observation import (
+    Hello,
+    JobJoined,
+    Observation,
+    OptimizerDeclared,
+    PeerReplicas,
+    PeerSeen,
+    StepRecord,
+)
+from ....core.replicas import group_of, machine_of
 from ....core.rule import Confidence, Rule, Severity
 from ....core.sample import Values
 from ....core.sweep import Sweep
+from .across import Across
+from .between import MAX_NAMED, told_apart
 from .process import Process
 
 MAX_PENDING = 512
 MAX_PROCESSES = 4096
-MAX_NAMED = 5
 UNLIKE = "the ranks run on machines that compute differently"
 
 
@@ -61,6 +73,7 @@ class _Held:
     before: Sweep
     after: Sweep
     fingerprints: dict[int, int]
+    made: StepRecord
 
     def differing(self, other: _Held) -> list[int]:
         """Tensors that differ from another rank's, which was swept at the same places."""
@@ -99,10 +112,13 @@ class _Group:
     """One optimizer on all ranks of its group, in one start of the job.
 
     ``expected`` of them run below this monitor; ``pending`` holds each step until all of those have made it.
+    ``name`` is the group's across nodes, ``machine`` what decides the bits on this one.
     """
 
     declared: OptimizerDeclaration
     expected: int
+    name: str
+    machine: str
     pending: dict[int, dict[int, _Held]] = field(default_factory=dict)
     reported: bool = False
 
@@ -117,7 +133,14 @@ class ReplicaDisagrees:
         Severity.ERROR,
         Confidence.HIGH,
     )
-    takes: ClassVar[tuple[type[Observation], ...]] = (Hello, OptimizerDeclared, StepRecord)
+    takes: ClassVar[tuple[type[Observation], ...]] = (
+        Hello,
+        JobJoined,
+        OptimizerDeclared,
+        PeerReplicas,
+        PeerSeen,
+        StepRecord,
+    )
 
     def __init__(self) -> None:
         self._coverage = Coverage("replica-agreement", "steps")
@@ -125,6 +148,7 @@ class ReplicaDisagrees:
         self._machines: set[str] = set()
         self._groups: dict[tuple[tuple[str, ...], int, str], _Group] = {}
         self._of: dict[tuple[int, int], _Group] = {}
+        self._across: Across | None = None
 
     def observe(self, observation: Observation) -> Iterator[Finding]:
         """One finding per group of ranks, at the first step at which they differ."""
@@ -132,19 +156,25 @@ class ReplicaDisagrees:
         if isinstance(observation, Hello):
             if observation.role == "rank" and len(self._processes) < MAX_PROCESSES:
                 self._processes[pid] = Process.of(observation)
-                self._machines.add(_machine(observation))
+                self._machines.add(machine_of(observation.numerics))
         elif isinstance(observation, OptimizerDeclared):
             self._declare(pid, observation.optimizer)
         elif isinstance(observation, StepRecord):
             group = self._of.get((pid, observation.optimizer))
             if group is not None:
                 yield from self._take(group, observation)
+        elif isinstance(observation, JobJoined):
+            self._across = self._across or Across(observation.node, self._coverage)
+        elif self._across is not None:
+            yield from self._heard(self._across, observation)
 
     def finish(self) -> Iterator[Finding]:
         """Steps that not all ranks have made are compared among those that have."""
         for group in self._groups.values():
             for number in sorted(group.pending):
                 yield from self._compare(group, number)
+        if self._across is not None:
+            yield from (told_apart(self.rule, one) for one in self._across.finish())
 
     def coverage(self) -> Coverage:
         """Steps of which the parameters of at least two ranks were compared."""
@@ -160,20 +190,32 @@ class ReplicaDisagrees:
         if len(declared.replicas) < 2 or seen is None:
             return
         expected = min(len(declared.replicas), seen.local)
-        if expected < 2:
+        if expected < 2 and self._across is None:
             self._coverage.skip("only one rank of the group runs below this monitor")
             return
-        if expected < len(declared.replicas):
+        if expected < len(declared.replicas) and self._across is None:
             self._coverage.skip("ranks below other monitors hold copies too and are not compared")
         # Ranks that share the optimizer's state out among them declare other tensors each.
         key = seen.job, declared.index, repr([(one.name, one.shape) for one in declared.tensors])
         if key in self._groups or len(self._groups) < MAX_PROCESSES:
-            self._of[pid, declared.index] = self._groups.setdefault(key, _Group(declared, expected))
+            name = group_of(declared, seen.port)
+            self._of[pid, declared.index] = self._groups.setdefault(
+                key, _Group(declared, expected, name, seen.machine)
+            )
+            if self._across is not None and expected < len(declared.replicas):
+                self._across.declare(name, declared, alone=expected < 2)
+
+    def _heard(self, across: Across, observation: Observation) -> Iterator[Finding]:
+        """What the monitors of other nodes say."""
+        if isinstance(observation, PeerReplicas):
+            yield from (told_apart(self.rule, one) for one in across.peer(observation))
+        elif isinstance(observation, PeerSeen):
+            across.seen(observation.origin.source, done=observation.state != "began")
 
     def _take(self, group: _Group, step: StepRecord) -> Iterator[Finding]:
         fingerprints = {pair[0]: pair[1] for pair in step.fingerprint_after if len(pair) == 2}
         held = group.pending.setdefault(step.step, {})
-        held[step.origin.rank] = _Held(step.swept_before, step.swept_after, fingerprints)
+        held[step.origin.rank] = _Held(step.swept_before, step.swept_after, fingerprints, step)
         if len(held) >= group.expected:
             yield from self._compare(group, step.step)
         elif len(group.pending) > MAX_PENDING:
@@ -182,6 +224,13 @@ class ReplicaDisagrees:
 
     def _compare(self, group: _Group, number: int) -> Iterator[Finding]:
         held = group.pending.pop(number)
+        if self._across is not None:
+            made = {rank: one.made for rank, one in held.items()}
+            yield from (
+                told_apart(self.rule, one) for one in self._across.own(group.name, made, group.machine)
+            )
+        if group.expected < 2:
+            return
         first, *others = (held[rank] for rank in sorted(held))
         alike = [other for other in others if _comparable(first, other)]
         reason = "" if others else "only one rank made the step"
@@ -236,8 +285,3 @@ def _comparable(one: _Held, other: _Held) -> bool:
 
 def _shown(values: list[float]) -> str:
     return ", ".join(f"{value:.9g}" for value in values[:4])
-
-
-def _machine(hello: Hello) -> str:
-    """What decides the bits on a rank's machine."""
-    return ";".join(hello.numerics.get(name, "") for name in ("cpu_capability", "cuda", "git", "byteorder"))
