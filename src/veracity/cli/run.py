@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..core.errors import UsageError
@@ -23,6 +24,7 @@ here stops the job, unless --policy enforce says so."""
 _EXAMPLES = """\
   veracity run -- python train.py --steps 300
   veracity run --name baseline -- torchrun --nproc-per-node 2 train.py
+  veracity run --job-folder /shared/jobs/42 -- torchrun --nnodes 2 --node-rank 0 ... train.py
   veracity run --fail-on warning --format json --output run.json -- python train.py"""
 
 _CODES = (
@@ -53,6 +55,20 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
         help="exit 1 when the verdict is not held or a finding is at least error, warning or note",
     )
     parser.add_argument("--name", default="", metavar="NAME", help="a name for people to know the run by")
+    parser.add_argument(
+        "--job",
+        default="",
+        metavar="ID",
+        help="the job over several nodes that this run is part of, the same on each node (default: what the "
+        "scheduler or the launcher's own flags say, when they speak of more than one node)",
+    )
+    parser.add_argument(
+        "--job-folder",
+        type=Path,
+        metavar="DIR",
+        help="where the monitors of one job meet, on a file system that all its nodes share (default: "
+        "jobs/ID in the home)",
+    )
     parser.add_argument(
         "--overhead",
         type=share,
@@ -99,6 +115,8 @@ def execute(arguments: argparse.Namespace) -> int:
         quiet=arguments.quiet,
         overhead=arguments.overhead,
         hang_after=arguments.hang_after,
+        job=arguments.job,
+        job_folder=arguments.job_folder,
     )
     try:
         result = run_job(arguments.command, options)

@@ -88,3 +88,7 @@ class RunSummary:
     """``(field, value, origin)``: origin is approved, pinned, read or observed."""
     entries: int
     tree_root: str
+    job: str = ""
+    """The job over several nodes that it says it is part of, empty without one."""
+    peers: tuple[str, ...] = ()
+    """``node (run id)`` of the other monitors of that job that it met."""

@@ -23,6 +23,7 @@ from .attention import Attention
 from .conditions import Conditions
 from .folder import RunFolder, create_folder
 from .hang import HANG_AFTER, Hangs
+from .joining import join
 from .listener import Listener
 from .metricfiles import MetricFiles
 from .pace import Pace
@@ -43,7 +44,8 @@ class RunOptions:
     """How to run.
 
     ``policy``: ``observe``, or ``enforce``: stop what is broken or unobserved. ``overhead`` is the share of
-    training time, 0 to 1, that checks made on sampled steps may take.
+    training time, 0 to 1, that checks made on sampled steps may take. ``job`` names the job over several
+    nodes that the run is part of, ``job_folder`` where their monitors meet; both are found out without.
     """
 
     home: Path
@@ -54,6 +56,8 @@ class RunOptions:
     overhead: float = 0.01
     environment: Mapping[str, str] | None = None
     hang_after: float = HANG_AFTER
+    job: str = ""
+    job_folder: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +78,10 @@ def run_job(command: Sequence[str], options: RunOptions) -> JobResult:
     started_at = time.time_ns()
     folder = create_folder(options.home.absolute(), started_at)
     environment = os.environ if options.environment is None else options.environment
-    prepared = prepare(folder, environment, options.overhead)
+    joined = join(folder, started_at, command, environment, job=options.job, place=options.job_folder)
+    prepared = prepare(folder, environment, options.overhead, joined.key)
     metrics = MetricFiles.of(command, Path.cwd())
-    with Pipeline.create(folder, command, started_at, prepared, options) as pipeline:
+    with Pipeline.create(folder, command, started_at, prepared, options, joined) as pipeline:
         try:
             process = launch.start(command, prepared.environment)
         except launch.CommandError as error:
@@ -87,6 +92,8 @@ def run_job(command: Sequence[str], options: RunOptions) -> JobResult:
         process.returncode = status
         exit_code = launch.shell_status(status)
         verdict = pipeline.finish(exit_code=exit_code)
+        if joined.peers is not None:
+            joined.peers.close(verdict.outcome.value)
     _clean_up(folder, prepared)
     summary = load_summary(folder.path)
     if options.policy == "enforce" and exit_code == 0 and verdict.outcome is not Outcome.HELD:
@@ -152,6 +159,7 @@ class _Loop:
             self._pipeline.drain()
             for seen in self._metrics.last():
                 self._pipeline.observe(seen)
+            self._pipeline.hear_peers(last=True)
             self._listener.close()
             self._processes.close()
             self._signals.close()
@@ -182,6 +190,7 @@ class _Loop:
                 self._pipeline.observe(seen)
             for logged in self._metrics.look(self._processes.trainers()):
                 self._pipeline.observe(logged)
+            self._pipeline.hear_peers()
         self._look(now, fresh=fresh)
         if now >= self._next_commit:
             self._next_commit = now + COMMIT_EVERY

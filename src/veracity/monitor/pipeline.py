@@ -44,6 +44,8 @@ from .streams import Source
 
 if TYPE_CHECKING:
     from .job import RunOptions
+    from .joining import Joined
+    from .peers import Peers
     from .prepare import Prepared
     from .processes import Known, Processes
 
@@ -94,6 +96,7 @@ class Pipeline:
         self._contract = ContractFile(folder.contract)
         self._earlier = EarlierKept(folder.home, folder.run)
         self.channels: ChannelLooks | None = None
+        self._peers: Peers | None = None
 
     # --- opening and closing ---------------------------------------------------------------------
 
@@ -105,6 +108,7 @@ class Pipeline:
         started_at: int,
         prepared: Prepared,
         options: RunOptions,
+        joined: Joined,
     ) -> Pipeline:
         """A new run: its ledger, its key, its first entry."""
         signer = SigningKey.load_or_create(folder.home / KEY_FILE, KEY_NAME)
@@ -113,6 +117,8 @@ class Pipeline:
         write_private(folder.verifier, signer.verifier.vkey.encode() + b"\n")
         entry = opening_entry(folder, command, started_at, prepared, options)
         pipeline._recorder.entry("run", entry)
+        pipeline._observe_all(joined.said)
+        pipeline._peers = joined.peers
         pipeline._recorder.commit(publish=True)
         write_document(folder.document, run_document(entry))
         return pipeline
@@ -273,6 +279,8 @@ class Pipeline:
 
     def _taken_in(self, source: Source, observation: seen.Observation, frame: Frame, index: int) -> None:
         self._noted(source, observation)
+        if self._peers is not None:
+            self._peers.take(observation)
         if isinstance(observation, seen.StepRecord):
             self._steps.append((source.pid, source.rank, observation.step, observation.origin.at))
             self.resting.discard(source.pid)
@@ -418,6 +426,11 @@ class Pipeline:
         """A signal reached the monitor and went on to the job."""
         self.observe(seen.SignalForwarded(monitor_origin(time.time_ns()), number))
         del sent
+
+    def hear_peers(self, *, last: bool = False) -> None:
+        """What monitors of the job's other nodes say; ``last``: nothing more comes from this one."""
+        if self._peers is not None:
+            self._observe_all(self._peers.last() if last else self._peers.look())
 
     def no_stacks(self, reason: str) -> None:
         """Stacks cannot be sampled in this run: that is coverage, not a gap."""

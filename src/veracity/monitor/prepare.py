@@ -30,10 +30,11 @@ class Prepared:
     key: bytes
 
 
-def prepare(folder: RunFolder, environment: Mapping[str, str], overhead: float) -> Prepared:
+def prepare(folder: RunFolder, environment: Mapping[str, str], overhead: float, key: bytes = b"") -> Prepared:
     """Write the guard's archive and configuration; return the environment to start the job in.
 
-    ``overhead`` is the share of training time that sampled checks may take, 0 to 1.
+    ``overhead`` is the share of training time that sampled checks may take, 0 to 1. ``key`` is the sampling
+    key of a job over several nodes; without one the run gets its own.
     Raises UsageError when the home's path cannot stand on PYTHONPATH.
     """
     if os.pathsep in str(folder.path):
@@ -44,7 +45,7 @@ def prepare(folder: RunFolder, environment: Mapping[str, str], overhead: float) 
         )
     data, digest = build_archive()
     write_private(folder.archive, data)
-    key = secrets.token_bytes(32)
+    key = key or secrets.token_bytes(32)
     socket, socket_folder = _socket_path(folder)
     config = {
         "run": folder.run,

@@ -15,7 +15,16 @@ from ..core.coverage import Coverage
 from ..core.digest import Digest
 from ..core.errors import Error, EvidenceError
 from ..core.finding import Finding
-from ..core.observation import Gap, Hello, OptimizerDeclared, ProcessEnded, SchedulerDeclared, StepsPassed
+from ..core.observation import (
+    Gap,
+    Hello,
+    JobJoined,
+    OptimizerDeclared,
+    PeerSeen,
+    ProcessEnded,
+    SchedulerDeclared,
+    StepsPassed,
+)
 from ..core.summary import GapSummary, ProcessSummary, RunSummary, SealedItem, StepPoint
 from ..core.verdict import Outcome, Verdict
 from ..ledger.blobs import Blobs
@@ -56,6 +65,8 @@ class _Gathered:
     points: list[StepPoint] = field(default_factory=list)
     contract: list[tuple[str, str, str]] = field(default_factory=list)
     sealed: list[SealedItem] = field(default_factory=list)
+    job: str = ""
+    peers: dict[str, None] = field(default_factory=dict)
 
 
 def load_summary(folder: Path) -> RunSummary:
@@ -106,6 +117,8 @@ def load_summary(folder: Path) -> RunSummary:
         contract=tuple(gathered.contract),
         entries=size,
         tree_root=root,
+        job=gathered.job,
+        peers=tuple(gathered.peers),
     )
 
 
@@ -154,13 +167,18 @@ def _take_record(gathered: _Gathered, body: Mapping[str, Json], blobs: Blobs) ->
 
 def _take_observed(gathered: _Gathered, body: Mapping[str, Json], blobs: Blobs) -> None:
     kind = body.get("kind")
-    if kind not in ("Gap", "ProcessEnded"):
+    if kind not in ("Gap", "JobJoined", "PeerSeen", "ProcessEnded"):
         return
     value = body.get("body")
     if value is None:
         return
     if kind == "Gap":
         _add_gap(gathered, _convert(value, Gap))
+    elif kind == "JobJoined":
+        gathered.job = _convert(value, JobJoined).job
+    elif kind == "PeerSeen":
+        peer = _convert(value, PeerSeen)
+        gathered.peers[f"{peer.node} ({peer.origin.source})"] = None
     else:
         ended = _convert(value, ProcessEnded)
         process = gathered.processes.setdefault(ended.origin.pid, _Process(ended.origin.pid))

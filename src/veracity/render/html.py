@@ -60,6 +60,7 @@ def _header(summary: RunSummary, word: str, limits: Limits) -> str:
         ("Command", code(" ".join(summary.command), limits.text)),
         ("Started", escape(f"{wording.moment(summary.started_at)} on {summary.host} by {summary.user}", 400)),
         ("Took", escape(f"{wording.span(summary)}, {ended}")),
+        *((("Job", escape(wording.job(summary), 400)),) if summary.job else ()),
     )
     listed = "".join(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in facts)
     account = ""

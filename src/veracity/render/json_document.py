@@ -29,6 +29,8 @@ def document(summary: RunSummary) -> str:
         "host": summary.host,
         "user": summary.user,
         "folder": summary.folder,
+        "job": summary.job,
+        "peers": list(summary.peers),
         "same_account": summary.same_account,
         "processes": [
             {

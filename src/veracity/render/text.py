@@ -77,6 +77,7 @@ def _heading(page: Page, summary: RunSummary) -> None:
             (("started", "dim"), f"{wording.moment(summary.started_at)} on {summary.host} by {summary.user}"),
             (("took", "dim"), f"{wording.span(summary)}, {code}"),
             (("saw", "dim"), f"{wording.count(steps, 'step')} on {wording.count(ranks, 'rank')}"),
+            *([(("job", "dim"), clip(wording.job(summary), 400))] if summary.job else []),
         ]
     )
     for reason in wording.other_reasons(summary)[:20]:

@@ -145,6 +145,11 @@ def reasons(part: Coverage) -> list[str]:
     return said + [f"{reason} ({times:,} times)" if times > 1 else reason for reason, times in ranked]
 
 
+def job(summary: RunSummary) -> str:
+    """The job over several nodes that a run says it is part of, and the other runs of it that it met."""
+    return f"{summary.job}, with {', '.join(summary.peers) or 'no other monitor'}"
+
+
 def ranks_and_steps(summary: RunSummary) -> tuple[int, int]:
     """How many ranks spoke, and the number of optimizer steps of the one that made most."""
     ranks = {process.rank for process in summary.processes if process.rank >= 0 and process.role == "rank"}
