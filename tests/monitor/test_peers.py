@@ -16,6 +16,7 @@ from veracity.monitor import joining, peers
 from veracity.monitor.folder import RunFolder, create_folder
 from veracity.monitor.joining import Joined, join
 from veracity.monitor.meeting import meet
+from veracity.monitor.ownranks import OwnRanks
 from veracity.monitor.peers import Peers
 
 RUN = "run-20260101-000000-{:06x}"
@@ -107,6 +108,18 @@ def test_a_folder_that_hangs_is_not_waited_for(tmp_path: Path, monkeypatch: pyte
     assert gaps_in(list(one.last())) == ["the folder of the job does not answer"]
     one.close("held")
     assert time.monotonic() - began < 10
+
+
+def test_a_fault_of_ours_costs_no_more_than_sight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def take(*_: object) -> None:
+        raise ZeroDivisionError
+
+    one = monitor(tmp_path / "j", 1, 0)
+    monkeypatch.setattr(OwnRanks, "take", take)
+    one.take(says(2, 0, range(1))[0])
+    heard = until(one, bool)
+    assert gaps_in(heard) == ["other nodes are not told what the ranks here hold"]
+    assert list(one.last()) == []
 
 
 # --- joining -----------------------------------------------------------------------------------------

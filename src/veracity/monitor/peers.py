@@ -6,6 +6,9 @@ of other nodes, not the monitor its pace.
 
 from __future__ import annotations
 
+import contextlib
+import os
+import queue
 import threading
 import time
 from collections.abc import Iterator
@@ -21,6 +24,7 @@ from .peerfiles import OwnFile, PeerFiles, Trouble, file_name
 from .peerlines import Line
 
 LAW = "replica-agreement"
+NICENESS = 19
 VISIT_EVERY = 1.0
 VISIT_SECONDS = 10.0
 WAIT = 5.0
@@ -54,10 +58,19 @@ class Peers:
         self._states: dict[str, tuple[str, str]] = {}
         self._said: set[str] = set()
         self._behind = False
+        self._fault = ""
+        self._visits: queue.SimpleQueue[tuple[list[Line], Future[_Heard]] | None] = queue.SimpleQueue()
+        # Begun now, so that the thread does not take over the monitor's idle class, which may starve it. Not
+        # a pool's thread: Python would wait for it at its end, and it may hang for ever.
+        threading.Thread(target=self._serve, name="peers", daemon=True).start()
 
     def take(self, observation: seen.Observation) -> None:
         """Something a guard below this monitor said."""
-        self._ranks.take(observation)
+        if not self._fault:
+            try:
+                self._ranks.take(observation)
+            except Exception as error:  # noqa: BLE001 - a fault costs the sight of other nodes, not the run
+                self._fault = f"{type(error).__name__}: {error}"[:300]
 
     def look(self) -> Iterator[seen.Observation]:
         """What others have said since the last look; begin the next one."""
@@ -70,12 +83,14 @@ class Peers:
                 yield from self._once("the folder of the job does not answer", "a visit to it hangs")
         if self._running is None and now >= self._next_visit:
             self._next_visit = now + VISIT_EVERY
-            self._waiting += self._ranks.ready()
+            self._waiting += self._ready()
             self._begin()
+        if self._fault:
+            yield from self._once("other nodes are not told what the ranks here hold", self._fault)
 
     def last(self) -> Iterator[seen.Observation]:
         """The job has ended: say what is left and that it was all, and wait a little for others to."""
-        self._waiting += self._ranks.ready(last=True)
+        self._waiting += self._ready(last=True)
         self._waiting.append(Line(0, self.joined.node, "done"))
         deadline = time.monotonic() + WAIT
         while True:
@@ -91,6 +106,14 @@ class Peers:
         deadline = time.monotonic() + WAIT
         while self._waiting and time.monotonic() < deadline:
             list(self._visit(deadline))
+        self._visits.put(None)
+
+    def _ready(self, *, last: bool = False) -> list[Line]:
+        try:
+            return [] if self._fault else self._ranks.ready(last=last)
+        except Exception as error:  # noqa: BLE001 - a fault costs the sight of other nodes, not the run
+            self._fault = f"{type(error).__name__}: {error}"[:300]
+            return []
 
     def _visit(self, deadline: float) -> Iterator[seen.Observation]:
         """One whole visit, if the folder answers in time."""
@@ -168,8 +191,15 @@ class Peers:
     def _begin(self) -> None:
         lines, self._waiting = self._waiting, []
         self._running = Future()
-        # Not a pool's thread: Python would wait for it at its end, and it may hang for ever.
-        threading.Thread(target=self._visited, args=(lines, self._running), name="peers", daemon=True).start()
+        self._visits.put((lines, self._running))
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+        while (visit := self._visits.get()) is not None:
+            self._visited(*visit)
+        if self._files is not None:
+            self._files[0].close()
 
     def _visited(self, lines: list[Line], future: Future[_Heard]) -> None:
         try:
