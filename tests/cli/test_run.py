@@ -26,6 +26,8 @@ class Options:
     quiet: bool
     overhead: float = 0.01
     hang_after: float = 120.0
+    job: str = ""
+    job_folder: Path | None = None
 
 
 @dataclasses.dataclass

@@ -25,6 +25,11 @@ SLURM = {"SLURM_JOB_ID": "42", "SLURM_STEP_ID": "0"}
         ("python -m torch.distributed.run --nnodes=2 --rdzv_id=x t.py", {}, Label("x", "--rdzv-id", 2)),
         ("/opt/bin/torchrun --nnodes 1:4 --rdzv-id x t.py", {}, Label("x", "--rdzv-id", 1)),
         (
+            "torchrun --nnodes 2 --rdzv-id 100 --rdzv-endpoint h:1 t.py",
+            {},
+            Label("100@h:1", "--rdzv-id, --rdzv-endpoint", 2),
+        ),
+        (
             "torchrun --nnodes 2 --rdzv-id none --rdzv-endpoint h:1 t.py",
             {},
             Label("h:1", "--rdzv-endpoint", 2),

@@ -59,17 +59,22 @@ def _found(options: Mapping[str, str], environment: Mapping[str, str]) -> tuple[
     job, step = environment.get("SLURM_JOB_ID", ""), environment.get("SLURM_STEP_ID", "")
     if job:
         return f"slurm-{job}" + (f".{step}" if step else ""), "SLURM_JOB_ID"
-    candidates = (
+    ids = (
         (environment.get("TORCHELASTIC_RUN_ID", ""), "TORCHELASTIC_RUN_ID"),
         (options.get("rdzv-id", ""), "--rdzv-id"),
         (environment.get("PET_RDZV_ID", ""), "PET_RDZV_ID"),
+    )
+    # An id is often the same in every job of a person; where the ranks meet is not at the same time.
+    places = (
         (options.get("rdzv-endpoint", ""), "--rdzv-endpoint"),
         (environment.get("PET_RDZV_ENDPOINT", ""), "PET_RDZV_ENDPOINT"),
         (_address(options.get("master-addr", ""), options.get("master-port", "")), "--master-addr"),
         (_address(options.get("main-process-ip", ""), options.get("main-process-port", "")), "accelerate"),
         (_address(environment.get("MASTER_ADDR", ""), environment.get("MASTER_PORT", "")), "MASTER_ADDR"),
     )
-    return next(((job, named) for job, named in candidates if job not in ("", "none")), ("", ""))
+    found = [next((one for one in kind if one[0] not in ("", "none")), None) for kind in (ids, places)]
+    said = [one for one in found if one is not None]
+    return "@".join(job for job, _ in said), ", ".join(named for _, named in said)
 
 
 def _address(host: str, port: str) -> str:

@@ -186,7 +186,6 @@ def changed(told: Observation, **fields: object) -> Observation:
 @pytest.mark.parametrize(
     ("fields", "reason"),
     [
-        ({"ranks": [0]}, across.CLAIMED),
         ({"ranks": [7]}, across.FOREIGN),
         ({"places": "other"}, across.ELSEWHERE),
         ({"parts": "?"}, "a line of another node could not be read"),
@@ -198,6 +197,20 @@ def test_lines_that_cannot_be_right_accuse_nobody(fields: dict[str, object], rea
     found, coverage = judged(says(2, 0, range(5)), list(told))
     assert (found, coverage.checked) == ([], 0)
     assert reason in coverage.reasons
+
+
+@pytest.mark.parametrize("edit", [None, (1, 2)])
+@pytest.mark.parametrize("seed", range(4))
+def test_who_speaks_for_a_rank_of_another_hides_nothing(edit: Edit | None, seed: int) -> None:
+    """A third run says that rank 1 holds what we do; the run of rank 1 may say otherwise."""
+    said = [says(2, rank, range(5), edit) for rank in range(2)]
+    forged = [
+        replace(one, origin=replace(one.origin, source="run-9")) for one in peer(1, says(2, 1, range(5)))
+    ]
+    found, coverage = judged(said[0], peer(1, said[1]), forged, seed=seed)
+    assert coverage.stopped == across.CLAIMED
+    assert [(one.first_step, one.breaks, one.rank) for one in found] == ([(2, False, -1)] if edit else [])
+    assert all(across.CLAIMED in one.message for one in found)
 
 
 def test_a_node_that_fell_silent_is_waited_for_and_then_not() -> None:

@@ -7,7 +7,7 @@ counts that launchers keep for each node alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from ....core.contract import OptimizerDeclaration
@@ -28,7 +28,7 @@ UNTOLD = "no monitor of another node told what its ranks held after the step"
 UNLIKE_NODE = "a rank of another node runs on a machine that computes differently"
 ELSEWHERE = "another node read its copy at other places"
 APART = "the step of the same number was made at another time on another node: do the clocks agree?"
-CLAIMED = "two monitors speak for the same rank"
+CLAIMED = "two monitors speak for the same rank: is the id of the job another job's too?"
 FOREIGN = "a monitor speaks for ranks that hold no copy"
 
 
@@ -55,7 +55,8 @@ class Difference:
     """The first step at which our copy and another node's differ.
 
     ``parts`` and ``fingers`` say where, ``tensors`` which ones a part stands for; ``since`` is the last step
-    compared before at which no difference was seen, -1 when there was none.
+    compared before at which no difference was seen, -1 when there was none. ``claimed``: two of the runs
+    speak for the same rank, so one of them is not of this job, or not what it says it is.
     """
 
     declared: OptimizerDeclaration
@@ -66,6 +67,7 @@ class Difference:
     parts: tuple[int, ...]
     fingers: tuple[int, ...]
     tensors: tuple[int, ...]
+    claimed: bool
 
 
 @dataclass(slots=True, eq=False)
@@ -154,9 +156,11 @@ class Across:
 
     def _add(self, group: _Group, number: int, copy: Copy, tensors: tuple[int, ...]) -> Iterator[Difference]:
         step = _step_at(group, number, copy.at)
-        if any(one.run != copy.run and not set(one.ranks).isdisjoint(copy.ranks) for one in step.copies):
+        if _claimed((*step.copies, copy)):
+            # Both are compared: whoever came first must not hide the other.
             self._coverage.skip(CLAIMED)
-        elif len(step.copies) < MAX_COPIES:
+            self._coverage.stopped = CLAIMED
+        if len(step.copies) < MAX_COPIES:
             step.copies.append(copy)
             step.tensors = tensors or step.tensors
             self._bytes += _size(copy)
@@ -212,6 +216,7 @@ class Across:
             tuple(parts),
             tuple(fingers),
             step.tensors,
+            _claimed(copies),
         )
 
     def _drop(self, group: _Group, step: _Step) -> None:
@@ -232,6 +237,12 @@ class Across:
             self._coverage.skip(ACROSS)
         if group.alone:
             self._coverage.count(checked=step.compared)
+
+
+def _claimed(copies: Sequence[Copy]) -> bool:
+    """Whether two runs speak for one rank."""
+    of: dict[int, str] = {}
+    return any(of.setdefault(rank, copy.run) != copy.run for copy in copies for rank in copy.ranks)
 
 
 def _size(copy: Copy) -> int:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from ....core.contract import OptimizerDeclaration
 from ....core.finding import Evidence, Finding, finding_of
 from ....core.replicas import DIGEST, stretch
-from ....core.rule import Rule
-from .across import Copy, Difference
+from ....core.rule import Confidence, Rule
+from .across import CLAIMED, Copy, Difference
 
 MAX_NAMED = 5
 MAX_SHOWN = 8
@@ -25,14 +25,16 @@ def told_apart(rule: Rule, found: Difference) -> Finding:
         else "no earlier step was compared at which they were the same"
     )
     said = "; on the other side ".join(_side(side) for side in sides)
-    odd = sides[-1] if _majority(sides) else []
+    odd = sides[-1] if _majority(sides) and not found.claimed else []
+    doubt = f"; {CLAIMED}" if found.claimed else ""
     return finding_of(
         rule,
         f"{shown}, across nodes",
         f"after step {found.step} parameter tensors are not the same on all nodes: on one side {said}; "
-        f"{_which(sides)}; {since}",
+        f"{_which(sides)}; {since}{doubt}",
         rank=odd[0].ranks[0] if len(odd) == 1 and len(odd[0].ranks) == 1 else -1,
         first_step=found.step,
+        confidence=Confidence.MEDIUM if found.claimed else None,
         evidence=tuple(
             Evidence(f"{copy.who}, digest of what was read of {names[0]}", observed=_digest(found, copy))
             for copy in found.copies[:MAX_SHOWN]

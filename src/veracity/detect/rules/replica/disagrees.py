@@ -22,8 +22,8 @@ they differ is reported.
 A change of elements that are not sampled, until they are. Ranks that all change alike: that is the other
 laws' matter. An optimizer that holds other parameters on each rank is not compared. Parameters sharded over
 the ranks (FSDP2) have no copies. Monitors of several nodes that do not meet compare only what each sees, and
-coverage says so. Whoever runs under the account of the job can write the digests of a node that is not there,
-or the good ones for a bad node: what comes from the folder is what that account says.
+coverage says so. Whoever runs under the account of the job can write digests in the name of a node whose
+monitor is not there: what comes from the folder is what that account says.
 
 ## What to do
 
