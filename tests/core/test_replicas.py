@@ -107,5 +107,6 @@ def test_a_group_is_named_by_what_its_ranks_share() -> None:
 
 
 def test_what_decides_the_bits_is_bounded() -> None:
-    assert machine_of({"cpu_capability": "AVX2", "cuda": "None"}) == "AVX2;None;;"
+    assert machine_of({"cpu_capability": "AVX2", "cuda": "None"}) == "AVX2;None;;;"
+    assert machine_of({"gpu": "one"}) != machine_of({"gpu": "other"})
     assert len(machine_of({"git": "\ud800" * 9999})) == 256

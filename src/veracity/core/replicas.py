@@ -51,7 +51,8 @@ class Held:
 
 def machine_of(numerics: Mapping[str, str]) -> str:
     """What decides the bits on a rank's machine, from its hello; bounded, since it is sent on."""
-    words = ";".join(numerics.get(name, "") for name in ("cpu_capability", "cuda", "git", "byteorder"))
+    names = ("cpu_capability", "cuda", "git", "byteorder", "gpu")
+    words = ";".join(numerics.get(name, "") for name in names)
     return words.encode("ascii", "replace").decode()[:MAX_MACHINE]
 
 

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
 
 MINIMUM_TORCH = (2, 1)
+GPUS = "/proc/driver/nvidia/gpus"
+MAX_GPUS = 64
 
 
 def install(session: Session, imports: ImportWatch, torch: ModuleType) -> None:
@@ -170,7 +172,23 @@ def _numerics(torch: ModuleType) -> dict[str, str]:
     for name in ("ATEN_CPU_CAPABILITY", "MKL_CBWR", "OMP_NUM_THREADS", "CUBLAS_WORKSPACE_CONFIG"):
         if name in os.environ:
             found[name] = os.environ[name][:64]
-    return found
+    gpus = gpus_in(GPUS)
+    return {**found, "gpu": gpus} if gpus else found
+
+
+def gpus_in(folder: str) -> str:
+    """Models of the machine's GPUs as its driver lists them, each once; to ask torch would start CUDA."""
+    models: set[str] = set()
+    try:
+        for name in sorted(os.listdir(folder))[:MAX_GPUS]:
+            with open(os.path.join(folder, name, "information"), encoding="ascii", errors="replace") as file:
+                text = file.read(4096)
+            models |= {
+                line.partition(":")[2].strip()[:64] for line in text.splitlines() if line.startswith("Model:")
+            }
+    except OSError:
+        return ""
+    return ", ".join(sorted(models))
 
 
 def _parse(version: str) -> tuple[int, int]:
