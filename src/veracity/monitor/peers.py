@@ -56,6 +56,7 @@ class Peers:
         self._next_visit = 0.0
         self._files: tuple[OwnFile, PeerFiles] | None = None
         self._states: dict[str, tuple[str, str]] = {}
+        self._told: dict[str, int] = {}
         self._said: set[str] = set()
         self._behind = False
         self._fault = ""
@@ -143,6 +144,7 @@ class Peers:
         for run, line in heard.lines:
             if line.step is not None:
                 steps.setdefault((run, line.node), []).append(line.step)
+                self._told[run] = line.step.step
             else:
                 self._states[run] = line.node, line.state
                 states.append(seen.PeerSeen(self._origin(run), line.node, line.state))
@@ -172,8 +174,12 @@ class Peers:
             )
         for run, (node, state) in self._states.items():
             if state == "began":
-                what = f"{node} ({run}) has not said that it is done"
-                yield from self._once(what, "what its ranks held at the last steps may not be compared")
+                last = f"step {self._told[run]} is the last" if run in self._told else "there is no step"
+                yield from self._once(
+                    f"{node} ({run}) has not said that it is done",
+                    f"{last} of which it told what its ranks held; later ones were not compared with it",
+                    "did its monitor end before the job? Its own run says what was seen there",
+                )
             elif state in ("broken", "incomplete"):
                 yield from self._once(f"the run on {node} ended {state}", f"see {run} there")
 
