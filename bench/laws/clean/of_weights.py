@@ -191,16 +191,16 @@ def pruned(seed: int) -> None:
 
 
 def masked(seed: int) -> None:
-    """A lottery ticket: the smallest weights of all matrices are set to zero and held there."""
+    """A lottery ticket: the smallest weights of all tensors are set to zero and held there."""
     here = setting(seed)
     masks: list[Tensor] = []
-    matrices = [parameter for parameter in here.model.parameters() if parameter.dim() > 1]
+    parameters = list(here.model.parameters())
     for number, batch in enumerate(here.batches(STEPS)):
         train(here, batch)
         if number == 14:
-            masks = [(one.abs() > one.abs().median()).to(one.dtype) for one in matrices]
+            masks = [(one.abs() > one.abs().median()).to(one.dtype) for one in parameters]
         with torch.no_grad():
-            for parameter, mask in zip(matrices, masks, strict=False):
+            for parameter, mask in zip(parameters, masks, strict=False):
                 parameter.mul_(mask)
 
 

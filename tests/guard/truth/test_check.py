@@ -98,6 +98,40 @@ def test_a_scaler_divides_by_what_it_says(checked: Guarded) -> None:
     assert coverage.checked >= STEPS // 2
 
 
+def test_a_normalisation_at_zero_before_a_relu_is_no_wrong_gradient(checked: Guarded) -> None:
+    channels = 24
+    model = nn.Sequential(
+        nn.Conv2d(1, channels, 3),
+        nn.BatchNorm2d(channels),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(16 * channels, 5),
+    )
+
+    def hold(step: int) -> None:
+        with torch.no_grad():
+            model[1].weight[6:] = 0
+            model[1].bias[6:] = 0
+
+    hold(0)
+    train(model, torch.optim.SGD(model.parameters(), 0.05), 8 * STEPS, image=True, after=hold)
+    found, coverage = judged(checked)
+    assert found == []
+    assert coverage.reasons["the loss has no derivative where elements are held at zero"] >= 1
+    assert coverage.checked >= 3 * STEPS
+
+
+def test_a_gradient_masked_where_weights_are_zero_is_wrong(checked: Guarded) -> None:
+    model = programs.perceptron()
+    with torch.no_grad():
+        model[5].bias.zero_()
+    drop = model[5].bias.register_hook(torch.zeros_like)  # sabotage: a bias learns nothing
+    train(model, torch.optim.SGD(model.parameters(), 0.05), 3 * STEPS)
+    drop.remove()
+    found, _ = judged(checked)
+    assert {one.subject.rpartition(" ")[2] for one in found} == {"5.bias"}
+
+
 def test_clipping_by_value_is_no_wrong_gradient(checked: Guarded) -> None:
     model = programs.perceptron()
 

@@ -12,6 +12,7 @@ import struct
 import weakref
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -23,8 +24,9 @@ from ..tensors import is_plain, walk
 from .calls import Capture, holders
 from .circumstances import kept_generators
 from .declared import factor_of
-from .direction import GRADIENT, RANDOM, seed_of
+from .direction import GRADIENT, RANDOM, Direction, seed_of
 from .fitness import compiled_in_place, unfit
+from .kinks import refuse_kink
 from .rerun import NotRepeatableError, Rerun
 from .trial import Bench, direction_for
 from .uses import Captured, TooLargeError, used_outside
@@ -277,6 +279,9 @@ class GradientTruth:
         held: list[GradientTrial] = []
         doubted = self._suspicious(first, place, rounding, watch.factor * clip)
         if doubted:
+            factor = watch.factor * clip
+            wrong = partial(self._suspicious, place=place, rounding=rounding, factor=factor)
+            refuse_kink(bench, place.name, self._direction(place, first.direction, step), first, wrong)
             closer = self._try(bench, place, first.direction, step, first.reach / CLOSER)
             trials += [closer] if closer is not None else []
         # Ranks of a group do not know what their mean will look like, so there is always another to compare.
@@ -348,10 +353,13 @@ class GradientTruth:
         children = [child for module in _alive(watch.modules) for child in module.children()]
         self._place(watch, tracked, holders(tracked.parameters, children))
 
+    def _direction(self, place: Place, kind: str, step: int) -> Direction | None:
+        return direction_for(kind, place.parameter(), seed_of(self._key, step, place.tensor))
+
     def _try(
         self, bench: Bench, place: Place, kind: str, step: int, reach: float | None = None
     ) -> GradientTrial | None:
-        direction = direction_for(kind, place.parameter(), seed_of(self._key, step, place.tensor))
+        direction = self._direction(place, kind, step)
         return bench.trial(place.tensor, place.name, direction, reach) if direction is not None else None
 
     def _others(self, watch: Watch, place: Place, step: int, passed: Passed) -> list[Place]:

@@ -23,13 +23,17 @@ RANDOM = "random"
 
 @dataclass(frozen=True, slots=True)
 class Direction:
-    """A unit direction for ``parameter``: ``kind`` and, for random signs, the seed they come from."""
+    """A unit direction for ``parameter``: ``kind`` and, for random signs, the seed they come from.
+
+    ``where``: a mask of the elements that random signs move; all of them without.
+    """
 
     kind: str
     parameter: torch.Tensor
     gradient: torch.Tensor
     norm: float
     seed: int
+    where: torch.Tensor | None = None
 
     @property
     def steepness(self) -> float:
@@ -48,9 +52,10 @@ class Direction:
             else:
                 generator = torch.Generator(self.parameter.device).manual_seed(self.seed)
                 signs = torch.empty_like(self.parameter).bernoulli_(0.5, generator=generator)
-                moved = (
-                    signs.mul_(2.0).sub_(1.0).mul_(reach / self.parameter.numel() ** 0.5).add_(self.parameter)
-                )
+                signs.mul_(2.0).sub_(1.0)
+                if self.where is not None:
+                    signs.mul_(self.where)
+                moved = signs.mul_(reach / self.parameter.numel() ** 0.5).add_(self.parameter)
         return torch.nn.Parameter(moved, requires_grad=self.parameter.requires_grad)
 
     def inner(self, moved: torch.Tensor) -> float:

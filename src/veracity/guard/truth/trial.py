@@ -17,6 +17,9 @@ FAR_OFF = 8.0
 # How far parameters may be moved: half their own length, and a little for those that begin at zero.
 SHARE = 0.5
 FLOOR = 0.01
+# A kink is looked for at a reach and at so small a part of it, and counts from so many roundings on.
+NEARER = 4
+SEEN = 16.0
 
 
 class Bench:
@@ -39,6 +42,17 @@ class Bench:
         return GradientTrial(
             tensor, direction.kind, reach, plus, minus, half, inner_plus, inner_minus, direction.norm
         )
+
+    def bends(self, name: str, direction: Direction) -> bool:
+        """Whether the loss has a kink here: what it changes by forwards and backwards does not cancel.
+
+        What is left over shrinks with the reach then, and with its square where the loss is smooth.
+        """
+        reach, plus, _ = self._reached(name, direction)
+        left = abs(plus + self._move(name, direction, -reach)[0])
+        near = reach / NEARER
+        left_near = abs(self._move(name, direction, near)[0] + self._move(name, direction, -near)[0])
+        return left_near > max(left / NEARER**1.5, self._target / TARGET * SEEN)
 
     def _reached(self, name: str, direction: Direction) -> tuple[float, float, float]:
         """A reach at which the change is far above rounding and far below what bends the loss.

@@ -38,8 +38,9 @@ loss is checked whole; one that returns predictions is checked from parameters t
 A gradient that is wrong at steps that are not drawn, which the report states the odds of. A factor on all
 gradients. Code that is right whenever it notices that it runs again. A hook that changes the outputs.
 
-The other way round: where weights and biases of a normalisation are held at zero before a ReLU, the loss has
-no derivative there, and autograd gives zero by convention. Such a tensor may be called wrong.
+Where weights and biases of a normalisation are held at zero before a ReLU, the loss has no derivative, and
+autograd gives zero by convention. Elements that are zero and have a gradient of zero are therefore tried
+apart: where what they change forwards and backwards does not cancel, the step is not judged.
 
 What the forward pass takes out of the graph (``detach``, parts without gradients) is a constant to autograd.
 Where it has done so since the first check, the check is made with all of that held constant.
