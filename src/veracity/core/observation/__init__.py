@@ -8,7 +8,7 @@ from .channel import CallFrame, ChannelUsed, FileWritten, ProcessAppeared, Socke
 from .code import FunctionIdentity, FunctionsExpected, FunctionsSeen, ModuleChecked, ModuleImported
 from .condition import GroupLoad, JobStuck, MonitorHeld, ProcessChanged, ProcessHeld, RankStuck, WorkersSeen
 from .data import BatchesDrawn, DatasetWritten, LoaderStarted, SamplerStarted
-from .declared import OptimizerDeclared, SchedulerDeclared, SchedulerStepped
+from .declared import OptimizerDeclared, ReferenceDeclared, SchedulerDeclared, SchedulerStepped
 from .earlier import EarlierRun, EarlierRuns, EarlierSeries
 from .files import CheckpointLoaded, CheckpointSaved, FileDigested, StateRestored, TensorCopy, TensorDigest
 from .gradient import BackwardRoot, GradientChecked, GradientTrial, HookActed
@@ -26,7 +26,7 @@ __all__ = [
     "GroupLoad", "JobStuck", "MonitorHeld", "ProcessChanged", "ProcessHeld", "RankStuck", "WorkersSeen",
     "FunctionIdentity", "FunctionsExpected", "FunctionsSeen", "ModuleChecked", "ModuleImported",
     "BatchesDrawn", "DatasetWritten", "LoaderStarted", "SamplerStarted",
-    "OptimizerDeclared", "SchedulerDeclared", "SchedulerStepped",
+    "OptimizerDeclared", "ReferenceDeclared", "SchedulerDeclared", "SchedulerStepped",
     "EarlierRun", "EarlierRuns", "EarlierSeries",
     "CheckpointLoaded", "CheckpointSaved", "FileDigested", "StateRestored", "TensorCopy", "TensorDigest",
     "BackwardRoot", "GradientChecked", "GradientTrial", "HookActed",

@@ -39,3 +39,15 @@ class SchedulerStepped(Observation):
     before_step: int
     lrs: list[float]
     base_lrs: list[float] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceDeclared(Observation):
+    """A file of reference functions that ``run`` was given, as the monitor read it before the launch.
+
+    ``digest`` is that of ``text`` as UTF-8. It is declared outside the training process, and never run.
+    """
+
+    path: str
+    digest: str
+    text: str

@@ -12,6 +12,7 @@ from ....core.rule import Rule, Severity
 from .diagnosis import diagnose
 from .formulas import SgdSettings
 from .judgement import ARITHMETIC, COUNT, STATE, Case, Deviation
+from .referred import ReferenceSettings
 from .settings import Settings, settings_of
 
 MAX_NAMES = 4
@@ -34,19 +35,24 @@ def account_of(
     tensors = [declared.tensors[case.sample.tensor].name for case in cases]
     listed = _listing(list(dict.fromkeys(tensors)))
     evidence = _worst_of_each_field(kind, cases, tensors)
+    places = [Location(declared.path, declared.line)] if declared.path else []
+    settings, as_declared = cases[0].settings, f"{name} as declared"
+    if isinstance(settings, ReferenceSettings):
+        places.append(Location(settings.reference.path, settings.reference.line))
+        as_declared = name
     if kind == ARITHMETIC:
         words = diagnose(name, cases, _in_force(name, step, declared, cases))
         message = f"step {step.step}: the update of {listed} is not {name}'s"
         if words:
             message += f"; it equals {words}" if words.startswith(name) else f"; {words}"
-            evidence = (Evidence("diagnosis", expected=f"{name} as declared", observed=words), *evidence)
+            evidence = (Evidence("diagnosis", expected=as_declared, observed=words), *evidence)
     elif kind == COUNT:
         message = f"step {step.step}: {name}'s step count of {listed} did not advance by one"
     elif kind == STATE:
         missing = ", ".join(
             sorted({item.name for case in cases for item in case.deviations if item.kind == STATE})
         )
-        message = f"step {step.step}: {name} as declared keeps {missing} for {listed}, and there is none"
+        message = f"step {step.step}: {as_declared} keeps {missing} for {listed}, and there is none"
         evidence = ()
     else:
         why = "the loss scaler skipped the step" if step.skipped else "there was no gradient"
@@ -63,7 +69,7 @@ def account_of(
         message,
         rank=step.origin.rank,
         first_step=step.step,
-        locations=(Location(declared.path, declared.line),) if declared.path else (),
+        locations=tuple(places),
         evidence=evidence,
         severity=severity,
     )

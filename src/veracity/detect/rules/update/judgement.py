@@ -17,6 +17,7 @@ from ....core.sample import TensorSample, Values
 from .adaptive import Adaptive
 from .factored import GIVEN, AdafactorSettings, fitted
 from .formulas import AdamSettings, Pairs, SgdSettings, adam_element, sgd_element
+from .referred import ReferenceSettings, count_of, element, narrow_format, returned_of, suspects
 from .rounding import PRECISIONS, Number, Precision, Rounded
 from .screening import adam_suspects, adaptive_suspects, sgd_suspects
 from .settings import Settings
@@ -63,6 +64,12 @@ class Case:
     skipped: int = 0
     deviations: list[Deviation] = field(default_factory=list)
     fits: dict[AdafactorSettings, AdafactorSettings] = field(default_factory=dict)
+    dtype: str = ""
+
+    @property
+    def narrowed(self) -> bool:
+        """Whether it is judged by the format of a state, which is narrower than the parameter's."""
+        return self.precision.weak and not PRECISIONS.get(self.dtype, self.precision).weak
 
     @property
     def partial(self) -> bool:
@@ -90,19 +97,12 @@ def prepare(sample: TensorSample, settings: Settings, dtype: str, scale: float =
     if dtype == "float64" and (after["param"].typecode == "f" or _float32_scalars(settings)):
         # The record itself was rounded, or what it is compared with was computed with float32 scalars.
         precision = replace(precision, unit=PRECISIONS["float32"].unit)
+    if isinstance(settings, ReferenceSettings):
+        count = count_of(settings, sample)
+        settings = replace(settings, returned=returned_of(settings, count, sample))
+    else:
+        count = _count(sample, settings)
     state = settings.state()
-    count = 1.0
-    if settings.counted:
-        kept = any(name in before for name in state)
-        if sample.step_before is None and kept:
-            raise EvidenceError("the optimizer's own step count was not read")
-        if sample.step_before and not kept:
-            raise EvidenceError("the optimizer's state was not read")
-        count = (sample.step_before or 0.0) + 1.0
-        if "grad" in before and not 1.0 <= count <= 2.0**53:
-            raise EvidenceError("the optimizer's own step count is not a count")
-    elif state and state[0] in before:
-        count = 2.0
     if isinstance(settings, Adaptive) and "grad" in before:
         for name in settings.needed():
             if name not in after:
@@ -113,8 +113,30 @@ def prepare(sample: TensorSample, settings: Settings, dtype: str, scale: float =
         settings = replace(settings, unscaled=True)
     seen = ("param", *state)
     return Case(
-        sample, settings, count, precision, columns, {name: after[name] for name in seen if name in after}
+        sample,
+        settings,
+        count,
+        precision,
+        columns,
+        {name: after[name] for name in seen if name in after},
+        dtype=dtype,
     )
+
+
+def _count(sample: TensorSample, settings: AdamSettings | SgdSettings | Adaptive) -> float:
+    """The number of the step, from 1; of those that do not count, 1 or more."""
+    before, state = sample.before, settings.state()
+    if settings.counted:
+        kept = any(name in before for name in state)
+        if sample.step_before is None and kept:
+            raise EvidenceError("the optimizer's own step count was not read")
+        if sample.step_before and not kept:
+            raise EvidenceError("the optimizer's state was not read")
+        count = (sample.step_before or 0.0) + 1.0
+        if "grad" in before and not 1.0 <= count <= 2.0**53:
+            raise EvidenceError("the optimizer's own step count is not a count")
+        return count
+    return 2.0 if state and state[0] in before else 1.0
 
 
 def _column(sample: TensorSample, settings: Settings, name: str) -> Values:
@@ -131,6 +153,8 @@ def _float32_scalars(settings: Settings) -> bool:
 
     A rate that float32 can hold may as well be a Python number; the check is then less sharp than it could.
     """
+    if isinstance(settings, ReferenceSettings):
+        return False  # its errors allow for that by themselves
     single = settings.single if isinstance(settings, Adaptive) else False
     return single or array("f", [min(max(settings.lr, -3e38), 3e38)])[0] == settings.lr
 
@@ -140,14 +164,29 @@ def judge(case: Case, *, skipped: bool = False) -> Case:
     sample = case.sample
     if skipped or "grad" not in sample.before:
         _judge_untouched(case)
+        if case.deviations and not skipped and isinstance(case.settings, ReferenceSettings):
+            _judge_without_gradient(case)
         return case
     if case.settings.counted:
         before, after = sample.step_before or 0.0, sample.step_after
-        if after is not None and before < _LARGEST_COUNT and after != before + 1.0:
+        # Where a class that is not torch's begins to count is its own matter.
+        begins = isinstance(case.settings, ReferenceSettings) and sample.step_before is None
+        if after is not None and before < _LARGEST_COUNT and after != before + 1.0 and not begins:
             case.deviations.append(Deviation(COUNT, "step", 0, before + 1.0, after, 0.0))
     for name in case.settings.state():
         if name not in case.after:
             case.deviations.append(Deviation(STATE, name, 0, 0.0, 0.0, 0.0))
+    _judge_values(case)
+    if case.deviations and isinstance(case.settings, ReferenceSettings):
+        narrow = narrow_format(sample.after)
+        if narrow is not None and narrow.unit > case.precision.unit:
+            case.precision = narrow
+            case.deviations = [item for item in case.deviations if item.kind != ARITHMETIC]
+            _judge_values(case)
+    return case
+
+
+def _judge_values(case: Case) -> None:
     passed_over = 0
     for position in _suspects(case):
         found = judge_element(case, position, expected_element(case.settings, case, position))
@@ -156,12 +195,25 @@ def judge(case: Case, *, skipped: bool = False) -> Case:
         else:
             case.deviations += found
     case.skipped = passed_over
-    case.checked = sample.count - passed_over
-    return case
+    case.checked = case.sample.count - passed_over
+
+
+def _judge_without_gradient(case: Case) -> None:
+    """A class may take a missing gradient for zeros, which its reference then allows as well."""
+    zeros = array("d", [0.0]) * case.sample.count
+    before = {**case.sample.before, "grad": zeros}
+    try:
+        other = prepare(replace(case.sample, before=before), case.settings, case.dtype)
+    except EvidenceError:
+        return
+    if not judge(other).deviations and other.checked:
+        case.checked, case.skipped, case.deviations = other.checked, other.skipped, []
 
 
 def expected_element(settings: Settings, case: Case, position: int) -> Pairs:
     """What ``settings`` make of one element; all bounds inf when a value is not finite or overflows."""
+    if isinstance(settings, ReferenceSettings):
+        return _referred_element(settings, case, position)
     values = [column[position] for column in case.before]
     grad = values[1]
     if not all(map(isfinite, values)) or grad * grad > case.precision.largest / 8.0:
@@ -174,6 +226,13 @@ def expected_element(settings: Settings, case: Case, position: int) -> Pairs:
         return _adaptive_element(settings, case, position)
     except (ArithmeticError, ValueError):
         return ((0.0, inf),) * 4  # the formula has no value here: a division by zero, an overflow
+
+
+def _referred_element(settings: ReferenceSettings, case: Case, position: int) -> Pairs:
+    try:
+        return element(settings, case.count, case.before, position, case.precision)
+    except (ArithmeticError, ValueError, EvidenceError):
+        return ((0.0, inf),) * len(case.fields)
 
 
 def _adaptive_element(settings: Adaptive, case: Case, position: int) -> Pairs:
@@ -251,6 +310,8 @@ def _suspects(case: Case) -> Sequence[int]:
             return adam_suspects(settings, case.count, case.before, seen, case.precision)
         if isinstance(settings, SgdSettings):
             return sgd_suspects(settings, case.count, case.before, seen, case.precision)
+        if isinstance(settings, ReferenceSettings):
+            return suspects(settings, case.count, case.before, after, case.precision)
         return adaptive_suspects(_fit(settings, case), case.count, case.before, after, case.precision)
     except (ArithmeticError, ValueError):
         return everything  # the formula has no value for some element: look at each by itself

@@ -58,17 +58,20 @@ from typing import ClassVar
 from ....core.coverage import Coverage
 from ....core.errors import EvidenceError
 from ....core.finding import Finding
-from ....core.observation import Observation, OptimizerDeclared, StepRecord
+from ....core.observation import Observation, OptimizerDeclared, ReferenceDeclared, StepRecord
 from ....core.rule import Confidence, Rule, Severity
 from ....core.sample import TensorSample
 from .account import account_of
 from .formulas import AdamSettings
 from .judgement import Case, broken_kinds, judge, moves, prepare
+from .references import References
+from .referred import reference_settings
 from .settings import settings_of
 from .watched import BASELINE, NOT_DETERMINED, Watched
 
 MAX_OPTIMIZERS = 4096
 GLANCED = "two tensors were read, not eight, so that the guard takes no more time than it may"
+NARROW = "optimizer state is kept in a narrow format: its rounding hides small changes, the check is weak"
 PARTIAL = "Adafactor on tensors that are not sampled whole: a factor common to all elements is not checked"
 
 
@@ -82,16 +85,19 @@ class UpdateNotDeclared:
         Severity.ERROR,
         Confidence.HIGH,
     )
-    takes: ClassVar[tuple[type[Observation], ...]] = (OptimizerDeclared, StepRecord)
+    takes: ClassVar[tuple[type[Observation], ...]] = (ReferenceDeclared, OptimizerDeclared, StepRecord)
 
     def __init__(self) -> None:
         self._coverage = Coverage("update", "steps")
         self._watched: dict[tuple[int, int, int], Watched] = {}
         self._steps = 0
+        self._references = References()
 
     def observe(self, observation: Observation) -> Iterator[Finding]:
         """Findings of one step, each kind once per optimizer and process, at its first step."""
-        if isinstance(observation, OptimizerDeclared):
+        if isinstance(observation, ReferenceDeclared):
+            self._references.take(observation)
+        elif isinstance(observation, OptimizerDeclared):
             self._declare(observation)
         elif isinstance(observation, StepRecord):
             yield from self._step(observation)
@@ -114,6 +120,8 @@ class UpdateNotDeclared:
                     if (of_rank, of_pid) == (rank, pid)
                 ):
                     found.stopped = f"weights that were checked went to {unseen}"
+        for text in self._references.reasons(self._watched.values()):
+            found.skip(text)
         return found
 
     def _declare(self, seen: OptimizerDeclared) -> None:
@@ -123,7 +131,7 @@ class UpdateNotDeclared:
             first = known.declared.groups
             known.declared = replace(seen.optimizer, groups=first + seen.optimizer.groups[len(first) :])
         elif len(self._watched) < MAX_OPTIMIZERS:
-            self._watched[key] = Watched.of(seen.optimizer)
+            self._watched[key] = Watched.of(seen.optimizer, self._references)
 
     def _step(self, step: StepRecord) -> Iterator[Finding]:
         watched = self._watched.get((step.origin.rank, step.origin.pid, step.optimizer))
@@ -179,7 +187,10 @@ def _judged(watched: Watched, step: StepRecord) -> tuple[list[Case], set[str]]:
     if any(case.skipped for case in cases):
         reasons.add(NOT_DETERMINED)
     tensors = watched.declared.tensors
-    for dtype in sorted({tensors[case.sample.tensor].dtype for case in cases if case.precision.weak}):
+    if any(case.narrowed for case in cases):
+        reasons.add(NARROW)
+    weak = {tensors[case.sample.tensor].dtype for case in cases if case.precision.weak and not case.narrowed}
+    for dtype in sorted(weak):
         reasons.add(f"{dtype} parameters: their rounding hides small changes, the check is weak")
     if any(case.partial for case in cases):
         reasons.add(PARTIAL)
@@ -196,10 +207,13 @@ def _case(watched: Watched, step: StepRecord, sample: TensorSample) -> Case:
     if not 0 <= tensor.group < min(len(declared.groups), len(step.groups)):
         raise EvidenceError("a parameter group was added or removed after the declaration")
     was, now = declared.groups[tensor.group], step.groups[tensor.group]
+    scale = step.scale if step.scaled and step.scale else 1.0
+    if watched.reference is not None:
+        return prepare(sample, reference_settings(watched.reference, now), tensor.dtype, scale)
     settings = settings_of(watched.formula, was, now, tensor=tensor)
     if step.compiled and isinstance(settings, AdamSettings):
         settings = replace(settings, single_bias=True)
-    return prepare(sample, settings, tensor.dtype, step.scale if step.scaled and step.scale else 1.0)
+    return prepare(sample, settings, tensor.dtype, scale)
 
 
 def _why_not(step: StepRecord, watched: Watched | None) -> str:

@@ -20,9 +20,10 @@ from .adaptive import (
 )
 from .factored import AdafactorSettings
 from .formulas import AdamSettings, SgdSettings
+from .referred import ReferenceSettings
 
 Group: TypeAlias = Mapping[str, Hyper]
-Settings: TypeAlias = "AdamSettings | SgdSettings | Adaptive"
+Settings: TypeAlias = "AdamSettings | SgdSettings | Adaptive | ReferenceSettings"
 
 KINDS = {
     "torch.optim.adam.Adam": "Adam",

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from ....core.contract import OptimizerDeclaration
+from .reference import Reference
 from .settings import KINDS, LION
 
 NOT_DETERMINED = "elements whose result is not finite or not determined were passed over"
 BLIND_STEPS = 20
 BASELINE_STEPS = 3
 NAMELESS = "param."
+HINT = "`veracity run --optimizer-reference FILE` declares one"
 BASELINE = "the first steps of a class that is not torch's only show which formula it follows"
 
 
@@ -26,9 +29,25 @@ def formula_of(declared: OptimizerDeclaration) -> tuple[str, bool]:
     kind = KINDS.get(declared.base)
     if kind is not None:
         return kind, declared.inherits
-    name = declared.class_name.rpartition(".")[2].lower()
+    name = bare(declared.class_name).lower()
     fits = all("betas" in group and "lr" in group and "eps" not in group for group in declared.groups)
     return (LION, False) if name.endswith("lion") and declared.groups and fits else ("", False)
+
+
+def reference_of(declared: OptimizerDeclaration, references: Iterable[Reference]) -> Reference | None:
+    """The declared reference for an optimizer: of its full name before one of its bare name.
+
+    Not for torch's own classes and those that inherit ``step`` from one: their formula is known.
+    """
+    if declared.class_name in KINDS or (declared.inherits and declared.base in KINDS):
+        return None
+    fitting = [one for one in references if one.fits(declared.class_name)]
+    return max(fitting, key=lambda one: one.full, default=None)
+
+
+def bare(class_name: str) -> str:
+    """The name of a class without its module."""
+    return class_name.rpartition(".")[2]
 
 
 @dataclass(slots=True)
@@ -40,7 +59,7 @@ class Watched:
     middle of a run must not leave it ``held``. ``agreed`` counts the steps that agreed with a formula that
     was not declared; ``differs`` says that one of the first did not, ``departed`` counts
     up to the first later one that did not (0: none). ``first`` and ``last`` are the places of
-    its steps among all of the run.
+    its steps among all of the run. ``reference`` is the declared one for its class; then that is its formula.
     """
 
     declared: OptimizerDeclaration
@@ -56,10 +75,15 @@ class Watched:
     because: str = ""
     first: int = 0
     last: int = 0
+    reference: Reference | None = None
 
     @staticmethod
-    def of(declared: OptimizerDeclaration) -> Watched:
+    def of(declared: OptimizerDeclaration, references: Iterable[Reference] = ()) -> Watched:
         """A newly declared optimizer."""
+        reference = reference_of(declared, references)
+        if reference is not None:
+            name = bare(declared.class_name)[:60]
+            return Watched(declared, f"the declared {name}", True, reference=reference)
         formula, certain = formula_of(declared)
         return Watched(declared, formula, certain)
 
@@ -84,9 +108,10 @@ class Watched:
         """Why no step of it can be derived; empty when some can."""
         shown = self.declared.class_name[:120]
         if not self.formula:
+            known = ", ".join(sorted(set(KINDS.values())))
             return (
-                f"no formula is known for optimizer class {shown}: its steps are not derived again (those of "
-                f"{', '.join(sorted(set(KINDS.values())))} are, and of classes that inherit step from them)"
+                f"no formula is known for optimizer class {shown}: its steps are not derived again; {HINT} "
+                f"(known are {known}, and classes that inherit step from them)"
             )
         if self.departed:
             return (
@@ -95,7 +120,7 @@ class Watched:
             )
         if not self.differs:
             return ""
-        return f"optimizer class {shown} did not step by {self.formula}'s formula from the start"
+        return f"optimizer class {shown} did not step by {self.formula}'s formula from the start; {HINT}"
 
     def stopped(self, rank: int) -> str:
         """Why the law no longer sees this optimizer; empty while it does, or when it never did."""
