@@ -34,13 +34,19 @@ def read(optimizer: torch.optim.Optimizer, tracked: Tracked, asked: Sequence[Ask
             wanted.append(((tensor, "grad"), gradient, picked, numel))
         count: float | None = None
         for name, value in optimizer.state.get(parameter, {}).items():
-            if name == "step":
+            if name == "step" and _counts(value):
                 count = float(value) if whole else count_of(value, kind)
-            else:
+            elif type(name) is str:
                 held = value if whole else local_of(value, kind, parameter)
                 wanted.append(((tensor, name), held, picked, numel))
         ends.append((len(wanted), count))
     return _by_tensor(tracked, wanted, ends)
+
+
+def _counts(value: object) -> bool:
+    """Whether what lies under ``step`` is a number; in a class that is not torch's it may be anything."""
+    size = getattr(value, "numel", None)
+    return size() == 1 if callable(size) else type(value) in (int, float)
 
 
 def _by_tensor(
