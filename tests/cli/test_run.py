@@ -10,6 +10,7 @@ import pytest
 from tests.render import samples
 from veracity.cli.main import main
 from veracity.cli.run import exit_code_of
+from veracity.core.digest import Digest
 from veracity.core.errors import UsageError
 from veracity.core.summary import RunSummary
 
@@ -28,6 +29,7 @@ class Options:
     hang_after: float = 120.0
     job: str = ""
     job_folder: Path | None = None
+    references: tuple[object, ...] = ()
 
 
 @dataclasses.dataclass
@@ -92,6 +94,26 @@ def test_flags_reach_the_monitor(job: Job, home: Path) -> None:
     assert main(["run", "--overhead", "70%", "--", "x"]) == 2
     assert main(["run", "--hang-after", "900", "--", "x"]) == 0
     assert job.asked[2][1] == Options(home, "observe", "", True, False, 0.01, 900.0)
+
+
+def test_reference_files_are_read_before_the_launch(job: Job, tmp_path: Path, capsys: Captured) -> None:
+    good, bad = tmp_path / "good.py", tmp_path / "bad.py"
+    good.write_text("def Own(param, grad, *, lr):\n    return {'param': param - lr * grad}\n")
+    bad.write_text("import os\n")
+    words = ["run", "--optimizer-reference", str(good)]
+    assert main([*words, *words[1:], "--", "x"]) == 0
+    first, second = job.asked[0][1].references
+    assert (first.path, first.text) == (second.path, second.text) == (str(good), good.read_text())  # type: ignore[attr-defined]
+    assert first.digest == str(Digest.of(good.read_bytes()))  # type: ignore[attr-defined]
+    capsys.readouterr()
+    assert main([*words, "--optimizer-reference", str(bad), "--", "x"]) == 2
+    told = capsys.readouterr().err
+    assert "an import is not allowed beside the functions (line 1)" in told
+    assert f"{bad}:1" in told
+    assert "one function per optimizer class" in told
+    assert main(["run", "--optimizer-reference", str(tmp_path / "none.py"), "--", "x"]) == 2
+    assert "cannot be read" in capsys.readouterr().err
+    assert len(job.asked) == 1
 
 
 @pytest.mark.parametrize("seconds", ["0", "-5", "nan", "inf", "soon"])

@@ -13,6 +13,7 @@ def test_what_only_the_monitor_can_know_has_no_frame() -> None:
     outside = {
         seen.RecordDamaged,
         seen.RecordsMissing,
+        seen.ReferenceDeclared,
         seen.FileDigested,
         seen.ModuleChecked,
         seen.FunctionsExpected,

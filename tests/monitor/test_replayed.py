@@ -38,6 +38,7 @@ OBSERVED: list[seen.Observation] = [
         "bits",
         [seen.EarlierRun("run-1", 3, "ab", "s", "b", [seen.EarlierSeries("loss", [0, 4], [0.5, -1.25])])],
     ),
+    seen.ReferenceDeclared(ORIGIN, "own.py", "sha256:00", "def Own(param, grad):\n    return {}\n" * 200),
     seen.FileDigested(ORIGIN, "saved", 1, "/a.pt", "", [], [], False, "", "", []),
 ]
 

@@ -25,6 +25,7 @@ _EXAMPLES = """\
   veracity run -- python train.py --steps 300
   veracity run --name baseline -- torchrun --nproc-per-node 2 train.py
   veracity run --job-folder /shared/jobs/42 -- torchrun --nnodes 2 --node-rank 0 ... train.py
+  veracity run --optimizer-reference lion.py -- python train.py
   veracity run --fail-on warning --format json --output run.json -- python train.py"""
 
 _CODES = (
@@ -91,6 +92,16 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
         help="no step of any rank for this long, and for much longer than usual, is a hang (default: 120)",
     )
     parser.add_argument(
+        "--optimizer-reference",
+        dest="references",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="FILE",
+        help="functions that say what steps of optimizers that are not torch's compute, so that these steps "
+        "are checked too; the file is read, not run (may be given several times)",
+    )
+    parser.add_argument(
         "command",
         nargs=argparse.REMAINDER,
         metavar="-- CMD ...",
@@ -105,6 +116,7 @@ def execute(arguments: argparse.Namespace) -> int:
     form = format_of(arguments, "text", "json")
     from ..monitor.job import RunOptions, run_job
     from ..monitor.launch import CommandError
+    from ..monitor.references import read_references
     from ..render import json_document, text
 
     options = RunOptions(
@@ -117,6 +129,7 @@ def execute(arguments: argparse.Namespace) -> int:
         hang_after=arguments.hang_after,
         job=arguments.job,
         job_folder=arguments.job_folder,
+        references=read_references(arguments.references),
     )
     try:
         result = run_job(arguments.command, options)

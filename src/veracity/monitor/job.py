@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..core.observation import ReferenceDeclared
 from ..core.summary import RunSummary
 from ..core.verdict import Outcome
 from . import launch
@@ -46,6 +47,7 @@ class RunOptions:
     ``policy``: ``observe``, or ``enforce``: stop what is broken or unobserved. ``overhead`` is the share of
     training time, 0 to 1, that checks made on sampled steps may take. ``job`` names the job over several
     nodes that the run is part of, ``job_folder`` where their monitors meet; both are found out without.
+    ``references`` declare what optimizers compute that are not torch's.
     """
 
     home: Path
@@ -58,6 +60,7 @@ class RunOptions:
     hang_after: float = HANG_AFTER
     job: str = ""
     job_folder: Path | None = None
+    references: Sequence[ReferenceDeclared] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,9 +28,12 @@ def opening_entry(
 
     ``key`` is a commitment to the sampling key (its SHA-256): shown later, it proves which elements were
     chosen in advance. ``same_account``: monitor and job share one account, so the record is
-    tamper-visible only.
+    tamper-visible only. ``references``: digests of the reference files, whose texts are the entries after
+    this one; runs without them, and older ones, have none.
     """
+    references: list[Json] = [{"path": one.path, "digest": one.digest} for one in options.references]
     return {
+        **({"references": references} if references else {}),
         "run": folder.run,
         "version": __version__,
         "command": list(masker_of(prepared.key).command(command)),

@@ -119,6 +119,8 @@ class Pipeline:
         pipeline._recorder.entry("run", entry)
         pipeline._observe_all(joined.said)
         pipeline._peers = joined.peers
+        for reference in options.references:
+            pipeline.observe(reference)
         pipeline._recorder.commit(publish=True)
         write_document(folder.document, run_document(entry))
         return pipeline

@@ -41,6 +41,7 @@ _OBSERVED: dict[str, type[seen.Observation]] = {
         seen.ProcessHeld,
         seen.RecordDamaged,
         seen.RecordsMissing,
+        seen.ReferenceDeclared,
         seen.SignalForwarded,
         seen.SocketsSeen,
         seen.StackSampled,
