@@ -46,6 +46,7 @@ def train(
     stacks: bool = False,
     overhead: float = 0.01,
     hang_after: float = 120.0,
+    references: Sequence[Path] = (),
 ) -> RunSummary:
     """Run a training script with ``veracity run`` and read its record; the exit code must be in it.
 
@@ -56,6 +57,7 @@ def train(
     words = ["--home", str(home), "--output", str(told), "--format", "json", "run"]
     words += ["--overhead", f"{100 * overhead:g}%", "--hang-after", f"{hang_after:g}"]
     words += [] if stacks else ["--no-stacks"]
+    words += [word for path in references for word in ("--optimizer-reference", str(path))]
     command = [sys.executable, "-c", ENTER, *words, "--", str(python), *launcher, str(script), *options]
     with tempfile.TemporaryFile() as output:
         done = subprocess.run(
