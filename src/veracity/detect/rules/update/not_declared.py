@@ -32,20 +32,31 @@ to follow the formula. When its first three steps do, to the last rounding, a la
 and the law has lost sight of it from there on; when they do not, nothing of it is checked and coverage says
 so. So it does for optimizers of other classes, for each by name.
 
+A class that overrides ``step``, or is no child of torch's, is checked against a declared reference where
+``veracity run --optimizer-reference FILE`` gives one: a function of the class' name that says what a step
+makes of one element. The file is parsed, never run; its text is in the record. How far honest rounding may be
+off is worked out from the function, with room for other orders of its operations and for float32 scalars.
+Where rounding decides (the sign of nearly nothing), and where a state is not there yet and the reference does
+not say what it begins with, an element is passed over. A reference takes hyper-parameters as the group has
+them at the call; ``update-hyper-drift`` tells when they change.
+
 ## What fools it
 
 A change below the rounding of the weights' format: in bfloat16 and float16 that is about one percent of a
 weight, so the check is weak there, as coverage says. A change to elements that are not sampled, until they
 are. With Adafactor, one factor for all elements of a large tensor. A class of its own that departs from the
 start. A gradient, learning rate or weight decay that is wrong before the step begins: those are other laws'
-matter. Sparse gradients and closures are not checked.
+matter. Sparse gradients and closures are not checked. Whoever writes a reference can declare anything: it
+needs approval as code does, and coverage names the file and its digest. A state that is kept in a narrow
+format, or cut to look like it, makes the check of its tensor as weak as one in that format.
 
 ## What to do
 
 Read the diagnosis and the file it points to; compare that file with its distribution. Weights and
 optimizer state from the first named step on are not what the declared training would have produced. When
-coverage names an optimizer that cannot be checked, use the class of torch that does the same, or leave
-``step`` to the class it is derived from.
+coverage names an optimizer that cannot be checked, use the class of torch that does the same, leave ``step``
+to the class it is derived from, or declare a reference. When a step differs from a declared reference, one of
+the two is wrong: read both.
 """
 
 from __future__ import annotations
