@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Real
 from typing import TYPE_CHECKING
 
 from .reader import Picked, Piece, Wanted
@@ -46,7 +47,7 @@ def read(optimizer: torch.optim.Optimizer, tracked: Tracked, asked: Sequence[Ask
 def _counts(value: object) -> bool:
     """Whether what lies under ``step`` is a number; in a class that is not torch's it may be anything."""
     size = getattr(value, "numel", None)
-    return size() == 1 if callable(size) else type(value) in (int, float)
+    return size() == 1 if callable(size) else isinstance(value, Real)
 
 
 def _by_tensor(

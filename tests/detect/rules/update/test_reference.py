@@ -144,7 +144,7 @@ def test_what_is_not_allowed_is_named_with_its_line(lines: tuple[str, ...], word
         ("x = '\x00'", "not Python"),
         ("#" * (MAX_TEXT + 1), "at most"),
         (body(*["x = " + " + ".join(["1"] * 1500)] * 2, "return {}"), "deep"),
-        (body(*["x = 1 + 1"] * 1000, "return {}"), "too long"),
+        (body(*["x = 1 + 1"] * 600, "return {}"), "too long"),
         ("\n".join(f"def Own{n}(param, grad): return {{}}" for n in range(65)), "more than 64"),
         ("x = " + "(" * 150 + "1" + ")" * 150, "beside the functions"),
         ("x = " + "(" * 5000, "not Python"),

@@ -312,7 +312,14 @@ def _smaller(one: Number, other: Number) -> Number:
     return -larger(-one, -other)
 
 
+def _is_nothing(number: Rounded) -> bool:
+    """Whether only nothings were added up, which no order changes: its error is what underflow may leave."""
+    return not number.precision.weak and number.error <= _TINY * number.precision.floor
+
+
 def _sign(number: Number) -> Number:
+    if isinstance(number, Rounded) and number.value == 0.0 and _is_nothing(number):
+        return Rounded(0.0, 0.0, number.precision)
     told = _told(operator.gt, number, 0.0), _told(operator.lt, number, 0.0)
     if None in told:
         return _undetermined(number)
@@ -372,6 +379,8 @@ def power(base: Number, exponent: Number) -> Number:
     if low <= 0.0 and (by < 0.0 or by_error):
         return _undetermined(like)
     size, ends = abs(value), (_float_power(max(low, 0.0), by), _float_power(high, by))
+    if not all(map(isfinite, ends)):
+        return _undetermined(like)
     carried = max(abs(end - size) for end in ends) if low >= 0.0 else size + ends[1]
     if by_error:
         spread = max(abs(log(low)), abs(log(high))) * by_error

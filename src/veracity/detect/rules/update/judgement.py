@@ -8,7 +8,7 @@ without a gradient stay as it was, bit for bit (``untouched``)?
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from math import inf, isfinite
 
@@ -17,7 +17,7 @@ from ....core.sample import TensorSample, Values
 from .adaptive import Adaptive
 from .factored import GIVEN, AdafactorSettings, fitted
 from .formulas import AdamSettings, Pairs, SgdSettings, adam_element, sgd_element
-from .referred import ReferenceSettings, count_of, element, narrow_format, returned_of, suspects
+from .referred import ReferenceSettings, count_of, elements, narrow_format, returned_of, suspects
 from .rounding import PRECISIONS, Number, Precision, Rounded
 from .screening import adam_suspects, adaptive_suspects, sgd_suspects
 from .settings import Settings
@@ -188,8 +188,9 @@ def judge(case: Case, *, skipped: bool = False) -> Case:
 
 def _judge_values(case: Case) -> None:
     passed_over = 0
-    for position in _suspects(case):
-        found = judge_element(case, position, expected_element(case.settings, case, position))
+    positions = _suspects(case)
+    for position, pairs in zip(positions, _expected(case, positions), strict=True):
+        found = judge_element(case, position, pairs)
         if found is None:
             passed_over += 1
         else:
@@ -210,10 +211,17 @@ def _judge_without_gradient(case: Case) -> None:
         case.checked, case.skipped, case.deviations = other.checked, other.skipped, []
 
 
+def _expected(case: Case, positions: Sequence[int]) -> Iterable[Pairs]:
+    """What each of these elements should be; a reference is interpreted once for all of them."""
+    if isinstance(case.settings, ReferenceSettings):
+        return _referred(case.settings, case, positions) if positions else ()
+    return (expected_element(case.settings, case, position) for position in positions)
+
+
 def expected_element(settings: Settings, case: Case, position: int) -> Pairs:
     """What ``settings`` make of one element; all bounds inf when a value is not finite or overflows."""
     if isinstance(settings, ReferenceSettings):
-        return _referred_element(settings, case, position)
+        return _referred(settings, case, [position])[0]
     values = [column[position] for column in case.before]
     grad = values[1]
     if not all(map(isfinite, values)) or grad * grad > case.precision.largest / 8.0:
@@ -228,11 +236,11 @@ def expected_element(settings: Settings, case: Case, position: int) -> Pairs:
         return ((0.0, inf),) * 4  # the formula has no value here: a division by zero, an overflow
 
 
-def _referred_element(settings: ReferenceSettings, case: Case, position: int) -> Pairs:
+def _referred(settings: ReferenceSettings, case: Case, positions: Sequence[int]) -> list[Pairs]:
     try:
-        return element(settings, case.count, case.before, position, case.precision)
+        return elements(settings, case.count, case.before, positions, case.precision)
     except (ArithmeticError, ValueError, EvidenceError):
-        return ((0.0, inf),) * len(case.fields)
+        return [((0.0, inf),) * len(case.fields)] * len(positions)
 
 
 def _adaptive_element(settings: Adaptive, case: Case, position: int) -> Pairs:

@@ -30,7 +30,7 @@ from typing import NoReturn, TypeAlias
 from ....core.errors import UsageError
 
 MAX_TEXT = 32 << 10
-MAX_NODES = 4000
+MAX_NODES = 2000
 MAX_DEPTH = 40
 MAX_FUNCTIONS = 64
 MAX_EXPONENT = 64

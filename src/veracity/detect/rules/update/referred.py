@@ -26,7 +26,7 @@ ORDERS = 2.0
 BEFORE = 2.0
 UNKNOWN = float("nan")
 SINGLE = PRECISIONS["float32"]
-_SCREENED = 0.9 * BEFORE
+_SCREENED = 0.95
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,33 +136,35 @@ def returned_of(settings: ReferenceSettings, count: float, sample: TensorSample)
     return returned
 
 
-def element(
+def elements(
     settings: ReferenceSettings,
     count: float,
     before: Sequence[Values],
-    position: int,
+    positions: Sequence[int],
     precision: Precision,
-) -> Pairs:
-    """The values after the step and their bounds, in the order of ``settings.after``."""
+) -> list[Pairs]:
+    """The values of each position after the step and their bounds, in the order of ``settings.after``."""
     columns = {
-        name: [_known(column[position], precision)]
+        name: [_known(column[position], precision) for position in positions]
         for name, column in zip(settings.before, before, strict=True)
     }
-    grad = columns["grad"][0]
-    if settings.unscaled and isinstance(grad, Rounded):
-        grad.error += 2.0 * precision.unit * abs(grad.value) + precision.floor
+    for grad in columns["grad"]:
+        if settings.unscaled and isinstance(grad, Rounded):
+            grad.error += 2.0 * precision.unit * abs(grad.value) + precision.floor
     if settings.grad_scale != 1.0:
-        columns["grad"] = [grad * settings.grad_scale]
+        columns["grad"] = [grad * settings.grad_scale for grad in columns["grad"]]
     found = evaluate(settings.reference, settings.in_force(), count, columns, precision)
-    pairs = []
-    for name in settings.after:
-        number, was = found.at(name, 0), before[0 if name == "param" else _place(settings, name)][position]
-        pairs.append(_pair(number, was, precision))
-    if settings.step_scale != 1.0:
-        (value, bound), was = pairs[0], before[0][position]
-        scale = settings.step_scale
-        pairs[0] = was + scale * (value - was), bound * max(1.0, abs(scale))
-    return tuple(pairs)
+    result: list[Pairs] = []
+    for place, position in enumerate(positions):
+        pairs = [
+            _pair(found.at(name, place), before[_place(settings, name)][position], precision)
+            for name in settings.after
+        ]
+        if settings.step_scale != 1.0:
+            (value, bound), was, scale = pairs[0], before[0][position], settings.step_scale
+            pairs[0] = was + scale * (value - was), bound * max(1.0, abs(scale))
+        result.append(tuple(pairs))
+    return result
 
 
 def _place(settings: ReferenceSettings, name: str) -> int:
@@ -202,20 +204,17 @@ def suspects(
         name: list(column) for name, column in zip(settings.before, before, strict=True)
     }
     found = evaluate(settings.reference, settings.in_force(), count, columns)
-    tolerance = _SCREENED * precision.unit
-    result = []
-    for position, was in enumerate(before[0]):
-        plain = "param" in settings.returned
-        for name in settings.returned:
-            column = after.get(name)
-            value = found.at(name, position)
-            base = was if name == "param" else before[_place(settings, name)][position]
-            if column is not None and value is not None:
-                apart = abs(column[position] - value_of(value))
-                plain = plain and apart <= tolerance * abs(base)
-        if not plain:
-            result.append(position)
-    return result
+    unit = _SCREENED * precision.unit
+    result = [] if "param" in settings.returned else list(range(len(before[0])))
+    for name in settings.returned if not result else ():
+        column, place = after.get(name), _place(settings, name)
+        if column is None:
+            continue
+        for position, (was, seen) in enumerate(zip(before[place], column, strict=True)):
+            value = value_of(found.at(name, position) or 0.0)
+            if not abs(seen - value) <= unit * (BEFORE * abs(was) + abs(value)):
+                result.append(position)
+    return sorted(set(result))
 
 
 def narrow_format(after: Mapping[str, Values]) -> Precision | None:
