@@ -46,8 +46,7 @@ def read(optimizer: torch.optim.Optimizer, tracked: Tracked, asked: Sequence[Ask
 
 def _counts(value: object) -> bool:
     """Whether what lies under ``step`` is a number; in a class that is not torch's it may be anything."""
-    size = getattr(value, "numel", None)
-    return size() == 1 if callable(size) else isinstance(value, Real)
+    return value.numel() == 1 if hasattr(value, "numel") else isinstance(value, Real)
 
 
 def _by_tensor(

@@ -2,7 +2,8 @@
 
 The bound of a value is twice the error that its operations may have had in the order of the reference, for
 any other order, and two roundings of what it was before, for a decay in a step of its own or a ``lerp``.
-Narrow formats have one unit more, for those who round to them at random. A state that is not there yet begins
+Narrow formats have one unit more, for those who round to them at random; of float16 only the direction of a
+move is left. A state that is not there yet begins
 with what the reference says; without that, whatever depends on it is not determined.
 """
 
@@ -27,6 +28,7 @@ BEFORE = 2.0
 UNKNOWN = float("nan")
 SINGLE = PRECISIONS["float32"]
 _SCREENED = 0.95
+_NARROW_RANGE = 1e6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,6 +188,8 @@ def _pair(number: Number | None, was: float, precision: Precision) -> tuple[floa
     bound = ORDERS * number.error + apart + unit * abs(value)
     if precision.weak:
         bound += unit * abs(value)
+    if precision.largest < _NARROW_RANGE and isfinite(was):
+        bound += abs(value - was)  # what another order makes of it on the way may leave float16's range
     return value, bound + precision.floor
 
 
