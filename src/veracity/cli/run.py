@@ -56,20 +56,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
         help="exit 1 when the verdict is not held or a finding is at least error, warning or note",
     )
     parser.add_argument("--name", default="", metavar="NAME", help="a name for people to know the run by")
-    parser.add_argument(
-        "--job",
-        default="",
-        metavar="ID",
-        help="the job over several nodes that this run is part of, the same on each node (default: what the "
-        "scheduler or the launcher's own flags say, when they speak of more than one node)",
-    )
-    parser.add_argument(
-        "--job-folder",
-        type=Path,
-        metavar="DIR",
-        help="where the monitors of one job meet, on a file system that all its nodes share (default: "
-        "jobs/ID in the home)",
-    )
+    _add_job(parser)
     parser.add_argument(
         "--overhead",
         type=share,
@@ -106,6 +93,24 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
         nargs=argparse.REMAINDER,
         metavar="-- CMD ...",
         help="the command to run, with its arguments",
+    )
+
+
+def _add_job(parser: Parser) -> None:
+    """Flags of jobs over several nodes."""
+    parser.add_argument(
+        "--job",
+        default="",
+        metavar="ID",
+        help="the job over several nodes that this run is part of, the same on each node (default: what the "
+        "scheduler or the launcher's own flags say, when they speak of more than one node)",
+    )
+    parser.add_argument(
+        "--job-folder",
+        type=Path,
+        metavar="DIR",
+        help="where the monitors of one job meet, on a file system that all its nodes share (default: "
+        "jobs/ID in the home)",
     )
 
 
