@@ -1,5 +1,7 @@
 """Veracity keeps model training true: what ran, whether it obeyed the laws of training, who changed it."""
 
+from .core.protection import protect
+
 __version__ = "0.1.0"
 
-__all__ = ["__version__"]
+__all__ = ["__version__", "protect"]

@@ -17,6 +17,7 @@ KINDS: dict[str, type[seen.Observation]] = {
     "moved": seen.WeightsMoved,
     "hooked": seen.HooksMoved,
     "gradient": seen.GradientChecked,
+    "loss": seen.LossChecked,
     "hook": seen.HookActed,
     "root": seen.BackwardRoot,
     "loader": seen.LoaderStarted,

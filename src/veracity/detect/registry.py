@@ -34,6 +34,7 @@ from .rules.gradient.batch_left_out import BatchLeftOut
 from .rules.gradient.changed import GradientChanged
 from .rules.gradient.clipping import Clipping
 from .rules.gradient.hook_began import HookBegan
+from .rules.gradient.loss_not_derivative import LossNotDerivative
 from .rules.gradient.loss_scaled import LossScaled
 from .rules.gradient.not_derivative import NotDerivative
 from .rules.gradient.written import GradientWritten
@@ -95,6 +96,7 @@ DETECTORS: tuple[type[Detector], ...] = (
     EvaluationMode,
     DropoutStopped,
     NotDerivative,
+    LossNotDerivative,
     HookBegan,
     LossScaled,
     ReplicaDisagrees,

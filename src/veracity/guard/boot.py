@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import importlib
 import os
 import sys
 from types import ModuleType
@@ -32,6 +33,7 @@ def start(archive: str) -> None:
         return
     session = Session(config)
     _session = session
+    importlib.import_module(f"{__package__}.protection")  # where ``veracity.protect`` looks for it
     before = session.shield.run("start", early.look_back)
     watch = imports.watch_imports(session)
     for name in (SAFETENSORS, *DISTRIBUTED):

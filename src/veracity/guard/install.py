@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 MINIMUM_TORCH = (2, 1)
 GPUS = "/proc/driver/nvidia/gpus"
 MAX_GPUS = 64
+WITH_INPUTS = 5
+"""Positional arguments of ``Tensor.backward`` of which the last are the tensors that are to get gradients."""
 
 
 def install(session: Session, imports: ImportWatch, torch: ModuleType) -> None:
@@ -113,7 +115,8 @@ def _watch_backward(session: Session, steps: Steps, torch: ModuleType) -> None:
             if looks:
                 run("gradient root", steps.roots.begins, of, args[1:], kwargs, sys._getframe(1))
                 run("data content", steps.contents.backward_begins, of)
-                run("gradient", steps.backward_begins, of)
+                partly = kwargs.get("inputs") is not None or len(args) >= WITH_INPUTS
+                run("gradient", steps.backward_begins, of, partly=partly)
             started = perf_counter_ns()
             depth += 1
             try:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import random
 import struct
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,15 @@ class Setting:
 
         state = torch.random.default_generator.get_state()
         if is_plain(state):  # not while a program is only being traced
+            self._state = state
+
+    @contextlib.contextmanager
+    def aside(self) -> Iterator[None]:
+        """What is set within is not the program's."""
+        state = self._state
+        try:
+            yield
+        finally:
             self._state = state
 
     def taken(self) -> str:

@@ -437,9 +437,12 @@ class Steps:
 
     # --- between steps ---------------------------------------------------------------------------
 
-    def backward_begins(self, of: object) -> None:
-        """Called before each outermost backward pass, of a tensor or of several."""
-        self._session.shield.run("gradient truth", self.truth.backward_begins, of)
+    def backward_begins(self, of: object, *, partly: bool) -> None:
+        """Called before each outermost backward pass, of a tensor or of several.
+
+        ``partly``: it was told which tensors' gradients it is to bring.
+        """
+        self._session.shield.run("gradient truth", self.truth.backward_begins, of, partly=partly)
         for _, tracked in self.roster.known():
             if tracked.modules is not None:
                 tracked.modules.backward()
@@ -449,6 +452,7 @@ class Steps:
     def backward_failed(self) -> None:
         """Called when a backward pass raised."""
         self.truth.backward_ended()
+        self._session.shield.run("loss truth", self.truth.losses.backward_failed)
         for _, tracked in self.roster.known():
             tracked.trail.failed()
 
@@ -462,6 +466,11 @@ class Steps:
                 tracked.looked += perf_counter_ns() - began
             else:
                 tracked.trail.inside()
+        self._session.shield.run("loss truth", self._check_loss)
+
+    def _check_loss(self) -> None:
+        with self.setting.aside():
+            self.phases.guard(self.truth.losses.backward_ended())
 
     def backward_ran(self) -> None:
         """Called after each backward pass: weights must not have moved since the last step.

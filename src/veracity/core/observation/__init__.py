@@ -11,7 +11,7 @@ from .data import BatchesDrawn, DatasetWritten, LoaderStarted, SamplerStarted
 from .declared import OptimizerDeclared, ReferenceDeclared, SchedulerDeclared, SchedulerStepped
 from .earlier import EarlierRun, EarlierRuns, EarlierSeries
 from .files import CheckpointLoaded, CheckpointSaved, FileDigested, StateRestored, TensorCopy, TensorDigest
-from .gradient import BackwardRoot, GradientChecked, GradientTrial, HookActed
+from .gradient import BackwardRoot, GradientChecked, GradientTrial, HookActed, LossChecked
 from .job import JobJoined, PeerReplicas, PeerSeen, ReplicaStep
 from .life import HostLoad, ProcessEnded, SignalForwarded, StackFrame, StackSampled, StacksUnavailable
 from .loading import NamedGlobal, ObjectsLoaded
@@ -29,7 +29,7 @@ __all__ = [
     "OptimizerDeclared", "ReferenceDeclared", "SchedulerDeclared", "SchedulerStepped",
     "EarlierRun", "EarlierRuns", "EarlierSeries",
     "CheckpointLoaded", "CheckpointSaved", "FileDigested", "StateRestored", "TensorCopy", "TensorDigest",
-    "BackwardRoot", "GradientChecked", "GradientTrial", "HookActed",
+    "BackwardRoot", "GradientChecked", "GradientTrial", "HookActed", "LossChecked",
     "JobJoined", "PeerReplicas", "PeerSeen", "ReplicaStep",
     "HostLoad", "ProcessEnded", "SignalForwarded", "StackFrame", "StackSampled", "StacksUnavailable",
     "LoggedValue", "MetricsLogged",

@@ -76,6 +76,33 @@ class GradientChecked(Observation):
 
 
 @dataclass(frozen=True, slots=True)
+class LossChecked(Observation):
+    """What one check of a protected loss function found, or why there was none (``reason``).
+
+    One call of the function numbered ``loss``, in the step ``step``, with one of the tensors that it was
+    given moved: number ``input`` of ``inputs``, called ``input_name``, of ``numel`` elements. ``strict``: the
+    program says that the function replaces no derivative on purpose. ``norm`` in ``trials`` is that of the
+    gradient which left the function. All else is as in ``GradientChecked``.
+    """
+
+    loss: int
+    name: str
+    step: int
+    strict: bool
+    cost: int
+    reason: str = ""
+    input: int = 0
+    input_name: str = ""
+    numel: int = 0
+    inputs: int = 0
+    trials: list[GradientTrial] = field(default_factory=list)
+    rounding: float = 0.0
+    surrogates: list[str] = field(default_factory=list)
+    through: list[str] = field(default_factory=list)
+    held: list[GradientTrial] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
 class HookActed(Observation):
     """A hook of the program changed what it was given, after ``steps`` steps at which it had been called.
 

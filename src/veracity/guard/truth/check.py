@@ -27,8 +27,9 @@ from .declared import factor_of
 from .direction import GRADIENT, RANDOM, Direction, seed_of
 from .fitness import compiled_in_place, unfit
 from .kinks import refuse_kink
+from .losses import LossTruth
 from .rerun import NotRepeatableError, Rerun
-from .trial import Bench, direction_for
+from .trial import Bench, direction_for, is_suspicious
 from .uses import Captured, TooLargeError, used_outside
 
 if TYPE_CHECKING:
@@ -43,8 +44,6 @@ FURTHER_TENSORS = 2
 MAX_FAILURES = 3
 MAX_DESCENTS = 3
 SUSPICIOUS = {GRADIENT: 0.02, RANDOM: 0.25}
-ERRORS = 8.0
-ROUNDINGS = 4.0
 # One rank of several has its own loss, whose slope differs from that of the mean.
 SUSPICIOUS_IN_GROUP = 0.5
 
@@ -112,6 +111,7 @@ class GradientTruth:
         self._session = session
         self._key = session.config.key
         self._overhead = overhead
+        self.losses = LossTruth(session)
         self._watches: weakref.WeakKeyDictionary[torch.optim.Optimizer, Watch] = weakref.WeakKeyDictionary()
 
     # --- around a step -----------------------------------------------------------------------------
@@ -123,10 +123,14 @@ class GradientTruth:
         watch = self._watches.get(optimizer)
         if watch is None or watch.identity is not tracked.identity:
             watch = self._watches[optimizer] = self._begin(tracked)
-        if watch.off or watch.capture is not None:
+        if watch.capture is not None or (watch.off and not self.losses.wanted()):
             return
         watch.schedule.stepped(seconds)
-        if watch.schedule.draws(tracked.index, tracked.steps):
+        self._settle(watch, tracked)
+        if not watch.schedule.draws(tracked.index, tracked.steps):
+            return
+        self.losses.arm(tracked.index, tracked.steps)
+        if not watch.off:
             watch.chosen, watch.kind = self._choose(watch, tracked)
             watch.fresh, watch.outside, watch.inner = False, set(), False
             watch.unseen, watch.walked = False, 0.0
@@ -141,11 +145,13 @@ class GradientTruth:
         if watch is not None:
             watch.schedule.renew(alarm=alarm)
 
-    def backward_begins(self, of: object) -> None:
+    def backward_begins(self, of: object, *, partly: bool) -> None:
         """A backward pass is about to add to the gradients: what they held before, if zeroed, is gone.
 
-        Its graph is looked through for uses of the parameters that no repetition would show.
+        Its graph is looked through for uses of the parameters that no repetition would show. ``partly``: it
+        was told which tensors' gradients it is to bring.
         """
+        self.losses.backward_begins(partly=partly)
         for watch in list(self._watches.values()):
             if watch.capture is None:
                 continue
@@ -184,14 +190,17 @@ class GradientTruth:
     def check(self, optimizer: torch.optim.Optimizer, tracked: Tracked) -> int:
         """The optimizer is about to step: check if its forward passes were captured. Returns nanoseconds."""
         watch = self._watches.get(optimizer)
-        if watch is None or watch.capture is None:
+        if watch is None:
+            return 0
+        if watch.capture is None:
+            self._settle(watch, tracked)
             return 0
         capture, watch.capture = watch.capture, None
         capture.end()
         started = perf_counter()
         body = _head(tracked, watch)
         try:
-            with kept_generators():
+            with kept_generators(), self.losses.aside():
                 body.update(self._checked(watch, tracked, capture))
             watch.failures = 0
         except NotRepeatableError as error:
@@ -203,9 +212,14 @@ class GradientTruth:
             body["reason"] = f"running the module again failed: {type(error).__name__}: {error}"[:300]
             watch.off = True
         seconds = perf_counter() - started + watch.walked + capture.seconds
-        watch.schedule.looked(seconds)
+        watch.schedule.looked(seconds + self.losses.settle(tracked.index))
         self._session.emit("gradient", {**body, "cost": int(seconds * 1e9)})
         return int(seconds * 1e9)
+
+    def _settle(self, watch: Watch, tracked: Tracked) -> None:
+        spent = self.losses.settle(tracked.index)
+        if spent:
+            watch.schedule.looked(spent)
 
     # --- which ---------------------------------------------------------------------------------------
 
@@ -388,12 +402,8 @@ class GradientTruth:
 
     @staticmethod
     def _suspicious(trial: GradientTrial, place: Place, rounding: float, factor: float) -> bool:
-        scale = trial.reach * trial.norm
-        if trial.direction == RANDOM:
-            scale /= place.parameter().numel() ** 0.5
         share = SUSPICIOUS_IN_GROUP if _several_ranks() else SUSPICIOUS[trial.direction]
-        allowed = ERRORS * (trial.error + ROUNDINGS * rounding) * abs(factor) + share * scale
-        return not abs(trial.slope * factor - trial.inner) <= allowed
+        return is_suspicious(trial, place.parameter().numel(), rounding, factor, share)
 
     @staticmethod
     def _learn(watch: Watch, trials: Sequence[GradientTrial], clip: float) -> None:

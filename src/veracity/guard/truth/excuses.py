@@ -76,7 +76,7 @@ def _graph(roots: list[Node], made: Sequence[MadeByHook]) -> _Graph:
     todo = list(roots)
     while todo and len(seen) < MAX_NODES:
         node = todo.pop()
-        texts = [_text(node)] if isinstance(node, kind) else []
+        texts = [text_of(node)] if isinstance(node, kind) else []
         if made:
             number = int(node._sequence_nr())
             texts += [of_hook(one.place) for one in made if one.first <= number <= one.last]
@@ -90,7 +90,7 @@ def _graph(roots: list[Node], made: Sequence[MadeByHook]) -> _Graph:
     return graph
 
 
-def _text(node: Node) -> str:
+def text_of(node: Node) -> str:
     """What an autograd function is and where it stands; empty for torch's own that hide none."""
     owner = node._forward_cls
     path, line = place_of(owner.backward)

@@ -21,6 +21,7 @@ from .circumstances import Attributes, under
 from .excuses import of_hook
 from .muted import forward_hooks, muted
 from .surrogates import ChangedCourseError, Cuts, cuts_in, holding
+from .uses import used_outside
 
 if TYPE_CHECKING:
     import torch
@@ -70,6 +71,45 @@ class Rerun:
         for call, outputs in zip(self.calls, external, strict=True):
             call.outputs = outputs
         return self._rounding()
+
+    def again_as_base(self) -> float:
+        """Take what the calls return now, unmoved, for what they returned; the rounding that this has."""
+        for call in self.calls:
+            attributes = Attributes(self.module)
+            try:
+                results = self._run(call, {})
+            finally:
+                attributes.put_back()
+            for output in call.outputs:
+                output.value = results[output.place].detach()
+                output.version = output.value._version
+        return self._rounding()
+
+    def reaches(self, parameter: torch.Tensor) -> bool:
+        """Whether an output of a call repeated unmoved hangs on ``parameter`` in the graph."""
+        attributes = Attributes(self.module)
+        try:
+            results = [one for call in self.calls for one in self._run(call, {})]
+        finally:
+            attributes.put_back()
+        return bool(used_outside(results, {id(parameter)}, ()).parameters)
+
+    def differentiated(self, parameter: torch.Tensor) -> torch.Tensor:
+        """What autograd gives for ``parameter`` when the calls are repeated unmoved."""
+        import torch
+
+        total = torch.zeros_like(parameter)
+        for call in self.calls:
+            results = self._run(call, {})
+            outputs = [results[output.place] for output in call.outputs]
+            cotangents = [
+                output.cotangent.to(result.dtype)
+                for output, result in zip(call.outputs, outputs, strict=True)
+                if output.cotangent is not None
+            ]
+            (found,) = torch.autograd.grad(outputs, parameter, cotangents, allow_unused=True)
+            total = total if found is None else total + found
+        return total
 
     def change(self, name: str, moved: torch.Tensor) -> float:
         """The evaluation with the parameter ``name`` moved; 0.0 exactly when no output changed."""

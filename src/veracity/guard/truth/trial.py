@@ -20,6 +20,8 @@ FLOOR = 0.01
 # A kink is looked for at a reach and at so small a part of it, and counts from so many roundings on.
 NEARER = 4
 SEEN = 16.0
+ERRORS = 8.0
+ROUNDINGS = 4.0
 
 
 class Bench:
@@ -76,6 +78,15 @@ class Bench:
     def _move(self, name: str, direction: Direction, reach: float) -> tuple[float, float]:
         moved = direction.moved(reach)
         return self._rerun.change(name, moved), direction.inner(moved)
+
+
+def is_suspicious(trial: GradientTrial, numel: int, rounding: float, factor: float, share: float) -> bool:
+    """Whether a trial looks wrong, and is worth a second look while the step's inputs are there."""
+    scale = trial.reach * trial.norm
+    if trial.direction == RANDOM:
+        scale /= numel**0.5
+    allowed = ERRORS * (trial.error + ROUNDINGS * rounding) * abs(factor) + share * scale
+    return not abs(trial.slope * factor - trial.inner) <= allowed
 
 
 def direction_for(kind: str, parameter: torch.Tensor, seed: int) -> Direction | None:

@@ -18,7 +18,7 @@ from veracity.core.observation import GradientChecked, GradientTrial, Hello, Obs
 from veracity.core.origin import Origin, Trust
 from veracity.core.rule import Severity
 from veracity.detect.rules.gradient.not_derivative import ALONE, BLURRED, STALE, UNGROUPED, NotDerivative
-from veracity.detect.rules.gradient.slopes import Agreement, Slope
+from veracity.detect.rules.gradient.slopes import SHARES, Agreement, Slope
 
 ROUNDING = 1e-7
 NUMEL = 16
@@ -369,6 +369,6 @@ def test_no_record_of_any_kind_makes_it_fail(
 def test_what_is_no_number_is_not_seen(
     slope: float, error: float, inner: float, expected: float, signal: float, factor: float
 ) -> None:
-    found = Slope(0, "gradient", slope, error, inner, expected, signal).agreement(factor)
+    found = Slope(0, "gradient", slope, error, inner, expected, signal, SHARES["gradient"]).agreement(factor)
     if found is Agreement.DIFFERS:
         assert abs(slope * factor - inner) > 8 * error * abs(factor)

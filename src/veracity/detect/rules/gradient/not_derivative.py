@@ -314,7 +314,7 @@ class NotDerivative:
         scheduled = bool(check.surrogates) and optimizer.functions.issuperset(check.surrogates)
         doubtful = bool(check.surrogates) and (not before or scheduled)
         message = f"step {check.step}: the gradient of {name} is not the derivative of the loss"
-        message += f": {_words(first, check.factor)}"
+        message += f": {words(first, check.factor)}"
         if everywhere:
             message += ", and so it is with all tensors tried"
         elif before and first.direction == GRADIENT:
@@ -330,9 +330,9 @@ class NotDerivative:
             first_step=check.step,
             severity=Severity.NOTE if scaled or meant else Severity.WARNING if doubtful else None,
             evidence=(
-                _evidence(name, first, check.factor),
+                evidence_of(name, first, check.factor),
                 *(
-                    _evidence(_name(optimizer.declared, other.tensor), other, check.factor)
+                    evidence_of(_name(optimizer.declared, other.tensor), other, check.factor)
                     for other in check.others
                 ),
                 *(Evidence("in the forward pass", observed=place) for place in check.surrogates),
@@ -385,7 +385,8 @@ def _stands_alone(check: Check) -> bool:
     return check.closer is None or check.first.persists_in(check.closer, ratio)
 
 
-def _words(slope: Slope, factor: float) -> str:
+def words(slope: Slope, factor: float) -> str:
+    """What is wrong with a gradient, for a finding's message."""
     if not slope.inner and not slope.expected:
         return "it is zero, and the loss does change with the tensor"
     if slope.direction == GRADIENT and slope.slope:
@@ -393,7 +394,8 @@ def _words(slope: Slope, factor: float) -> str:
     return "along random signs the loss changes otherwise than it says"
 
 
-def _evidence(name: str, slope: Slope, factor: float) -> Evidence:
+def evidence_of(name: str, slope: Slope, factor: float) -> Evidence:
+    """Both slopes, that of the loss and that by the gradient."""
     along = "its gradient" if slope.direction == GRADIENT else "keyed random signs"
     return Evidence(
         f"slope of the loss when {name} moves along {along}",

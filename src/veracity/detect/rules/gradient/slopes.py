@@ -14,12 +14,14 @@ from dataclasses import dataclass
 from math import inf, isfinite
 from statistics import median
 
-from ....core.observation import GradientChecked, GradientTrial
+from ....core.observation import GradientChecked, GradientTrial, LossChecked
 
 GRADIENT = "gradient"
 # How many errors apart, and by which share of what the gradient lets expect, a slope must be to differ.
 ERRORS = 8.0
 SHARES = {GRADIENT: 0.02, "random": 0.25}
+# A loss function alone is shorter than a model, and its noise less.
+LOSS_SHARES = {GRADIENT: 0.02, "random": 0.1}
 ROUNDINGS = 4.0
 # Beyond that an error leaves nothing to be seen.
 BLUR = 0.5
@@ -40,7 +42,8 @@ class Agreement(enum.Enum):
 class Slope:
     """One trial per unit of length: the loss's slope, its error, and what the gradient says it is.
 
-    ``expected`` is the size that the gradient's norm lets expect along such a direction.
+    ``expected`` is the size that the gradient's norm lets expect along such a direction, ``share`` that of it
+    by which a slope may be off.
     """
 
     tensor: int
@@ -50,6 +53,7 @@ class Slope:
     inner: float
     expected: float
     signal: float
+    share: float
 
     def agreement(self, factor: float) -> Agreement:
         """Compare, when the gradient was multiplied by ``factor`` since the backward pass."""
@@ -59,7 +63,7 @@ class Slope:
         largest = max(abs(slope), self.expected)
         if self.signal < FAINT or ERRORS * error > BLUR * largest:
             return Agreement.UNSEEN
-        allowed = ERRORS * error + SHARES[self.direction] * self.expected
+        allowed = ERRORS * error + self.share * self.expected
         return Agreement.AGREES if abs(slope - self.inner) <= allowed else Agreement.DIFFERS
 
     def persists_in(self, closer: Slope, factor: float) -> bool:
@@ -136,6 +140,28 @@ def merged(records: Sequence[GradientChecked], numels: Mapping[int, int]) -> Che
     )
 
 
+def of_loss(record: LossChecked) -> Check | None:
+    """The check that one record of a protected loss describes; None when it has no trial."""
+    numels = {record.input: record.numel}
+    slopes = _slopes(record.trials, record, numels, 0.0)
+    first = next(iter(slopes.values()), None)
+    if first is None:
+        return None
+    held = _slopes(record.held, record, numels, 0.0)
+    return Check(
+        record.step,
+        1,
+        1.0,
+        first,
+        slopes.get((first.tensor, first.direction, 1)),
+        (),
+        tuple(record.surrogates),
+        tuple(record.through),
+        lone=True,
+        held=held.get((first.tensor, first.direction, 0)),
+    )
+
+
 def _keyed(record: GradientChecked, numels: Mapping[int, int]) -> dict[tuple[int, str, int], Slope]:
     """A record's slopes by tensor, direction and how often that pair came before."""
     # One residue can be small by chance; what noise there is, all evaluations of a step have in common.
@@ -144,9 +170,13 @@ def _keyed(record: GradientChecked, numels: Mapping[int, int]) -> dict[tuple[int
 
 
 def _slopes(
-    trials: Sequence[GradientTrial], record: GradientChecked, numels: Mapping[int, int], usual: float
+    trials: Sequence[GradientTrial],
+    record: GradientChecked | LossChecked,
+    numels: Mapping[int, int],
+    usual: float,
 ) -> dict[tuple[int, str, int], Slope]:
     found: dict[tuple[int, str, int], Slope] = {}
+    shares = LOSS_SHARES if isinstance(record, LossChecked) else SHARES
     for trial in trials:
         numel = numels.get(trial.tensor, 0)
         if numel < 1 or trial.direction not in SHARES or not 0 < trial.reach < inf:
@@ -154,11 +184,13 @@ def _slopes(
         times = 0
         while (trial.tensor, trial.direction, times) in found:
             times += 1
-        found[trial.tensor, trial.direction, times] = _slope(trial, numel, record.rounding, usual)
+        found[trial.tensor, trial.direction, times] = _slope(trial, numel, record.rounding, usual, shares)
     return found
 
 
-def _slope(trial: GradientTrial, numel: int, rounding: float, usual: float) -> Slope:
+def _slope(
+    trial: GradientTrial, numel: int, rounding: float, usual: float, shares: Mapping[str, float]
+) -> Slope:
     steep = trial.norm if trial.direction == GRADIENT else trial.norm / numel**0.5
     error = max(trial.error, usual) + ROUNDINGS * rounding
     largest = max(abs(trial.slope), steep * trial.reach)
@@ -170,6 +202,7 @@ def _slope(trial: GradientTrial, numel: int, rounding: float, usual: float) -> S
         trial.inner / trial.reach,
         steep,
         largest / rounding if rounding > 0 else 0.0,
+        shares[trial.direction],
     )
 
 
@@ -188,6 +221,7 @@ def _mean(slopes: Sequence[Slope]) -> Slope:
         mean(one.inner for one in slopes),
         mean(one.expected for one in slopes),
         mean(one.signal for one in slopes),
+        first.share,
     )
 
 
