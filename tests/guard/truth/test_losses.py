@@ -18,6 +18,7 @@ from torch.nn import functional
 from tests.guard.conftest import Guarded
 from tests.guard.truth import losses
 from tests.guard.truth.losses import CLASSES, WRONG, Crooked, protected, train
+from tests.guard.truth.programs import adam
 from veracity.core import observation as seen
 from veracity.core.coverage import Coverage
 from veracity.core.finding import Finding
@@ -178,3 +179,87 @@ def test_a_wrong_loss_is_found_in_all_usual_loops(checked: Guarded, how: str) ->
     train(protected(loss_fn), 60, after=turned("a class dropped", 20), **more)
     found, coverage = judged(checked)
     assert [one.severity for one in found if one.breaks] == [Severity.ERROR], coverage.reasons
+
+
+# --- nothing is touched -------------------------------------------------------------------------------------
+
+
+class Shared(nn.Module):
+    """Its predictions are used by several losses, by one of them twice, and its parameter is in one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.free = losses.perceptron(), nn.Parameter(torch.ones(CLASSES))
+
+    def loss(self, loss_fn: Any, inputs: Any, wanted: Any) -> Any:
+        logits = self.body(inputs)
+        first = loss_fn(logits, wanted)
+        second = loss_fn(logits * self.free, wanted)
+        third = functional.dropout(logits, 0.3).square().mean()
+        loss = first + 0.3 * second + third + 0.1 * loss_fn(self.free.expand(32, CLASSES), wanted)
+        loss *= 0.7
+        return loss
+
+
+def twice(logits: Any, wanted: Any) -> Any:
+    """The same tensor in many places, one of them random."""
+    noise = logits + 0.1 * torch.randn_like(logits)
+    return (
+        functional.cross_entropy(noise, wanted) + logits.logsumexp(-1).square().mean() + logits[:, 0].mean()
+    )
+
+
+LOOPS: dict[str, Callable[[Any], Any]] = {
+    "module": lambda guard: train(guard(nn.CrossEntropyLoss(label_smoothing=0.1)), STEPS),
+    "function": lambda guard: train(guard(twice), STEPS, parts=2),
+    "none-reduction": lambda guard: train(
+        guard(nn.CrossEntropyLoss(reduction="none")), STEPS, reduce=lambda each: each.mean() + each.max()
+    ),
+    "sequences": lambda guard: train(guard(functional.cross_entropy), STEPS, shape=rows),
+    "autocast": lambda guard: train(guard(twice), STEPS, autocast=True),
+    "scaler": lambda guard: train(guard(twice), STEPS, scaler=torch.amp.GradScaler("cpu")),
+    "noisy": lambda guard: train(guard(losses.noisy), STEPS),
+    "cut": lambda guard: train(guard(losses.focal), STEPS),
+    "wrong": lambda guard: train(guard(lambda *given: Crooked.apply(*given)), STEPS),
+    "shared": lambda guard: shared(guard(twice)),
+    "checkpointed": lambda guard: train(
+        lambda logits, wanted: torch.utils.checkpoint.checkpoint(
+            guard(twice), logits, wanted, use_reentrant=False
+        ),
+        STEPS,
+    ),
+}
+
+
+def shared(loss_fn: Any) -> Any:
+    model = Shared()
+    optimizer = adam(model)
+    for _ in range(STEPS):
+        optimizer.zero_grad()
+        loss = model.loss(loss_fn, torch.randn(32, 12), losses.targets("classes"))
+        loss.backward(retain_graph=True)
+        loss.backward()
+        optimizer.step()
+    return model
+
+
+@pytest.mark.parametrize("name", LOOPS)
+def test_training_is_the_same_bit_for_bit(
+    checked: Guarded, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(Crooked, "wrong", staticmethod(WRONG["flipped"]))
+
+    def run(guard: Any) -> list[Any]:
+        torch.manual_seed(9)
+        model = LOOPS[name](guard)
+        gradients = [parameter.grad.clone() for parameter in model.parameters()]
+        versions = torch.tensor([parameter._version for parameter in model.parameters()])
+        return [*model.state_dict().values(), *gradients, versions, torch.get_rng_state()]
+
+    with_checks = run(protected)
+    looked = [record for record in checked.seen(seen.LossChecked) if record.trials]
+    assert len(looked) >= STEPS // 2, [record.reason for record in checked.seen(seen.LossChecked)]
+    monkeypatch.setattr(check, "TRUTH", replace(schedule.TRUTH, eager=0.0, least=0.0))
+    protection.registry.clear()
+    without = run(lambda loss_fn: loss_fn)
+    assert all(torch.equal(one, other) for one, other in zip(with_checks, without, strict=True))

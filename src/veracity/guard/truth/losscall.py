@@ -58,7 +58,7 @@ class LossCapture:
         self.failed = ""
         self.seen = 0
         self.seconds = 0.0
-        self.counts = self.aside = self.over = False
+        self.counts = self.inside = self.aside = self.over = False
         self._wanted, self._draw, self._run = wanted, draw, run
         self._opened: Kept | None = None
         self._handles: list[torch.utils.hooks.RemovableHandle] = []
@@ -122,7 +122,8 @@ class LossCapture:
     ) -> Kept | None:
         import torch
 
-        if self.aside or not torch.is_grad_enabled():
+        # Within a backward pass it is called again only for what a checkpoint did not keep.
+        if self.aside or self.inside or not torch.is_grad_enabled():
             return None
         self.seen += 1
         if self.over or self.kept is not None or self.failed or self.seen <= self._wanted:

@@ -73,20 +73,21 @@ class LossTruth:
     def backward_begins(self, *, partly: bool) -> None:
         """A backward pass begins, through a part of the graph only if ``partly``."""
         if self._capture is not None:
-            self._capture.counts = not partly
+            self._capture.inside, self._capture.counts = True, not partly
 
     def backward_ended(self) -> int:
         """It has ended: check the call that was kept, if its gradients have come. Returns nanoseconds."""
         capture = self._capture
         if capture is None:
             return 0
-        capture.counts = False
+        capture.counts = capture.inside = False
         came = capture.kept is not None and bool(capture.kept.call.used)
         return self._finish(capture) if came or capture.failed else 0
 
     def backward_failed(self) -> None:
         """It raised: gradients may be those of a part of it."""
         if self._capture is not None:
+            self._capture.counts = self._capture.inside = False
             self._capture.failed = self._capture.failed or "the backward pass raised"
             self._capture.drop()
 
@@ -94,12 +95,12 @@ class LossTruth:
         """A step of the optimizer ``owner`` has ended: seconds that checks took since the last one."""
         capture = self._capture
         if capture is not None and owner == self._owner:
-            if capture.kept is not None:
-                capture.failed = capture.failed or "no gradient came back to what the loss function returned"
-            else:
-                capture.failed = (
-                    capture.failed or "the loss function was called less often than the step before"
-                )
+            why = "the loss function was called less often than in the step watched before"
+            if not capture.seen:
+                why = "the loss function was not called"
+            elif capture.kept is not None:
+                why = "no gradient came back to what the loss function returned"
+            capture.failed = capture.failed or why
             self._finish(capture)
             capture.end()
             capture.loss.calls = max(1, capture.seen)
