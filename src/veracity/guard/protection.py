@@ -56,47 +56,40 @@ class Loss:
 
 
 class Protected:
-    """Stands in the place of a function, and is that function to all who ask for its attributes.
-
-    Copies and pickles of it hold the program's function.
-    """
-
-    __slots__ = ("__weakref__", "_function", "_loss")
-    _function: Function
-    _loss: Loss
+    """Stands in the place of a function. Copies and pickles of it hold the program's function."""
 
     def __init__(self, function: Function, loss: Loss) -> None:
-        object.__setattr__(self, "_function", function)
-        object.__setattr__(self, "_loss", loss)
+        functools.update_wrapper(self, function)
+        self._function, self._loss = function, loss
 
     def __call__(self, *args: object, **kwargs: object) -> object:
         """Call the function; now and then what comes back through it is looked at."""
-        if _compiling():
-            return self._function(*args, **kwargs)
-        watcher = self._loss.watcher
+        watcher = None if _compiling() else self._loss.watcher
         if watcher is None:
             return self._function(*args, **kwargs)
         return watcher.called(self._function, args, kwargs)
 
-    @property
-    def __wrapped__(self) -> Function:
-        """The program's function, where ``inspect`` looks for it."""
-        return self._function
-
     def __get__(self, owner: object, kind: type | None = None) -> object:
         return self if owner is None else MethodType(self, owner)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _itself, (self._function,)
+
+
+class ProtectedObject(Protected):
+    """Stands in the place of an object that can be called, and has its attributes."""
+
+    def __init__(self, function: Function, loss: Loss) -> None:
+        vars(self).update(_function=function, _loss=loss, __wrapped__=function)
+
+    def __get__(self, owner: object, kind: type | None = None) -> object:
+        return self
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._function, name)
 
     def __setattr__(self, name: str, value: object) -> None:
         setattr(self._function, name, value)
-
-    def __repr__(self) -> str:
-        return repr(self._function)
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return _itself, (self._function,)
 
 
 class Registry:
@@ -144,7 +137,8 @@ def protect(loss_fn: Function, *, differentiable: bool = False, **_: object) -> 
         loss = registry.add(loss_fn, strict=bool(differentiable))
         if loss is None or loss.module is not None or isinstance(loss_fn, type):
             return loss_fn
-        return Protected(loss_fn, loss)
+        plain = isinstance(loss_fn, (FunctionType, BuiltinFunctionType, MethodType))
+        return Protected(loss_fn, loss) if plain else ProtectedObject(loss_fn, loss)
     except Exception:
         return loss_fn
 

@@ -31,7 +31,8 @@ The program's hooks on forward passes are not called again. Outputs that are the
 were not changed by them, and the gradient must be that of what was computed.
 
 What is taken from the program is how its loss depends on what the module returns. A module that returns the
-loss is checked whole; one that returns predictions is checked from parameters to predictions.
+loss is checked whole; one that returns predictions is checked from parameters to predictions. A loss function
+outside of it is checked where the program names it (`veracity.protect`, `gradient-loss-not-derivative`).
 
 ## What fools it
 
