@@ -42,10 +42,10 @@ def train(
     after: Callable[[int], None] | None = None,
     reduce: Callable[[Any], Any] = lambda loss: loss,
     shape: Callable[[Any, Any], tuple[Any, Any]] = lambda logits, wanted: (logits, wanted),
-    model: Any = None,
+    evaluates: bool = True,
 ) -> Any:
     """An ordinary loop around a loss function that is given predictions and targets."""
-    model = perceptron() if model is None else model
+    model = perceptron()
     optimizer = adam(model)
     inputs, wanted = torch.randn(32, 12), targets(kind)
     for step in range(steps):
@@ -56,8 +56,9 @@ def train(
             with around:
                 loss = reduce(loss_fn(*shape(model(inputs), wanted))) / parts
             (scaler.scale(loss) if scaler is not None else loss).backward()
-        with torch.no_grad():
-            loss_fn(*shape(model(inputs), wanted))
+        if evaluates:
+            with torch.no_grad():
+                loss_fn(*shape(model(inputs), wanted))
         if scaler is None:
             optimizer.step()
         else:

@@ -181,6 +181,46 @@ def test_a_wrong_loss_is_found_in_all_usual_loops(checked: Guarded, how: str) ->
     assert [one.severity for one in found if one.breaks] == [Severity.ERROR], coverage.reasons
 
 
+@pytest.mark.parametrize("strict", [False, True])
+@pytest.mark.parametrize("how", ["a class", "all"])
+def test_what_is_taken_out_of_the_graph_later_is_a_warning(checked: Guarded, how: str, strict: bool) -> None:
+    now = [0]
+
+    def loss_fn(logits: Any, wanted: Any) -> Any:
+        if now[0] >= 30:
+            chosen = (
+                (wanted == 2)[:, None]
+                if how == "a class"
+                else torch.ones_like(wanted, dtype=torch.bool)[:, None]
+            )
+            logits = torch.where(chosen, logits.detach(), logits)
+        return functional.cross_entropy(logits, wanted)
+
+    def after(step: int) -> None:
+        now[0] = step + 1
+
+    train(protected(loss_fn, differentiable=strict), 60, after=after)
+    found, _ = judged(checked)
+    assert [one.severity for one in found] == [Severity.ERROR if strict else Severity.WARNING]
+    assert (found[0].first_step or 0) >= 30
+
+
+def test_a_hook_within_the_loss_that_begins_later_is_an_error(checked: Guarded) -> None:
+    now = [0]
+
+    def loss_fn(logits: Any, wanted: Any) -> Any:
+        chances = logits.log_softmax(-1)
+        if now[0] >= 30 and chances.requires_grad:
+            chances.register_hook(lambda gradient: gradient * (wanted != 2)[:, None])
+        return functional.nll_loss(chances, wanted)
+
+    def after(step: int) -> None:
+        now[0] = step + 1
+
+    train(protected(loss_fn), 60, after=after)
+    assert [one.severity for one in judged(checked)[0]] == [Severity.ERROR]
+
+
 # --- nothing is touched -------------------------------------------------------------------------------------
 
 

@@ -13,6 +13,7 @@ from .calls import MAX_BYTES, MAX_COPIED, MAX_OUTPUTS, Call, Output, tensors_in
 from .circumstances import Autocast, Generators
 from .fitness import collectives_so_far, compiled_around
 from .inputs import Edges, Source, as_module, edges_to, without_graph
+from .keeping import Marks, marks_of
 from .muted import forward_hooks
 from .uses import Captured, TooLargeError, node_number
 
@@ -27,7 +28,8 @@ MAX_INPUT = 1 << 28
 class Kept:
     """A call, the input that is to be moved, and the gradient that left the call towards it.
 
-    ``first`` is the number of the last node before it. A gradient of None is zero.
+    ``first`` is the number of the last node before it, ``marks`` are those of what the function
+    keeps and ``backwards`` the number of backward passes, both from before it. A gradient of None is zero.
     """
 
     call: Call
@@ -35,6 +37,9 @@ class Kept:
     first: int
     at: int = 0
     edges: Edges = field(default_factory=Edges)
+    given: tuple[Function, Sequence[object], Mapping[str, object]] | None = None
+    marks: Marks = field(default_factory=list)
+    backwards: int = 0
     gradient: torch.Tensor | None = None
     done: bool = False
 
@@ -56,7 +61,7 @@ class LossCapture:
         self.loss = loss
         self.kept: Kept | None = None
         self.failed = ""
-        self.seen = 0
+        self.seen = self.backwards = 0
         self.seconds = 0.0
         self.counts = self.inside = self.aside = self.over = False
         self._wanted, self._draw, self._run = wanted, draw, run
@@ -164,22 +169,39 @@ class LossCapture:
             forward_hooks(module),
             Captured(0, 0, frozenset()),
         )
-        return "", Kept(call, sources, node_number(), self._draw % len(sources))
+        kept = Kept(call, sources, node_number(), self._draw % len(sources))
+        kept.given, kept.backwards = (function, args, kwargs), self.backwards
+        kept.marks = marks_of(*kept.given)
+        return "", kept
 
     def _after(self, kept: Kept, result: object) -> None:
+        started = perf_counter()
+        try:
+            self.failed = self._closing(kept, list(tensors_in(result)))
+        except Exception as error:
+            self.failed = f"its result cannot be kept: {type(error).__name__}: {error}"[:300]
+        self.seconds += perf_counter() - started
+
+    def _closing(self, kept: Kept, results: Sequence[torch.Tensor]) -> str:
+        """Why the call cannot be kept; else it is, and what comes back to it is waited for."""
         import torch
 
-        started = perf_counter()
         last = node_number()
-        results = list(tensors_in(result))
-        self.failed = self._unfit(kept, results)
-        if not self.failed:
-            try:
-                kept.edges = edges_to(kept.source, results, kept.first, last)
-            except TooLargeError:
-                self.failed = "the loss function's graph is too large"
-        if self.failed:
-            return
+        # Both would be done again by a repetition, and could not be undone.
+        if self.backwards != kept.backwards:
+            self.loss.off = True
+            return "the loss function runs a backward pass itself"
+        given, kept.given = kept.given, None
+        if given is None or marks_of(*given) != kept.marks:
+            self.loss.off = True
+            return "the loss function keeps something from call to call"
+        why = self._unfit(kept, results)
+        if why:
+            return why
+        try:
+            kept.edges = edges_to(kept.source, results, kept.first, last)
+        except TooLargeError:
+            return "the loss function's graph is too large"
         # From here on no node is held on to but by hooks that lie on it.
         into, kept.edges.into = kept.edges.into, []
         kept.sources = [one.alone() for one in kept.sources]
@@ -194,7 +216,7 @@ class LossCapture:
                 kept.call.outputs.append(output)
                 hook(tensor, self._came(kept, output))
         self.kept = kept
-        self.seconds += perf_counter() - started
+        return ""
 
     @staticmethod
     def _unfit(kept: Kept, results: Sequence[torch.Tensor]) -> str:

@@ -73,6 +73,7 @@ class LossTruth:
     def backward_begins(self, *, partly: bool) -> None:
         """A backward pass begins, through a part of the graph only if ``partly``."""
         if self._capture is not None:
+            self._capture.backwards += 1
             self._capture.inside, self._capture.counts = True, not partly
 
     def backward_ended(self) -> int:

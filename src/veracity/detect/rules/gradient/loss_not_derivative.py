@@ -37,9 +37,13 @@ within compiled code, is not checked, nor one that does not repeat bit for bit, 
 What the function takes out of the graph (`detach`, parts without gradients) is a constant to autograd. Where
 a gradient is right with all of that held constant, it is right; where the function has begun later to do so,
 it is a warning. An autograd function of the program, or a hook, that has been in the way from the first
-checks on, and was wrong before it had been right at six, may replace the derivative on purpose: a note,
-unless the program says `protect(loss_fn=…, differentiable=True)`, which makes it an error. All else that is
-wrong is an error.
+checks on, and was wrong before it had been right at six, may replace the derivative on purpose: a note. Both
+are errors where the program says `protect(loss_fn=…, differentiable=True)`. All else that is wrong is an
+error.
+
+A function that keeps something from call to call (writes into a tensor that it closes over, appends to a
+list, counts in a global, trains a normalisation) is not called again, and so not checked, as far as what it
+names itself shows that.
 
 ## What to do
 
@@ -160,17 +164,16 @@ class LossNotDerivative:
             self._coverage.skip(BLURRED)
             return
         held = check.held.agreement(1.0) if check.held is not None else Agreement.DIFFERS
-        cuts = [place for place in check.surrogates if place.startswith(CUT)]
-        if held is Agreement.UNSEEN:
-            self._coverage.skip(BLURRED)
+        cut = held is not Agreement.DIFFERS
+        if cut and all(place in known.places for place in check.surrogates if place.startswith(CUT)):
+            if held is Agreement.UNSEEN:
+                self._coverage.skip(BLURRED)
+            else:
+                self._coverage.checked += 1
+                known.agreed += 1
             return
-        if held is Agreement.AGREES and all(place in known.places for place in cuts):
-            self._coverage.checked += 1
-            known.agreed += 1
-            return
-        late = held is Agreement.AGREES
-        meant = [] if record.strict or late else _meant(known, check)
-        severity = Severity.WARNING if late else Severity.NOTE if meant else None
+        meant = [] if record.strict or cut else _meant(known, check)
+        severity = Severity.NOTE if meant else Severity.WARNING if cut and not record.strict else None
         if meant:
             self._coverage.skip(f"the program itself may replace the derivative: {meant[0]}")
         else:
@@ -189,7 +192,7 @@ class LossNotDerivative:
         message += f": {words(check.first, 1.0)}"
         if known.agreed >= CONVINCED:
             message += "; at earlier steps it was"
-        if severity is Severity.WARNING:
+        if check.held is not None and check.held.agreement(1.0) is not Agreement.DIFFERS:
             message += "; it is, with all held constant that the function has begun to take out of the graph"
         if meant:
             message += f"; the program itself may replace the derivative, and mean it: {meant[0]}"
