@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -32,12 +32,13 @@ if TYPE_CHECKING:
 
     from ..session import Session
 
-CLOSER = 4.0
+CLOSER = (3.0, 9.0)
+"""Parts of the first reach at which what looks wrong is tried again."""
 MAX_FAILURES = 3
 LOOKS = 4
 """Checks that look for places where the loss function cuts its derivative, whatever they show."""
 HIDDEN = "detached at places that cannot be looked for"
-SUSPICIOUS = {GRADIENT: 0.02, RANDOM: 0.1}
+SUSPICIOUS = {GRADIENT: 0.02, RANDOM: 0.03}
 
 
 class LossTruth:
@@ -195,11 +196,9 @@ class LossTruth:
             notes += [place for place in _cuts(rerun) if place not in notes]
         if doubted:
             self._confirm(rerun, bench, kept, first, rounding, wide=wide)
-            closer = self._try(bench, kept, first.direction, first.reach / CLOSER)
-            trials += [closer] if closer is not None else []
+            trials += self._closer(bench, kept, first, CLOSER)
             if rerun.found and rerun.hold():
-                again = self._try(bench, kept, first.direction, first.reach)
-                held += [again] if again is not None else []
+                held += self._closer(bench, kept, first, (1.0, *CLOSER))
         return {
             "input": kept.at,
             "input_name": kept.source.name,
@@ -215,6 +214,12 @@ class LossTruth:
     def _try(self, bench: Bench, kept: Kept, kind: str, reach: float | None = None) -> GradientTrial | None:
         direction = direction_for(kind, kept.parameter, seed_of(self._key, self._step, kept.at))
         return bench.trial(kept.at, f"x{kept.at}", direction, reach) if direction is not None else None
+
+    def _closer(
+        self, bench: Bench, kept: Kept, first: GradientTrial, parts: Sequence[float]
+    ) -> list[GradientTrial]:
+        found = [self._try(bench, kept, first.direction, first.reach / part) for part in parts]
+        return [one for one in found if one is not None]
 
     def _confirm(
         self, rerun: Rerun, bench: Bench, kept: Kept, first: GradientTrial, rounding: float, *, wide: bool

@@ -19,8 +19,9 @@ the one that left the function towards one of its inputs, read at the edges of t
 pass has ended, the call is repeated: unmoved, which must give the recorded outputs bit for bit, and with that
 input moved a little forwards and backwards, along its gradient or along keyed random signs. How the outputs
 change, weighted with what came back to them, is compared with the inner product of gradient and displacement.
-A fourth evaluation estimates the error; what looks wrong is repeated with a smaller displacement. A loss in
-half precision or under autocast is repeated bit for bit as it was, and then moved in full precision.
+A fourth evaluation estimates the error; what looks wrong is repeated at a third and a ninth of the
+displacement, and counts only if it is as wrong there: kinks that are crossed make another thing of each. A
+loss in half precision or under autocast is repeated bit for bit as it was, and then moved in full precision.
 
 No factor is taken for the program's own: by what it scales its loss lies outside of the function, and in what
 came back to it.
@@ -28,11 +29,12 @@ came back to it.
 ## What fools it
 
 A gradient that is wrong at steps that are not drawn, or in a call that is not: of several calls in a step and
-of several protected losses one is checked. A gradient that is wrong in a small part: along random signs a
-tenth of what its norm lets expect is allowed, so that one class of many hundreds is seen in few of the
-checks. Code that is right whenever it notices that it runs again. A function that is compiled, or called
+of several protected losses one is checked. A gradient that is wrong in a small part: along random signs three
+hundredths of what its norm lets expect are allowed, so that one class of a thousand is seen in some of the
+checks only. Code that is right whenever it notices that it runs again. A function that is compiled, or called
 within compiled code, is not checked, nor one that does not repeat bit for bit, nor what
-`backward(inputs=…)` brings.
+`backward(inputs=…)` brings. Where a loss has many kinks (the hardest of many examples) most checks tell
+nothing.
 
 What the function takes out of the graph (`detach`, parts without gradients) is a constant to autograd. Where
 a gradient is right with all of that held constant, it is right; where the function has begun later to do so,
@@ -63,7 +65,7 @@ from ....core.finding import Evidence, Finding, finding_of
 from ....core.observation import LossChecked, Observation, StepRecord
 from ....core.rule import Confidence, Rule, Severity
 from .not_derivative import BLURRED, CONVINCED, CUT, FIRST_CHECKS, HOOKED, evidence_of, words
-from .slopes import GRADIENT, Agreement, Check, of_loss
+from .slopes import GRADIENT, Agreement, Series, Slope, of_loss
 
 MAX_INPUTS = 1024
 MAX_PLACES = 256
@@ -144,35 +146,34 @@ class LossNotDerivative:
             self._coverage.skip(record.reason or "too many losses are protected")
             return
         known = self._inputs.setdefault(key, _Input())
-        check = of_loss(record)
         known.learn(record.surrogates)
         known.checks += 1
-        found = check.first.agreement(1.0) if check is not None else Agreement.UNSEEN
-        if check is None or found is Agreement.UNSEEN:
+        trials, held = of_loss(record) or (Series(()), Series(()))
+        found = trials.agreement() if trials.slopes else Agreement.UNSEEN
+        if found is Agreement.UNSEEN:
             self._coverage.skip(BLURRED)
         elif found is Agreement.AGREES:
             self._coverage.checked += 1
             known.agreed += 1
             if len(known.right) < MAX_PLACES:
-                known.right.update((place, check.first.direction) for place in check.surrogates)
+                known.right.update((place, trials.slopes[0].direction) for place in record.surrogates)
         else:
-            yield from self._differs(record, known, check)
+            constant = held.agreement() if held.slopes else Agreement.DIFFERS
+            yield from self._differs(record, known, trials.slopes[0], constant)
 
-    def _differs(self, record: LossChecked, known: _Input, check: Check) -> Iterator[Finding]:
-        closer = check.closer
-        if closer is None or not check.first.persists_in(closer, 1.0):
-            self._coverage.skip(BLURRED)
-            return
-        held = check.held.agreement(1.0) if check.held is not None else Agreement.DIFFERS
-        cut = held is not Agreement.DIFFERS
-        if cut and all(place in known.places for place in check.surrogates if place.startswith(CUT)):
-            if held is Agreement.UNSEEN:
+    def _differs(
+        self, record: LossChecked, known: _Input, first: Slope, constant: Agreement
+    ) -> Iterator[Finding]:
+        """``constant``: what is found where all is held constant that the function takes out of the graph."""
+        cut = constant is not Agreement.DIFFERS
+        if cut and all(place in known.places for place in record.surrogates if place.startswith(CUT)):
+            if constant is Agreement.UNSEEN:
                 self._coverage.skip(BLURRED)
             else:
                 self._coverage.checked += 1
                 known.agreed += 1
             return
-        meant = [] if record.strict or cut else _meant(known, check)
+        meant = [] if record.strict or cut else _meant(known, record)
         severity = Severity.NOTE if meant else Severity.WARNING if cut and not record.strict else None
         if meant:
             self._coverage.skip(f"the program itself may replace the derivative: {meant[0]}")
@@ -180,43 +181,40 @@ class LossNotDerivative:
             self._coverage.checked += 1
         if severity not in known.said:
             known.said.add(severity)
-            yield self._finding(record, known, check, severity, meant)
+            why = "; it is, with all held constant that the function has begun to take out of the graph"
+            if meant:
+                why = f"; the program itself may replace the derivative, and mean it: {meant[0]}"
+            yield self._finding(record, known, first, severity, why if meant or cut else "")
 
     def _finding(
-        self, record: LossChecked, known: _Input, check: Check, severity: Severity | None, meant: list[str]
+        self, record: LossChecked, known: _Input, first: Slope, severity: Severity | None, why: str
     ) -> Finding:
         name = f"{record.name}({record.input_name})"
-        message = (
-            f"step {check.step}: what {record.name} hands back to {record.input_name} is not its derivative"
-        )
-        message += f": {words(check.first, 1.0)}"
+        message = f"step {record.step}: what {record.name} hands back to {record.input_name} is not its "
+        message += f"derivative: {words(first, 1.0)}"
         if known.agreed >= CONVINCED:
             message += "; at earlier steps it was"
-        if check.held is not None and check.held.agreement(1.0) is not Agreement.DIFFERS:
-            message += "; it is, with all held constant that the function has begun to take out of the graph"
-        if meant:
-            message += f"; the program itself may replace the derivative, and mean it: {meant[0]}"
         return finding_of(
             self.rule,
             name,
-            message,
-            first_step=check.step,
+            message + why,
+            first_step=record.step,
             severity=severity,
             evidence=(
-                evidence_of(name, check.first, 1.0),
-                *(Evidence("in the loss function", observed=place) for place in check.surrogates),
+                evidence_of(name, first, 1.0),
+                *(Evidence("in the loss function", observed=place) for place in record.surrogates),
             ),
         )
 
 
-def _meant(known: _Input, check: Check) -> list[str]:
+def _meant(known: _Input, record: LossChecked) -> list[str]:
     """What may replace the derivative, was there from the first checks on, and was not right until now.
 
     A gradient that is masked is right along itself, so that must be seen along random signs as well.
     """
     meant = []
-    for place in check.surrogates:
-        if place.startswith(HOOKED) or (place.startswith(CUT) and check.held is not None):
+    for place in record.surrogates:
+        if place.startswith(HOOKED) or (place.startswith(CUT) and record.held):
             continue
         cleared = all(known.right[place, direction] >= times for direction, times in CLEARED.items())
         if place in known.places and not (cleared and place not in known.replacing):

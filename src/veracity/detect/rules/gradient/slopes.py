@@ -21,13 +21,14 @@ GRADIENT = "gradient"
 ERRORS = 8.0
 SHARES = {GRADIENT: 0.02, "random": 0.25}
 # A loss function alone is shorter than a model, and its noise less.
-LOSS_SHARES = {GRADIENT: 0.02, "random": 0.1}
+LOSS_SHARES = {GRADIENT: 0.02, "random": 0.03}
 ROUNDINGS = 4.0
 # Beyond that an error leaves nothing to be seen.
 BLUR = 0.5
 FAINT = 64.0
 ALIKE = 0.025
 CERTAIN = 3.0
+STEADY = 0.25
 
 
 class Agreement(enum.Enum):
@@ -140,26 +141,42 @@ def merged(records: Sequence[GradientChecked], numels: Mapping[int, int]) -> Che
     )
 
 
-def of_loss(record: LossChecked) -> Check | None:
-    """The check that one record of a protected loss describes; None when it has no trial."""
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One direction at several reaches, the largest first."""
+
+    slopes: tuple[Slope, ...]
+
+    def agreement(self) -> Agreement:
+        """Whether the gradient is the slope; it differs only if it does so by the same at each reach.
+
+        Kinks that a displacement crosses make of it another thing at each reach.
+        """
+        first, closer = self.slopes[0], self.slopes[1:]
+        found = first.agreement(1.0)
+        if found is not Agreement.DIFFERS:
+            return found
+        steady = bool(closer) and all(_as_far_apart(first, one) for one in closer)
+        return found if steady else Agreement.UNSEEN
+
+
+def _as_far_apart(first: Slope, closer: Slope) -> bool:
+    apart, still = first.slope - first.inner, closer.slope - closer.inner
+    margin = STEADY * abs(apart) + CERTAIN * (first.error + closer.error)
+    return first.persists_in(closer, 1.0) and abs(still - apart) <= margin
+
+
+def of_loss(record: LossChecked) -> tuple[Series, Series] | None:
+    """The trials of one check of a protected loss: as they are, and with what it cuts off held constant.
+
+    None when there is none; the second may be empty.
+    """
     numels = {record.input: record.numel}
-    slopes = _slopes(record.trials, record, numels, 0.0)
-    first = next(iter(slopes.values()), None)
-    if first is None:
-        return None
-    held = _slopes(record.held, record, numels, 0.0)
-    return Check(
-        record.step,
-        1,
-        1.0,
-        first,
-        slopes.get((first.tensor, first.direction, 1)),
-        (),
-        tuple(record.surrogates),
-        tuple(record.through),
-        lone=True,
-        held=held.get((first.tensor, first.direction, 0)),
-    )
+    both = [
+        Series(tuple(_slopes(trials, record, numels, 0.0).values()))
+        for trials in (record.trials, record.held)
+    ]
+    return (both[0], both[1]) if both[0].slopes else None
 
 
 def _keyed(record: GradientChecked, numels: Mapping[int, int]) -> dict[tuple[int, str, int], Slope]:
