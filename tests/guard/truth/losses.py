@@ -101,6 +101,23 @@ def kinked(predictions: Any, wanted: Any) -> Any:
     return functional.huber_loss(predictions, wanted, delta=1.0) + functional.l1_loss(predictions, wanted)
 
 
+def quantile(predictions: Any, wanted: Any) -> Any:
+    apart = wanted - predictions
+    return torch.maximum(0.9 * apart, -0.1 * apart).mean()
+
+
+def hardest(logits: Any, wanted: Any) -> Any:
+    return functional.cross_entropy(logits, wanted, reduction="none").topk(8).values.mean()
+
+
+def clipped(logits: Any, wanted: Any) -> Any:
+    """Of a policy: ratios to what it was, held between two bounds."""
+    chances = logits.log_softmax(-1).gather(1, wanted[:, None])[:, 0]
+    ratio = (chances - chances.detach() + 0.1 * torch.randn_like(chances)).exp()
+    better = torch.randn_like(ratio)
+    return -torch.minimum(ratio * better, ratio.clamp(0.8, 1.2) * better).mean()
+
+
 def contrastive(rows: Any, wanted: Any) -> Any:
     rows = functional.normalize(rows, dim=-1)
     return functional.cross_entropy(rows @ rows.flip(0).T / 0.2, torch.arange(len(rows)))
