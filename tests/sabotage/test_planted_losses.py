@@ -67,7 +67,7 @@ def run(folder: Path, home: Path, wrong_from: int) -> RunSummary:
     script.write_text(textwrap.dedent(SCRIPT).replace("{mark}", MARK))
     path = str(Path(veracity.__file__).parents[1])
     return train(
-        home, script, [str(wrong_from)], environment={**os.environ, "PYTHONPATH": path}, overhead=1.0
+        home, script, [str(wrong_from)], environment={**os.environ, "PYTHONPATH": path}, overhead=0.5
     )
 
 
