@@ -110,3 +110,10 @@ def test_a_run_that_was_looked_at_in_part_is_not_called_looked_at() -> None:
     said = wording.happened(dataclasses.replace(held, coverage={**held.coverage, "update": part}))
     assert "% were looked at, obeyed every law that was checked" in said
     assert "looked at" not in wording.happened(held)
+
+
+def test_a_rank_that_was_started_again_has_made_the_steps_of_all_its_processes() -> None:
+    summary = samples.held()
+    again = dataclasses.replace(summary.processes[1], pid=4790, steps=120)
+    restarted = dataclasses.replace(summary, processes=(*summary.processes, again), points=())
+    assert wording.ranks_and_steps(restarted) == (2, 420)

@@ -151,10 +151,16 @@ def job(summary: RunSummary) -> str:
 
 
 def ranks_and_steps(summary: RunSummary) -> tuple[int, int]:
-    """How many ranks spoke, and the number of optimizer steps of the one that made most."""
+    """How many ranks spoke, and the number of optimizer steps of the one that made most.
+
+    A rank that was started again has made those of all its processes.
+    """
     ranks = {process.rank for process in summary.processes if process.rank >= 0 and process.role == "rank"}
     ranks |= {point.rank for point in summary.points if point.rank >= 0}
-    most = max((process.steps for process in summary.processes), default=0)
+    made: Counter[int] = Counter()
+    for process in summary.processes:
+        made[process.rank] += process.steps
+    most = max(made.values(), default=0)
     return len(ranks), max(most, max((point.step + 1 for point in summary.points), default=0))
 
 

@@ -15,6 +15,8 @@ When a checkpoint is loaded its file is read outside the training process and it
 those recorded by the runs of this home. A path that is known with a digest that is not is the finding. The
 tensors that `torch.load` returned are compared with those recorded for the path to name what changed. If the
 program may have been writing the file anew while it was read, the finding waits until that is ruled out.
+A checkpoint that `torch.distributed.checkpoint` writes into a folder is followed file by file: each rank
+records the files that it wrote, and one rank of each machine has all of them looked up when they are read.
 
 ## What fools it
 

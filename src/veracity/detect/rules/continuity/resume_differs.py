@@ -17,7 +17,9 @@ At that step the digests of all parameters (by name, prefixes of wrappers remove
 both a module and its optimizer were loaded the run is a resume and a difference an error; when only a module
 was, it may be surgery for fine-tuning and is a warning, given that some of the module's tensors did arrive.
 Where module and scheduler were both loaded and the optimizer began without the state that the file held for
-it, that is a warning too: a fresh optimizer on an old schedule is no resume.
+it, that is a warning too: a fresh optimizer on an old schedule is no resume. Of a checkpoint that
+`torch.distributed.checkpoint` read each rank compares the parts that it holds, by whatever number of ranks it
+was written.
 
 ## What fools it
 
