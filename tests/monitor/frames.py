@@ -113,7 +113,14 @@ BODIES: dict[str, dict[str, object]] = {
         "path": "",
         "line": 0,
     },
-    "rested": {"optimizer": 0, "first": 300, "count": 17, "took": 900_000_000, "each": [52_941] * 17},
+    "rested": {
+        "optimizer": 0,
+        "first": 300,
+        "count": 17,
+        "took": 900_000_000,
+        "each": [52_941] * 17,
+        "since": 0,
+    },
     "hook": {
         "hook": "tensor",
         "name": "<lambda>",

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 import time
@@ -19,7 +20,7 @@ from veracity.monitor.lineage import Lineage, Recorded
 RUN, OTHER = "run-20250301-080000-00000a", "run-20250302-080000-00000b"
 TENSORS = [TensorDigest("model.w", "0" * 64, "float32", [2])]
 Event = CheckpointSaved | CheckpointLoaded
-Found = tuple[FileDigested | Gap, Recorded | None]
+Found = tuple[FileDigested | Gap | None, Recorded | None]
 
 
 class Known(Lineage):
@@ -87,7 +88,7 @@ def digest(data: bytes) -> str:
 def gap_of(found: Found) -> Gap:
     assert isinstance(found[0], Gap)
     assert found[0].law == LAW
-    assert found[1] is None
+    assert found[1] is None or found[1].digest == ""
     return found[0]
 
 
@@ -198,5 +199,32 @@ def test_a_buffer_has_no_file(checked: Checked) -> None:
 def test_files_that_wait_are_bounded(checked: Checked, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_WAITING", 2)
     path = checked.write()
-    assert [checked.files.submit(checked.loaded(path)) is None for _ in range(3)] == [True, True, False]
+    events: list[Event] = [
+        checked.loaded(path),
+        checked.loaded(path),
+        checked.saved(path),
+        checked.loaded(path),
+    ]
+    for event in events:
+        assert checked.files.submit(event) is None
     assert checked.files.pending == 2
+    left = list(checked.files.poll(last=True))
+    reasons = [gap.reason for gap, _ in left if isinstance(gap, Gap)]
+    assert reasons.count("too many files were waiting") == 2
+    assert [one for _, one in left if one is not None] == [
+        Recorded("", str(path), RUN, events[2].origin.at, [])
+    ]
+
+
+def test_a_save_that_was_not_read_is_remembered_as_unknown(checked: Checked) -> None:
+    path = checked.write()
+    gone = checked.saved(checked.folder / "gone.pt")
+    found = checked.look(gone)
+    assert found[1] == Recorded("", gone.path, RUN, gone.origin.at, [])
+    elsewhere = dataclasses.replace(checked.saved(path), elsewhere=True)
+    assert checked.look(elsewhere) == (None, Recorded("", str(path), RUN, elsewhere.origin.at, []))
+    checked.lineage.records = [found[1]]
+    checked.write("gone.pt")
+    seen, _ = checked.look(checked.loaded(checked.folder / "gone.pt"))
+    assert isinstance(seen, FileDigested)
+    assert (seen.known, seen.path_known, seen.last_digest) == ([], True, "")

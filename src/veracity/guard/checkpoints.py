@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, cast
 
 from . import copies, shardedfiles, tensors
@@ -38,7 +39,8 @@ class Checkpoints:
     def __init__(self, session: Session, steps: Steps) -> None:
         self._session = session
         self._steps = steps
-        self.depth = 0
+        self._local = threading.local()
+        self._parts = 0
         self._told = False
 
     def describe(self, value: object) -> tuple[list[dict[str, object]], bool]:
@@ -64,9 +66,10 @@ class Checkpoints:
 
     def save(self, call: Callable[[], object], file: object, value: object) -> object:
         """Save ``value`` to ``file`` by ``call``, and report it as it was before."""
-        if self.depth:  # a part of something larger
+        if self._within():
             return call()
         run = self._session.shield.run
+        run("checkpoint", self._steps.rest.told)  # what was passed over came before it
         described = run("checkpoint", self.describe, value)
         compared = run("copies", self._compared, value)
         result = call()
@@ -74,14 +77,28 @@ class Checkpoints:
             run("checkpoint", self.saved, file, described, compared or {})
         return result
 
+    def _within(self) -> bool:
+        """Whether this is a part of a larger load, or of a checkpoint of many files.
+
+        Those are written by threads of their own, also beside what the training thread saves by itself.
+        """
+        aside = threading.current_thread() is not threading.main_thread()
+        return self._depth() > 0 or (self._parts > 0 and aside)
+
+    def _depth(self, change: int = 0) -> int:
+        """How many loads and saves this thread is in."""
+        depth = getattr(self._local, "depth", 0) + change
+        self._local.depth = depth
+        return depth
+
     def load(self, call: Callable[[], object], file: object) -> object:
         """Load ``file`` by ``call``, and report what it returned."""
-        self.depth += 1
+        self._depth(1)
         try:
             value = call()
         finally:
-            self.depth -= 1
-        if self.depth == 0:
+            self._depth(-1)
+        if not self._within():
             self._session.shield.run("checkpoint", self.loaded, file, value)
         return value
 
@@ -112,18 +129,27 @@ class Checkpoints:
             kind = original.__name__
 
             def call(*args: object, **kwargs: object) -> object:
-                outer = self.depth == 0
+                outer = self._depth() == 0
                 folder = run("checkpoint", shardedfiles.folder_of, args, kwargs) if outer else None
                 before = run("checkpoint", shardedfiles.listing, folder) if folder else None
-                self.depth += 1
+                given = kwargs.get("state_dict", args[0] if args else None)
+                self._depth(1)
+                self._parts += 1
                 try:
                     result = original(*args, **kwargs)
+                except BaseException:
+                    if "load" in kind:  # a part may have been read
+                        run("checkpoint", self._steps.roster.read_in_place, [])
+                    raise
                 finally:
-                    self.depth -= 1
+                    self._parts -= 1
+                    self._depth(-1)
                 if outer and "load" in kind:
-                    run("checkpoint", self._read_parts, folder or "", (*args, *kwargs.values())[:1], what)
+                    run("checkpoint", self._read_parts, folder or "", given, what)
                 elif outer and folder and kind != "async_save":
-                    run("checkpoint", self._wrote_parts, folder, before or {})
+                    alone = bool(kwargs.get("no_dist"))
+                    rank = 0 if alone else run("checkpoint", _rank, kwargs.get("process_group")) or 0
+                    run("checkpoint", self._wrote_parts, folder, before or {}, rank, what)
                 elif outer:
                     run("checkpoint", self._not_compared, what)
                 return result
@@ -133,26 +159,31 @@ class Checkpoints:
         for name in ("save", "async_save", "save_state_dict", "load", "load_state_dict"):
             replace(module, name, around)
 
-    def _wrote_parts(self, folder: str, before: shardedfiles.Listing) -> None:
-        """This rank's files of a checkpoint are complete."""
-        for name in shardedfiles.written(before, shardedfiles.listing(folder), _rank()):
+    def _wrote_parts(self, folder: str, before: shardedfiles.Listing, rank: int, what: str) -> None:
+        """A checkpoint is complete, and with it this rank's files."""
+        changed = shardedfiles.changed(before, shardedfiles.listing(folder))
+        own = shardedfiles.of_rank(changed, rank)
+        for name in own:
             self._report("saved", os.path.join(folder, name), ([], False), {})
+        near = shardedfiles.of_machine(changed, rank)
+        if _first_here():
+            for name in changed:
+                if name not in near:
+                    self._report("saved", os.path.join(folder, name), ([], False), {"elsewhere": True})
+        if not changed or (rank == 0 and not own):
+            self._not_compared(what)
 
-    def _read_parts(self, folder: str, given: Sequence[object], what: str) -> None:
-        """A checkpoint was read into the tensors ``given``, which may be the parameters themselves."""
+    def _read_parts(self, folder: str, given: object, what: str) -> None:
+        """A checkpoint was read into the tensors of ``given``, which may be the parameters themselves."""
         kind = sharded_kind()
-        parts = [
-            (key, cast("torch.Tensor", local_of(tensor, kind)))
-            for value in given
-            for key, tensor in tensors.walk(value)
-        ]
+        parts = [(key, cast("torch.Tensor", local_of(tensor, kind))) for key, tensor in tensors.walk(given)]
         self._steps.roster.read_in_place([part for _, part in parts if tensors.is_plain(part)])
         names = sorted(shardedfiles.listing(folder)) if folder else []
-        if shardedfiles.METADATA not in names:
+        if shardedfiles.METADATA not in names or not parts:
             self._not_compared(what)
+        if shardedfiles.METADATA not in names:
             return
-        first = os.environ.get("LOCAL_RANK", "0") == "0"  # of each machine one tells of all files
-        for name in names[: shardedfiles.MAX_FILES] if first else []:
+        for name in names[: shardedfiles.MAX_FILES] if _first_here() else []:
             if name != shardedfiles.METADATA:
                 self._report("loaded", os.path.join(folder, name), ([], False), {})
         path = os.path.join(folder, shardedfiles.METADATA)
@@ -161,7 +192,7 @@ class Checkpoints:
     def _not_compared(self, what: str) -> None:
         if not self._told:
             self._told = True
-            reason = "it is not known which files they are, or when they are complete"
+            reason = "which files or tensors they are, or when they are complete, cannot be told"
             self._session.gap(what, reason, law="weight-continuity")
 
     def _report(
@@ -193,10 +224,16 @@ def _begin(unpickling: Unpickling, file: object, settings: Mapping[str, object])
     )
 
 
-def _rank() -> int:
+def _rank(group: object) -> int:
     distributed = sys.modules.get("torch.distributed")
-    ready = distributed is not None and distributed.is_available() and distributed.is_initialized()
-    return int(distributed.get_rank()) if distributed is not None and ready else 0
+    if distributed is None or not distributed.is_available() or not distributed.is_initialized():
+        return 0
+    return int(distributed.get_rank(group))
+
+
+def _first_here() -> bool:
+    """Whether this is the first rank of its machine, which tells of what all of them share."""
+    return os.environ.get("LOCAL_RANK", os.environ.get("SLURM_LOCALID", "0")) == "0"
 
 
 def _path(file: object) -> str:

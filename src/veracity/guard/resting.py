@@ -8,6 +8,8 @@ what loaders draw and what schedulers do, and lets everything else pass. Nothing
 
 from __future__ import annotations
 
+from threading import get_ident
+from time import perf_counter_ns
 from typing import TYPE_CHECKING
 
 from .schedule import LOOK, Schedule
@@ -51,6 +53,8 @@ class Rest:
         self._stretch = 0
         self._first = self._count = self._took = 0
         self._each: list[int] = []
+        self._ended = 0
+        self._thread = 0
         self._frame = 0
         self._ending = False
         self._backwards = self._usual = 0
@@ -90,6 +94,7 @@ class Rest:
         self._index = tracked.index
         self._first, self._count, self._frame, self._backwards = tracked.steps, 0, 0, 0
         self._took, self.seconds, self._each = 0, 0.0, []
+        self._thread = get_ident()
         self._say()
         return True
 
@@ -109,6 +114,7 @@ class Rest:
         seconds = took / 1e9
         self._took += took
         self._each.append(took // 1000)
+        self._ended = perf_counter_ns()
         self._frame = 0
         self._session.steps += 1
         self._session.last_step = tracked.steps
@@ -155,8 +161,8 @@ class Rest:
         self._spent = self._session.shield.spent
 
     def told(self) -> None:
-        """In a rest: ship what waits, and say how many steps passed so far."""
-        if not self.on:
+        """In a rest: ship what waits, and say how many steps passed so far. Not from beside the training."""
+        if not self.on or get_ident() != self._thread:
             return
         self._flush()
         self.ends()
@@ -170,6 +176,7 @@ class Rest:
             "count": self._count,
             "took": self._took,
             "each": self._each,
+            "since": perf_counter_ns() - self._ended if self._count else 0,
         }
         self._session.emit("rested", body)
         self._first, self._count, self._took, self._each = self._first + self._count, 0, 0, []

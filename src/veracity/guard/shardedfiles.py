@@ -15,6 +15,7 @@ METADATA = ".metadata"
 MAX_FILES = 1024
 MAX_SCAN = 65_536
 
+_PART = re.compile(r"__(\d{1,9})_\d+\.distcp")
 Listing = dict[str, tuple[int, int, int]]
 
 
@@ -46,9 +47,25 @@ def listing(folder: str) -> Listing:
     return found
 
 
-def written(before: Listing, after: Listing, rank: int) -> list[str]:
-    """Names of the files that ``rank`` has written between two listings; of rank 0 also the metadata."""
-    own = re.compile(rf"__{rank}_\d+\.distcp")
-    names = [name for name, status in after.items() if before.get(name) != status]
-    found = [name for name in names if own.fullmatch(name) or (name == METADATA and rank == 0)]
-    return sorted(found)[:MAX_FILES]
+def changed(before: Listing, after: Listing) -> list[str]:
+    """Names of the files that were written between two listings."""
+    return sorted(name for name, status in after.items() if before.get(name) != status)[:MAX_FILES]
+
+
+def of_rank(names: Sequence[str], rank: int) -> list[str]:
+    """Those of ``names`` that ``rank`` writes; of rank 0 also the metadata."""
+    return [name for name in names if _writer(name) == rank]
+
+
+def of_machine(names: Sequence[str], rank: int) -> list[str]:
+    """Those of ``names`` that a rank of this machine writes, as far as the launcher says which these are."""
+    local, size = (os.environ.get(name, "") for name in ("LOCAL_RANK", "LOCAL_WORLD_SIZE"))
+    first, count = rank, 1
+    if local.isdecimal() and size.isdecimal():
+        first, count = rank - int(local), int(size)
+    return [name for name in names if first <= _writer(name) < first + count]
+
+
+def _writer(name: str) -> int:
+    match = _PART.fullmatch(name)
+    return int(match[1]) if match is not None else 0 if name == METADATA else -1

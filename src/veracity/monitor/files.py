@@ -16,7 +16,7 @@ from ..observe.torchzip import digest_file, storage_digests
 from .lineage import Lineage, Recorded
 
 LAW = "weight-continuity"
-MAX_WAITING = 256
+MAX_WAITING = 4096
 MAX_SCAN = 4096
 MAX_PROCESSES = 4096
 
@@ -41,6 +41,7 @@ class CheckpointFiles:
         self._in_memory: set[int] = set()
         self._pool = ThreadPoolExecutor(1, "checkpoint-digest")
         self._waiting: list[tuple[CheckpointSaved | CheckpointLoaded, Future[_Read]]] = []
+        self._unread: list[tuple[Gap | None, Recorded | None]] = []
 
     def submit(self, event: CheckpointSaved | CheckpointLoaded) -> Gap | None:
         """Begin to read the file of ``event``; a Gap when there is none or too many wait."""
@@ -52,7 +53,11 @@ class CheckpointFiles:
                 event, "checkpoints were written to or read from buffers, not files", "told once per process"
             )
         if len(self._waiting) >= MAX_WAITING:
-            return _gap(event, "a checkpoint file was not read", "too many files were waiting")
+            self._leave(event, "too many files were waiting")
+            return None
+        if isinstance(event, CheckpointSaved) and event.elsewhere:
+            self._unread.append((None, self._unknown(event)))
+            return None
         saved = isinstance(event, CheckpointSaved)
         inode = event.inode if isinstance(event, CheckpointSaved) else 0
         future = self._pool.submit(_read, event.path, inode, event.origin.at, saved)
@@ -64,15 +69,37 @@ class CheckpointFiles:
         """Files not finished."""
         return len(self._waiting)
 
-    def poll(self) -> Iterator[tuple[FileDigested | Gap, Recorded | None]]:
-        """Files that are finished, in the order they were named; with what to remember of saved ones."""
-        while self._waiting and self._waiting[0][1].done():
+    def poll(self, *, last: bool = False) -> Iterator[tuple[FileDigested | Gap | None, Recorded | None]]:
+        """Files that are finished, in the order they were named; with what to remember of saved ones.
+
+        ``last``: those that are not finished are given up.
+        """
+        while self._waiting and (last or self._waiting[0][1].done()):
             event, future = self._waiting.pop(0)
+            if not future.done():
+                self._leave(event, "reading it was not finished when the run ended")
+                continue
             found = future.result()
             if not found.digest:
-                yield _gap(event, f"checkpoint {event.path} could not be compared", found.problem), None
+                what = f"checkpoint {event.path} could not be compared"
+                yield _gap(event, what, found.problem), self._unknown(event, found.path)
                 continue
             yield self._look_up(event, found)
+        unread, self._unread = self._unread, []
+        yield from unread
+
+    def _leave(self, event: CheckpointSaved | CheckpointLoaded, why: str) -> None:
+        self._unread.append((_gap(event, "a checkpoint file was not read", why), self._unknown(event)))
+
+    def _unknown(self, event: CheckpointSaved | CheckpointLoaded, path: str = "") -> Recorded | None:
+        """To remember of a save that was not read: what was recorded for its path before holds no more."""
+        if not isinstance(event, CheckpointSaved):
+            return None
+        try:
+            found = _find(event.path, event.inode) or path or event.path
+        except ValueError:
+            return None
+        return Recorded("", found, self._run, event.origin.at, [])
 
     def close(self) -> None:
         """Let the thread end."""

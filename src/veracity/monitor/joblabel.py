@@ -57,9 +57,10 @@ def name_of(text: str) -> str:
 
 def _found(options: Mapping[str, str], environment: Mapping[str, str]) -> tuple[str, str]:
     job, step = environment.get("SLURM_JOB_ID", ""), environment.get("SLURM_STEP_ID", "")
-    if job:
-        return f"slurm-{job}" + (f".{step}" if step else ""), "SLURM_JOB_ID"
+    # A scheduler's step may hold several jobs, each with a place of its own to meet.
+    slurm = f"slurm-{job}" + (f".{step}" if step else "") if job else ""
     ids = (
+        (slurm, "SLURM_JOB_ID"),
         (environment.get("TORCHELASTIC_RUN_ID", ""), "TORCHELASTIC_RUN_ID"),
         (options.get("rdzv-id", ""), "--rdzv-id"),
         (environment.get("PET_RDZV_ID", ""), "PET_RDZV_ID"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
 
 from ..core.observation import Hello, Observation, OptimizerDeclared, ReplicaStep, StepRecord
@@ -11,6 +12,7 @@ from .peerlines import Line
 
 MAX_STEPS = 4096
 MAX_GROUPS = 1024
+MAX_READY = 16384
 LATE = 5_000_000_000
 """Nanoseconds of training after which a step is told without the ranks that have not made it."""
 
@@ -32,7 +34,7 @@ class OwnRanks:
     _processes: dict[int, Process] = field(default_factory=dict)
     _groups: dict[tuple[int, int], _Group] = field(default_factory=dict)
     _made: dict[tuple[str, int], tuple[_Group, dict[int, StepRecord]]] = field(default_factory=dict)
-    _ready: list[ReplicaStep] = field(default_factory=list)
+    _ready: deque[ReplicaStep] = field(default_factory=lambda: deque(maxlen=MAX_READY))
     _newest: int = 0
 
     def take(self, observation: Observation) -> None:
@@ -54,8 +56,9 @@ class OwnRanks:
             oldest = min(step.origin.at for step in made.values())
             if last or oldest < self._newest - LATE or len(self._made) > MAX_STEPS:
                 self._tell(key)
-        ready, self._ready = self._ready, []
-        return [Line(0, self.node, step=step) for step in ready]
+        ready = [Line(0, self.node, step=step) for step in self._ready]
+        self._ready.clear()
+        return ready
 
     def _declared(self, pid: int, observation: OptimizerDeclared) -> None:
         declared, process = observation.optimizer, self._processes.get(pid)
@@ -77,6 +80,6 @@ class OwnRanks:
 
     def _tell(self, key: tuple[str, int]) -> None:
         group, made = self._made.pop(key)
-        self._ready += [
+        self._ready.extend(
             told(held, group.name, step, ranks, group.machine) for ranks, step, held in one_voice(made)
-        ]
+        )

@@ -397,10 +397,10 @@ class Pipeline:
                 with contextlib.suppress(OSError):
                     write_private(self._folder.attention, f"{finding.rule}\n".encode())
 
-    def _collect(self, seconds: float = 0.02) -> None:
+    def _collect(self, seconds: float = 0.02, *, last: bool = False) -> None:
         for found in self._code.poll(seconds):
             self.observe(found)
-        for observed, remember in self._files.poll():
+        for observed, remember in self._files.poll(last=last):
             if remember is not None:
                 entry = self._recorder.entry(
                     "checkpoint",
@@ -417,7 +417,8 @@ class Pipeline:
                     self.observe(_gap("a checkpoint is not in the home's table", str(error)))
             if isinstance(observed, seen.FileDigested) and observed.event == "loaded":
                 self._read_files[observed.path] = (observed.digest, observed.size)
-            self.observe(observed)
+            if observed is not None:
+                self.observe(observed)
 
     def take_steps(self) -> list[tuple[int, int, int, int]]:
         """``(pid, rank, step, end in ns since the epoch)`` of the steps taken in since the last call."""
@@ -573,6 +574,7 @@ class Pipeline:
             self.observe(
                 _gap("not all code or files were checked", f"not finished after {SETTLE_SECONDS:.0f} s")
             )
+            self._collect(last=True)
 
     def _close_document(self, verdict: Verdict, exit_code: int | None, ended_at: int) -> None:
         try:

@@ -38,7 +38,8 @@ class CheckpointSaved(Observation):
 
     ``inode`` is that of the file written, 0 when unknown: a program may rename it a moment later.
     ``copies`` are of tensors that have the names of parameters and are not what these are; ``same`` says, by
-    what comes before the names, how many are.
+    what comes before the names, how many are. ``elsewhere``: a rank of another machine wrote this file of a
+    checkpoint of many; what it holds is not known here.
     """
 
     path: str
@@ -48,6 +49,7 @@ class CheckpointSaved(Observation):
     inode: int = 0
     same: dict[str, int] = field(default_factory=dict)
     copies: list[TensorCopy] = field(default_factory=list)
+    elsewhere: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -123,7 +123,8 @@ class StepRecord(Observation):
 class StepsPassed(Observation):
     """``count`` steps of an optimizer, from ``first`` on, that the budget let pass unseen; they ``took`` so
     many nanoseconds. What loaders and schedulers did meanwhile was noted before this. A ``count`` of 0 says
-    that it begins not to look. ``each``: microseconds of every one of them; empty in old records.
+    that it begins not to look. ``each``: microseconds of every one of them; empty in old records. ``since``:
+    nanoseconds since the last one had ended, as this was said.
     """
 
     optimizer: int
@@ -131,6 +132,7 @@ class StepsPassed(Observation):
     count: int
     took: int
     each: list[int] = field(default_factory=list)
+    since: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.detect.rules.continuity.made import PATH, Story, digest, judge, tensor
 from tests.examples import examples
 from veracity.core.rule import Severity
-from veracity.detect.rules.continuity.checkpoint_edited import CheckpointEdited
+from veracity.detect.rules.continuity.checkpoint_edited import UNREAD, CheckpointEdited
 from veracity.detect.rules.continuity.checkpoint_unknown_origin import CheckpointUnknownOrigin
 from veracity.detect.rules.continuity.load_differs import LoadDiffers
 
@@ -43,6 +43,14 @@ def test_an_edited_file_is_found_at_once_with_the_tensors_that_changed() -> None
     first = finding.evidence[0]
     assert (first.expected, first.observed) == (digest("before"), digest("file"))
     assert list(detector.finish()) == []
+
+
+def test_a_file_whose_last_save_was_not_read_is_not_called_edited() -> None:
+    story = loading(EDITED, **{**CHANGED, "last_digest": ""})
+    detector = CheckpointEdited()
+    assert [finding for seen in story.seen for finding in detector.observe(seen)] == []
+    assert list(detector.finish()) == []
+    assert detector.coverage().reasons == {UNREAD: 1}
 
 
 def test_an_edit_of_something_else_waits_for_a_step_after_the_reading() -> None:

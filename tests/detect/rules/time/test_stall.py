@@ -292,3 +292,13 @@ def test_what_is_not_certain_of_a_rest_is_not_charged(rest: list[Observation]) -
 def test_a_rest_of_which_single_steps_are_not_known_is_not_charged() -> None:
     before = run(20, [], SLEEP, asleep=True)
     assert judged([*before, passed(20, 0), *FEW, replace(passed(20, 60), each=[])]) == []
+
+
+def test_a_sleep_between_the_last_step_and_a_save_is_the_save_s() -> None:
+    # The rest was told of 2 s after its last step; then the save itself is heard of.
+    told = replace(passed(20, 60, at=10_000), since=2_000 * MS)
+    before = run(20, [], SLEEP, asleep=True)
+    stalls = [slept(8100 + 200 * number) for number in range(8)]
+    saved = CheckpointSaved(origin(), "a.pt", 80, [], False)
+    assert judged([*before, passed(20, 0), *stalls, told, saved, step(80)]) == []
+    assert judged([*before, passed(20, 0), *stalls, replace(told, since=0), saved, step(80)]) != []

@@ -41,6 +41,8 @@ from ....core.rule import Confidence, Rule, Severity
 from .files import Files
 from .naming import differing, listed, tensor_evidence
 
+UNREAD = "what was last saved at a loaded file's path was not read"
+
 
 class CheckpointEdited:
     """Compares the digest of each loaded file with those recorded for its path."""
@@ -71,6 +73,8 @@ class CheckpointEdited:
             return
         if not observation.digest:
             self._coverage.skip("a loaded checkpoint file could not be read")
+        elif not observation.known and observation.path_known and not observation.last_digest:
+            self._coverage.skip(UNREAD)
         elif not observation.known and observation.path_known:
             key = (observation.origin.pid, observation.path, observation.digest)
             if key not in self._seen and len(self._seen) < 1024:

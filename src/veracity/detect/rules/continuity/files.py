@@ -20,8 +20,10 @@ from ....core.observation import (
     Observation,
     StepRecord,
 )
+from ....core.origin import Origin
 
 MAX_KEPT = 64
+MAX_PATHS = 8192
 REWRITTEN = "a file was written again before it was read"
 
 
@@ -38,7 +40,7 @@ class Files:
     def __init__(self, coverage: Coverage) -> None:
         self._coverage = coverage
         self._spoken: OrderedDict[tuple[int, int], CheckpointSaved | CheckpointLoaded] = OrderedDict()
-        self._saves: OrderedDict[str, CheckpointSaved] = OrderedDict()
+        self._saves: OrderedDict[str, Origin] = OrderedDict()
         self._held: list[_Held] = []
         self._next_step: dict[int, int] = {}
         self._step_at: dict[tuple[int, int], int] = {}
@@ -52,9 +54,9 @@ class Files:
             if len(self._spoken) > MAX_KEPT:
                 self._step_at.pop(self._spoken.popitem(last=False)[0], None)
         if isinstance(seen, CheckpointSaved):
-            self._saves[seen.path] = seen
+            self._saves[seen.path] = seen.origin
             self._saves.move_to_end(seen.path)
-            if len(self._saves) > MAX_KEPT:
+            if len(self._saves) > MAX_PATHS:
                 self._saves.popitem(last=False)
             yield from self._settle([held for held in self._held if seen.path in held.paths], kept=False)
         elif isinstance(seen, StepRecord):
@@ -91,7 +93,7 @@ class Files:
         paths = frozenset({digested.path, spoken.path} if spoken is not None else {digested.path})
         for path in paths:
             latest = self._saves.get(path)
-            if latest is not None and latest is not spoken and (spoken is None or _later(latest, spoken)):
+            if latest is not None and (spoken is None or _later(latest, spoken.origin)):
                 self._coverage.skip(REWRITTEN)
                 return
         self._held.append(_Held(digested, paths, finding))
@@ -107,7 +109,5 @@ class Files:
                 self._coverage.skip(REWRITTEN)
 
 
-def _later(save: CheckpointSaved, spoken: CheckpointSaved | CheckpointLoaded) -> bool:
-    if save.origin.pid == spoken.origin.pid:
-        return save.origin.seq > spoken.origin.seq
-    return save.origin.at > spoken.origin.at
+def _later(save: Origin, spoken: Origin) -> bool:
+    return save.seq > spoken.seq if save.pid == spoken.pid else save.at > spoken.at

@@ -123,7 +123,8 @@ class Resumes:
         if len(self._processes) > MAX_PROCESSES:
             self._processes.popitem(last=False)
         if isinstance(seen, CheckpointLoaded):
-            process.loads.append(seen)
+            if seen.tensors:  # the other files of a checkpoint of many hold none that can be compared
+                process.loads.append(seen)
         elif isinstance(seen, OptimizerDeclared):
             if len(process.names) < MAX_PROCESSES:
                 process.names[seen.optimizer.index] = [bare(one.name) for one in seen.optimizer.tensors]

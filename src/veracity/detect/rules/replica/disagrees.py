@@ -73,7 +73,7 @@ class _Held:
     before: Sweep
     after: Sweep
     fingerprints: dict[int, int]
-    made: StepRecord
+    made: StepRecord | None
 
     def differing(self, other: _Held) -> list[int]:
         """Tensors that differ from another rank's, which was swept at the same places."""
@@ -215,7 +215,8 @@ class ReplicaDisagrees:
     def _take(self, group: _Group, step: StepRecord) -> Iterator[Finding]:
         fingerprints = {pair[0]: pair[1] for pair in step.fingerprint_after if len(pair) == 2}
         held = group.pending.setdefault(step.step, {})
-        held[step.origin.rank] = _Held(step.swept_before, step.swept_after, fingerprints, step)
+        made = step if self._across is not None else None
+        held[step.origin.rank] = _Held(step.swept_before, step.swept_after, fingerprints, made)
         if len(held) >= group.expected:
             yield from self._compare(group, step.step)
         elif len(group.pending) > MAX_PENDING:
@@ -225,7 +226,7 @@ class ReplicaDisagrees:
     def _compare(self, group: _Group, number: int) -> Iterator[Finding]:
         held = group.pending.pop(number)
         if self._across is not None:
-            made = {rank: one.made for rank, one in held.items()}
+            made = {rank: one.made for rank, one in held.items() if one.made is not None}
             yield from (
                 told_apart(self.rule, one) for one in self._across.own(group.name, made, group.machine)
             )

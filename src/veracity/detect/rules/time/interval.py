@@ -55,22 +55,27 @@ class Intervals:
         """Steps passed unseen: the sleeps that fell among them, each with the step that it was in.
 
         None when anything of the stretch was not ordinary, or when it is not known how long each step took.
-        What spins is not told from what computes there, since its stack was not read at a late step.
+        What spins is not told from what computes there, since its stack was not read at a late step. Sleeps
+        after the last of them (before a save, say) belong to the step that comes next.
         """
         if not passed.count:
             return []
-        ordinary = not self._busy and len(self._loaders) <= 1 and len(passed.each) == passed.count
-        samples, self._samples = self._samples, []
+        known = len(passed.each) == passed.count
+        ordinary = not self._busy and len(self._loaders) <= 1 and known
+        ended = passed.origin.at - passed.since
+        samples = [one for one in self._samples if one.origin.at <= ended]
+        self._samples = [one for one in self._samples if one.origin.at > ended]
         self._busy, self._loaders = False, set()
         if not ordinary:
             return []
         ends = list(accumulate(passed.each))
-        begun = passed.origin.at - 1000 * ends[-1]
+        begun = ended - 1000 * ends[-1]
         found = []
         for sample in samples:
             middle = (sample.origin.at - sample.span // 2 - begun) // 1000
-            if sample.asleep and middle < ends[-1]:
-                found.append((passed.first + max(0, bisect_left(ends, middle)), sample))
+            if sample.asleep:
+                at = min(max(0, bisect_left(ends, middle)), passed.count - 1)
+                found.append((passed.first + at, sample))
         return found
 
     def close(self, record: StepRecord) -> tuple[list[StackSampled], int, bool]:
