@@ -7,6 +7,17 @@ import struct
 from veracity.core import wire
 from veracity.core.sample import pick
 
+TRIAL = {
+    "tensor": 0,
+    "direction": "gradient",
+    "reach": 0.001,
+    "plus": 0.001,
+    "minus": -0.001,
+    "half": 0.0005,
+    "inner_plus": 0.001,
+    "inner_minus": -0.001,
+    "norm": 1.0,
+}
 TENSOR = {"key": "model.w", "sha256": "0" * 64, "dtype": "float32", "shape": [2, 3]}
 DECLARED = {"name": "w", "shape": [2, 3], "dtype": "float32", "numel": 6, "group": 0}
 SCHEDULER: dict[str, object] = {
@@ -159,25 +170,27 @@ BODIES: dict[str, dict[str, object]] = {
         "at_begin": False,
         "before_step": 12,
     },
+    "loss": {
+        "loss": 0,
+        "name": "cross_entropy",
+        "step": 3,
+        "strict": False,
+        "cost": 5000,
+        "input": 1,
+        "input_name": "input 0",
+        "numel": 12,
+        "inputs": 2,
+        "trials": [TRIAL],
+        "rounding": 1e-7,
+        "held": [TRIAL],
+    },
     "gradient": {
         "optimizer": 0,
         "step": 3,
         "tensors": 1,
         "clip": 1.0,
         "cost": 5000,
-        "trials": [
-            {
-                "tensor": 0,
-                "direction": "gradient",
-                "reach": 0.001,
-                "plus": 0.001,
-                "minus": -0.001,
-                "half": 0.0005,
-                "inner_plus": 0.001,
-                "inner_minus": -0.001,
-                "norm": 1.0,
-            }
-        ],
+        "trials": [TRIAL],
         "calls": 1,
         "rounding": 1e-7,
         "fresh": True,

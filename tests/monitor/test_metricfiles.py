@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.holding import holding
 from veracity.core.observation import Gap, LoggedValue, MetricsLogged
 from veracity.monitor import metricfiles
 from veracity.monitor.metricfiles import MetricFiles
@@ -62,11 +63,10 @@ def test_a_file_that_grows(watch: Watch, tmp_path: Path) -> None:
 
 def test_a_file_held_open_outside_the_folders(watch: Watch, tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.mktemp("elsewhere") / "log.csv"
-    with open(path, "w") as file:
-        file.write("step,loss\n1,2.5\n")
-        file.flush()
+    path.write_text("step,loss\n1,2.5\n")
+    with holding({path: "a"}) as pid:
         assert watch.read() == []
-        assert watch.read([os.getpid()]) == [2.5]
+        assert watch.read([pid]) == [2.5]
     assert watch.held == [True]
 
 

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.holding import holding
 from veracity.observe import process, silence
 
 GONE = 2**22 + 1  # above the largest process number Linux gives
@@ -92,9 +93,9 @@ def test_a_process_that_is_gone() -> None:
 def test_files_open_for_writing(tmp_path: Path) -> None:
     read, written, gone = (tmp_path / name for name in ("read", "written", "gone"))
     read.touch()
-    with open(read, "rb"), open(written, "a"), open(gone, "w"):
+    with holding({read: "rb", written: "a", gone: "w"}) as pid:
         gone.unlink()
-        found = process.written_files(os.getpid())
+        found = process.written_files(pid)
     assert str(written) in found
     assert not {str(read), str(gone)} & set(found)
     assert str(written) not in process.written_files(os.getpid())
