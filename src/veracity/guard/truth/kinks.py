@@ -8,7 +8,7 @@ there: it changes by the same both ways.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -16,12 +16,16 @@ from .direction import RANDOM
 from .rerun import NotRepeatableError
 
 if TYPE_CHECKING:
+    import torch
+
     from ...core.observation import GradientTrial
     from .direction import Direction
     from .trial import Bench
 
-DRAWS = 3
-"""Directions in which a kink is looked for: in one of them both ways may agree by chance."""
+DRAWS = 4
+"""Subsets of these elements at which a kink is looked for: in one of them both ways may cancel by chance."""
+FEW = 8
+"""Fewer elements than these have no subsets that are much different, and are taken to be at a kink."""
 
 
 def refuse_kink(
@@ -42,8 +46,17 @@ def refuse_kink(
         return
     if not bool(still.all()) and wrong(bench.trial(trial.tensor, name, replace(direction, where=~still))):
         return
-    draws = (replace(direction, where=still, seed=direction.seed ^ (draw + 1)) for draw in range(DRAWS))
-    if any(bench.bends(name, one) for one in draws):
+    if int(still.sum()) < FEW or any(bench.bends(name, one) for one in _subsets(direction, still)):
         raise NotRepeatableError(
             "the loss has no derivative where elements are held at zero", lasting=False, counts=False
         )
+
+
+def _subsets(direction: Direction, still: torch.Tensor) -> Iterator[Direction]:
+    """Directions that move about half of the elements ``still`` each."""
+    import torch
+
+    generator = torch.Generator(still.device).manual_seed(direction.seed)
+    for _ in range(DRAWS):
+        half = torch.empty(still.shape, device=still.device).bernoulli_(0.5, generator=generator) > 0
+        yield replace(direction, where=still & half)

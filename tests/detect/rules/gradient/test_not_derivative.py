@@ -17,7 +17,14 @@ from veracity.core.finding import Finding
 from veracity.core.observation import GradientChecked, GradientTrial, Hello, Observation, OptimizerDeclared
 from veracity.core.origin import Origin, Trust
 from veracity.core.rule import Severity
-from veracity.detect.rules.gradient.not_derivative import ALONE, BLURRED, STALE, UNGROUPED, NotDerivative
+from veracity.detect.rules.gradient.not_derivative import (
+    ALONE,
+    BLURRED,
+    ROUNDED,
+    STALE,
+    UNGROUPED,
+    NotDerivative,
+)
 from veracity.detect.rules.gradient.slopes import SHARES, Agreement, Slope
 
 ROUNDING = 1e-7
@@ -134,6 +141,17 @@ def test_a_kink_that_shrinks_is_not_accused() -> None:
     assert found == []
     assert coverage.checked == 0
     assert BLURRED in coverage.reasons
+
+
+@pytest.mark.parametrize(("gradient", "wrong"), [(7e-6, False), (7e-3, True)])
+def test_a_gradient_that_is_the_rounding_of_larger_ones_is_not_judged(gradient: float, wrong: bool) -> None:
+    # A bias before a normalisation: the loss does not change, however far it is moved.
+    flat = dataclasses.replace(trial(curved(0.0), gradient, reach=0.2), plus=1e-8, minus=-1e-8, half=5e-9)
+    closer = dataclasses.replace(trial(curved(0.0), gradient, reach=0.05), plus=1e-8, minus=-1e-8, half=5e-9)
+    record = checked(1, flat, closer, trial(curved(1.0), 1.0, tensor=1))
+    found, coverage = judge(*declared(), dataclasses.replace(record, rounding=6e-9))
+    assert bool(found) is wrong
+    assert (ROUNDED in coverage.reasons) is not wrong
 
 
 def test_what_is_lost_in_rounding_is_not_counted() -> None:

@@ -41,7 +41,8 @@ gradients. Code that is right whenever it notices that it runs again. A hook tha
 
 Where weights and biases of a normalisation are held at zero before a ReLU, the loss has no derivative, and
 autograd gives zero by convention. Elements that are zero and have a gradient of zero are therefore tried
-apart: where what they change forwards and backwards does not cancel, the step is not judged.
+apart: where what they change forwards and backwards does not cancel, the step is not judged, nor where they
+are fewer than eight.
 
 What the forward pass takes out of the graph (``detach``, parts without gradients) is a constant to autograd.
 Where it has done so since the first check, the check is made with all of that held constant.
@@ -88,6 +89,7 @@ CUT = "detached"
 FUNCTION = "autograd function"
 FIRST_CHECKS = 12
 """A function that is met in these has been in the program from its beginning."""
+ROUNDED = "the gradient is no more than the rounding of larger ones"
 STALE = "gradients were not zeroed before the backward passes that were captured"
 NO_START = Process((), 1)
 ALONE = "not all ranks of the group checked the same step"
@@ -225,6 +227,9 @@ class NotDerivative:
             self._coverage.checked += check.ranks
             if check.first.direction == GRADIENT:
                 self._agrees(optimizer, check)
+            return
+        if check.is_rounding:
+            self._coverage.skip(ROUNDED)
             return
         held = check.held.agreement(factor) if check.held is not None else Agreement.DIFFERS
         if held is not Agreement.DIFFERS and optimizer.always_cut(check):

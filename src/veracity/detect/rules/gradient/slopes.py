@@ -27,6 +27,8 @@ ROUNDINGS = 4.0
 BLUR = 0.5
 FAINT = 64.0
 ALIKE = 0.025
+# What rounding may leave of gradients that cancel, of the size of these: some hundred units of float32.
+ROUNDED = 1e-4
 CERTAIN = 3.0
 STEADY = 0.25
 
@@ -110,6 +112,17 @@ class Check:
     through: tuple[str, ...]
     lone: bool
     held: Slope | None = None
+
+    @property
+    def is_rounding(self) -> bool:
+        """Whether the loss does not change, and the gradient is what rounding leaves of larger ones.
+
+        So it is with a bias before a normalisation: its derivative is zero, and its gradient a sum of terms
+        as large as other tensors' gradients.
+        """
+        largest = max((one.expected for one in self.others), default=0.0)
+        still = abs(self.first.slope) <= ERRORS * self.first.error
+        return still and max(abs(self.first.inner), self.first.expected) <= ROUNDED * largest
 
 
 def merged(records: Sequence[GradientChecked], numels: Mapping[int, int]) -> Check | None:
