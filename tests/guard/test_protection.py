@@ -9,6 +9,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ import pytest
 import veracity
 from veracity.core.protection import GUARD
 from veracity.guard import protection
+from veracity.guard.truth.losses import LossTruth
 
 
 def squares(predicted: Any, wanted: Any = 0.0, *, scale: float = 1.0) -> Any:
@@ -157,3 +159,24 @@ def test_a_compiled_program_traces_through_it(guard: protection.Registry) -> Non
     whole: Any = torch.compile(loss_fn, backend="eager", fullgraph=True)
     assert whole(torch.tensor(3.0), 1.0).item() == 4.0
     assert guard.losses[0].watcher.seen == []
+
+
+def test_a_loss_that_cannot_be_watched_is_handed_back_and_told_of(
+    guard: protection.Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protection, "MAX_LOSSES", 0)
+    assert protection.protect(squares) is squares
+    assert "more than 0" in guard.missed
+    monkeypatch.setattr(guard, "add", lambda *_, **__: 1 / 0)
+    assert protection.protect(squares) is squares
+    assert "ZeroDivisionError" in guard.missed
+    told: list[tuple[str, str]] = []
+    session: Any = SimpleNamespace(
+        gap=lambda what, why, *, law: told.append((law, why)), config=SimpleNamespace(key=b"", overhead=0.01)
+    )
+    losses = LossTruth(session)
+    assert losses.wanted()
+    losses.arm(0, 1)
+    losses.arm(0, 2)
+    assert told == [("loss-truth", "ZeroDivisionError: division by zero")]
+    assert not losses.wanted()

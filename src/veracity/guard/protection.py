@@ -93,10 +93,14 @@ class ProtectedObject(Protected):
 
 
 class Registry:
-    """All protected losses of this process, in the order of their declaration."""
+    """All protected losses of this process, in the order of their declaration.
+
+    ``missed``: why one that the program has handed over is not among them, until that has been told.
+    """
 
     def __init__(self) -> None:
         self.losses: list[Loss] = []
+        self.missed = ""
         self._known: dict[object, Loss] = {}
 
     def add(self, function: object, *, strict: bool) -> Loss | None:
@@ -110,6 +114,7 @@ class Registry:
             known.strict = known.strict or strict
             return known
         if len(self.losses) >= MAX_LOSSES:
+            self.missed = f"more than {MAX_LOSSES} are protected"
             return None
         held = weakref.ref(function) if is_module else None
         loss = Loss(len(self.losses), _name(function), strict, held)
@@ -120,6 +125,7 @@ class Registry:
     def clear(self) -> None:
         """Forget them all."""
         self.losses.clear()
+        self.missed = ""
         self._known.clear()
 
 
@@ -139,7 +145,8 @@ def protect(loss_fn: Function, *, differentiable: bool = False, **_: object) -> 
             return loss_fn
         plain = isinstance(loss_fn, (FunctionType, BuiltinFunctionType, MethodType))
         return Protected(loss_fn, loss) if plain else ProtectedObject(loss_fn, loss)
-    except Exception:
+    except Exception as error:
+        registry.missed = f"{type(error).__name__}: {error}"[:300]
         return loss_fn
 
 

@@ -53,13 +53,16 @@ class LossTruth:
         self._seconds = 0.0
 
     def wanted(self) -> bool:
-        """Whether there is any to be checked."""
-        return any(loss.alive for loss in registry.losses)
+        """Whether there is any to be checked, or to be told of."""
+        return bool(registry.missed) or any(loss.alive for loss in registry.losses)
 
     # --- around a step -----------------------------------------------------------------------------
 
     def arm(self, owner: int, step: int) -> None:
         """The step that is coming of the optimizer ``owner`` was drawn: keep a call of one of the losses."""
+        if registry.missed:
+            self._session.gap("a protected loss function is not checked", registry.missed, law="loss-truth")
+            registry.missed = ""
         losses = [loss for loss in registry.losses if loss.alive]
         if self._capture is not None or not losses:
             return
