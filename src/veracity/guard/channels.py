@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -51,7 +52,8 @@ class _Seen:
 class _Call:
     """What the stack says about a call."""
 
-    frames: list[dict[str, object]] = field(default_factory=list)
+    frames: list[tuple[str, int, str]] = field(default_factory=list)
+    """Path, line and function."""
     inside: str = ""
     importing: bool = False
 
@@ -61,7 +63,7 @@ class Channels:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._seen: dict[tuple[str, str, str, str, str], _Seen] = {}
+        self._seen: dict[tuple[str, str, str, int, str], _Seen] = {}
         self._full = False
 
     def connected(self, arguments: tuple[object, ...]) -> None:
@@ -127,8 +129,8 @@ class Channels:
         call = _call(raised_by(sys._getframe(1), __file__))
         if call is None:
             return
-        place = call.frames[0] if call.frames else {}
-        key = (kind, target, str(place.get("path")), str(place.get("line")), call.inside)
+        path, line, _ = call.frames[0] if call.frames else ("", 0, "")
+        key = (kind, target, path, line, call.inside)
         seen = self._seen.get(key)
         if seen is None:
             if len(self._seen) >= MAX_KEYS:
@@ -149,7 +151,10 @@ class Channels:
                 "importing": call.importing,
                 "main": threading.current_thread() is threading.main_thread(),
                 "times": times,
-                "frames": call.frames,
+                "frames": [
+                    {"path": _text(path), "line": line, "function": name[:MAX_TEXT]}
+                    for path, line, name in call.frames
+                ],
             },
         )
 
@@ -211,8 +216,7 @@ def _call(frame: FrameType | None) -> _Call | None:
         elif not ours and not _is_stdlib(path):
             outside = True
             if len(call.frames) < MAX_FRAMES:
-                line = frame.f_lineno or 0
-                call.frames.append({"path": _text(path), "line": line, "function": name[:MAX_TEXT]})
+                call.frames.append((path, frame.f_lineno or 0, name))
             call.inside = call.inside or _inside(path, name)
             if call.inside and len(call.frames) >= MAX_FRAMES:
                 break
@@ -220,6 +224,7 @@ def _call(frame: FrameType | None) -> _Call | None:
     return call
 
 
+@lru_cache(maxsize=4096)
 def _inside(path: str, name: str) -> str:
     if path.endswith("/torch/serialization.py") and name in _LOADS:
         return "load"
@@ -232,6 +237,7 @@ def _inside(path: str, name: str) -> str:
     return ""
 
 
+@lru_cache(maxsize=4096)
 def _is_stdlib(path: str) -> bool:
     if path.startswith("<frozen"):
         return True
