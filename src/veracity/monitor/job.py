@@ -24,9 +24,9 @@ from .attention import Attention
 from .conditions import Conditions
 from .folder import RunFolder, create_folder
 from .hang import HANG_AFTER, Hangs
-from .joining import join
 from .listener import Listener
 from .metricfiles import MetricFiles
+from .nodes.joining import join
 from .pace import Pace
 from .pipeline import Pipeline
 from .prepare import Prepared, prepare

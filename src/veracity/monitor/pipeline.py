@@ -44,8 +44,8 @@ from .streams import Source
 
 if TYPE_CHECKING:
     from .job import RunOptions
-    from .joining import Joined
-    from .peers import Peers
+    from .nodes.joining import Joined
+    from .nodes.peers import Peers
     from .prepare import Prepared
     from .processes import Known, Processes
 

@@ -27,7 +27,7 @@ from veracity.core.origin import Origin, Trust
 from veracity.core.sweep import Sweep
 from veracity.detect.rules.replica import across
 from veracity.detect.rules.replica.disagrees import ReplicaDisagrees
-from veracity.monitor.ownranks import OwnRanks
+from veracity.monitor.nodes.ownranks import OwnRanks
 
 SECOND = 1_000_000_000
 Edit = tuple[int, int]  # the rank whose copy changes, from which step on

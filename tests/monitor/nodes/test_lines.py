@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from veracity.core.errors import EvidenceError
 from veracity.core.observation import ReplicaStep
-from veracity.monitor.peerlines import MAX_LINE, MAX_NUMBER, MAX_RANKS, Line, Splitter, _mac, encode, parse
+from veracity.monitor.nodes.lines import MAX_LINE, MAX_NUMBER, MAX_RANKS, Line, Splitter, _mac, encode, parse
 
 KEY, FILE = b"k" * 32, "n-run-1.replicas"
 STEP = ReplicaStep("g", 3, 9, [0, 1], "m", "p", "AAAAAAAAAAA=", [[0, "aa"]])

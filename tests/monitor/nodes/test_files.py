@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from veracity.core.observation import ReplicaStep
-from veracity.monitor import peerfiles
-from veracity.monitor.peerfiles import MAX_BAD, MAX_PEERS, OwnFile, PeerFiles, file_name, run_of
-from veracity.monitor.peerlines import MAX_LINE, Line, encode
+from veracity.monitor.nodes import files
+from veracity.monitor.nodes.files import MAX_BAD, MAX_PEERS, OwnFile, PeerFiles, file_name, run_of
+from veracity.monitor.nodes.lines import MAX_LINE, Line, encode
 
 KEY = b"k" * 32
 RUN = "run-20260101-000000-{:06x}"
@@ -61,7 +61,7 @@ def test_a_file_that_is_there_already_is_not_ours(tmp_path: Path) -> None:
 def test_a_full_file_still_takes_the_last_word(
     tmp_path: Path, reader: PeerFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(peerfiles, "MAX_FILE", (1 << 20) + 600)
+    monkeypatch.setattr(files, "MAX_FILE", (1 << 20) + 600)
     own = OwnFile(tmp_path, THEIRS, KEY)
     own.append([Line(0, "there", step=STEP)] * 10 + [Line(0, "there", "done")])
     own.close()
@@ -158,8 +158,8 @@ def test_a_file_that_was_removed(tmp_path: Path, reader: PeerFiles) -> None:
 def test_a_huge_file_is_read_in_portions_and_to_a_bound(
     tmp_path: Path, reader: PeerFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(peerfiles, "MAX_READ", 300)
-    monkeypatch.setattr(peerfiles, "MAX_FILE", 900)
+    monkeypatch.setattr(files, "MAX_READ", 300)
+    monkeypatch.setattr(files, "MAX_FILE", 900)
     (tmp_path / THEIRS).write_bytes(
         b"".join(encode(Line(at, "there", step=STEP), KEY, THEIRS) for at in range(50))
     )

@@ -16,12 +16,12 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotInTime
 from dataclasses import dataclass, field
 
-from ..core import observation as seen
-from ..core.origin import Origin, Trust, monitor_origin
+from ...core import observation as seen
+from ...core.origin import Origin, Trust, monitor_origin
+from .files import OwnFile, PeerFiles, Trouble, file_name
+from .lines import Line
 from .meeting import Meeting
 from .ownranks import OwnRanks
-from .peerfiles import OwnFile, PeerFiles, Trouble, file_name
-from .peerlines import Line
 
 LAW = "replica-agreement"
 NICENESS = 19

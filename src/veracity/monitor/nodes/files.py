@@ -12,8 +12,8 @@ import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..core.errors import EvidenceError
-from .peerlines import Line, Splitter, encode, parse
+from ...core.errors import EvidenceError
+from .lines import Line, Splitter, encode, parse
 
 SUFFIX = ".replicas"
 MAX_PEERS = 64

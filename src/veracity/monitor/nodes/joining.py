@@ -11,11 +11,11 @@ from concurrent.futures import TimeoutError as NotInTime
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..core.errors import Error, EvidenceError
-from ..core.observation import Gap, JobJoined, Observation
-from ..core.origin import Origin, Trust, monitor_origin
-from .folder import RunFolder
-from .joblabel import label_of, name_of
+from ...core.errors import Error, EvidenceError
+from ...core.observation import Gap, JobJoined, Observation
+from ...core.origin import Origin, Trust, monitor_origin
+from ..folder import RunFolder
+from .label import label_of, name_of
 from .meeting import Meeting, meet
 from .peers import LAW, Peers
 

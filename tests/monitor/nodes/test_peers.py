@@ -12,12 +12,12 @@ import pytest
 from tests.detect.rules.replica.test_across import says
 from veracity.core import observation as seen
 from veracity.core.origin import Origin, Trust
-from veracity.monitor import joining, peers
 from veracity.monitor.folder import RunFolder, create_folder
-from veracity.monitor.joining import Joined, join
-from veracity.monitor.meeting import meet
-from veracity.monitor.ownranks import OwnRanks
-from veracity.monitor.peers import Peers
+from veracity.monitor.nodes import joining, peers
+from veracity.monitor.nodes.joining import Joined, join
+from veracity.monitor.nodes.meeting import meet
+from veracity.monitor.nodes.ownranks import OwnRanks
+from veracity.monitor.nodes.peers import Peers
 
 RUN = "run-20260101-000000-{:06x}"
 

@@ -15,7 +15,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..core.errors import EvidenceError
+from ...core.errors import EvidenceError
 
 KEY_FILE = "key"
 KEY_BYTES = 32

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 import msgspec
 
-from ..core.errors import EvidenceError
-from ..core.observation import ReplicaStep
-from ..core.replicas import MAX_FINGERS
+from ...core.errors import EvidenceError
+from ...core.observation import ReplicaStep
+from ...core.replicas import MAX_FINGERS
 
 MAX_LINE = 64 << 10
 MAX_TEXT = 300

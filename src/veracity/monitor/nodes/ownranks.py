@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
-from ..core.observation import Hello, Observation, OptimizerDeclared, ReplicaStep, StepRecord
-from ..core.replicas import group_of, one_voice, told
-from ..detect.rules.replica.process import Process
-from .peerlines import Line
+from ...core.observation import Hello, Observation, OptimizerDeclared, ReplicaStep, StepRecord
+from ...core.replicas import group_of, one_voice, told
+from ...detect.rules.replica.process import Process
+from .lines import Line
 
 MAX_STEPS = 4096
 MAX_GROUPS = 1024

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from veracity.core.errors import EvidenceError
-from veracity.monitor import meeting
-from veracity.monitor.meeting import meet
+from veracity.monitor.nodes import meeting
+from veracity.monitor.nodes.meeting import meet
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from veracity.monitor.joblabel import Label, label_of, name_of
+from veracity.monitor.nodes.label import Label, label_of, name_of
 
 SLURM = {"SLURM_JOB_ID": "42", "SLURM_STEP_ID": "0"}
 
