@@ -19,12 +19,11 @@ from torch.optim import Optimizer
 from tests.guard import judging
 from tests.guard.conftest import Guarded
 from veracity.core import observation as seen
-from veracity.core.coverage import Coverage
+from veracity.core.coverage import PASSED, Coverage
 from veracity.core.finding import Finding
 from veracity.core.rule import Severity
 from veracity.guard import resting
 from veracity.guard.schedule import Terms
-from veracity.monitor.judge import PASSED
 
 STEPS = 120
 WARM = 24

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import pytest
 
-from veracity.core.coverage import Coverage
+from veracity.core.coverage import PASSED, Coverage
 from veracity.core.finding import Finding, finding_of
 from veracity.core.observation import Gap, Goodbye, Observation, StepsPassed
 from veracity.core.origin import Origin, Trust
@@ -14,7 +14,7 @@ from veracity.core.rule import Confidence, Rule, Severity
 from veracity.core.verdict import Outcome
 from veracity.detect.detector import Detector
 from veracity.monitor import judge as module
-from veracity.monitor.judge import PASSED, Judge
+from veracity.monitor.judge import Judge
 
 GAP = Gap(Origin("monitor", Trust.SERVICE, 1, 0, 0, 0), "subject", "why")
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 MAX_REASONS = 32
+PASSED = "the step was passed over: looking at it was not in the budget (--overhead)"
+"""Why a unit was not checked, where the guard rested."""
 
 
 @dataclass(slots=True)
@@ -42,10 +44,20 @@ class Coverage:
         if reason:
             self.skip(reason)
 
-    def skip(self, reason: str) -> None:
+    def miss(self, units: int, reason: str) -> None:
+        """So many more units that were not checked, for one reason."""
+        self.possible += units
+        self.skip(reason, units)
+
+    def pass_over(self) -> None:
+        """One more unit, of a step that the guard let pass."""
+        self.count(checked=False, reason=PASSED)
+        self.passed += 1
+
+    def skip(self, reason: str, times: int = 1) -> None:
         """Note a reason without counting a unit (for instance: no loader was ever seen)."""
         if reason in self.reasons or len(self.reasons) < MAX_REASONS:
-            self.reasons[reason] = self.reasons.get(reason, 0) + 1
+            self.reasons[reason] = self.reasons.get(reason, 0) + times
 
     def merge(self, other: Coverage) -> None:
         """Add what another detector of the same law counted."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from ..core.coverage import Coverage
+from ..core.coverage import PASSED, Coverage
 from ..core.finding import Finding
 from ..core.observation import Observation, StepsPassed
 from ..core.rule import Severity
@@ -18,7 +18,6 @@ COUNTED = ("steps", "calls")
 OF_GROUPS = ("replica-agreement",)
 """Laws that count a step of all ranks once."""
 MAX_PROCESSES = 4096
-PASSED = "the step was passed over: looking at it was not in the budget (--overhead)"
 
 
 class Judge:
@@ -84,6 +83,7 @@ class Judge:
                     dict(part.reasons),
                     part.stopped,
                     part.drawn_from,
+                    part.passed,
                 )
         for part in merged.values():
             of_each = self._passed.values()
@@ -139,5 +139,6 @@ def _join(whole: Coverage, part: Coverage) -> None:
         whole.checked, whole.possible, whole.unit = part.checked, part.possible, part.unit
     whole.stopped = whole.stopped or part.stopped
     whole.drawn_from = max(whole.drawn_from, part.drawn_from)
+    whole.passed = max(whole.passed, part.passed)
     for reason, times in part.reasons.items():
         whole.reasons[reason] = max(times, whole.reasons.get(reason, 0))

@@ -183,7 +183,7 @@ def happened(summary: RunSummary) -> str:
     laws = [part for part in summary.coverage.values() if part.checked > 0]
     blind = len(summary.coverage) - len(laws)
     rest = f"; {count(blind, 'law')} could check nothing, as said below" if blind else ""
-    passed = max((part.passed for part in summary.coverage.values()), default=0)
+    passed = max((part.passed for part in summary.coverage.values() if part.unit == "steps"), default=0)
     made = sum(process.steps for process in summary.processes)
     if passed:
         share = max(0.0, 1 - passed / made) if made else 0.0

@@ -6,17 +6,18 @@ import json
 import math
 import random
 from array import array
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from tests.detect.recording import origin, step_record
 from veracity.core.finding import Finding
-from veracity.core.observation import Hello, LoggedValue, MetricsLogged, Observation, StepRecord
+from veracity.core.observation import Hello, LoggedValue, MetricsLogged, Observation, StepRecord, StepsPassed
 from veracity.core.origin import Origin, Trust
 from veracity.detect.rules.metric.loss_misreported import LossMisreported
 from veracity.observe.metrics import reading
 
 PATH = "/job/out/metrics.jsonl"
+SAID_EVERY = 200
 
 
 def single(value: float) -> float:
@@ -55,6 +56,9 @@ class Program:
     rows: list[tuple[int, LoggedValue]] = field(default_factory=list)
     held: bool = True
     path: str = PATH
+    looked: Collection[int] | None = None
+    """Steps that the guard looks at, all of them when None. It says every ``SAID_EVERY`` what passed."""
+    _first: int = 0
 
     def log(self, after: int, text: str, *, step: int | None = -1, key: str = "loss") -> None:
         """The program logs ``text`` after its step ``after``, under that step unless another is given."""
@@ -79,8 +83,25 @@ class Program:
                 due = [value for after, value in waiting if after <= step]
                 waiting = [row for row in waiting if row[0] > step]
                 made += self._batch(due)
-            made.append(self.record(step))
+            if self.looked is None or step in self.looked:
+                made += self._passed(step)
+                made.append(self.record(step))
+                self._first = step + 1
+                rests = self.looked is not None and step + 1 not in self.looked
+                made += self._passed(step + 1) if rests else []
+            elif step + 1 - self._first >= SAID_EVERY:
+                made += self._passed(step + 1)
+        made += self._passed(len(self.losses))
         return [*made, *self._batch([value for _, value in waiting])]
+
+    def _passed(self, until: int) -> list[Observation]:
+        """What the guard says of the steps since the last one it told of: 0 of them where a rest begins."""
+        if self.looked is None:
+            return []
+        first, self._first = self._first, until
+        if until == first and (until in self.looked or until == len(self.losses)):
+            return []
+        return [StepsPassed(origin(self.rank, until, self.pid), 0, first, until - first, 0)]
 
     def _batch(self, values: list[LoggedValue]) -> list[Observation]:
         where = Origin("monitor", Trust.SERVICE, self.pid if self.held else 0, -1, -1, 0)

@@ -88,9 +88,13 @@ def _spread(values: Sequence[float], times: bool) -> float:
     return median(found) if found else 0.0
 
 
-def spaced_evenly(steps: Sequence[int]) -> bool:
-    """Whether the odd values come at a regular distance, as what a program does at the end of an epoch."""
-    return len({after - before for before, after in pairwise(steps)}) == 1
+def spaced_evenly(steps: Sequence[int], *, complete: bool = True) -> bool:
+    """Whether the odd values come at a regular distance, as what a program does at the end of an epoch.
+
+    Not ``complete``: between them may be others that nobody looked at.
+    """
+    gaps = {after - before for before, after in pairwise(steps)}
+    return len(gaps) == 1 or (not complete and math.gcd(*gaps) > 1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,8 @@ MIN_RATIO_MATCHES = 12
 MOST = 0.9
 PRECISE = 1e-3
 MAX_POINTS = 32
+MAX_RESTED = 512
+"""Points that are looked at where most steps were passed over."""
 MAX_STEPS = 4096
 MAX_HITS = 64
 FEW_HITS = 4
@@ -223,10 +225,23 @@ def fit(
     points: Sequence[Point], sources: Sequence[Losses], tables: Tables, factors: Sequence[float] = (1.0,)
 ) -> Hypothesis | None:
     """The hypothesis with one of these factors that explains most of the points, None when none does."""
-    points = [point for point in points[-MAX_POINTS:] if math.isfinite(point.low)]
-    if len(points) < MIN_MATCHES:
-        return None
     best: tuple[int, Hypothesis] | None = None
+    for rested, newest in ((False, MAX_POINTS), (True, MAX_RESTED)):
+        some = [losses for losses in sources if losses.rested == rested]
+        tried = [point for point in points[-newest:] if math.isfinite(point.low)]
+        if some and len(tried) >= MIN_MATCHES:
+            best = _best(tried, some, tables, factors, best)
+    return best[1] if best is not None else None
+
+
+def _best(
+    points: Sequence[Point],
+    sources: Sequence[Losses],
+    tables: Tables,
+    factors: Sequence[float],
+    best: tuple[int, Hypothesis] | None,
+) -> tuple[int, Hypothesis] | None:
+    """The hypothesis that explains more points than ``best``, with their number; else that one."""
     for axis in axes(points):
         for factor in factors:
             for losses in sources:
@@ -237,8 +252,8 @@ def fit(
                         continue
                     best = found[0], Hypothesis(losses, relation, found[1], factor)
                     if found[0] == len(points):
-                        return best[1]
-    return best[1] if best is not None else None
+                        return best
+    return best
 
 
 def fit_exact(points: Sequence[Point], sources: Sequence[Losses], tables: Tables) -> Hypothesis | None:

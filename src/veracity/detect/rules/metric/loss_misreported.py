@@ -50,7 +50,14 @@ from typing import ClassVar
 
 from ....core.coverage import Coverage
 from ....core.finding import Evidence, Finding, Location, finding_of
-from ....core.observation import Hello, MetricsLogged, Observation, StepRecord
+from ....core.observation import (
+    Hello,
+    MetricsLogged,
+    Observation,
+    ProcessEnded,
+    StepRecord,
+    StepsPassed,
+)
 from ....core.rule import Confidence, Rule, Severity
 from .fitting import Tables
 from .losses import Losses
@@ -103,6 +110,16 @@ class Computed:
             self.several[1].put(step.step, whole / max(step.losses, 1), step.losses)
         return {"loss": value, "sum of losses": whole}
 
+    def passed(self, until: int) -> None:
+        """The guard let the steps before ``until`` pass."""
+        for losses in self.all():
+            losses.passed(until)
+
+    def ended(self) -> None:
+        """No steps will be said to have passed any more."""
+        for losses in self.all():
+            losses.resting = False
+
     def all(self) -> list[Losses]:
         """What a logged value may come from, the simplest first."""
         return [self.last, *(self.several or ())]
@@ -115,9 +132,18 @@ class _Ranks:
     world: int
     means: dict[str, Losses] = field(default_factory=dict)
     pending: dict[int, list[dict[str, float]]] = field(default_factory=dict)
+    reached: dict[int, int] = field(default_factory=dict)
 
-    def put(self, step: int, values: dict[str, float]) -> None:
+    def passed(self, pid: int, until: int) -> None:
+        """A rank's guard let steps pass: of those that all ranks have left behind no mean will be known."""
+        self.reached[pid] = until
+        if len(self.reached) == self.world:
+            for losses in self.means.values():
+                losses.passed(min(self.reached.values()))
+
+    def put(self, pid: int, step: int, values: dict[str, float]) -> None:
         """Note one rank's step; when it was the last rank's, the means are known."""
+        self.reached[pid] = step + 1
         if step not in self.pending and len(self.pending) >= MAX_PENDING:
             del self.pending[min(self.pending)]
         held = self.pending.setdefault(step, [])
@@ -142,7 +168,13 @@ class LossMisreported:
         Severity.ERROR,
         Confidence.HIGH,
     )
-    takes: ClassVar[tuple[type[Observation], ...]] = (Hello, StepRecord, MetricsLogged)
+    takes: ClassVar[tuple[type[Observation], ...]] = (
+        Hello,
+        StepRecord,
+        StepsPassed,
+        MetricsLogged,
+        ProcessEnded,
+    )
     severity: ClassVar[Mapping[str, Severity]] = SEVERITY
 
     def __init__(self) -> None:
@@ -162,8 +194,12 @@ class LossMisreported:
             self._greet(observation)
         elif isinstance(observation, StepRecord):
             yield from self._step(observation)
+        elif isinstance(observation, StepsPassed):
+            yield from self._passed(observation)
         elif isinstance(observation, MetricsLogged):
             yield from self._logged(observation)
+        elif isinstance(observation, ProcessEnded):
+            self._ended(observation.origin.pid)
 
     def finish(self) -> Iterator[Finding]:
         """Series that could not be explained before all losses were there are tried once more."""
@@ -220,7 +256,33 @@ class LossMisreported:
             mine = self._ranks_of.setdefault(step.origin.pid, [])
             if ranks not in mine:
                 mine.append(ranks)
-            ranks.put(step.step, values)
+            ranks.put(step.origin.pid, step.step, values)
+        yield from self._moved_on()
+
+    def _passed(self, steps: StepsPassed) -> Iterator[Finding]:
+        pid = steps.origin.pid
+        known = self._optimizers.get((pid, steps.optimizer))
+        if known is None:
+            return
+        until = steps.first + steps.count
+        known.passed(until)
+        job = self._jobs.get(pid)
+        ranks = self._ranks.get((job[0], steps.optimizer)) if job is not None else None
+        if ranks is not None:
+            ranks.passed(pid, until)
+        yield from self._moved_on()
+
+    def _ended(self, pid: int) -> None:
+        """What is logged from now on about steps that did not come is not about steps of this process."""
+        for (owner, _), computed in self._optimizers.items():
+            if owner == pid:
+                computed.ended()
+        for ranks in self._ranks_of.get(pid, ()):
+            for losses in ranks.means.values():
+                losses.resting = False
+
+    def _moved_on(self) -> Iterator[Finding]:
+        """More losses are known, or known to stay unknown."""
         self._tables.clear()
         for series in list(self._series.values()):
             for shown in series.losses_came(self._coverage):

@@ -12,13 +12,16 @@ class Losses:
     """One number per optimizer step: a loss, or what a program makes of several.
 
     The newest ``KEEP`` to ``2 * KEEP`` are kept. ``start`` is the first step kept, ``end`` the one after the
-    last. Steps that were not seen, or had no loss, are NaN. ``parts`` counts the backward passes of a step.
+    last. Steps that were not seen, or had no loss, are NaN. ``parts`` counts the backward passes of a step,
+    0 for one that was not seen. ``resting``: the guard lets steps pass now, and says later how many;
+    ``rested``: it once did.
     """
 
     def __init__(self, name: str, rank: int) -> None:
         self.name = name
         self.rank = rank
         self.start = 0
+        self.resting = self.rested = False
         self._values = array("d")
         self._parts = array("l")
         self._sums = array("d", [0.0])
@@ -31,21 +34,32 @@ class Losses:
 
     def put(self, step: int, value: float, parts: int = 1) -> None:
         """The loss of ``step``; steps come in order, those left out are holes."""
+        self.resting = False
         if step < self.end:
             return
+        self._reach(step)
+        self._append(value, min(parts, 1 << 20))
+
+    def passed(self, until: int) -> None:
+        """The guard rests; it let the steps before ``until`` pass."""
+        self.resting = self.rested = True
+        if until > self.end:
+            self._reach(until)
+
+    def _reach(self, step: int) -> None:
+        """Holes up to a step."""
         if not self._values or step - self.end > KEEP:
             self.start = step
             self._values, self._parts = array("d"), array("l")
             self._sums, self._holes = array("d", [0.0]), array("l", [0])
         while self.end < step:
             self._append(math.nan, 0)
-        self._append(value, min(parts, 1 << 20))
+
+    def _append(self, value: float, parts: int) -> None:
         if len(self._values) >= 2 * KEEP:
             self.start += KEEP
             for kept in (self._values, self._parts, self._sums, self._holes):
                 del kept[:KEEP]
-
-    def _append(self, value: float, parts: int) -> None:
         known = math.isfinite(value)
         self._parts.append(parts)
         self._values.append(value)

@@ -30,6 +30,8 @@ from .single import Singles, is_apart
 
 MAX_KEPT = 512
 MAX_WAITING = 64
+MAX_RESTING = 8192
+"""The same while the guard rests: it says what passed after at most half as many steps."""
 MAX_TRIED = 400
 MAX_ODD = 64
 MIN_BEFORE = 16
@@ -88,7 +90,7 @@ class Series:
         self._done = 0
         self._parts = 0
         self._told = False
-        self._told_single = False
+        self._told_single = self._told_undecided = False
         self.newest_match = -1
 
     @property
@@ -132,6 +134,7 @@ class Series:
             yield from self._refit_waiting(coverage)
         if self.hypothesis is not None:
             yield from self._stood_alone(self.hypothesis, self._singles.last())
+        self._leave(self.count, coverage)
 
     # --- finding a hypothesis --------------------------------------------------------------------
 
@@ -158,9 +161,16 @@ class Series:
         self._adopt(found)
         yield from (one for one in shown if not self._told)
         self._told = self._told or bool(shown)
+        self._leave(points[0].ordinal, coverage)
         for point in points:
             if point.ordinal >= self._done:
                 yield from self._follow(point, coverage)
+
+    def _leave(self, until: int, coverage: Coverage) -> None:
+        """Values before ``until`` that were not judged will not be."""
+        if self.ever and until > self._done:
+            coverage.miss(until - self._done, "nothing that was computed explains the value")
+            self._done = until
 
     def _was_identical(self, found: Hypothesis, points: Sequence[Point]) -> Hypothesis | None:
         """The hypothesis without its factor, when some of the values before fit it so."""
@@ -200,7 +210,8 @@ class Series:
         place = prediction.hypothesis.line.place(point)
         if self._waiting or (place is not None and place >= prediction.hypothesis.losses.end):
             self._waiting.append(point)
-            if len(self._waiting) > MAX_WAITING:
+            resting = prediction.hypothesis.losses.resting
+            if len(self._waiting) > (MAX_RESTING if resting else MAX_WAITING):
                 yield from self._refit_waiting(coverage)
             return
         yield from self._judge(point, place, coverage)
@@ -230,7 +241,14 @@ class Series:
         if place is None or place < prediction.hypothesis.losses.start:
             coverage.count(checked=False, reason="the losses of the step are not kept, or it is no step")
             return
+        losses = prediction.hypothesis.losses
         expected = prediction.at(place)
+        if losses.rested and not math.isfinite(expected):
+            if losses.parts(place) and math.isfinite(losses.value(place)):
+                coverage.count(checked=False, reason="another step that the value is made of was passed over")
+            else:
+                coverage.pass_over()
+            return
         if not (math.isfinite(point.low) and math.isfinite(expected)):
             both = not math.isfinite(point.low) and not math.isfinite(expected)
             coverage.count(checked=both, reason="" if both else "a loss is not a finite number")
@@ -329,7 +347,8 @@ class Series:
             moved = jump(before, [one.predicted for one in after])
             usual = is_usual(same.amount, hypothesis.tolerance)
             # A usual factor that comes and goes is no loss scale that grew.
-            excused = usual and moved.is_undecided(same.amount) and (in_a_row or _regular(same))
+            regular = _regular(same, hypothesis)
+            excused = usual and moved.is_undecided(same.amount) and (in_a_row or regular)
             if moved.is_the_programs(same.amount) or excused:
                 kind = "weighted"
             elif not in_a_row and not moved.is_the_reports(same.amount):
@@ -338,11 +357,14 @@ class Series:
                 # A loss scale grew, or the micro-batches of a step became more: followed as such.
                 self._adopt(replace(hypothesis, factor=hypothesis.factor * same.amount))
                 return
-        if kind == "scattered" and _regular(same):
+        if kind == "scattered" and _regular(same, hypothesis):
             kind = "undecided"
-        self._told = True
+        if kind == "undecided" and self._told_undecided:
+            return
+        # What cannot be told now may be later, when more values have departed.
+        self._told, self._told_undecided = kind != "undecided", True
         yield Shown(kind, hypothesis, row[0] if in_a_row else same.odds[0], len(same.odds), same)
 
 
-def _regular(same: Alike) -> bool:
-    return spaced_evenly([one.step for one in same.odds])
+def _regular(same: Alike, hypothesis: Hypothesis) -> bool:
+    return spaced_evenly([one.step for one in same.odds], complete=not hypothesis.losses.rested)
