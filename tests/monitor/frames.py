@@ -247,6 +247,7 @@ BODIES: dict[str, dict[str, object]] = {
         "times": 1,
         "frames": [{"path": "/a.py", "line": 3, "function": "main"}],
     },
+    "metrics": {"path": "/out/metrics.jsonl"},
 }
 
 BLOBS = {"step": struct.pack("<6f", *range(6))}

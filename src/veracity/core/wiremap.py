@@ -31,4 +31,5 @@ KINDS: dict[str, type[seen.Observation]] = {
     "module": seen.ModuleImported,
     "functions": seen.FunctionsSeen,
     "channel": seen.ChannelUsed,
+    "metrics": seen.MetricsOpened,
 }

@@ -17,6 +17,7 @@ from .functions import Functions
 from .hooks import StepHooks
 from .imports import ImportWatch
 from .loaders import Loaders, watch_loaders
+from .metricfiles import watch_metric_files
 from .patching import replace
 from .programhooks import watch_hooks
 from .randomness import watch_setting
@@ -41,7 +42,7 @@ def install(session: Session, imports: ImportWatch, torch: ModuleType) -> None:
     version = str(getattr(torch, "__version__", ""))
     session.greet(version, _numerics(torch))
     imports.flush()
-    watch_channels(session)
+    watch_metric_files(session, watch_channels(session))
     if _parse(version) < MINIMUM_TORCH:
         session.gap(
             f"torch {version} is older than the guard can read",

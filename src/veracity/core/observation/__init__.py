@@ -15,7 +15,7 @@ from .gradient import BackwardRoot, GradientChecked, GradientTrial, HookActed, L
 from .job import JobJoined, PeerReplicas, PeerSeen, ReplicaStep
 from .life import HostLoad, ProcessEnded, SignalForwarded, StackFrame, StackSampled, StacksUnavailable
 from .loading import NamedGlobal, ObjectsLoaded
-from .metrics import LoggedValue, MetricsLogged
+from .metrics import LoggedValue, MetricsLogged, MetricsOpened
 from .process import Gap, Goodbye, Hello, RecordDamaged, RecordsMissing
 from .root import Observation
 from .startup import EarlyModule, StartedWith, StartupItem
@@ -32,7 +32,7 @@ __all__ = [
     "BackwardRoot", "GradientChecked", "GradientTrial", "HookActed", "LossChecked",
     "JobJoined", "PeerReplicas", "PeerSeen", "ReplicaStep",
     "HostLoad", "ProcessEnded", "SignalForwarded", "StackFrame", "StackSampled", "StacksUnavailable",
-    "LoggedValue", "MetricsLogged",
+    "LoggedValue", "MetricsLogged", "MetricsOpened",
     "NamedGlobal", "ObjectsLoaded",
     "Gap", "Goodbye", "Hello", "RecordDamaged", "RecordsMissing",
     "Observation",

@@ -32,3 +32,13 @@ class MetricsLogged(Observation):
     path: str
     held: bool
     values: list[LoggedValue]
+
+
+@dataclass(frozen=True, slots=True)
+class MetricsOpened(Observation):
+    """A process opened a file with a name that files of metrics have, to write to it, as its guard heard.
+
+    ``path``: absolute, without links.
+    """
+
+    path: str

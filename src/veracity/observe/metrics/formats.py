@@ -6,13 +6,12 @@ from collections.abc import Iterator
 from pathlib import PurePath
 from typing import Protocol
 
+from ...core.metricnames import EVENTS, JSON_LINES, JSON_NAMES, TABLES, TRAINER_STATE, WANDB, is_metrics
 from ...core.observation import LoggedValue
 from .lines import CsvLines, JsonLines, MlflowLines
 from .tensorboard import EventFile
 from .trainerstate import TrainerState
 from .wandb import WandbFile
-
-TRAINER_STATE = "trainer_state.json"
 
 
 class Parser(Protocol):
@@ -34,16 +33,16 @@ def parser_for(path: str) -> Parser | None:
     """The parser of a file of this name, None when no known file of metrics has such a name."""
     pure = PurePath(path)
     name = pure.name.lower()
-    if name.endswith((".jsonl", ".ndjson")) or name in ("log.txt", "metrics.json"):
+    if not is_metrics(path):
+        return None
+    if name.endswith(JSON_LINES) or name in JSON_NAMES:
         return JsonLines()
-    if name.endswith((".csv", ".tsv")):
+    if name.endswith(TABLES):
         return CsvLines("\t" if name.endswith(".tsv") else ",")
-    if ".tfevents." in name:
+    if EVENTS in name:
         return EventFile()
-    if name.endswith(".wandb"):
+    if name.endswith(WANDB):
         return WandbFile()
     if name == TRAINER_STATE:
         return TrainerState()
-    if "metrics" in pure.parts[:-1] and "mlruns" in pure.parts[:-1] and not name.startswith("."):
-        return MlflowLines("/".join(pure.parts[len(pure.parts) - pure.parts[::-1].index("metrics") :]))
-    return None
+    return MlflowLines("/".join(pure.parts[len(pure.parts) - pure.parts[::-1].index("metrics") :]))

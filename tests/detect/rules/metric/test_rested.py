@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.detect.recording import origin
-from tests.detect.rules.metric.curves import Program, curve, full, hello, judge
+from tests.detect.rules.metric.curves import PATH, Program, curve, full, hello, judge
 from veracity.core.coverage import PASSED
-from veracity.core.observation import Observation, ProcessEnded
+from veracity.core.observation import MetricsLogged, MetricsOpened, Observation, ProcessEnded
 from veracity.core.rule import Severity
 
 STEPS = 1500
@@ -167,3 +167,48 @@ def test_every_logged_value_is_counted_once(looked: set[int], lag: int) -> None:
     assert found == []
     coverage = detector.coverage()
     assert (coverage.checked, coverage.possible) == (40 + len(looked), 300)
+
+
+def test_a_file_that_is_read_long_before_what_the_guard_says() -> None:
+    """The monitor may starve while two jobs share a machine; then records wait, and files grow."""
+    program, observations = run()
+    values = [one for one in observations if isinstance(one, MetricsLogged)]
+    told = [one for one in observations if not isinstance(one, MetricsLogged)]
+    found, detector = judge([*told[:BEGUN], *values, *told[BEGUN:]])
+    assert found == []
+    assert program.looked is not None
+    assert detector.coverage().checked == len(program.looked)
+
+
+def test_a_program_that_counts_its_steps_anew_while_the_guard_rests() -> None:
+    program = Program(curve(STEPS), looked=pairs(0.2))
+    for step, loss in enumerate(program.losses):
+        program.log(step, full(loss), step=step % 500)
+    found, detector = judge(program.observations())
+    assert found == []
+    assert program.looked is not None
+    assert detector.coverage().checked >= len(program.looked) - 64
+
+
+def twin(*, held: bool) -> list[Observation]:
+    """Another run of the same command writes below the same folder, and goes another way from step 600 on."""
+    program = Program(curve(STEPS), looked=pairs(0.2), held=held)
+    for step, loss in enumerate(program.losses):
+        program.log(step, full(loss * (1.1 if step >= 600 else 1)))
+    return program.observations()
+
+
+def test_what_may_be_another_jobs_is_neither_found_nor_counted() -> None:
+    found, detector = judge(twin(held=False))
+    assert found == []
+    coverage = detector.coverage()
+    assert (coverage.checked, coverage.possible) == (0, 0)
+    assert any("another job's" in reason for reason in coverage.reasons)
+
+
+def test_a_file_that_the_program_opens_for_each_row_is_its_own() -> None:
+    opened = MetricsOpened(origin(0, 0, 100), PATH)
+    found, _ = judge([opened, *twin(held=False)])
+    assert [one.severity for one in found] == [Severity.ERROR]
+    found, _ = judge([MetricsOpened(origin(0, 0, 100), PATH + "l"), *twin(held=False)])
+    assert found == []

@@ -25,7 +25,11 @@ From then on each value is compared. Eight that share one factor or difference, 
 break the law, at the first of them, when it is not the computed loss that moved by it. A multiple from the
 start, such as 0.9, is a warning, for a weight in the objective may be its reason; integers, powers of two
 and bits for nats are taken as they are. So is, as a warning, a series that is explained by nothing any
-more. Single values prove nothing.
+more. Single values prove nothing. Where the guard rests, the values about steps that it looked at are
+compared, and the others are counted as passed over.
+
+Only files count that a process of the job had open, as the kernel tells, or opened, as its interpreter
+announced: another run of the same command may write below the same folder.
 
 ## What fools it
 
@@ -33,7 +37,8 @@ Another number for each step, which shares nothing: only the warning remains. A 
 start. A program that prints its loss and writes no file, or one of too few digits. A report that is wrong
 from the start in a way that is no multiple: it is not known as the loss. A weight of the objective that
 changes in mid-run from one to nearly one, in a program that logs the loss without it, looks like the
-sabotage. Means over epochs are not known.
+sabotage. Means over epochs are not known, and no mean over steps of which one was passed over. A file that
+native code opens, writes and closes again is taken for another job's.
 
 ## What to do
 
@@ -53,6 +58,7 @@ from ....core.finding import Evidence, Finding, Location, finding_of
 from ....core.observation import (
     Hello,
     MetricsLogged,
+    MetricsOpened,
     Observation,
     ProcessEnded,
     StepRecord,
@@ -68,7 +74,9 @@ MAX_PROCESSES = 32
 MAX_OPTIMIZERS = 4
 MAX_SOURCES = 12
 MAX_PENDING = 256
+MAX_FILES = 4096
 MAX_SHOWN = 8
+FOREIGN = "values are in a file that no process of the job was seen to open: they may be another job's"
 
 SEVERITY = {
     "changed": Severity.ERROR,
@@ -116,9 +124,9 @@ class Computed:
             losses.passed(until)
 
     def ended(self) -> None:
-        """No steps will be said to have passed any more."""
+        """The process has ended."""
         for losses in self.all():
-            losses.resting = False
+            losses.ended = True
 
     def all(self) -> list[Losses]:
         """What a logged value may come from, the simplest first."""
@@ -173,6 +181,7 @@ class LossMisreported:
         StepRecord,
         StepsPassed,
         MetricsLogged,
+        MetricsOpened,
         ProcessEnded,
     )
     severity: ClassVar[Mapping[str, Severity]] = SEVERITY
@@ -185,7 +194,8 @@ class LossMisreported:
         self._ranks_of: dict[int, list[_Ranks]] = {}
         self._series: dict[tuple[str, str], Series] = {}
         self._tables = Tables()
-        self._files: set[str] = set()
+        self._opened: set[str] = set()
+        self._foreign = Coverage("reported-computed", "logged values")
         self._lost: set[tuple[str, str]] = set()
 
     def observe(self, observation: Observation) -> Iterator[Finding]:
@@ -198,13 +208,16 @@ class LossMisreported:
             yield from self._passed(observation)
         elif isinstance(observation, MetricsLogged):
             yield from self._logged(observation)
+        elif isinstance(observation, MetricsOpened):
+            if len(self._opened) < MAX_FILES:
+                self._opened.add(observation.path)
         elif isinstance(observation, ProcessEnded):
             self._ended(observation.origin.pid)
 
     def finish(self) -> Iterator[Finding]:
         """Series that could not be explained before all losses were there are tried once more."""
         for series in list(self._series.values()):
-            for shown in series.finish(self._coverage):
+            for shown in series.finish(self._counts(series)):
                 yield from self._finding(series, shown)
 
     def coverage(self) -> Coverage:
@@ -215,6 +228,8 @@ class LossMisreported:
                 reason = f"none of {len(self._series)} logged series is explained by the computed loss"
             if reason not in self._coverage.reasons:
                 self._coverage.skip(reason)
+        if self._foreign.possible and FOREIGN not in self._coverage.reasons:
+            self._coverage.skip(FOREIGN)
         return self._coverage
 
     # --- what was computed -----------------------------------------------------------------------
@@ -273,19 +288,18 @@ class LossMisreported:
         yield from self._moved_on()
 
     def _ended(self, pid: int) -> None:
-        """What is logged from now on about steps that did not come is not about steps of this process."""
         for (owner, _), computed in self._optimizers.items():
             if owner == pid:
                 computed.ended()
         for ranks in self._ranks_of.get(pid, ()):
             for losses in ranks.means.values():
-                losses.resting = False
+                losses.ended = True
 
     def _moved_on(self) -> Iterator[Finding]:
         """More losses are known, or known to stay unknown."""
         self._tables.clear()
         for series in list(self._series.values()):
-            for shown in series.losses_came(self._coverage):
+            for shown in series.losses_came(self._counts(series)):
                 yield from self._finding(series, shown)
 
     def _sources(self, pid: int) -> Sequence[Losses]:
@@ -312,7 +326,7 @@ class LossMisreported:
             series.held = series.held or logged.held
             if logged.origin.pid:
                 series.pid = logged.origin.pid
-            for shown in series.take(value.step, value.low, value.high, self._coverage):
+            for shown in series.take(value.step, value.low, value.high, self._counts(series)):
                 yield from self._finding(series, shown)
 
     def _new(self, logged: MetricsLogged, key: str) -> Series:
@@ -324,8 +338,22 @@ class LossMisreported:
         series = Series(logged.path, key, logged.origin.pid, self._tables, sources, self.bounds)
         return series
 
+    def _is_held(self, series: Series) -> bool:
+        """Whether a process of the job was seen to have the file open for writing, or said that it opens it.
+
+        Another run of the same command may write into the same folder, and its losses are the same for a
+        while.
+        """
+        return series.held or series.path in self._opened
+
+    def _counts(self, series: Series) -> Coverage:
+        """Where the values of a series are counted: what may be another job's is no part of this one's."""
+        return self._coverage if self._is_held(series) else self._foreign
+
     def _finding(self, series: Series, shown: Shown) -> Iterator[Finding]:
         losses = shown.hypothesis.losses
+        if not self._is_held(series):
+            return
         if shown.kind == "lost":
             others = (one for one in self._series.values() if one is not series and one.hypothesis)
             explained = any(
@@ -334,9 +362,7 @@ class LossMisreported:
                 and one.newest_match > shown.first.step
                 for one in others
             )
-            # Two of the same command may write to one folder: what no process of this job held open may be
-            # another's, whose losses are the same for a while.
-            if explained or not series.held or (series.path, series.key) in self._lost:
+            if explained or (series.path, series.key) in self._lost:
                 return
             self._lost.add((series.path, series.key))
         severity = self.severity[shown.kind]

@@ -13,15 +13,14 @@ class Losses:
 
     The newest ``KEEP`` to ``2 * KEEP`` are kept. ``start`` is the first step kept, ``end`` the one after the
     last. Steps that were not seen, or had no loss, are NaN. ``parts`` counts the backward passes of a step,
-    0 for one that was not seen. ``resting``: the guard lets steps pass now, and says later how many;
-    ``rested``: it once did.
+    0 for one that was not seen. ``rested``: the guard let some pass. ``ended``: no more will come.
     """
 
     def __init__(self, name: str, rank: int) -> None:
         self.name = name
         self.rank = rank
         self.start = 0
-        self.resting = self.rested = False
+        self.rested = self.ended = False
         self._values = array("d")
         self._parts = array("l")
         self._sums = array("d", [0.0])
@@ -34,15 +33,14 @@ class Losses:
 
     def put(self, step: int, value: float, parts: int = 1) -> None:
         """The loss of ``step``; steps come in order, those left out are holes."""
-        self.resting = False
         if step < self.end:
             return
         self._reach(step)
         self._append(value, min(parts, 1 << 20))
 
     def passed(self, until: int) -> None:
-        """The guard rests; it let the steps before ``until`` pass."""
-        self.resting = self.rested = True
+        """The guard let the steps before ``until`` pass."""
+        self.rested = True
         if until > self.end:
             self._reach(until)
 
@@ -75,6 +73,10 @@ class Losses:
         """How many backward passes the step had, 0 when it is not kept."""
         place = step - self.start
         return self._parts[place] if 0 <= place < len(self._parts) else 0
+
+    def known(self, newest: int) -> int:
+        """How many of the newest steps were seen."""
+        return sum(parts > 0 for parts in self._parts[-newest:])
 
     def mean(self, begin: int, end: int) -> float:
         """The mean over steps ``begin`` to ``end - 1``, NaN when one of them is not known."""

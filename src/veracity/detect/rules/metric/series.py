@@ -30,13 +30,17 @@ from .single import Singles, is_apart
 
 MAX_KEPT = 512
 MAX_WAITING = 64
-MAX_RESTING = 8192
-"""The same while the guard rests: it says what passed after at most half as many steps."""
+MAX_AHEAD = 8192
+"""The same while the process may still tell of them: what is in a file may be read before."""
 MAX_TRIED = 400
 MAX_ODD = 64
 MIN_BEFORE = 16
 LOST_AFTER = 32
 REFIT_AT = (8, 16, 32)
+LOST_RESTED_AFTER = 256
+REFIT_RESTED_AT = (*REFIT_AT, 64, 128, LOST_RESTED_AFTER)
+"""The same where most steps are not known: the explanation may lie among those, and show itself late."""
+MIN_KNOWN = 64
 MIN_IDENTICAL = 3
 
 Sources = Callable[[], Sequence[Losses]]
@@ -128,10 +132,10 @@ class Series:
     def finish(self, coverage: Coverage) -> Iterator[Shown]:
         """The run is over: what was never explained is tried once more, with all losses there."""
         yield from self.losses_came(coverage)
+        if self._prediction is not None and len(self._waiting) >= REFIT_AT[0]:
+            yield from self._refit_waiting(coverage)
         if self._prediction is None:
             yield from self._fit(coverage)
-        elif len(self._waiting) >= REFIT_AT[0]:
-            yield from self._refit_waiting(coverage)
         if self.hypothesis is not None:
             yield from self._stood_alone(self.hypothesis, self._singles.last())
         self._leave(self.count, coverage)
@@ -210,8 +214,9 @@ class Series:
         place = prediction.hypothesis.line.place(point)
         if self._waiting or (place is not None and place >= prediction.hypothesis.losses.end):
             self._waiting.append(point)
-            resting = prediction.hypothesis.losses.resting
-            if len(self._waiting) > (MAX_RESTING if resting else MAX_WAITING):
+            losses = prediction.hypothesis.losses
+            comes = not losses.ended and (place is None or place < losses.end + MAX_AHEAD)
+            if len(self._waiting) > (MAX_AHEAD if comes else MAX_WAITING):
                 yield from self._refit_waiting(coverage)
             return
         yield from self._judge(point, place, coverage)
@@ -305,9 +310,11 @@ class Series:
         return False
 
     def _departed(self, hypothesis: Hypothesis, coverage: Coverage) -> Iterator[Shown]:
-        length = len(self._run)
-        if length in REFIT_AT:
+        length, rested = len(self._run), hypothesis.losses.rested
+        if length in (REFIT_RESTED_AT if rested else REFIT_AT):
             points = [one.point for one in self._run]
+            if rested:  # with those that could not be judged: counted in another way they could
+                points = [point for point in self._points if point.ordinal >= points[0].ordinal]
             found = fit(points, self._sources(), self._tables, self._factors())
             if found is not None:
                 self.matched += length
@@ -325,9 +332,10 @@ class Series:
             same = None
         if same is not None:
             yield from self._shared(hypothesis, same)
-        elif length == LOST_AFTER and self.matched >= MIN_BEFORE:
+        elif length == (LOST_RESTED_AFTER if rested else LOST_AFTER) and self.matched >= MIN_BEFORE:
             coverage.skip("a series is no longer explained by the loss")
-            yield Shown("lost", hypothesis, self._run[0], length)
+            if not rested or hypothesis.losses.known(MAX_KEPT) >= MIN_KNOWN:
+                yield Shown("lost", hypothesis, self._run[0], length)
             self._prediction = None
             self._next_try = self.count * 2
         elif length == 1:
