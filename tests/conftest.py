@@ -29,7 +29,7 @@ settings.load_profile("ci")  # --hypothesis-profile comes later and wins
 
 _EVERYTHING = """\
 import importlib
-for name in ("torch", "torch.distributed.run", "numpy", "sklearn.datasets"):
+for name in ("torch", "torch.distributed.run", "numpy", "sklearn.datasets", "transformers.trainer"):
     try:
         importlib.import_module(name)
     except ModuleNotFoundError:

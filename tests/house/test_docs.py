@@ -103,9 +103,9 @@ def assert_shown(example: Example, expected: list[str], printed: str) -> None:
 @pytest.mark.parametrize(
     "page", [page for page in documents() if examples_in(page)], ids=lambda page: str(page.relative_to(ROOT))
 )
-def test_examples_run(page: Path, tmp_path: Path) -> None:
+def test_examples_run(page: Path, warm_home: Path) -> None:
     for example in examples_in(page):
-        run_example(example, tmp_path)
+        run_example(example, warm_home.parent)
 
 
 def test_a_wrong_example_is_noticed(tmp_path: Path) -> None:
