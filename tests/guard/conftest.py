@@ -95,6 +95,7 @@ def guarded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Guarded
     monkeypatch.setattr(Functions, "look", lambda self: None)
     # An audit hook stays for as long as its process lives.
     monkeypatch.setattr(install, "watch_channels", lambda session: None)
+    monkeypatch.setattr(install, "watch_metric_files", lambda session, audit: None)
     session = Session(config_for(tmp_path))
     install.install(session, ImportWatch(session), torch)
     yield Guarded(session, tmp_path / "spool")
