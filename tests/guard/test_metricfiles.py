@@ -25,6 +25,8 @@ PROGRAM = """
     os.close(os.open(b"out/events.out.tfevents.1.host", os.O_CREAT | os.O_WRONLY))
     open("link/metrics.jsonl").close()
     open("out/weights.pt", "wb").close()
+    open("out/state.tmp", "w").close()
+    os.replace("out/state.tmp", "out/trainer_state.json")
     if os.fork() == 0:
         open("out/child.csv", "w").close()
         os._exit(0)
@@ -42,5 +44,5 @@ def test_each_is_told_once_and_only_what_is_written(tmp_path: Path) -> None:
     assert done.returncode == 0
     told = [one.path for one in observations(tmp_path) if isinstance(one, MetricsOpened)]
     out = tmp_path / "out"
-    expected = [out / "metrics.jsonl", out / "table.csv", out / "events.out.tfevents.1.host"]
-    assert told == [str(path) for path in expected]
+    names = ("metrics.jsonl", "table.csv", "events.out.tfevents.1.host", "trainer_state.json")
+    assert told == [str(out / name) for name in names]

@@ -9,6 +9,7 @@ quick.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from threading import get_ident
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from .shield import Shield
 
 Handler = Callable[[tuple[object, ...]], None]
+WRITES = os.O_WRONLY | os.O_RDWR
+"""Flags of the event ``open`` that tell of writing."""
 
 _handlers: dict[str, Handler] = {}
 _installed = False

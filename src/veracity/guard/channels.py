@@ -15,7 +15,7 @@ from functools import lru_cache
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from .audit import Audit, raised_by
+from .audit import WRITES, Audit, raised_by
 
 if TYPE_CHECKING:
     from .session import Session
@@ -37,7 +37,6 @@ _DISPATCH = frozenset(
     {"hook", "connected", "bound", "spawned", "shelled", "mapped", "opened", "moved", "removed", "_touched"}
 )
 _LOADS = ("load", "_load", "_legacy_load")
-_WRITES = os.O_WRONLY | os.O_RDWR
 
 
 @dataclass(slots=True)
@@ -99,7 +98,7 @@ class Channels:
     def opened(self, arguments: tuple[object, ...]) -> None:
         """``open(path, mode, flags)``: of interest is only what could change code. Called very often."""
         path, _, flags = arguments
-        if type(flags) is int and flags & _WRITES and not isinstance(path, int):
+        if type(flags) is int and flags & WRITES and not isinstance(path, int):
             self._touched(path)
 
     def moved(self, arguments: tuple[object, ...]) -> None:

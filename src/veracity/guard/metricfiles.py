@@ -10,13 +10,12 @@ import os
 from typing import TYPE_CHECKING
 
 from ..core.metricnames import is_metrics
+from .audit import WRITES, Audit
 
 if TYPE_CHECKING:
-    from .audit import Audit
     from .session import Session
 
 MAX_FILES = 1024
-_WRITES = os.O_WRONLY | os.O_RDWR
 
 
 class MetricFiles:
@@ -29,7 +28,15 @@ class MetricFiles:
     def opened(self, arguments: tuple[object, ...]) -> None:
         """``open(path, mode, flags)``. Called very often."""
         path, _, flags = arguments
-        if type(flags) is not int or not flags & _WRITES or not isinstance(path, (str, bytes, os.PathLike)):
+        if type(flags) is int and flags & WRITES:
+            self._wrote(path)
+
+    def moved(self, arguments: tuple[object, ...]) -> None:
+        """``os.rename(src, dst, …)`` and ``os.replace``: written beside, and put in its place."""
+        self._wrote(arguments[1])
+
+    def _wrote(self, path: object) -> None:
+        if not isinstance(path, (str, bytes, os.PathLike)):
             return
         name = os.fsdecode(path)
         if name in self._known or len(self._known) >= MAX_FILES or not is_metrics(name):
@@ -41,5 +48,7 @@ class MetricFiles:
 
 
 def watch_metric_files(session: Session, audit: Audit) -> None:
-    """Listen to the event that announces each opening."""
-    audit.on("open", MetricFiles(session).opened)
+    """Listen to the events that announce each opening and renaming."""
+    files = MetricFiles(session)
+    audit.on("open", files.opened)
+    audit.on("os.rename", files.moved)

@@ -36,7 +36,7 @@ class MetricsLogged(Observation):
 
 @dataclass(frozen=True, slots=True)
 class MetricsOpened(Observation):
-    """A process opened a file with a name that files of metrics have, to write to it, as its guard heard.
+    """A process opened a file with a name that files of metrics have, to write to it, or moved one there.
 
     ``path``: absolute, without links.
     """

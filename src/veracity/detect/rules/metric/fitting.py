@@ -158,11 +158,9 @@ class Table:
     def __init__(self, first: int, values: list[float]) -> None:
         self.first = first
         self.values = values
-        self._steps = sorted(
-            (at for at, value in enumerate(values) if math.isfinite(value)), key=values.__getitem__
-        )
+        self._known = [at for at, value in enumerate(values) if math.isfinite(value)]
+        self._steps = sorted(self._known, key=values.__getitem__)
         self._sorted = [values[at] for at in self._steps]
-        self._known = sorted(self._steps)
 
     def steps(self, low: float, high: float) -> list[int]:
         """Steps whose value lies there; empty when there are so many that they tell nothing."""
