@@ -28,8 +28,8 @@ and bits for nats are taken as they are. So is, as a warning, a series that is e
 more. Single values prove nothing. Where the guard rests, the values about steps that it looked at are
 compared, and the others are counted as passed over.
 
-Only files count that a process of the job had open, as the kernel tells, or opened or moved there, as its interpreter
-announced: another run of the same command may write below the same folder.
+Only files count that a process of the job had open, as the kernel tells, or opened or moved there, as its
+interpreter announced: another run of the same command may write below the same folder.
 
 ## What fools it
 
