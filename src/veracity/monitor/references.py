@@ -10,7 +10,7 @@ from ..core.digest import Digest
 from ..core.errors import UsageError
 from ..core.observation import ReferenceDeclared
 from ..core.origin import monitor_origin
-from ..detect.rules.update.reference import MAX_TEXT, parse
+from ..detect.rules.update.reference.function import MAX_TEXT, parse
 
 MAX_FILES = 16
 

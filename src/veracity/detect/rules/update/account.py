@@ -12,7 +12,7 @@ from ....core.rule import Rule, Severity
 from .diagnosis import diagnose
 from .formulas import SgdSettings
 from .judgement import ARITHMETIC, COUNT, STATE, Case, Deviation
-from .referred import ReferenceSettings
+from .reference.sampled import ReferenceSettings
 from .settings import Settings, settings_of
 
 MAX_NAMES = 4

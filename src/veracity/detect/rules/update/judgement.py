@@ -17,7 +17,7 @@ from ....core.sample import TensorSample, Values
 from .adaptive import Adaptive
 from .factored import GIVEN, AdafactorSettings, fitted
 from .formulas import AdamSettings, Pairs, SgdSettings, adam_element, sgd_element
-from .referred import ReferenceSettings, count_of, elements, narrow_format, returned_of, suspects
+from .reference.sampled import ReferenceSettings, count_of, elements, narrow_format, returned_of, suspects
 from .rounding import PRECISIONS, Number, Precision, Rounded
 from .screening import adam_suspects, adaptive_suspects, sgd_suspects
 from .settings import Settings

@@ -75,8 +75,8 @@ from ....core.sample import TensorSample
 from .account import account_of
 from .formulas import AdamSettings
 from .judgement import Case, broken_kinds, judge, moves, prepare
-from .references import References
-from .referred import reference_settings
+from .reference.declared import References
+from .reference.sampled import reference_settings
 from .settings import settings_of
 from .watched import BASELINE, NOT_DETERMINED, Watched
 

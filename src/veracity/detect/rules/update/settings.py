@@ -20,7 +20,7 @@ from .adaptive import (
 )
 from .factored import AdafactorSettings
 from .formulas import AdamSettings, SgdSettings
-from .referred import ReferenceSettings
+from .reference.sampled import ReferenceSettings
 
 Group: TypeAlias = Mapping[str, Hyper]
 Settings: TypeAlias = "AdamSettings | SgdSettings | Adaptive | ReferenceSettings"

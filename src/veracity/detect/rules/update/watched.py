@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from ....core.contract import OptimizerDeclaration
-from .reference import Reference
+from .reference.function import Reference
 from .settings import KINDS, LION
 
 NOT_DETERMINED = "elements whose result is not finite or not determined were passed over"

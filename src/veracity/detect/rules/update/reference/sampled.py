@@ -15,13 +15,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import inf, isfinite
 
-from ....core.contract import Hyper
-from ....core.errors import EvidenceError
-from ....core.sample import TensorSample, Values
+from .....core.contract import Hyper
+from .....core.errors import EvidenceError
+from .....core.sample import TensorSample, Values
+from ..formulas import Pairs
+from ..rounding import PRECISIONS, Number, Precision, Rounded, value_of
 from .evaluation import evaluate
-from .formulas import Pairs
-from .reference import Reference
-from .rounding import PRECISIONS, Number, Precision, Rounded, value_of
+from .function import Reference
 
 ORDERS = 2.0
 BEFORE = 2.0

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from tests.examples import examples
 from veracity.core.contract import Hyper
 from veracity.core.errors import EvidenceError
-from veracity.detect.rules.update.evaluation import evaluate, power
-from veracity.detect.rules.update.reference import parse
+from veracity.detect.rules.update.reference.evaluation import evaluate, power
+from veracity.detect.rules.update.reference.function import parse
 from veracity.detect.rules.update.rounding import PRECISIONS, Number, Rounded, value_of
 
 SINGLE = PRECISIONS["float32"]

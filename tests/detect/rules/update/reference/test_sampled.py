@@ -18,7 +18,7 @@ import torch
 from tests.detect.recording import declare, declared, origin, record_step
 from tests.detect.rules.update import custom
 from tests.detect.rules.update.custom import Own
-from tests.detect.rules.update.references import REFERENCES
+from tests.detect.rules.update.reference.references import REFERENCES
 from tests.examples import examples
 from veracity.core.digest import Digest
 from veracity.core.finding import Finding

@@ -21,10 +21,10 @@ from dataclasses import dataclass
 from math import exp, expm1, inf, isfinite, log, nan
 from typing import TypeAlias, cast
 
-from ....core.contract import Hyper
-from ....core.errors import EvidenceError
-from .reference import COUNT, Reference, number_of
-from .rounding import PRECISIONS, Number, Precision, Rounded, larger, root, size_of, value_of
+from .....core.contract import Hyper
+from .....core.errors import EvidenceError
+from ..rounding import PRECISIONS, Number, Precision, Rounded, larger, root, size_of, value_of
+from .function import COUNT, Reference, number_of
 
 Value: TypeAlias = "Number | list[Number]"
 Answer: TypeAlias = "bool | None"

@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import NoReturn, TypeAlias
 
-from ....core.errors import UsageError
+from .....core.errors import UsageError
 
 MAX_TEXT = 32 << 10
 MAX_NODES = 2000

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from ....core.errors import UsageError
-from ....core.observation import ReferenceDeclared
-from .reference import Reference, parse
-from .watched import Watched, bare
+from .....core.errors import UsageError
+from .....core.observation import ReferenceDeclared
+from ..watched import Watched, bare
+from .function import Reference, parse
 
 MAX_REFERENCES = 256
 MAX_SHOWN = 4

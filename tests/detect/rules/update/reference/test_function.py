@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.detect.rules.update.references import REFERENCES
+from tests.detect.rules.update.reference.references import REFERENCES
 from tests.examples import examples
 from veracity.core.errors import UsageError
-from veracity.detect.rules.update.reference import ALLOWED, MAX_TEXT, parse
+from veracity.detect.rules.update.reference.function import ALLOWED, MAX_TEXT, parse
 
 HEAD = "def Own(param, grad, mean=0.0, *, lr, betas, fast=False, step):\n"
 GOOD = HEAD + "    return {'param': param - lr * grad}\n"
