@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -15,6 +16,7 @@ from tests.detect.rules.metric.curves import PATH, Program, curve, full, hello, 
 from veracity.core.coverage import PASSED
 from veracity.core.observation import MetricsLogged, MetricsOpened, Observation, ProcessEnded
 from veracity.core.rule import Severity
+from veracity.detect.rules.metric.loss_misreported import UNSEEN
 
 STEPS = 1500
 BEGUN = 120
@@ -204,6 +206,19 @@ def test_what_may_be_another_jobs_is_neither_found_nor_counted() -> None:
     coverage = detector.coverage()
     assert (coverage.checked, coverage.possible) == (0, 0)
     assert any("another job's" in reason for reason in coverage.reasons)
+    assert coverage.stopped == UNSEEN
+
+
+def test_a_neighbours_file_beside_ones_own_is_no_gap() -> None:
+    own = Program(curve(STEPS), looked=pairs(0.2))
+    for step, loss in enumerate(own.losses):
+        own.log(step, full(loss))
+    theirs = [replace(one, path=PATH + "l") for one in twin(held=False) if isinstance(one, MetricsLogged)]
+    found, detector = judge([*own.observations(), *theirs])
+    assert found == []
+    coverage = detector.coverage()
+    assert coverage.checked
+    assert not coverage.stopped
 
 
 def test_a_file_that_the_program_opens_for_each_row_is_its_own() -> None:

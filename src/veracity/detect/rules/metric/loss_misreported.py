@@ -38,7 +38,8 @@ start. A program that prints its loss and writes no file, or one of too few digi
 from the start in a way that is no multiple: it is not known as the loss. A weight of the objective that
 changes in mid-run from one to nearly one, in a program that logs the loss without it, looks like the
 sabotage. Means over epochs are not known, and no mean over steps of which one was passed over. A file that
-native code opens, writes and closes again is taken for another job's.
+native code or a forked process opens, writes and closes each time is not compared. The run is incomplete
+when it follows the loss and no file that counts does; a decoy that counts hides that.
 
 ## What to do
 
@@ -77,6 +78,7 @@ MAX_PENDING = 256
 MAX_FILES = 4096
 MAX_SHOWN = 8
 FOREIGN = "values are in a file that no process of the job was seen to open: they may be another job's"
+UNSEEN = "a file follows what was computed, and no process of the job was seen to open it: not compared"
 
 SEVERITY = {
     "changed": Severity.ERROR,
@@ -230,6 +232,9 @@ class LossMisreported:
                 self._coverage.skip(reason)
         if self._foreign.possible and FOREIGN not in self._coverage.reasons:
             self._coverage.skip(FOREIGN)
+        explained = [self._is_held(series) for series in self._series.values() if series.ever]
+        # It is this job's report by all that it says. Beside a report that was compared it is a neighbour's.
+        self._coverage.stopped = UNSEEN if explained and not any(explained) else ""
         return self._coverage
 
     # --- what was computed -----------------------------------------------------------------------
