@@ -28,6 +28,8 @@ from ..observe.metrics import Parser, parser_for
 LAW = "reported-computed"
 LOOK_EVERY = 0.5
 SEARCH_EVERY = 5.0
+WAIT = 1000
+"""A search is followed by so many times its own processor time without one, when that is longer."""
 LAST_SECONDS = 20.0
 MAX_FILES = 64
 MAX_ROOTS = 32
@@ -81,6 +83,7 @@ class MetricFiles:
     _full: bool = False
     _next_look: float = 0.0
     _next_search: float = 0.0
+    _search_took: float = 0.0
     _pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "metric-files"))
     _running: Future[list[MetricsLogged | Gap]] | None = None
 
@@ -113,7 +116,7 @@ class MetricFiles:
         search = now >= self._next_search
         self._next_look = now + LOOK_EVERY
         if search:
-            self._next_search = now + SEARCH_EVERY
+            self._next_search = now + max(SEARCH_EVERY, WAIT * self._search_took)
         self._running = self._pool.submit(self._pass, list(pids)[:MAX_PROCESSES], search)
 
     def last(self) -> Iterator[MetricsLogged | Gap]:
@@ -150,8 +153,10 @@ class MetricFiles:
                     self._holders.setdefault(path, pid)
                     self._follow(path)
         if search:
+            began = time.thread_time()
             for path in self._search():
                 self._follow(path)
+            self._search_took = time.thread_time() - began
         found: list[MetricsLogged | Gap] = []
         for followed in list(self._followed.values()):
             try:
