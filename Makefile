@@ -1,6 +1,6 @@
 # make demo    train a small GPT guarded, then sabotage it twice and watch both being caught; leaves HTML reports
 # make test    every check and test, as CI runs them
-# make soak    the properties of the tests on many more examples; takes hours
+# make soak    the slow proofs, and the properties of the tests on many more examples; takes hours
 #
 # Which torch: TORCH is what pip is asked to install. Empty means none: bring your own, with
 #   make demo TORCH= VENV_FLAGS=--system-site-packages

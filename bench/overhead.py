@@ -35,8 +35,8 @@ from pathlib import Path
 
 POLL = 0.02
 SKIPPED_OF_TURN = {"small": 8, "medium": 3}
-STEPS = {"small": 300, "medium": 100}
-SETTLE = {"small": 600, "medium": 300}
+STEPS = {"small": 600, "medium": 300}
+SETTLE = {"small": 2000, "medium": 600}
 SLICE = {"small": 33, "medium": 10}
 
 
@@ -117,7 +117,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--sizes", nargs="+", default=["small", "medium"])
     parser.add_argument(
-        "--steps", type=int, default=0, help="steps measured per run (0: 300 small, 100 medium)"
+        "--steps", type=int, default=0, help="steps measured per run (0: 600 small, 300 medium)"
     )
     parser.add_argument(
         "--threads", type=int, default=0, help="CPU threads of the victim (0: torch's choice)"

@@ -6,7 +6,7 @@ beyond what single tests say about themselves.
 
     python scripts/check.py                 everything
     python scripts/check.py --lint          all but the tests
-    python scripts/check.py --soak          the properties alone, on forty times as many examples
+    python scripts/check.py --soak          the slow proofs, and the properties on forty times as many examples
     python scripts/check.py -- -k spool     arguments after -- go to pytest (coverage floors are skipped)
 """
 
@@ -146,23 +146,26 @@ def tests(outcome: Outcome, chosen: list[str]) -> None:
         return
     # Only what has a floor is traced: tracing makes a test half as slow again.
     coverage = (*(f"--cov=src/veracity/{room}" for room in FLOORED_ROOMS), "--cov-report=")
-    run_pytest(outcome, "pytest", "-m", "not serial", *WORKERS, *coverage)
-    run_pytest(outcome, "pytest, serial", "-m", "serial", *coverage, "--cov-append", may_be_empty=True)
+    run_pytest(outcome, "pytest", "-m", "not serial and not soak", *WORKERS, *coverage)
+    alone = ("-m", "serial and not soak", *coverage, "--cov-append")
+    run_pytest(outcome, "pytest, serial", *alone, may_be_empty=True)
     for room in FLOORED_ROOMS:
         floor = ("--include", f"*/veracity/{room}/*", f"--fail-under={FLOOR}")
         check(outcome, f"coverage of {room} >= {FLOOR}%", sys.executable, "-m", "coverage", "report", *floor)
 
 
 def soak(outcome: Outcome) -> None:
-    """The properties, with the examples that a test run has no time for; see tests/examples.py."""
-    run_pytest(outcome, "pytest, soak", "-m", "hypothesis", "--hypothesis-profile=soak", *WORKERS)
+    """What a test run has no time for: slow proofs, and more examples of the properties (tests/examples.py)."""
+    run_pytest(outcome, "pytest, slow proofs", "-m", "soak and not serial", *WORKERS)
+    run_pytest(outcome, "pytest, slow and alone", "-m", "soak and serial", may_be_empty=True)
+    run_pytest(outcome, "pytest, properties", "-m", "hypothesis", "--hypothesis-profile=soak", *WORKERS)
 
 
 def main() -> int:
     """Run what was asked for; 1 when any check failed."""
     parser = argparse.ArgumentParser(description="Run every check of the project.")
     parser.add_argument("--lint", action="store_true", help="all but the tests")
-    parser.add_argument("--soak", action="store_true", help="the properties alone, on many more examples")
+    parser.add_argument("--soak", action="store_true", help="slow proofs, and many more examples of the properties")
     parser.add_argument("pytest", nargs="*", help="after --: run pytest alone, with these arguments")
     asked = parser.parse_args()
     outcome = Outcome()

@@ -15,7 +15,7 @@ from tests.jobs.conftest import Jobs
 if not hasattr(pytest.importorskip("torch.distributed.fsdp"), "fully_shard"):
     pytest.skip("this torch has no fully_shard", allow_module_level=True)
 
-PROGRAM = """
+SHARDED = """
 import sys, torch, torch.distributed as dist
 from torch.distributed.fsdp import fully_shard
 
@@ -28,6 +28,11 @@ for layer in (model[0], model[2]):
     fully_shard(layer)
 fully_shard(model)
 optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+"""
+
+PROGRAM = (
+    SHARDED
+    + """
 for step in range(12):
     optimizer.zero_grad()
     x = torch.randn(8, 5)
@@ -39,6 +44,7 @@ for step in range(12):
             model[0].weight.to_local().mul_(1.01)  # sabotage: one rank's part is scaled between two steps
 dist.destroy_process_group()
 """
+)
 
 
 @pytest.mark.parametrize("edit", [False, True])
@@ -59,20 +65,12 @@ def test_sharded_training(jobs: Jobs, edit: bool) -> None:
         assert (finding["rank"], finding["first_step"]) == (1, 8)
 
 
-RESUMED = """
-import sys, torch, torch.distributed as dist
+RESUMED = (
+    SHARDED
+    + """
 import torch.distributed.checkpoint as dcp
 from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
-from torch.distributed.fsdp import fully_shard
 
-torch.set_num_threads(1)
-dist.init_process_group("gloo")
-torch.manual_seed(0)
-model = torch.nn.Sequential(torch.nn.Linear(5, 17), torch.nn.GELU(), torch.nn.Linear(17, 1))
-for layer in (model[0], model[2]):
-    fully_shard(layer)
-fully_shard(model)
-optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
 folder, what = sys.argv[1:]
 if what != "train":
     weights, state = get_state_dict(model, optimizer)
@@ -91,6 +89,7 @@ if what == "train":
     dcp.save({"model": weights, "optimizer": state}, checkpoint_id=folder)
 dist.destroy_process_group()
 """
+)
 
 
 def test_a_sharded_checkpoint_is_followed_to_other_numbers_of_ranks(jobs: Jobs, tmp_path: Path) -> None:
