@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from veracity.monitor.attention import (
     BURST_SECONDS,
+    CALM_CYCLE_SECONDS,
     CLOSE_TICK,
     CYCLE_SECONDS,
     HELD_SECONDS,
@@ -17,12 +18,12 @@ from veracity.monitor.attention import (
 )
 
 
-def looks(attention: Attention, begin: float, end: float) -> list[float]:
+def looks(attention: Attention, begin: float, end: float, *, calm: bool = False) -> list[float]:
     """When it looks from ``begin`` to ``end``."""
     now, times = begin, []
     while now < end:
         times.append(now)
-        now += attention.interval(now)
+        now += attention.interval(now, calm=calm)
     return times
 
 
@@ -33,6 +34,17 @@ def gaps(times: list[float]) -> list[float]:
 @given(st.floats(0, 1e6))
 def test_a_quiet_run_is_looked_at_closely_a_quarter_of_the_time(begun: float) -> None:
     times = looks(Attention(begun), begun, begun + 10 * CYCLE_SECONDS)
+    close = sum(gap <= CLOSE_TICK + 1e-6 for gap in gaps(times))
+    wanted = 10 * BURST_SECONDS / CLOSE_TICK
+    assert 0.8 * wanted < close < 1.2 * wanted
+
+
+@given(st.floats(0, 1e6))
+def test_while_the_guards_rest_it_is_an_eighth(begun: float) -> None:
+    attention = Attention(begun)
+    looks(attention, begun, begun + CYCLE_SECONDS)
+    later = begun + CYCLE_SECONDS
+    times = looks(attention, later, later + 10 * CALM_CYCLE_SECONDS, calm=True)
     close = sum(gap <= CLOSE_TICK + 1e-6 for gap in gaps(times))
     wanted = 10 * BURST_SECONDS / CLOSE_TICK
     assert 0.8 * wanted < close < 1.2 * wanted

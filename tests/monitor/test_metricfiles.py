@@ -196,3 +196,32 @@ def test_looks_and_the_last_one(tmp_path: Path) -> None:
     found += files.last()
     values = [value for one in found if isinstance(one, MetricsLogged) for value in one.values]
     assert [(value.low + value.high) / 2 for value in values] == pytest.approx([1.5, 2.5])
+
+
+@pytest.mark.parametrize(
+    ("took", "calm", "looks", "searches"),
+    [(0.0, False, 120, 12), (0.0, True, 24, 12), (0.02, False, 120, 3), (0.02, True, 24, 3)],
+)
+def test_how_often_it_looks_and_searches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, took: float, calm: bool, looks: int, searches: int
+) -> None:
+    """In a minute; ``took`` s is what a search costs."""
+    files = MetricFiles.of(["python", "train.py"], tmp_path)
+    now = 1000.0
+    passes: list[bool] = []
+
+    def noted(_: MetricFiles, __: list[int], search: bool) -> list[MetricsLogged | Gap]:
+        passes.append(search)
+        return []
+
+    monkeypatch.setattr(metricfiles.time, "monotonic", lambda: now)
+    monkeypatch.setattr(MetricFiles, "_pass", noted)
+    files._search_took = took
+    for _ in range(1200):
+        list(files.look([], calm=calm))
+        if files._running is not None:
+            files._running.result()
+        now += 0.05
+    files.close()
+    assert abs(len(passes) - looks) <= 0.1 * looks + 1
+    assert abs(sum(passes) - searches) <= 1

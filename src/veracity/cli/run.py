@@ -62,8 +62,8 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
         type=share,
         default=0.01,
         metavar="PERCENT",
-        help="training time that looking at steps may take, the first ones of a run apart; a key draws which "
-        "steps it is spent on (default: 1%%; 50%% looks at every step)",
+        help="how much longer training may take, its first steps apart; half of it is spent on looking at "
+        "steps that a key draws (default: 1%%; 50%% looks at every step)",
     )
     parser.add_argument(
         "--no-stacks",

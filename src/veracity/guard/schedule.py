@@ -4,8 +4,8 @@ Each step is drawn independently with the same threshold on a keyed hash, so the
 plain to state, and ranks whose thresholds differ still meet on the steps of the lower one. A credit at the
 start pays for more frequent looks at the first steps, and again after a restored state.
 
-The user's budget (``--overhead``) is shared out among the dear looks; what costs little is done at every step
-and is not in it.
+The user's budget (``--overhead``) is what training may take longer by. Half of it is shared out among the dear
+looks; the other half is for what is done at every step, looked at or not, and for the monitor.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ class Terms:
     in_a_row: int = 1
 
 
-LOOK = Terms(b"look", 0.5, 1.5, 1.0, 1 / 128, 1 / 128, in_a_row=2)
+LOOK = Terms(b"look", 0.25, 1.5, 1.0, 1 / 128, 1 / 128, in_a_row=2)
 """Two steps that are looked at at all."""
-TRUTH = Terms(b"truth", 0.25, 0.4, 0.5, 1 / 4096)
+TRUTH = Terms(b"truth", 0.15, 0.4, 0.5, 1 / 4096)
 """A gradient compared with the derivative."""
-CLOSE = Terms(b"close", 0.15, 0.5, 1.0, 1 / 16)
+CLOSE = Terms(b"close", 0.06, 0.5, 1.0, 1 / 16)
 """A step of which all of the sample's tensors are read, not two of them."""
-NORM = Terms(b"norm", 0.05, 0.1, 1 / 8, 1 / 1024)
+NORM = Terms(b"norm", 0.02, 0.1, 1 / 8, 1 / 1024)
 """A norm of all gradients beside the one that clipping returns."""
-DEEP = Terms(b"deep", 0.05, 0.2, 1.0, 1 / 16)
+DEEP = Terms(b"deep", 0.02, 0.2, 1.0, 1 / 16)
 """A batch's tensors that the graph keeps far from the loss."""
 
 

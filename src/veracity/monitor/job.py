@@ -36,6 +36,8 @@ from .summary import load_summary
 from .workers import Workers
 
 READ_EVERY = 0.05
+CALM_EVERY = 0.5
+"""The same while all guards rest: what comes then is not due at once, and each look takes a core."""
 COMMIT_EVERY = 1.0
 GRACE = 3.0
 
@@ -172,7 +174,8 @@ class _Loop:
 
     def _turn(self) -> None:
         now = time.monotonic()
-        interval = self._attention.interval(now)
+        calm = self._is_calm()
+        interval = self._attention.interval(now, calm=calm)
         if self._pipeline.busy or self._stopped:
             interval = min(interval, READ_EVERY)
         asked = time.monotonic()
@@ -187,11 +190,11 @@ class _Loop:
                 self._pipeline.forwarded(number, sent=sent)
         fresh = now >= self._next_read
         if fresh:
-            self._next_read = now + READ_EVERY
+            self._next_read = now + (CALM_EVERY if calm else READ_EVERY)
             self._pipeline.read()
             for seen in self._processes.scan():
                 self._pipeline.observe(seen)
-            for logged in self._metrics.look(self._processes.trainers()):
+            for logged in self._metrics.look(self._processes.trainers(), calm=calm):
                 self._pipeline.observe(logged)
             self._pipeline.hear_peers()
         self._look(now, fresh=fresh)
@@ -204,6 +207,11 @@ class _Loop:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._pid, signal.SIGTERM)
             self._processes.forwarded.append(signal.SIGTERM)
+
+    def _is_calm(self) -> bool:
+        """Whether every process that trains lets steps pass."""
+        training = [known.pid for known in self._processes.known.values() if known.step >= 0]
+        return bool(training) and self._pipeline.resting.issuperset(training)
 
     def _look(self, now: float, *, fresh: bool) -> None:
         """At the processes from outside: stacks, and what is done to them."""

@@ -27,6 +27,8 @@ from ..observe.metrics import Parser, parser_for
 
 LAW = "reported-computed"
 LOOK_EVERY = 0.5
+CALM_EVERY = 2.5
+"""The same where few steps are looked at: a look and what follows from it take milliseconds."""
 SEARCH_EVERY = 5.0
 WAIT = 1000
 """A search is followed by so many times its own processor time without one, when that is longer."""
@@ -103,8 +105,11 @@ class MetricFiles:
                 made._remember(path)
         return made
 
-    def look(self, pids: Sequence[int]) -> Iterator[MetricsLogged | Gap]:
-        """What was read since the last look, and begin the next one; ``pids`` are the job's processes."""
+    def look(self, pids: Sequence[int], *, calm: bool = False) -> Iterator[MetricsLogged | Gap]:
+        """What was read since the last look, and begin the next one; ``pids`` are the job's processes.
+
+        ``calm``: there is no hurry.
+        """
         if self._running is not None:
             if not self._running.done():
                 return
@@ -114,7 +119,7 @@ class MetricFiles:
         if now < self._next_look:
             return
         search = now >= self._next_search
-        self._next_look = now + LOOK_EVERY
+        self._next_look = now + (CALM_EVERY if calm else LOOK_EVERY)
         if search:
             self._next_search = now + max(SEARCH_EVERY, WAIT * self._search_took)
         self._running = self._pool.submit(self._pass, list(pids)[:MAX_PROCESSES], search)

@@ -33,6 +33,7 @@ class Libraries:
         self._digests = NativeLibraries()
         self._pool = ThreadPoolExecutor(1, "library-digest")
         self._found: dict[str, Future[NativeLibrary]] = {}
+        self._due: list[Future[NativeLibrary]] = []
         self._next = 0.0
 
     def look(self, pids: Iterable[int]) -> None:
@@ -45,11 +46,13 @@ class Libraries:
             for path in (process.shared_objects(pid) or ())[:MAX_LIBRARIES]:
                 if path not in self._found and len(self._found) < MAX_LIBRARIES:
                     self._found[path] = self._pool.submit(self._digests.read, path)
+                    self._due.append(self._found[path])
 
     @property
     def pending(self) -> int:
         """Libraries whose digest is not there yet."""
-        return sum(not one.done() for one in self._found.values())
+        self._due = [one for one in self._due if not one.done()]
+        return len(self._due)
 
     def all(self) -> list[NativeLibrary]:
         """The libraries whose digest is there."""
