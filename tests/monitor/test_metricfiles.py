@@ -214,7 +214,7 @@ def test_how_often_it_looks_and_searches(
         passes.append(search)
         return []
 
-    monkeypatch.setattr(metricfiles.time, "monotonic", lambda: now)
+    monkeypatch.setattr("veracity.monitor.metricfiles.time.monotonic", lambda: now)
     monkeypatch.setattr(MetricFiles, "_pass", noted)
     files._search_took = took
     for _ in range(1200):
