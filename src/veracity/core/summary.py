@@ -36,7 +36,7 @@ class StepPoint:
 
 @dataclass(frozen=True, slots=True)
 class ProcessSummary:
-    """One process of the job that spoke or ended."""
+    """One process of the job that spoke or ended. ``trained`` and ``spent`` in ns: see ``Goodbye``."""
 
     pid: int
     rank: int
@@ -48,6 +48,8 @@ class ProcessSummary:
     how: str
     code: int
     explained: str
+    trained: int = 0
+    spent: int = 0
 
 
 @dataclass(frozen=True, slots=True)

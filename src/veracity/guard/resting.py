@@ -116,8 +116,7 @@ class Rest:
         self._each.append(took // 1000)
         self._ended = perf_counter_ns()
         self._frame = 0
-        self._session.steps += 1
-        self._session.last_step = tracked.steps
+        self._session.stepped(tracked.steps)
         tracked.steps += 1
         self._count += 1
         self._backwards = 0

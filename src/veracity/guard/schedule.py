@@ -4,8 +4,8 @@ Each step is drawn independently with the same threshold on a keyed hash, so the
 plain to state, and ranks whose thresholds differ still meet on the steps of the lower one. A credit at the
 start pays for more frequent looks at the first steps, and again after a restored state.
 
-The user's budget (``--overhead``) is what training may take longer by. Half of it is shared out among the dear
-looks; the other half is for what is done at every step, looked at or not, and for the monitor.
+The user's budget (``--overhead``) is what training may take longer by. Half of it is shared out among the
+dear looks; the other half is for what is done at every step, looked at or not, and for the monitor.
 """
 
 from __future__ import annotations

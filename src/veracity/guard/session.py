@@ -76,6 +76,7 @@ class Session:
         self.stream = Stream(config.spool, config.socket)
         self.steps = 0
         self.last_step = -1
+        self._began = self._ended = (0, 0)
         self.arrivals: dict[str, Callable[[ModuleType], None]] = {}
         self.farewell: Callable[[], None] | None = None
         self.waiting: Callable[[], None] | None = None
@@ -111,13 +112,28 @@ class Session:
         }
         self.stream.greet(time.time_ns(), self._greeting)
 
+    def stepped(self, step: int) -> None:
+        """An optimizer has made its step number ``step``."""
+        self.steps += 1
+        self.last_step = step
+        self._ended = time.perf_counter_ns(), self.shield.spent
+        if self.steps == 1:
+            self._began = self._ended
+
     def say_goodbye(self) -> None:
         """The last record of a process that ends in order."""
         if os.getpid() != self.stream.pid or self._greeting is None:
             return
         if self.farewell is not None:
             self.shield.run("unpickling", self.farewell)
-        self.emit("bye", {"records": self.stream.sent, "dropped": self.stream.dropped, "steps": self.steps})
+        body: dict[str, object] = {
+            "records": self.stream.sent,
+            "dropped": self.stream.dropped,
+            "steps": self.steps,
+            "trained": self._ended[0] - self._began[0],
+            "spent": self._ended[1] - self._began[1],
+        }
+        self.emit("bye", body)
 
     def gap(self, what: str, reason: str, *, law: str = "", stops: bool = False, remedy: str = "") -> None:
         """Report something that could not be observed."""

@@ -330,8 +330,7 @@ class Steps:
         checking = phases.get("guard", 0)
         took = (sum(phases.values()) - checking) / 1e9
         self.rest.looked(tracked, took, checking)
-        self._session.steps += 1
-        self._session.last_step = tracked.steps
+        self._session.stepped(tracked.steps)
         # What hooks of the program changed since was never what the step left.
         tracked.picks = [] if opened.hooked else opened.fresh[: AGAIN if tracked.close else GLANCED_AGAIN]
         tracked.steps += 1

@@ -17,6 +17,7 @@ from ..core.errors import Error, EvidenceError
 from ..core.finding import Finding
 from ..core.observation import (
     Gap,
+    Goodbye,
     Hello,
     JobJoined,
     OptimizerDeclared,
@@ -53,6 +54,8 @@ class _Process:
     how: str = ""
     code: int = 0
     explained: str = ""
+    trained: int = 0
+    spent: int = 0
 
 
 @dataclass(slots=True)
@@ -109,6 +112,8 @@ def load_summary(folder: Path) -> RunSummary:
                 one.how,
                 one.code,
                 one.explained,
+                one.trained,
+                one.spent,
             )
             for one in gathered.processes.values()
         ),
@@ -157,6 +162,8 @@ def _take_record(gathered: _Gathered, body: Mapping[str, Json], blobs: Blobs) ->
             process.rank, process.role = rank, observation.role
         elif isinstance(observation, StepsPassed):
             process.steps += observation.count
+        elif isinstance(observation, Goodbye):
+            process.trained, process.spent = observation.trained, observation.spent
         elif isinstance(observation, Gap):
             _add_gap(gathered, observation)
         elif isinstance(observation, OptimizerDeclared):

@@ -44,6 +44,8 @@ def document(summary: RunSummary) -> str:
                 "how": process.how,
                 "code": process.code,
                 "explained": process.explained,
+                "trained": process.trained,
+                "spent": process.spent,
             }
             for process in summary.processes
         ],

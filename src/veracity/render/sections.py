@@ -220,8 +220,8 @@ def processes(summary: RunSummary, limits: Limits) -> str:
     most = min(limits.rows, 200)
     rows = "".join(_process(process, limits) for process in summary.processes[:most])
     head = (
-        "<tr><th>PID</th><th>Role</th><th>Steps</th><th>Records</th><th>Dropped</th><th>Ended</th>"
-        "<th>Command</th></tr>"
+        "<tr><th>PID</th><th>Role</th><th>Steps</th><th>Records</th><th>Dropped</th><th>In the guard</th>"
+        "<th>Ended</th><th>Command</th></tr>"
     )
     left = more(len(summary.processes) - most, "further process", summary.run)
     table = f"<table>{head}{rows}</table>" if rows else "No process of the job was heard."
@@ -233,6 +233,7 @@ def _process(process: ProcessSummary, limits: Limits) -> str:
     role = f"rank {process.rank}" if process.rank >= 0 else process.role
     how = f"{process.how} {process.code}" + (f": {process.explained}" if process.explained else "")
     counts = "".join(f"<td>{count:,}</td>" for count in (process.steps, process.records, process.dropped))
+    counts += f"<td>{wording.guard_share(process)}</td>"
     return (
         f"<tr><td>{process.pid}</td><td>{escape(role, 80)}</td>{counts}<td>{escape(how, 300)}</td>"
         f"<td>{code(process.command, min(limits.text, 300))}</td></tr>"

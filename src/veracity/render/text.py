@@ -204,7 +204,11 @@ def _processes(page: Page, summary: RunSummary) -> None:
         )
         told = f"{wording.count(process.steps, 'step')}, {wording.count(process.records, 'record')}"
         lost = f", {process.dropped:,} dropped" if process.dropped else ""
-        rows.append((f"pid {process.pid}", rank, told + lost, how, (brief(process.command, 80), "dim")))
+        share = wording.guard_share(process)
+        cost = f", {share} in the guard" if share else ""
+        rows.append(
+            (f"pid {process.pid}", rank, told + lost + cost, how, (brief(process.command, 80), "dim"))
+        )
     page.table(rows)
     if len(summary.processes) > _MAX_PROCESSES:
         page.line(f"  and {wording.count(len(summary.processes) - _MAX_PROCESSES, 'further process')}")

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from ..core.coverage import Coverage
 from ..core.finding import Finding, Location
 from ..core.rule import Confidence, Severity
-from ..core.summary import RunSummary, SealedItem
+from ..core.summary import ProcessSummary, RunSummary, SealedItem
 from ..core.verdict import Outcome
 
 UNFINISHED = "unfinished"
@@ -48,6 +48,11 @@ def _badness(finding: Finding) -> tuple[int, int, float, str, int]:
 def verdict_word(summary: RunSummary) -> str:
     """``held``, ``broken``, ``incomplete``, or ``unfinished`` while there is no verdict."""
     return summary.verdict.outcome.value if summary.verdict is not None else UNFINISHED
+
+
+def guard_share(process: ProcessSummary) -> str:
+    """``0.6 %``: the guard's share of the time from the first step to the last; empty when nobody knows."""
+    return f"{100 * process.spent / process.trained:.1f} %" if process.trained > 0 else ""
 
 
 def count(number: int, noun: str) -> str:

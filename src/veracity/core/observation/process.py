@@ -27,11 +27,17 @@ class Hello(Observation):
 
 @dataclass(frozen=True, slots=True)
 class Goodbye(Observation):
-    """The guard's last word at interpreter exit, with what it counted."""
+    """The guard's last word at interpreter exit, with what it counted.
+
+    ``trained``: ns from the end of the first step to that of the last; ``spent``: how much of it the guard's
+    own code took on the threads that train (records of earlier versions have neither).
+    """
 
     records: int
     dropped: int
     steps: int
+    trained: int = 0
+    spent: int = 0
 
 
 @dataclass(frozen=True, slots=True)
