@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.examples import examples
-from veracity.core.shift import KEPT, Shift, measure
+from veracity.core.shift import KEPT, Course, Shift, measure
 
 LONG = 30_000
 
@@ -83,3 +83,44 @@ def test_what_has_no_logarithm_is_passed_over(value: float) -> None:
     series = Shift()
     assert not series.add(measure(value))
     assert series.level is None
+
+
+def in_pairs(draw: random.Random, steps: int, every: float) -> Iterator[int]:
+    """The first 400 steps, then two in a row now and then."""
+    yield from range(400)
+    step = 400
+    while step < steps:
+        yield from (step, step + 1)
+        step += 3 + int(draw.expovariate(1 / every))
+
+
+@given(st.lists(st.floats(-1e3, 1e3), max_size=300), st.integers(0, 10**6))
+def test_a_course_without_holes_is_one_series(values: list[float], first: int) -> None:
+    course, series = Course(), Shift()
+    for step, value in enumerate(values, first):
+        level = series.level
+        left = series.add(value)
+        assert course.add(step, value) == (level if left else None)
+
+
+@pytest.mark.parametrize("every", [8.0, 64.0])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_loss_that_falls_between_the_steps_that_are_seen_is_no_alarm(every: float, seed: int) -> None:
+    draw, course = random.Random(seed), Course()
+    alarms = [
+        step
+        for step in in_pairs(draw, 20_000, every)
+        if course.add(step, math.log(1.2 + 3 / (1 + step / 60) ** 0.6) + 0.12 * draw.gauss(0, 1)) is not None
+    ]
+    assert alarms == []
+
+
+def test_a_level_that_changes_between_the_steps_that_are_seen_is_an_alarm() -> None:
+    draw, course = random.Random(5), Course()
+    alarms = [
+        step
+        for step in in_pairs(draw, 20_000, 64.0)
+        if course.add(step, draw.gauss(0 if step < 12_000 else 5, 1)) is not None
+    ]
+    assert alarms
+    assert 12_000 <= alarms[0] < 13_500

@@ -21,6 +21,8 @@ THRESHOLD = 100_000.0
 KEPT = 256
 LEARNED = 48
 FOLLOWS = 0.05
+FOLLOWS_APART = 0.2
+"""The same of values that lie some dozens of steps apart."""
 FAST = 0.3
 BETS = (0.2, 0.5)
 CROSSES = 0.3
@@ -31,10 +33,37 @@ def measure(value: float) -> float:
     return log(value) if 0.0 < value < 1e300 else nan
 
 
-class Shift:
-    """One series. Keeps 256 distances; a value costs some microseconds."""
+class Course:
+    """One series of which stretches are not seen.
+
+    Stretches without a hole are one series to test, begun anew at each hole; the first values after holes
+    are another: noise is the same in both, the way is not.
+    """
 
     def __init__(self) -> None:
+        self._dense, self._apart = Shift(), Shift(FOLLOWS_APART)
+        self._last = -1
+
+    def add(self, step: int, value: float) -> float | None:
+        """One more value; the level that the series has left with it, None when it is on its way."""
+        hole, self._last = self._last >= 0 and step != self._last + 1, step
+        left: float | None = None
+        if hole:
+            level = self._apart.level
+            left = level if self._apart.add(value) else None
+            self._dense = Shift()
+        level = self._dense.level
+        return level if self._dense.add(value) else left
+
+
+class Shift:
+    """One series without holes. Keeps 256 distances; a value costs some microseconds.
+
+    ``follows``: by how much of its distance from the level a value moves it.
+    """
+
+    def __init__(self, follows: float = FOLLOWS) -> None:
+        self._follows = follows
         self._begin(None)
 
     def _begin(self, level: float | None) -> None:
@@ -64,7 +93,7 @@ class Shift:
             return False
         distance, above = abs(value - self._level), value > self._level
         # A training falls fast at first: there the level must keep up.
-        self._level += max(FOLLOWS, FAST / (1.0 + self._seen / 16.0)) * (value - self._level)
+        self._level += max(self._follows, FAST / (1.0 + self._seen / 16.0)) * (value - self._level)
         self._seen += 1
         if self._seen > LEARNED and self._crossings >= CROSSES * len(self._crossed):
             self._evidence = (self._evidence + 1.0) * self._bet(distance)

@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Mapping
 
-from ..core.shift import Shift, measure
+from ..core.shift import Course, measure
 
 QUIET = 500
 MAX_SERIES = 64
@@ -22,7 +22,7 @@ class Alert:
     """The series of all optimizers of this process."""
 
     def __init__(self) -> None:
-        self._series: dict[tuple[int, str], Shift] = {}
+        self._series: dict[tuple[int, str], Course] = {}
         self._quiet: dict[int, int] = {}
 
     def raised(self, optimizer: int, step: int, values: Mapping[str, object]) -> bool:
@@ -33,8 +33,9 @@ class Alert:
             if series is None:
                 if len(self._series) >= MAX_SERIES:
                     continue
-                series = self._series[optimizer, name] = Shift()
-            found = (isinstance(value, float) and series.add(measure(value))) or found
+                series = self._series[optimizer, name] = Course()
+            if isinstance(value, float) and series.add(step, measure(value)) is not None:
+                found = True
         if not found or step < self._quiet.get(optimizer, 0):
             return False
         self._quiet[optimizer] = step + QUIET

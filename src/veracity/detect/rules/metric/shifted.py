@@ -13,7 +13,8 @@ weights that were written to; and just as well a schedule that begins a new part
 
 The logarithms of the loss that backward began from and of the norm that clipping measured are compared with a
 level that follows them slowly. How unusual each distance is among the last 256 becomes a bet against chance;
-bets add up to an alarm that comes, on noise, once in 100,000 steps at most. The guard runs the same test and
+bets add up to an alarm that comes, on noise, once in 100,000 steps at most. Where the guard rests, the first
+values after each rest are a series of their own. The guard runs the same test and
 looks closely at the steps after an alarm: the sample of the update, gradient truth, its own norm. It is never
 more than a note.
 
@@ -38,7 +39,7 @@ from ....core.coverage import Coverage
 from ....core.finding import Evidence, Finding, finding_of
 from ....core.observation import Observation, StateRestored, StepRecord
 from ....core.rule import Confidence, Rule, Severity
-from ....core.shift import Shift, measure
+from ....core.shift import Course, measure
 
 MAX_SERIES = 4096
 LOSS, NORM = "loss", "gradient norm"
@@ -58,7 +59,7 @@ class Shifted:
 
     def __init__(self) -> None:
         self._coverage = Coverage(self.rule.law, "steps")
-        self._series: dict[tuple[int, int, str], Shift] = {}
+        self._series: dict[tuple[int, int, str], Course] = {}
         self._reported: set[tuple[int, str]] = set()
 
     def observe(self, observation: Observation) -> Iterator[Finding]:
@@ -89,9 +90,9 @@ class Shifted:
         if series is None:
             if len(self._series) >= MAX_SERIES:
                 return
-            series = self._series[pid, step.optimizer, name] = Shift()
-        level = series.level
-        if not series.add(measure(value)) or level is None or (step.optimizer, name) in self._reported:
+            series = self._series[pid, step.optimizer, name] = Course()
+        level = series.add(step.step, measure(value))
+        if level is None or (step.optimizer, name) in self._reported:
             return
         self._reported.add((step.optimizer, name))
         yield finding_of(
