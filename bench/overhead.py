@@ -3,16 +3,18 @@
     python bench/overhead.py [--rounds 5] [--sizes small medium] [--steps 300] [--threads 0]
 
 The speed of a shared machine drifts by a factor of two within a minute, so whole runs one after the other
-cannot show five per cent. Each round starts the victim plain and guarded and lets them take turns: one trains
-for a slice of steps while the other, with its monitor and everything else below it, is stopped (SIGSTOP).
+cannot show five per cent. Each round starts the victim twice plain and once guarded and lets them take turns:
+one trains for a slice of steps while the others, with the monitor and everything else below it, are stopped
+(SIGSTOP). What the two plain ones differ by is the precision of the round.
 They begin when both have trained for a while, in which the monitor looks through the imported code and the
 guard uses up the credit of a run's first steps (``guard/schedule.py``).
-A round's ratio is that of the sums of all steps but the first after each turn: few steps are looked at, and a
-median would leave them out. The median over pairs of neighbouring slices stands beside it. The home was
-filled by a first, cold run. Reported per size, as median (min-max) over rounds, are
-also the difference of the peaks of resident memory of the training process, the difference in start-up (wall
-time until the first step is written, nothing else running), the processor time of the monitor per second of
-training, and the record's size per step. Step times are the victim's own.
+A round's ratio is that of the sums of all steps but the first after each turn, the plain ones' mean below:
+few steps are looked at, and a median would leave them out. The median over neighbouring slices stands
+beside it. ``in the guard`` is what the run itself reports of the thread that trains, its first steps
+included. The home was filled by a first, cold run. Reported per size, as median (min-max) over rounds, are
+also the difference of the peaks of resident memory of the training process, the difference in start-up
+(wall time until the first step is written, nothing else running), the processor time of the monitor per
+second of training, and the record's size per step. Step times are the victim's own.
 """
 
 from __future__ import annotations
@@ -46,6 +48,8 @@ class Round:
 
     ratio: float
     median: float
+    control: float
+    inside: float
     plain: float
     guarded: float
     startup: float
@@ -131,11 +135,12 @@ def main() -> int:
             cold.finish()
         rounds = []
         for number in range(arguments.rounds):
-            rounds.append(run_round(size, steps, arguments.threads, home, guarded_first=number % 2 == 1))
+            rounds.append(run_round(size, steps, arguments.threads, home, number))
             found = rounds[-1]
             print(
                 f"  {size} {number + 1}: {1e3 * found.plain:.1f} -> {1e3 * found.guarded:.1f} ms,"
-                f" ratio {found.ratio:.3f} (median {found.median:.3f}), start-up {found.startup:+.2f} s",
+                f" ratio {found.ratio:.3f} (median {found.median:.3f}), plain / plain {found.control:.3f},"
+                f" start-up {found.startup:+.2f} s",
                 flush=True,
             )
         report(size, steps, rounds)
@@ -164,45 +169,58 @@ def start(size: str, steps: int, threads: int, home: Path | None) -> Iterator[Tr
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def run_round(size: str, steps: int, threads: int, home: Path, *, guarded_first: bool) -> Round:
-    """One plain and one guarded run, taking turns."""
+def run_round(size: str, steps: int, threads: int, home: Path, number: int) -> Round:
+    """Two plain runs and a guarded one, taking turns; who begins changes with the ``number`` of the round."""
     steps += SETTLE[size]
-    with start(size, steps, threads, None if not guarded_first else home) as first:
-        going = first.go(SETTLE[size])
-        with start(size, steps, threads, home if not guarded_first else None) as second:
-            going = second.go(SETTLE[size]) and going
-            for training in (first, second):
-                training.turns.clear()
-            skip = SKIPPED_OF_TURN[size]
-            while going:
-                going = first.go(SLICE[size], skip) and second.go(SLICE[size], skip)
-            for training in (first, second):
-                training.finish()
-            plain, guarded = (second, first) if guarded_first else (first, second)
-            return compared(plain, guarded, recorded_bytes(home) / steps)
+    homes = [None, home, None]
+    homes = homes[number % 3 :] + homes[: number % 3]
+    with contextlib.ExitStack() as stack:
+        trainings = []
+        for one in homes:
+            trainings.append(stack.enter_context(start(size, steps, threads, one)))
+            trainings[-1].go(SETTLE[size])
+        for training in trainings:
+            training.turns.clear()
+        while all(training.go(SLICE[size], SKIPPED_OF_TURN[size]) for training in trainings):
+            continue
+        for training in trainings:
+            training.finish()
+        plain = [one for one, of in zip(trainings, homes, strict=True) if of is None]
+        return compared(plain, trainings[homes.index(home)], home, steps)
 
 
-def compared(plain: Training, guarded: Training, record: float) -> Round:
-    """Both runs' slices side by side."""
-    times = plain.times(), guarded.times()
-    slices = [
-        tuple(statistics.median(taken[begin:end]) for taken, (begin, end) in zip(times, turns, strict=True))
-        for turns in zip(plain.turns, guarded.turns, strict=False)
-    ]
-    sums = [
-        sum(sum(taken[begin:end]) for begin, end in training.turns)
-        for taken, training in zip(times, (plain, guarded), strict=True)
-    ]
+def compared(plain: list[Training], guarded: Training, home: Path, steps: int) -> Round:
+    """The slices of all runs side by side."""
+    everyone = [*plain, guarded]
+    turns = min(len(training.turns) for training in everyone)
+    slices = [[training.times()[begin:end] for begin, end in training.turns[:turns]] for training in everyone]
+    first, second, watched = (sum(map(sum, one)) / sum(map(len, one)) for one in slices)
+    medians = [[statistics.median(taken) for taken in one] for one in slices]
     return Round(
-        ratio=sums[1] / sums[0],
-        median=statistics.median(theirs / ours for ours, theirs in slices),
-        plain=statistics.median(ours for ours, _ in slices),
-        guarded=statistics.median(theirs for _, theirs in slices),
-        startup=(guarded.first_row - guarded.started) - (plain.first_row - plain.started),
-        memory=guarded.memory - plain.memory,
-        monitor=guarded.monitor / sum(times[1]),
-        record=record,
+        ratio=2 * watched / (first + second),
+        median=statistics.median(2 * mine / (one + other) for one, other, mine in zip(*medians, strict=True)),
+        control=second / first,
+        inside=share_in_guard(home),
+        plain=statistics.median(medians[0] + medians[1]),
+        guarded=statistics.median(medians[2]),
+        startup=started_after(guarded) - statistics.mean(map(started_after, plain)),
+        memory=guarded.memory - statistics.mean(one.memory for one in plain),
+        monitor=guarded.monitor / sum(guarded.times()),
+        record=recorded_bytes(home) / steps,
     )
+
+
+def started_after(training: Training) -> float:
+    """Seconds until its first step was written."""
+    return training.first_row - training.started
+
+
+def share_in_guard(home: Path) -> float:
+    """What the home's newest run says of the process that trained."""
+    command = [sys.executable, "-m", "veracity.cli.main", "--home", str(home), "--format", "json"]
+    shown = subprocess.run([*command, "show", "latest"], stdout=subprocess.PIPE, check=False)
+    trained = max(json.loads(shown.stdout)["processes"], key=lambda process: process["trained"])
+    return float(trained["spent"] / trained["trained"])
 
 
 def send(pid: int, number: signal.Signals) -> None:
@@ -276,6 +294,8 @@ def report(size: str, steps: int, rounds: list[Round]) -> None:
     print(f"\n### {size}: {steps} steps, {len(rounds)} rounds\n\n| | median | min-max |\n|---|---|---|")
     line("guarded / plain, all steps", [one.ratio for one in rounds], "", 3)
     line("guarded / plain, median of slices", [one.median for one in rounds], "", 3)
+    line("plain / plain", [one.control for one in rounds], "", 3)
+    line("in the guard, first steps included", [100 * one.inside for one in rounds], " %", 1)
     line("plain step", [1e3 * one.plain for one in rounds], " ms", 1)
     line("guarded step", [1e3 * one.guarded for one in rounds], " ms", 1)
     line("memory of the rank", [one.memory for one in rounds], " MiB more", 0)

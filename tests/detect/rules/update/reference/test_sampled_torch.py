@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 pytest.importorskip("torch")
 
 import torch
-from tests.detect.rules.update.reference.test_sampled import DTYPES, reference_declared
 
 from tests.detect.recording import declare, declared, record_step
+from tests.detect.rules.update.reference.test_sampled import DTYPES, reference_declared
 from tests.examples import examples
 from veracity.detect.rules.update.not_declared import UpdateNotDeclared
 
