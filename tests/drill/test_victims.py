@@ -177,7 +177,7 @@ def test_evaluation_does_not_disturb_training(whole: tuple[str, Outcome], tmp_pa
     assert identical(unseen.checkpoint(), expected.checkpoint())
 
 
-@pytest.mark.parametrize("name", ["chargpt", "digits"])
+@pytest.mark.parametrize("name", ["chargpt", pytest.param("digits", marks=pytest.mark.soak)])
 def test_two_ranks_are_deterministic_and_resume(name: str, tmp_path: Path) -> None:
     first = run_apart(name, tmp_path / "first", "--workers=0", "--save-every=2", ranks=2)
     assert [row["step"] for row in first.rows if "loss" in row] == list(range(1, STEPS + 1))

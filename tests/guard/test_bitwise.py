@@ -103,7 +103,8 @@ CASES: dict[str, tuple[str, str, list[str]]] = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
+# With workers is alone and more.
+@pytest.mark.parametrize("case", [pytest.param("gpt-alone", marks=pytest.mark.soak), *[*CASES][1:]])
 def test_training_is_bit_identical(case: str, tmp_path: Path, home: Path) -> None:
     victim, flags, launcher = CASES[case]
     if victim == "digits":

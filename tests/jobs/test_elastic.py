@@ -41,6 +41,7 @@ PROGRAM = """
 """
 
 
+@pytest.mark.soak
 def test_restarted_ranks_are_no_finding_and_an_edit_at_the_restart_is(jobs: Jobs) -> None:
     path = jobs.write(PROGRAM)
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]

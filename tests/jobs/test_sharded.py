@@ -92,6 +92,7 @@ dist.destroy_process_group()
 )
 
 
+@pytest.mark.soak
 def test_a_sharded_checkpoint_is_followed_to_other_numbers_of_ranks(jobs: Jobs, tmp_path: Path) -> None:
     path = jobs.write(RESUMED)
     folder = tmp_path / "sharded"

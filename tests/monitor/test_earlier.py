@@ -180,6 +180,7 @@ def judged_again(folder: Path) -> list[Finding]:
     return [found for one in seen if isinstance(one, detector.takes) for found in detector.observe(one)]
 
 
+@pytest.mark.soak
 def test_real_runs_are_compared_with_those_that_held_before(warm_home: Path, tmp_path: Path) -> None:
     script = tmp_path / "train.py"
     script.write_text(PROGRAM, encoding="utf-8")

@@ -76,7 +76,14 @@ def test_clean_two_ranks(home: Path, tmp_path: Path) -> None:
     assert summary.coverage["gradient-truth"].checked > 0, summary.coverage["gradient-truth"].reasons
 
 
-@pytest.mark.parametrize("flags", [[], ["--nesterov"], ["--momentum", "0", "--weight-decay", "0"]])
+@pytest.mark.parametrize(
+    "flags",
+    [
+        pytest.param([], marks=pytest.mark.soak),
+        ["--nesterov"],
+        pytest.param(["--momentum", "0", "--weight-decay", "0"], marks=pytest.mark.soak),
+    ],
+)
 def test_clean_sgd(home: Path, tmp_path: Path, flags: list[str]) -> None:
     settings = [*TINY_DIGITS, "--steps", "25", "--out-dir", str(tmp_path)]
     summary = train(home, victim_path("digits"), [*settings, *flags])
@@ -112,6 +119,7 @@ def test_bias_correction_left_out(home: Path, tmp_path: Path) -> None:
     assert any(MARK in line for one in code.evidence for line in one.excerpt)
 
 
+@pytest.mark.soak
 def test_sign_of_the_update_flipped_from_step_12(home: Path, tmp_path: Path) -> None:
     edit = Edit(
         "optim/adam.py",
@@ -174,6 +182,7 @@ def test_zero_grad_skipped_at_step_10(home: Path, tmp_path: Path) -> None:
     assert set(breaking(summary)) == {"gradient-accumulation"}
 
 
+@pytest.mark.soak
 def test_loss_scaled_at_step_12(home: Path, tmp_path: Path) -> None:
     old = "    loss.backward()\n"
     scale = f"    loss = loss * 0.95 if training.step == 12 else loss  {MARK}\n{old}"
@@ -186,7 +195,7 @@ def test_loss_scaled_at_step_12(home: Path, tmp_path: Path) -> None:
     assert "multiplied by 0.95" in found.message
 
 
-@pytest.mark.parametrize("left_out", [12, -1])
+@pytest.mark.parametrize("left_out", [12, pytest.param(-1, marks=pytest.mark.soak)])
 def test_first_batch_of_two_left_out(home: Path, tmp_path: Path, left_out: int) -> None:
     row = "        row = train_step(model, training, next(batches), options.clip)\n"
     first = f"        first = model(*next(batches))[1]  {MARK}\n"
@@ -202,6 +211,7 @@ def test_first_batch_of_two_left_out(home: Path, tmp_path: Path, left_out: int) 
 # --- data order -------------------------------------------------------------------------------------
 
 
+@pytest.mark.soak
 def test_order_drawn_from_a_constant_seed(home: Path, tmp_path: Path) -> None:
     edit = Edit(
         "utils/data/sampler.py",
@@ -213,6 +223,7 @@ def test_order_drawn_from_a_constant_seed(home: Path, tmp_path: Path) -> None:
     caught(summary, "code-loaded-elsewhere")
 
 
+@pytest.mark.soak
 def test_one_index_repeated_in_step_10(home: Path, tmp_path: Path) -> None:
     edit = Edit(
         "utils/data/sampler.py",
@@ -232,10 +243,15 @@ def test_one_index_repeated_in_step_10(home: Path, tmp_path: Path) -> None:
     ("line", "tensors"),
     [
         ("batch = batch[0], batch[1].roll(1, 0)", {"1"}),
-        ("batch = batch[0] * (torch.rand(batch[0].shape) > 0.1), batch[1]", {"0"}),
-        ("batch[1].numpy()[::2] += 1", {"1"}),
-        ("batch = [part[:4] for part in batch]", {"0", "1"}),
-        ("batch = kept[-2]", {"0", "1"}),
+        *(
+            pytest.param(line, tensors, marks=pytest.mark.soak)
+            for line, tensors in (
+                ("batch = batch[0] * (torch.rand(batch[0].shape) > 0.1), batch[1]", {"0"}),
+                ("batch[1].numpy()[::2] += 1", {"1"}),
+                ("batch = [part[:4] for part in batch]", {"0", "1"}),
+                ("batch = kept[-2]", {"0", "1"}),
+            )
+        ),
     ],
     ids=["labels-moved", "inputs-blanked", "labels-written-to", "halved", "again"],
 )
@@ -261,6 +277,7 @@ def test_weights_scaled_between_two_steps(home: Path, tmp_path: Path) -> None:
     assert "blocks.0.feed.0.weight" in finding.subject + finding.message
 
 
+@pytest.mark.soak
 def test_step_replaced_on_the_instance_from_step_15(home: Path, tmp_path: Path) -> None:
     replace = (
         "def plain(parameters=list(model.parameters())):",
@@ -323,6 +340,7 @@ def test_seed_set_again_every_five_steps_from_step_10(home: Path, tmp_path: Path
 # --- gradient truth ---------------------------------------------------------------------------------
 
 
+@pytest.mark.soak
 def test_gradients_of_a_block_flipped_by_hooks_from_step_5(home: Path, tmp_path: Path) -> None:
     """Which steps and tensors are checked is drawn: the first wrong one is found a few steps later."""
     flip = "for one in training.model.blocks[0].parameters(): one.register_hook(lambda gradient: -gradient)"

@@ -40,6 +40,7 @@ def hooked(due: str, act: str) -> tuple[str, str]:
     )
 
 
+@pytest.mark.soak
 def test_weights_scaled_by_a_hook_at_step_20(home: Path, tmp_path: Path) -> None:
     script = planted_script(tmp_path, hooked("training.step == 20", "one.mul_(0.99)"))
     summary = train(home, script, options(tmp_path))
@@ -51,6 +52,7 @@ def test_weights_scaled_by_a_hook_at_step_20(home: Path, tmp_path: Path) -> None
     assert summary.coverage["update"].checked == STEPS
 
 
+@pytest.mark.soak
 def test_weights_bounded_by_a_hook_after_each_step(home: Path, tmp_path: Path) -> None:
     script = planted_script(tmp_path, hooked("True", "one.clamp_(-0.05, 0.05)"))
     summary = train(home, script, options(tmp_path))
@@ -68,6 +70,7 @@ def test_second_optimizer_built_again_and_again_from_step_12(home: Path, tmp_pat
     assert "SGD" in finding.subject
 
 
+@pytest.mark.soak
 def test_second_optimizer_from_the_first_step_on(home: Path, tmp_path: Path) -> None:
     build = "training.second = torch.optim.SGD(training.model.parameters(), lr=1e-4)"
     script = planted_script(
@@ -94,6 +97,7 @@ def test_weights_saved_as_a_multiple_of_those_in_memory(home: Path, tmp_path: Pa
     assert "by 0.95" in finding.message
 
 
+@pytest.mark.soak
 def test_weights_saved_in_a_shorter_format(home: Path, tmp_path: Path) -> None:
     script = planted_script(tmp_path, saving("model", "one.bfloat16()"))
     assert warnings_of(train(home, script, options(tmp_path))) == []

@@ -42,8 +42,16 @@ def test_clean_schedules_are_not_warned_of(home: Path, tmp_path: Path) -> None:
     ("planted", "words"),
     [
         (f"    if training.step == 20: training.schedule.step()  {MARK}\n{STEP}", "stepped 2 times"),
-        (f"    if training.step not in (20, 21, 30): training.schedule.step()  {MARK}\n", "for 2 steps"),
-        (f"    if training.step < 20: training.schedule.step()  {MARK}\n", "its schedule is not over"),
+        pytest.param(
+            f"    if training.step not in (20, 21, 30): training.schedule.step()  {MARK}\n",
+            "for 2 steps",
+            marks=pytest.mark.soak,
+        ),
+        pytest.param(
+            f"    if training.step < 20: training.schedule.step()  {MARK}\n",
+            "its schedule is not over",
+            marks=pytest.mark.soak,
+        ),
     ],
 )
 def test_the_scheduler_is_not_stepped_as_before(home: Path, tmp_path: Path, planted: str, words: str) -> None:
@@ -54,6 +62,7 @@ def test_the_scheduler_is_not_stepped_as_before(home: Path, tmp_path: Path, plan
     assert words in finding.message
 
 
+@pytest.mark.soak
 def test_the_warm_up_is_skipped(home: Path, tmp_path: Path) -> None:
     ahead = f"    for _ in range(12): training.schedule.step()  {MARK}\n"
     summary = train(home, planted_script(tmp_path, (START, ahead + START)), options(tmp_path, 20))
@@ -62,6 +71,7 @@ def test_the_warm_up_is_skipped(home: Path, tmp_path: Path) -> None:
     assert finding.first_step == 0
 
 
+@pytest.mark.soak
 def test_the_rates_that_a_schedule_starts_from_are_edited(home: Path, tmp_path: Path) -> None:
     own = (
         f"    return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 / (1 + step / 50))  {MARK}\n"
@@ -75,7 +85,7 @@ def test_the_rates_that_a_schedule_starts_from_are_edited(home: Path, tmp_path: 
     assert (finding.rule, finding.first_step) == ("schedule-drift", 13)
 
 
-@pytest.mark.parametrize("steady", [False, True])
+@pytest.mark.parametrize("steady", [False, pytest.param(True, marks=pytest.mark.soak)])
 def test_a_seed_is_set_at_each_step(home: Path, tmp_path: Path, steady: bool) -> None:
     """From step 15 on it is found; from the first on it may be meant."""
     lines = "torch.manual_seed(7)", "torch.rand(3)"

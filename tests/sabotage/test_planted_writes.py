@@ -47,11 +47,12 @@ def test_clean_training_is_not_warned_of(home: Path, tmp_path: Path) -> None:
     ("change", "rule"),
     [
         (before_step(f"n == {AT}", f"{WEIGHT}.grad[5, 3] = 0.0"), "gradient-written"),
-        (
+        pytest.param(
             at_start_of_step(f"n == {AT}", "with torch.no_grad():", f"    {WEIGHT}[5, 3] += 1e-3"),
             "continuity-weights-written",
+            marks=pytest.mark.soak,
         ),
-        ((START, HOOK + START), "gradient-hook-began"),
+        pytest.param((START, HOOK + START), "gradient-hook-began", marks=pytest.mark.soak),
     ],
 )
 def test_a_write_at_one_step_is_found(home: Path, tmp_path: Path, change: tuple[str, str], rule: str) -> None:
