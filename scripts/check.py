@@ -6,7 +6,7 @@ beyond what single tests say about themselves.
 
     python scripts/check.py                 everything
     python scripts/check.py --lint          all but the tests
-    python scripts/check.py --soak          the slow proofs, and the properties on forty times as many examples
+    python scripts/check.py --soak          slow proofs, and the properties on forty times as many examples
     python scripts/check.py -- -k spool     arguments after -- go to pytest (coverage floors are skipped)
 """
 
@@ -155,7 +155,7 @@ def tests(outcome: Outcome, chosen: list[str]) -> None:
 
 
 def soak(outcome: Outcome) -> None:
-    """What a test run has no time for: slow proofs, and more examples of the properties (tests/examples.py)."""
+    """What a test run has no time for: slow proofs, and more examples of properties (tests/examples.py)."""
     run_pytest(outcome, "pytest, slow proofs", "-m", "soak and not serial", *WORKERS)
     run_pytest(outcome, "pytest, slow and alone", "-m", "soak and serial", may_be_empty=True)
     run_pytest(outcome, "pytest, properties", "-m", "hypothesis", "--hypothesis-profile=soak", *WORKERS)
@@ -165,7 +165,9 @@ def main() -> int:
     """Run what was asked for; 1 when any check failed."""
     parser = argparse.ArgumentParser(description="Run every check of the project.")
     parser.add_argument("--lint", action="store_true", help="all but the tests")
-    parser.add_argument("--soak", action="store_true", help="slow proofs, and many more examples of the properties")
+    parser.add_argument(
+        "--soak", action="store_true", help="slow proofs, and many more examples of the properties"
+    )
     parser.add_argument("pytest", nargs="*", help="after --: run pytest alone, with these arguments")
     asked = parser.parse_args()
     outcome = Outcome()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 
+import pytest
+
 from tests.jobs.conftest import Jobs
 
 PROGRAM = """

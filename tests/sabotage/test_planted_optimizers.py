@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.sabotage.planting import TINY, at_start_of_step, before_step, breaking, planted_script, train
 from veracity.core.finding import Finding
 from veracity.core.rule import Severity
