@@ -1,0 +1,301 @@
+"""Reading a tree of files: what is there, bit for bit, without being led elsewhere.
+
+Every name is opened relative to the folder it was listed in and never through a link, so nobody who moves
+folders about meanwhile can have other files read in their place. A file that changes while it is read is read
+again, and is unread when it does not come to rest: a digest of two halves says nothing. What could not be
+read stands in the tree as unread, and the reason is told.
+
+Only the root may be named through links. Other mounts below it are read like folders.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import local
+from typing import TypeAlias
+
+from ..core.errors import EvidenceError
+from ..core.tree import (
+    CHUNK,
+    FILE,
+    FOLDER,
+    LARGE,
+    LINK,
+    UNREAD,
+    Keep,
+    TreeEntry,
+    add_chunks,
+    add_folder,
+    escaped,
+)
+
+AT_ONCE = 1 << 20
+"""Bytes: a file up to this size is read in one piece, a larger one by a thread of its own."""
+MAX_DEPTH = 256
+MAX_OPEN = 32
+TRIES = 3
+_BUFFER = 1 << 20
+_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+_KINDS = ((stat.S_ISFIFO, "p"), (stat.S_ISSOCK, "s"), (stat.S_ISBLK, "b"), (stat.S_ISCHR, "c"))
+
+Progress: TypeAlias = Callable[[int, int], object]
+"""Called now and then with the files and the bytes that were read so far."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """What could not be read, where (relative to the root; escaped as in a manifest), and why."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What was found: the root's entry, regular files, their bytes, and what could not be read."""
+
+    root: TreeEntry
+    files: int
+    size: int
+    unread: tuple[Unread, ...]
+
+
+def read_tree(
+    path: Path, keep: Keep, *, threads: int = 0, progress: Progress | None = None, skip: Sequence[Path] = ()
+) -> Reading:
+    """Read the file or folder at ``path``; nodes of folders and large files are handed to ``keep``.
+
+    ``threads`` read large files (0: one for each processor). ``skip``: what is not to be part of it. Raises
+    EvidenceError when there is nothing to read at ``path``.
+    """
+    skipped = {identity for one in skip if (identity := _identity(one)) is not None}
+    with ThreadPoolExecutor(threads or os.cpu_count() or 1, "read-tree") as pool:
+        walk = _Walk(keep, pool, progress, skipped)
+        try:
+            real = os.path.realpath(os.fsencode(path), strict=True)
+            parent, name = os.path.split(real)
+            with _opened(parent, os.O_DIRECTORY) as folder:
+                status = os.stat(name or b".", dir_fd=folder, follow_symlinks=False)
+                root = walk.entry(folder, name or b".", b"", status, 0)
+        except OSError as error:
+            raise EvidenceError(f"{path} cannot be read: {error.strerror or error}") from error
+        entry = root.resolved()
+    return Reading(entry, walk.files, walk.size, tuple(walk.unread))
+
+
+@dataclass(slots=True)
+class _Pending:
+    """An entry whose digest may still be computed."""
+
+    entry: TreeEntry
+    later: Callable[[], TreeEntry] | None = None
+
+    def resolved(self) -> TreeEntry:
+        return self.later() if self.later is not None else self.entry
+
+
+@dataclass(slots=True)
+class _Walk:
+    keep: Keep
+    pool: ThreadPoolExecutor
+    progress: Progress | None
+    skipped: set[tuple[int, int]]
+    files: int = 0
+    size: int = 0
+    unread: list[Unread] = field(default_factory=list)
+    _waiting: list[_Pending] = field(default_factory=list)
+
+    # --- one name --------------------------------------------------------------------------------
+
+    def entry(self, folder: int, name: bytes, path: bytes, status: os.stat_result, depth: int) -> _Pending:
+        """What ``name`` in an open folder is; ``path`` leads there from the root."""
+        if stat.S_ISREG(status.st_mode):
+            return self.file(folder, name, path)
+        if stat.S_ISDIR(status.st_mode):
+            return _Pending(self.folder(folder, name, path, depth))
+        mode = stat.S_IMODE(status.st_mode)
+        label = name if name != b"." else b"root"
+        if stat.S_ISLNK(status.st_mode):
+            try:
+                return _Pending(
+                    TreeEntry(LINK, mode, 0, label, target=os.readlink(name, dir_fd=folder) or b".")
+                )
+            except OSError as error:
+                return _Pending(self._lost(TreeEntry(FILE, mode, 0, label, UNREAD), path, error))
+        kind = next((kind for test, kind in _KINDS if test(status.st_mode)), "c")
+        return _Pending(TreeEntry(kind, mode, 0, label))
+
+    def folder(self, parent: int, name: bytes, path: bytes, depth: int) -> TreeEntry:
+        """All that lies in a folder, and its digest."""
+        label = name if name != b"." else b"root"
+        unread = TreeEntry(FOLDER, 0, 0, label, UNREAD)
+        if depth > MAX_DEPTH:
+            return self._lost(unread, path, f"folders lie more than {MAX_DEPTH} deep")
+        try:
+            with _opened(name, os.O_DIRECTORY, folder=parent) as handle:
+                status = os.fstat(handle)
+                unread = TreeEntry(FOLDER, stat.S_IMODE(status.st_mode), 0, label, UNREAD)
+                found = list(self._listed(handle, path, depth))
+        except OSError as error:
+            return self._lost(unread, path, error)
+        entries = [one.resolved() for one in found]
+        if self.progress is not None:
+            self.progress(self.files, self.size)
+        digest, below = add_folder(entries, self.keep)
+        return TreeEntry(FOLDER, unread.mode, below, label, digest)
+
+    def _listed(self, folder: int, path: bytes, depth: int) -> Iterator[_Pending]:
+        with os.scandir(folder) as listing:
+            items = list(listing)
+        for item in items:
+            name = os.fsencode(item.name)
+            inside = path + b"/" + name if path else name
+            try:
+                if item.is_file(follow_symlinks=False) and not self.skipped:
+                    yield self.file(folder, name, inside)
+                    continue
+                status = item.stat(follow_symlinks=False)
+            except OSError as error:
+                yield _Pending(self._lost(TreeEntry(FILE, 0, 0, name, UNREAD), inside, error))
+                continue
+            if (status.st_dev, status.st_ino) not in self.skipped:
+                yield self.entry(folder, name, inside, status, depth + 1)
+
+    # --- content ---------------------------------------------------------------------------------
+
+    def file(self, folder: int, name: bytes, path: bytes) -> _Pending:
+        """A regular file: read here when it is small, by the pool when it is not."""
+        reason: OSError | str = ""
+        for _ in range(TRIES):
+            try:
+                handle = os.open(name, _FLAGS, dir_fd=folder)
+            except OSError as error:
+                reason = error
+                break
+            try:
+                status = os.fstat(handle)
+                if not stat.S_ISREG(status.st_mode):
+                    reason = "it was a file and is none any more"
+                    continue
+                if status.st_size > AT_ONCE:
+                    return self._large(os.dup(handle), status, name, path)
+                data = os.read(handle, status.st_size + 1)
+                if len(data) == status.st_size and _same(status, os.fstat(handle)):
+                    self.files += 1
+                    self.size += len(data)
+                    digest = hashlib.sha256(data).hexdigest()
+                    return _Pending(TreeEntry(FILE, stat.S_IMODE(status.st_mode), len(data), name, digest))
+                reason = "it changed while it was read"
+            except OSError as error:
+                reason = error
+                break
+            finally:
+                os.close(handle)
+        return _Pending(self._lost(TreeEntry(FILE, 0, 0, name, UNREAD), path, reason))
+
+    def _large(self, handle: int, status: os.stat_result, name: bytes, path: bytes) -> _Pending:
+        """``handle`` is taken over, and closed when all of the file is read."""
+        pending = _Pending(TreeEntry(FILE, stat.S_IMODE(status.st_mode), status.st_size, name, UNREAD))
+        chunks = self._submit(handle, status.st_size)
+        pending.later = _once(lambda: self._read(handle, status, pending.entry, chunks, path))
+        self._waiting.append(pending)
+        if len(self._waiting) >= MAX_OPEN:
+            self._waiting.pop(0).resolved()
+        return pending
+
+    def _submit(self, handle: int, size: int) -> list[Future[str]]:
+        return [self.pool.submit(_digest, handle, at, min(CHUNK, size - at)) for at in range(0, size, CHUNK)]
+
+    def _read(
+        self, handle: int, status: os.stat_result, entry: TreeEntry, chunks: list[Future[str]], path: bytes
+    ) -> TreeEntry:
+        reason: OSError | str = ""
+        try:
+            for _ in range(TRIES):
+                digests = [chunk.result() for chunk in chunks]
+                after = os.fstat(handle)
+                if _same(status, after):
+                    self.files += 1
+                    self.size += status.st_size
+                    return self._large_entry(entry, status, digests)
+                reason, status = "it changed while it was read", after
+                chunks = self._submit(handle, status.st_size)
+        except OSError as error:
+            reason = error
+        finally:
+            wait(chunks)
+            with suppress(OSError):
+                os.close(handle)
+        return self._lost(entry, path, reason)
+
+    def _large_entry(self, entry: TreeEntry, status: os.stat_result, digests: list[str]) -> TreeEntry:
+        mode, size = stat.S_IMODE(status.st_mode), status.st_size
+        if size > CHUNK:
+            return TreeEntry(LARGE, mode, size, entry.name, add_chunks(size, digests, self.keep))
+        digest = digests[0] if digests else hashlib.sha256().hexdigest()
+        return TreeEntry(FILE, mode, size, entry.name, digest)
+
+    def _lost(self, entry: TreeEntry, path: bytes, reason: OSError | str) -> TreeEntry:
+        text = reason if isinstance(reason, str) else reason.strerror or str(reason)
+        self.unread.append(Unread(escaped(path) or ".", text))
+        return entry
+
+
+_memory = local()
+
+
+def _digest(handle: int, offset: int, length: int) -> str:
+    """SHA-256 of so many bytes from ``offset`` on; raises OSError when there are fewer."""
+    buffer: bytearray = getattr(_memory, "buffer", None) or bytearray(_BUFFER)
+    _memory.buffer = buffer
+    view, sha, end = memoryview(buffer), hashlib.sha256(), offset + length
+    while offset < end:
+        count = os.preadv(handle, [view[: min(_BUFFER, end - offset)]], offset)
+        if not count:
+            raise OSError("it became shorter while it was read")
+        sha.update(view[:count])
+        offset += count
+    return sha.hexdigest()
+
+
+def _once(function: Callable[[], TreeEntry]) -> Callable[[], TreeEntry]:
+    done: list[TreeEntry] = []
+
+    def result() -> TreeEntry:
+        if not done:
+            done.append(function())
+        return done[0]
+
+    return result
+
+
+def _same(before: os.stat_result, after: os.stat_result) -> bool:
+    return (before.st_size, before.st_mtime_ns, before.st_ctime_ns) == (
+        after.st_size,
+        after.st_mtime_ns,
+        after.st_ctime_ns,
+    )
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        status = os.stat(path, follow_symlinks=False)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+@contextmanager
+def _opened(path: bytes, flags: int, *, folder: int | None = None) -> Iterator[int]:
+    handle = os.open(path, _FLAGS | flags, dir_fd=folder)
+    try:
+        yield handle
+    finally:
+        os.close(handle)

@@ -1,0 +1,272 @@
+"""Trees of files as they lie on a disk that somebody else writes to."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import socket
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from veracity.core.errors import EvidenceError
+from veracity.core.tree import (
+    CHUNK,
+    FILE,
+    FOLDER,
+    LARGE,
+    LINK,
+    UNREAD,
+    Chunks,
+    Folder,
+    Node,
+    TreeEntry,
+    node_of,
+)
+from veracity.observe import tree
+from veracity.observe.tree import Reading, Unread, read_tree
+
+
+class Read:
+    """One reading and its nodes."""
+
+    def __init__(self, path: Path, **options: object) -> None:
+        self.nodes: dict[str, bytes] = {}
+        self.reading: Reading = read_tree(path, self.nodes.__setitem__, **options)  # type: ignore[arg-type]
+
+    def node(self, entry: TreeEntry) -> Node:
+        return node_of(self.nodes[entry.digest])
+
+    def entries(self, entry: TreeEntry | None = None) -> dict[bytes, TreeEntry]:
+        node = self.node(entry or self.reading.root)
+        assert isinstance(node, Folder)
+        return {one.name: one for one in node.entries}
+
+    def at(self, *names: bytes) -> TreeEntry:
+        entry = self.reading.root
+        for name in names:
+            entry = self.entries(entry)[name]
+        return entry
+
+
+def sha(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    made = tmp_path / "root"
+    made.mkdir()
+    return made
+
+
+def test_all_kinds_of_names(folder: Path) -> None:
+    (folder / "a.py").write_bytes(b"x = 1\n")
+    (folder / "a.py").chmod(0o755)
+    (folder / "empty").mkdir()
+    (folder / "sub" / "deeper").mkdir(parents=True)
+    (folder / "sub" / "deeper" / "weights").write_bytes(b"w" * 3_000_000)
+    os.symlink("sub/../a.py", folder / "link")
+    os.symlink("nowhere at all", folder / "broken")
+    os.mkfifo(folder / "pipe")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(folder / "socket"))
+        read = Read(folder)
+    assert read.reading.unread == ()
+    assert (read.reading.files, read.reading.size) == (2, 3_000_006)
+    root = read.reading.root
+    assert (root.kind, root.name, root.size) == (FOLDER, b"root", 9)
+    assert read.at(b"a.py") == TreeEntry(FILE, 0o755, 6, b"a.py", sha(b"x = 1\n"))
+    assert read.at(b"sub", b"deeper", b"weights").digest == sha(b"w" * 3_000_000)
+    assert read.entries(read.at(b"empty")) == {}
+    assert (read.at(b"link").kind, read.at(b"link").target) == (LINK, b"sub/../a.py")
+    assert read.at(b"broken").target == b"nowhere at all"
+    assert [read.at(name).kind for name in (b"pipe", b"socket")] == ["p", "s"]
+
+
+def test_names_that_are_no_text_or_differ_in_case_only(folder: Path) -> None:
+    names = [b"\xff\xfe", b"new\nline", b"sp ace", b"README", b"readme", "é".encode(), b"100%"]
+    for number, name in enumerate(names):
+        (Path(os.fsdecode(bytes(folder) + b"/" + name))).write_bytes(bytes([number]))
+    read = Read(folder)
+    assert {name: entry.digest for name, entry in read.entries().items()} == {
+        name: sha(bytes([number])) for number, name in enumerate(names)
+    }
+
+
+def test_times_and_owners_are_no_part_of_it(folder: Path) -> None:
+    (folder / "a").write_bytes(b"1")
+    before = Read(folder).reading.root
+    os.utime(folder / "a", (1, 1))
+    assert Read(folder).reading.root == before
+    (folder / "a").write_bytes(b"2")
+    os.utime(folder / "a", (1, 1))
+    assert Read(folder).reading.root != before
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda folder: (folder / "a").chmod(0o744),
+        lambda folder: (folder / "more").mkdir(),
+        lambda folder: (folder / "sub").chmod(0o700),
+        lambda folder: (folder / "sub" / "b").rename(folder / "sub" / "c"),
+        lambda folder: os.replace(folder / "other", folder / "l"),
+        lambda folder: ((folder / "sub" / "b").unlink(), (folder / "sub" / "b").mkdir()),
+    ],
+)
+def test_whatever_is_changed_changes_the_root(folder: Path, change: Callable[[Path], object]) -> None:
+    (folder / "sub").mkdir()
+    (folder / "a").write_bytes(b"1")
+    (folder / "sub" / "b").write_bytes(b"")
+    os.symlink("a", folder / "l")
+    os.symlink("elsewhere", folder / "other")
+    before = Read(folder).reading.root
+    change(folder)
+    assert Read(folder).reading.root.digest != before.digest
+
+
+def test_a_hard_link_is_a_file_of_its_own(folder: Path) -> None:
+    (folder / "a").write_bytes(b"same")
+    os.link(folder / "a", folder / "b")
+    entries = Read(folder).entries()
+    assert entries[b"a"].digest == entries[b"b"].digest == sha(b"same")
+
+
+def test_large_files_are_digested_in_parts(folder: Path) -> None:
+    with (folder / "model").open("wb") as file:
+        file.truncate(CHUNK + 7)
+        file.seek(CHUNK)
+        file.write(b"weights")
+    (folder / "exact").write_bytes(b"")
+    os.truncate(folder / "exact", CHUNK)
+    read = Read(folder)
+    model = read.at(b"model")
+    assert (model.kind, model.size) == (LARGE, CHUNK + 7)
+    assert read.node(model) == Chunks(CHUNK + 7, (sha(bytes(CHUNK)), sha(b"weights")))
+    assert read.at(b"exact") == TreeEntry(FILE, 0o644, CHUNK, b"exact", sha(bytes(CHUNK)))
+
+
+def test_the_root_may_be_a_file_or_a_link(folder: Path, tmp_path: Path) -> None:
+    (folder / "a").write_bytes(b"1")
+    os.symlink(folder, tmp_path / "way")
+    assert Read(tmp_path / "way").reading.root == Read(folder).reading.root
+    assert Read(folder / "a").reading.root == TreeEntry(FILE, 0o644, 1, b"a", sha(b"1"))
+
+
+def test_nothing_at_the_root(tmp_path: Path) -> None:
+    with pytest.raises(EvidenceError, match="No such file"):
+        Read(tmp_path / "absent")
+
+
+def test_what_is_to_be_left_out(folder: Path) -> None:
+    (folder / "a").write_bytes(b"1")
+    whole = Read(folder).reading.root
+    (folder / "out").mkdir()
+    (folder / "out" / "seal").write_bytes(b"")
+    assert Read(folder, skip=[folder / "out"]).reading.root == whole
+
+
+def test_folders_too_deep(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tree, "MAX_DEPTH", 3)
+    (folder / "1" / "2" / "3" / "4").mkdir(parents=True)
+    read = Read(folder)
+    assert read.reading.unread == (Unread("1/2/3/4", "folders lie more than 3 deep"),)
+    assert read.at(b"1", b"2", b"3", b"4").digest == UNREAD
+
+
+# --- somebody writes meanwhile ---------------------------------------------------------------------------
+
+
+class Meddler:
+    """Does something between the opening of a file and its reading."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, act: Callable[[], object], times: int) -> None:
+        self._left, self._act, self._fstat = times, act, os.fstat
+        monkeypatch.setattr(tree.os, "fstat", self)  # type: ignore[attr-defined]
+
+    def __call__(self, handle: int) -> os.stat_result:
+        status = self._fstat(handle)
+        if self._left and stat.S_ISREG(status.st_mode):
+            self._left -= 1
+            self._act()
+        return status
+
+
+def after_listing(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
+    """Does something when a folder has been listed."""
+    scandir = os.scandir
+
+    def listed(handle: int) -> contextlib.nullcontext[list[os.DirEntry[str]]]:
+        items = list(scandir(handle))
+        act()
+        return contextlib.nullcontext(items)
+
+    monkeypatch.setattr(tree.os, "scandir", listed)  # type: ignore[attr-defined]
+
+
+def grow(path: Path) -> Callable[[], object]:
+    def act() -> None:
+        with path.open("ab") as file:
+            file.write(b"more")
+
+    return act
+
+
+@pytest.mark.parametrize("size", [10, 2_000_000])
+def test_a_file_that_comes_to_rest_is_read_again(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    (folder / "log").write_bytes(bytes(size))
+    Meddler(monkeypatch, grow(folder / "log"), 1)
+    read = Read(folder)
+    assert read.reading.unread == ()
+    assert read.at(b"log").digest == sha(bytes(size) + b"more")
+
+
+@pytest.mark.parametrize("size", [10, 2_000_000])
+def test_a_file_that_goes_on_changing_is_unread(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    (folder / "log").write_bytes(bytes(size))
+    (folder / "still").write_bytes(b"1")
+    Meddler(monkeypatch, grow(folder / "log"), 1000)
+    read = Read(folder)
+    assert [one.reason for one in read.reading.unread if one.path == "log"] == [
+        "it changed while it was read"
+    ]
+    assert read.at(b"log").digest == UNREAD
+
+
+def test_a_file_put_in_the_place_of_a_link_or_folder_is_not_followed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Between listing and opening, what was a file becomes a link to another one."""
+    (tmp_path / "secret").write_bytes(b"secret")
+    (folder / "a").write_bytes(b"1")
+
+    def swap() -> None:
+        (folder / "a").unlink()
+        os.symlink(tmp_path / "secret", folder / "a")
+
+    after_listing(monkeypatch, swap)
+    read = Read(folder)
+    assert [one.path for one in read.reading.unread] == ["a"]
+    assert read.at(b"a").digest == UNREAD
+
+
+def test_a_file_that_vanishes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "a").write_bytes(b"1")
+    after_listing(monkeypatch, (folder / "a").unlink)
+    assert [one.path for one in Read(folder).reading.unread] == ["a"]
+
+
+def test_no_descriptor_is_left_open(folder: Path) -> None:
+    for number in range(40):
+        (folder / f"{number}").write_bytes(bytes(1_100_000))
+    before = len(os.listdir("/proc/self/fd"))
+    assert Read(folder).reading.files == 40
+    assert len(os.listdir("/proc/self/fd")) == before
