@@ -1,38 +1,65 @@
-"""``veracity verify RUN``: check the record of a run."""
+"""``veracity verify RUN`` or ``SEAL``: check the record of a run, or read again what was sealed."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
+import sys
+from pathlib import Path
 
-from .output import deliver
+from ..core.errors import UsageError
+from .output import console_for, deliver
 from .parsing import RUN_HELP, Parser, add_verb, format_of, home_of
+from .seal import Told, key_for, parts_of
 
 _DESCRIPTION = """\
-Re-read every entry and every recorded piece of evidence of RUN, rebuild the tree over them, and compare its
-root and signature with the recorded ones. Says in numbered sentences what was checked."""
+Of a run: re-read every entry and every recorded piece of evidence of RUN, rebuild the tree over them, and
+compare its root and signature with the recorded ones. Says in numbered sentences what was checked.
+
+Of a seal: check its signature, read everything that was sealed again, and say what changed."""
 
 _EXAMPLES = """\
   veracity verify latest
-  veracity verify run-20250302-140211-a1b2c3 --format json"""
+  veracity verify run-20250302-140211-a1b2c3 --format json
+  veracity verify seal-20250302-140211-a1b2c3
+  veracity verify seal-20250302-140211-a1b2c3 --at code=/copy/of/src"""
 
 
 def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
     """Add ``verify``."""
     codes = (
         ("0", "everything that was recorded is as it was"),
-        ("1", "a signature, digest, proof or order does not hold"),
-        ("2", "the record could not be read"),
+        ("1", "a signature, digest, proof or order does not hold; or something sealed has changed"),
+        ("2", "the record could not be read, or not all that was sealed"),
     )
     parser = add_verb(subparsers, "verify", "check the record of a run", _DESCRIPTION, _EXAMPLES, codes)
     parser.add_argument(
-        "run", metavar="RUN", nargs="?", default="latest", help=RUN_HELP + " (default: latest)"
+        "run", metavar="RUN", nargs="?", default="latest", help=RUN_HELP + " (default: latest); or a seal"
+    )
+    parser.add_argument(
+        "--at",
+        action="append",
+        default=[],
+        metavar="NAME=PATH",
+        help="read that part of a seal there, not where it was sealed",
+    )
+
+    parser.add_argument(
+        "--key",
+        metavar="FILE",
+        type=Path,
+        help="the public key that must have signed a seal, as a file with a vkey line (default: this home's)",
     )
 
 
 def execute(arguments: argparse.Namespace) -> int:
     """Verify; VerificationError and EvidenceError say what does not hold."""
     form = format_of(arguments, "text", "json")
+    if is_seal(arguments.run):
+        return _verify_seal(arguments, form)
+    if arguments.at or arguments.key:
+        raise UsageError("--at and --key are for seals: a run's record and key lie where they lie")
     from ..monitor.home import Home
     from ..monitor.verify import verify_run
     from ..render.visible import visible
@@ -47,3 +74,28 @@ def execute(arguments: argparse.Namespace) -> int:
         lines = [f"verified  {folder.name}", *numbered]
         deliver(arguments, "\n".join(lines) + "\n")
     return 0
+
+
+def is_seal(name: str) -> bool:
+    """Whether a name is that of a seal: ``seal-…``, or a folder with one."""
+    return name.startswith("seal-") or (os.sep in name and (Path(name) / "seal.vkey").exists())
+
+
+def _verify_seal(arguments: argparse.Namespace, form: str) -> int:
+    from ..render import seals
+    from ..seal.folder import find_seal
+    from ..seal.paths import check_seal, read_seal
+
+    folder = find_seal(home_of(arguments), arguments.run)
+    seal = read_seal(folder, key_for(arguments, folder.verifier))
+    read = Told(quiet=arguments.quiet)
+    differences = list(check_seal(folder, seal, parts_of(arguments.at), progress=read))
+    read.done()
+    if form == "json":
+        deliver(arguments, seals.document(seal, differences))
+    elif not arguments.quiet or arguments.output is not None:
+        console = console_for(sys.stdout, arguments.output)
+        deliver(arguments, seals.compared("compared with", seal, differences, console))
+    if any(one.changed for one in differences):
+        return 1
+    return 2 if seal.unread or any(one.unread for one in differences) else 0

@@ -15,7 +15,7 @@ from rich.table import Table
 from ..core.finding import Finding
 from ..core.summary import RunSummary
 from ..core.verdict import Outcome
-from ..monitor.folder import write_private
+from ..ledger.files import write_private
 from ..monitor.job import RunOptions, run_job
 from ..render import html
 from ..render.visible import visible

@@ -6,7 +6,9 @@ was synced. Nothing here knows what is written.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import secrets
 import shutil
 import stat
 from collections.abc import Iterable
@@ -123,3 +125,17 @@ def _fsync(path: Path) -> None:
             os.close(handle)
     except OSError as error:
         raise SyncError(error.errno, error.strerror, str(path)) from error
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Write a file of mode 0600 in one go: it is either the old one or the new one, never half."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(fd, "wb") as file:
+            file.write(data)
+        os.replace(temporary, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise

@@ -36,6 +36,9 @@ SMALL_ORDER_Y = frozenset(
         "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
     )
 )
+KEY_FILE = "key.pem"
+"""A home's own key."""
+KEY_NAME = "veracity.local"
 _MAX_KEY_FILE = 16 * 1024
 
 

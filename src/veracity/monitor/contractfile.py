@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ..core.contract import Hyper, LoaderDeclaration, OptimizerDeclaration, SchedulerDeclaration
 from ..core.observation import LoaderStarted, Observation, OptimizerDeclared, SchedulerDeclared
-from .folder import write_private
+from ..ledger.files import write_private
 
 MAX_ITEMS = 64
 

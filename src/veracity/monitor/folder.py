@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import secrets
 import time
 from dataclasses import dataclass
@@ -12,6 +10,7 @@ from pathlib import Path
 
 from ..core.canonical import Json
 from ..core.errors import UsageError
+from ..ledger.files import write_private
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,20 +105,6 @@ def create_folder(home: Path, at: int) -> RunFolder:
             remedy="choose another one with --home DIR or VERACITY_HOME",
         ) from error
     return folder
-
-
-def write_private(path: Path, data: bytes) -> None:
-    """Write a file of mode 0600 in one go: it is either the old one or the new one, never half."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        with os.fdopen(fd, "wb") as file:
-            file.write(data)
-        os.replace(temporary, path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise
 
 
 def write_document(path: Path, value: dict[str, Json]) -> None:

@@ -18,7 +18,8 @@ from ..core.wire import Frame
 from ..detect.registry import DETECTORS
 from ..ledger.blobs import Blobs
 from ..ledger.entry import Entry
-from ..ledger.keys import SigningKey
+from ..ledger.files import write_private
+from ..ledger.keys import KEY_FILE, KEY_NAME, SigningKey
 from ..ledger.reader import Reader
 from ..ledger.store import Ledger
 from ..observe import process
@@ -28,7 +29,7 @@ from .contractfile import ContractFile
 from .decode import Header, observation_of, read_header
 from .earlier import EarlierKept
 from .files import CheckpointFiles
-from .folder import RunFolder, write_document, write_private
+from .folder import RunFolder, write_document
 from .judge import Judge
 from .lineage import Lineage, described
 from .listener import Peer
@@ -50,8 +51,6 @@ if TYPE_CHECKING:
     from .processes import Known, Processes
 
 SETTLE_SECONDS = 90.0
-KEY_FILE = "key.pem"
-KEY_NAME = "veracity.local"
 LOOK_CLOSELY = ("earlier-runs",)
 """Laws of weak signals that the guard cannot see itself: it is asked to look closely."""
 

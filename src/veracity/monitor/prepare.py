@@ -12,8 +12,9 @@ from pathlib import Path
 
 from ..core.digest import Digest
 from ..core.errors import EvidenceError, UsageError
+from ..ledger.files import write_private
 from .archive import build_archive
-from .folder import RunFolder, write_private
+from .folder import RunFolder
 
 CONFIG_VARIABLE = "VERACITY_GUARD"
 MAX_SOCKET_PATH = 100

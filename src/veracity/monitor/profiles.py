@@ -24,7 +24,7 @@ from ..core.likeness import LENGTH
 from ..core.observation import EarlierRun, EarlierSeries
 from ..core.profile import MAX_SERIES
 from ..core.windows import WINDOWS
-from .folder import write_private
+from ..ledger.files import write_private
 
 VERSION = 1
 KEPT = 64

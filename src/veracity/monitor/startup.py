@@ -12,10 +12,10 @@ from pathlib import Path
 
 from ..core.observation import Gap, Hello, StartedWith, StartupItem
 from ..core.origin import monitor_origin
+from ..ledger.files import write_private
 from ..observe import process
 from ..observe.pyenv import RecordIndex
 from ..observe.startup import VARIABLES, Interpreter, StartupReader
-from .folder import write_private
 
 LAW = "start-up-purity"
 MAX_INTERPRETERS = 16

@@ -33,58 +33,27 @@ _RECORD = re.compile(rb"([0-9a-f]{64}) ([1-9][0-9]{0,9})\n")
 _RECORD_HEAD = 64 + 1 + 10 + 1
 
 
-class Nodes:
-    """The nodes in a manifest file, by digest. Raises EvidenceError when the file is not one."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
-        try:
-            with open(os.open(path, flags), "rb") as file:
-                size = os.fstat(file.fileno()).st_size
-                if size > MAX_FILE:
-                    raise ResourceLimitError(f"{path} is larger than {MAX_FILE >> 30} GiB")
-                if file.read(len(HEAD)) != HEAD:
-                    raise EvidenceError(f"{path} is no manifest: its first line is another")
-                self._data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        except (OSError, ValueError) as error:
-            raise EvidenceError(f"{path} cannot be read: {error}") from error
-        self._places: dict[str, tuple[int, int]] = {}
-        self.end = len(HEAD)
-        """Where the last whole record ends."""
-        self._find()
-
-    def __contains__(self, digest: str) -> bool:
-        return digest in self._places
-
-    def digests(self) -> set[str]:
-        """The digests of all nodes."""
-        return set(self._places)
-
-    def __enter__(self) -> Nodes:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Let the file go."""
-        self._data.close()
+class Reading:
+    """Trees read by their digests. Whatever is read is compared with the digest that names it."""
 
     def bytes_of(self, digest: str) -> bytes:
         """A node's bytes; raises VerificationError when they are others, EvidenceError when it has none."""
-        place = self._places.get(digest)
-        if place is None:
-            raise EvidenceError(f"{self._path} does not hold the node {digest}")
-        data = self._data[place[0] : place[0] + place[1]]
+        data = self.found(digest)
+        if data is None:
+            raise EvidenceError(f"{self.name} does not hold the node {digest}")
         if hashlib.sha256(data).hexdigest() != digest:
             raise VerificationError(
-                f"the node {digest} of {self._path} holds other bytes than its digest says",
+                f"the node {digest} of {self.name} holds other bytes than its digest says",
                 remedy="the manifest was changed after it was sealed: do not rely on it",
             )
         return data
+
+    name: str
+    """For people."""
+
+    def found(self, digest: str) -> bytes | None:
+        """What is kept under a digest, unchecked."""
+        raise NotImplementedError
 
     def entries(self, digest: str) -> Iterator[TreeEntry]:
         """The entries of a folder, in order; raises as :meth:`bytes_of`, and EvidenceError for no folder."""
@@ -134,7 +103,7 @@ class Nodes:
             yield inside, entry
             if entry.kind == FOLDER and entry.digest != UNREAD:
                 if len(pending) >= MAX_DEPTH:
-                    raise ResourceLimitError(f"the folders of {self._path} lie more than {MAX_DEPTH} deep")
+                    raise ResourceLimitError(f"the folders of {self.name} lie more than {MAX_DEPTH} deep")
                 pending.append((inside + b"/", self._below(entry)))
 
     def _below(self, entry: TreeEntry) -> Iterator[TreeEntry]:
@@ -146,6 +115,52 @@ class Nodes:
             raise EvidenceError("a folder's node lists chunks of a file")
         return node.pages
 
+
+class Nodes(Reading):
+    """The nodes in a manifest file, by digest. Raises EvidenceError when the file is not one."""
+
+    def __init__(self, path: Path) -> None:
+        self.name = str(path)
+        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
+        try:
+            with open(os.open(path, flags), "rb") as file:
+                size = os.fstat(file.fileno()).st_size
+                if size > MAX_FILE:
+                    raise ResourceLimitError(f"{path} is larger than {MAX_FILE >> 30} GiB")
+                if file.read(len(HEAD)) != HEAD:
+                    raise EvidenceError(f"{path} is no manifest: its first line is another")
+                self._data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        except (OSError, ValueError) as error:
+            raise EvidenceError(f"{path} cannot be read: {error}") from error
+        self._places: dict[str, tuple[int, int]] = {}
+        self.end = len(HEAD)
+        """Where the last whole record ends."""
+        self._find()
+
+    def __contains__(self, digest: str) -> bool:
+        return digest in self._places
+
+    def digests(self) -> set[str]:
+        """The digests of all nodes."""
+        return set(self._places)
+
+    def __enter__(self) -> Nodes:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let the file go."""
+        self._data.close()
+
+    def found(self, digest: str) -> bytes | None:
+        """What is kept under a digest, unchecked."""
+        place = self._places.get(digest)
+        return None if place is None else self._data[place[0] : place[0] + place[1]]
+
     def _find(self) -> None:
         data, size = self._data, len(self._data)
         while self.end < size:
@@ -153,14 +168,32 @@ class Nodes:
             if head is None:
                 if size - self.end < _RECORD_HEAD:
                     return
-                raise EvidenceError(f"{self._path} is damaged at byte {self.end}")
+                raise EvidenceError(f"{self.name} is damaged at byte {self.end}")
             begin, length = self.end + head.end(), int(head[2])
             if length > MAX_NODE:
-                raise ResourceLimitError(f"a node of {self._path} is larger than {MAX_NODE >> 20} MiB")
+                raise ResourceLimitError(f"a node of {self.name} is larger than {MAX_NODE >> 20} MiB")
             if begin + length > size:
                 return
             self._places[head[1].decode("ascii")] = begin, length
             self.end = begin + length
+
+
+class Added(Reading):
+    """The nodes of a tree that is read now, beside a manifest that may have most of them."""
+
+    def __init__(self, manifest: Nodes) -> None:
+        self.name = "what is there now"
+        self._manifest = manifest
+        self._own: dict[str, bytes] = {}
+
+    def keep(self, digest: str, data: bytes) -> None:
+        """Add a node."""
+        if digest not in self._manifest:
+            self._own[digest] = data
+
+    def found(self, digest: str) -> bytes | None:
+        """What is kept under a digest, unchecked."""
+        return self._own.get(digest) or self._manifest.found(digest)
 
 
 @dataclass(slots=True)

@@ -18,17 +18,18 @@ from ..ledger.keys import PublicKey, SigningKey
 
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "https://veracity.example/run-manifest/v1"
+SEAL_TYPE = "https://veracity.example/seal/v1"
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 MAX_ENVELOPE = 256 << 20
 
 
-def statement(subject: str, digest: Digest, predicate: dict[str, Json]) -> bytes:
-    """The canonical bytes of a Statement that says ``predicate`` of ``subject``."""
+def statement(subject: str, digest: Digest, predicate: dict[str, Json], kind: str = PREDICATE_TYPE) -> bytes:
+    """The canonical bytes of a Statement that says ``predicate``, of type ``kind``, of ``subject``."""
     return encode(
         {
             "_type": STATEMENT_TYPE,
             "subject": [{"name": subject, "digest": {digest.algorithm: digest.value}}],
-            "predicateType": PREDICATE_TYPE,
+            "predicateType": kind,
             "predicate": predicate,
         }
     )
@@ -48,8 +49,8 @@ def sign_statement(payload: bytes, key: SigningKey) -> bytes:
     )
 
 
-def verify_envelope(envelope: bytes, key: PublicKey) -> None:
-    """Check that ``key`` signed the envelope and that it holds a statement of ours.
+def verify_envelope(envelope: bytes, key: PublicKey, kind: str = PREDICATE_TYPE) -> None:
+    """Check that ``key`` signed the envelope and that it holds a statement of ours of type ``kind``.
 
     Raises VerificationError when no signature of ``key`` holds, EvidenceError when it is not such an
     envelope. The key id in an envelope is a hint that nobody signed: it is not used.
@@ -61,7 +62,7 @@ def verify_envelope(envelope: bytes, key: PublicKey) -> None:
             key.verify(message, signature)
         except VerificationError:
             continue  # another signer's
-        unverified_statement(envelope)
+        unverified_statement(envelope, kind)
         return
     raise VerificationError(
         f"no signature of {key.name} holds for this envelope",
@@ -69,14 +70,14 @@ def verify_envelope(envelope: bytes, key: PublicKey) -> None:
     )
 
 
-def unverified_statement(envelope: bytes) -> dict[str, Json]:
+def unverified_statement(envelope: bytes, kind: str = PREDICATE_TYPE) -> dict[str, Json]:
     """The statement inside, for reading after :func:`verify_envelope`; its signatures are not looked at."""
     payload, _ = _opened(envelope)
     value = decode(payload)
     if not isinstance(value, dict) or value.get("_type") != STATEMENT_TYPE:
         raise EvidenceError("the envelope holds no in-toto Statement v1")
-    if value.get("predicateType") != PREDICATE_TYPE or not isinstance(value.get("predicate"), dict):
-        raise EvidenceError("the statement is not a run manifest")
+    if value.get("predicateType") != kind or not isinstance(value.get("predicate"), dict):
+        raise EvidenceError(f"the statement is not of type {kind}")
     return value
 
 

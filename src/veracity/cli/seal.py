@@ -1,0 +1,158 @@
+"""``veracity seal``: say what files and folders consist of, so that any change can be shown later."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..core.errors import UsageError
+from .output import console_for, deliver, say
+from .parsing import Parser, add_verb, format_of, home_of
+
+if TYPE_CHECKING:
+    from ..ledger.keys import PublicKey
+
+_DESCRIPTION = """\
+Seal files and folders: name every file in them by kind, permissions and content, in one signed digest.
+`veracity verify seal-…` reads them again and says what changed; `veracity seal diff A B` compares two seals.
+
+Times and owners are no part of a seal. Each PATH is a part of it, called by its last name or as NAME=PATH."""
+
+_EXAMPLES = """\
+  veracity seal                               this folder
+  veracity seal code=src data/train.bin       two parts
+  veracity verify seal-20250302-140211-a1b2c3
+  veracity seal diff seal-20250302 latest"""
+
+DIFF = "diff"
+_TOLD_EVERY = 0.2
+
+
+def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
+    """Add ``seal``."""
+    codes = (
+        ("0", "sealed, and everything could be read; or two seals that do not differ"),
+        ("1", "two seals differ"),
+        ("2", "something could not be read: what could be is sealed"),
+    )
+    parser = add_verb(subparsers, "seal", "seal files and folders", _DESCRIPTION, _EXAMPLES, codes)
+    parser.add_argument(
+        "paths",
+        metavar="PATH",
+        nargs="*",
+        default=["."],
+        help="what to seal, as PATH or NAME=PATH (default: this folder); or `diff A B` with two seals",
+    )
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Seal, or compare two seals."""
+    words: list[str] = arguments.paths
+    if words[0] == DIFF and len(words) != 1:
+        return _diff(arguments, words[1:])
+    form = format_of(arguments, "text", "json")
+    from ..ledger.keys import KEY_FILE, KEY_NAME, SigningKey
+    from ..render import seals
+    from ..seal.folder import create_folder
+    from ..seal.paths import make_seal
+
+    home = home_of(arguments)
+    paths = parts_of(words)
+    for path in paths.values():
+        if not path.exists():
+            raise UsageError("there is nothing to seal", where=str(path))
+    folder = create_folder(home, time.time_ns())
+    read = Told(quiet=arguments.quiet)
+    made = make_seal(folder, paths, SigningKey.load_or_create(home / KEY_FILE, KEY_NAME), progress=read)
+    read.done()
+    if form == "json":
+        deliver(arguments, seals.document(made, ()))
+    elif not arguments.quiet or arguments.output is not None:
+        console = console_for(sys.stdout, arguments.output)
+        deliver(arguments, seals.sealed(made, read.files, read.size, console))
+    return 2 if made.unread else 0
+
+
+def parts_of(words: list[str]) -> dict[str, Path]:
+    """``NAME=PATH`` or ``PATH`` each, as name → path; raises UsageError when a name occurs twice."""
+    parts: dict[str, Path] = {}
+    for word in words:
+        name, equals, path = word.partition("=")
+        if not equals or "/" in name or not path:
+            path, name = word, Path(word).resolve().name or "root"
+        if name in parts:
+            raise UsageError(
+                f"two parts are called {name!r}", remedy="give one of them another name: NAME=PATH"
+            )
+        parts[name] = Path(path).expanduser()
+    return parts
+
+
+class Told:
+    """How far reading has come: on a terminal only."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self.files = self.size = 0
+        self._shows = not quiet and sys.stderr.isatty()
+        self._next = 0.0
+        self._shown = False
+        self._before = (0, 0)
+
+    def __call__(self, files: int, size: int) -> None:
+        """So much of the part that is read now."""
+        if files < self._before[0]:
+            self._before = (0, 0)
+        self.files += files - self._before[0]
+        self.size += size - self._before[1]
+        self._before = (files, size)
+        now = time.monotonic()
+        if self._shows and now >= self._next:
+            self._next, self._shown = now + _TOLD_EVERY, True
+            sys.stderr.write(f"\r{self.files:,} files, {self.size >> 20:,} MiB ")
+            sys.stderr.flush()
+
+    def done(self) -> None:
+        """Nothing more comes."""
+        if self._shown:
+            say("")
+
+
+def _diff(arguments: argparse.Namespace, names: list[str]) -> int:
+    form = format_of(arguments, "text", "json")
+    if len(names) != 2:
+        raise UsageError(f"`veracity seal diff` compares two seals, not {len(names)}")
+    from ..render import seals
+    from ..seal.folder import find_seal
+    from ..seal.paths import compare_seals, read_seal
+
+    home = home_of(arguments)
+    folders = [find_seal(home, name) for name in names]
+    read = [read_seal(folder, key_for(arguments, folder.verifier)) for folder in folders]
+    differences = list(compare_seals((folders[0], read[0]), (folders[1], read[1])))
+    if form == "json":
+        deliver(arguments, seals.document(read[0], differences))
+    elif not arguments.quiet or arguments.output is not None:
+        console = console_for(sys.stdout, arguments.output)
+        deliver(arguments, seals.compared(f"{read[1].seal} against", read[0], differences, console))
+    return 1 if any(one.changed for one in differences) else 0
+
+
+def key_for(arguments: argparse.Namespace, beside: Path) -> PublicKey:
+    """The key that was asked for, else the home's own, else the one that lies beside the seal."""
+    from ..ledger.keys import KEY_FILE, KEY_NAME, PublicKey, SigningKey
+    from ..render.visible import visible
+
+    asked: Path | None = getattr(arguments, "key", None)
+    home = home_of(arguments) / KEY_FILE
+    if asked is None and home.exists():
+        return SigningKey.load(home, KEY_NAME).verifier
+    try:
+        text = (asked or beside).read_text("ascii")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError("the public key cannot be read", where=str(asked or beside)) from error
+    if asked is None and not arguments.quiet:
+        say(f"the key that lies beside the seal is taken, whoever put it there: {visible(text.strip())}")
+    return PublicKey.parse(text)

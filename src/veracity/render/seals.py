@@ -1,0 +1,121 @@
+"""Seals and what differs from them, for people and for programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ..core.tree import FOLDER, LINK, TreeEntry, escaped
+from ..seal.compare import Change, Changed
+from ..seal.paths import Difference, Seal
+from .page import Page, Span
+from .wording import count, moment
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+MAX_SHOWN = 50
+_ORDER = {change: at for at, change in enumerate(Change)}
+_STYLES = {Change.MODE: "yellow", Change.UNREAD: "yellow"}
+
+
+def sealed(seal: Seal, files: int, size: int, console: Console | None = None) -> str:
+    """What was sealed, and what could not be read."""
+    page = Page()
+    page.line(("sealed", "bold"), f"  {seal.seal}")
+    for part in seal.parts:
+        what = count(part.root.size, "name") if part.root.kind == FOLDER else f"{part.root.size:,} bytes"
+        page.line(f"  {part.name:<14} {part.path}  {what}")
+        page.line(f"  {'':<14} ", (f"sha256:{part.root.digest}", "dim"))
+    page.line(f"  {count(files, 'file')} with {size:,} bytes were read")
+    for name, one in seal.unread[:MAX_SHOWN]:
+        page.line(("  not read", "bold yellow"), f"  {name}: {one.path}: {one.reason}")
+    if len(seal.unread) > MAX_SHOWN:
+        page.line(f"  and {len(seal.unread) - MAX_SHOWN:,} more could not be read")
+    return page.show(console)
+
+
+def compared(
+    title: str, seal: Seal, differences: Sequence[Difference], console: Console | None = None
+) -> str:
+    """What differs, the worst first; that nothing does, when nothing does."""
+    page = Page()
+    page.line((title, "bold"), f"  {seal.seal}, made {moment(seal.made_at)} on {seal.host}")
+    shown = 0
+    changed = [(one.part, change) for one in differences for change in one.changed]
+    rows: list[tuple[Span, ...]] = []
+    for part, change in sorted(changed, key=lambda item: (_ORDER[item[1].change], item[0], item[1].path)):
+        if shown < MAX_SHOWN:
+            word = (change.change.value, _STYLES.get(change.change, "red"))
+            rows.append((word, f"{part}: {escaped(change.path) or '.'}", (_detail(change), "dim")))
+        shown += 1
+    page.table(rows)
+    if shown > MAX_SHOWN:
+        page.line(f"  and {shown - MAX_SHOWN:,} more; --format json has them all")
+    for one in differences:
+        for unread in one.unread[:MAX_SHOWN]:
+            page.line(("  not read", "bold yellow"), f"  {one.part}: {unread.path}: {unread.reason}")
+        if not one.changed and not one.unread:
+            read = f": {count(one.files, 'file')}, {one.size:,} bytes read again" if one.files else ""
+            page.line(f"  {one.part} is as it was sealed{read}")
+    return page.show(console)
+
+
+def document(seal: Seal, differences: Sequence[Difference]) -> str:
+    """The same as JSON."""
+    body = {
+        "seal": seal.seal,
+        "made_at": seal.made_at,
+        "host": seal.host,
+        "parts": [
+            {"name": part.name, "path": part.path, "digest": part.root.digest, "size": part.root.size}
+            for part in seal.parts
+        ],
+        "unread": [{"part": part, "path": one.path, "reason": one.reason} for part, one in seal.unread],
+        "compared": [
+            {
+                "part": one.part,
+                "files": one.files,
+                "bytes": one.size,
+                "changed": [
+                    {
+                        "path": escaped(change.path),
+                        "change": change.change.value,
+                        "before": _described(change.before),
+                        "after": _described(change.after),
+                    }
+                    for change in one.changed
+                ],
+                "unread": [{"path": unread.path, "reason": unread.reason} for unread in one.unread],
+            }
+            for one in differences
+        ],
+    }
+    return json.dumps(body, ensure_ascii=True, indent=2) + "\n"
+
+
+def _described(entry: TreeEntry | None) -> dict[str, object] | None:
+    if entry is None:
+        return None
+    described: dict[str, object] = {"kind": entry.kind, "mode": f"{entry.mode:o}", "size": entry.size}
+    described |= {"target": escaped(entry.target)} if entry.kind == LINK else {"digest": entry.digest}
+    return described
+
+
+def _detail(change: Changed) -> str:
+    before, after = change.before, change.after
+    if before is None or after is None:
+        entry = before or after
+        return f"{entry.size:,} bytes" if entry is not None and entry.is_file else ""
+    if change.change is Change.LINK:
+        return f"{escaped(before.target)} → {escaped(after.target)}"
+    if change.change in (Change.MODE, Change.EXECUTABLE):
+        return f"{before.mode:o} → {after.mode:o}"
+    if change.change is Change.CONTENT:
+        return (
+            f"{before.size:,} → {after.size:,} bytes"
+            if before.size != after.size
+            else f"{after.size:,} bytes"
+        )
+    return ""

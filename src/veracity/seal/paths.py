@@ -1,0 +1,257 @@
+"""Seals of files and folders: made, read again, and compared with what is there now.
+
+A seal says of each of its *parts* (a name and a path) the digest of the tree that lay there. The document is
+signed as an in-toto Statement; the trees' nodes lie beside it in the manifest, where the digests are checked
+as they are read, so that nothing but the document needs a signature.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..core.canonical import Json, encode
+from ..core.digest import Digest
+from ..core.errors import EvidenceError, UsageError
+from ..core.tree import KINDS, TreeEntry, escaped, unescaped
+from ..ledger.files import write_private
+from ..ledger.keys import PublicKey, SigningKey
+from ..observe.tree import Progress, Unread, read_tree
+from .compare import Change, Changed, compare
+from .folder import SealFolder
+from .nodes import Added, Nodes, NodeWriter, Reading
+from .sign import SEAL_TYPE, sign_statement, statement, unverified_statement, verify_envelope
+
+SCHEMA = 1
+MAX_PARTS = 64
+MAX_UNREAD = 10_000
+MAX_ENVELOPE = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One tree that a seal speaks of."""
+
+    name: str
+    path: str
+    root: TreeEntry
+
+
+@dataclass(frozen=True, slots=True)
+class Seal:
+    """What a seal says. ``made_at`` in ns since the epoch; ``unread``: part and what of it was not read."""
+
+    seal: str
+    made_at: int
+    host: str
+    user: str
+    parts: tuple[Part, ...]
+    unread: tuple[tuple[str, Unread], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What of one part is not as it was sealed, or could not be read now."""
+
+    part: str
+    changed: tuple[Changed, ...]
+    unread: tuple[Unread, ...]
+    files: int
+    size: int
+
+
+def make_seal(
+    folder: SealFolder, paths: Mapping[str, Path], key: SigningKey, *, progress: Progress | None = None
+) -> Seal:
+    """Seal what lies at ``paths`` (name of the part → path) into an empty directory.
+
+    Raises EvidenceError when nothing lies at one of the paths, OSError when the seal cannot be written.
+    """
+    if not 0 < len(paths) <= MAX_PARTS:
+        raise UsageError(f"a seal has 1 to {MAX_PARTS} parts, not {len(paths)}")
+    writer = NodeWriter.at(folder.manifest)
+    parts, unread = [], []
+    try:
+        for name, path in paths.items():
+            reading = read_tree(path, writer.keep, progress=progress, skip=[folder.path])
+            parts.append(Part(name, os.path.realpath(path), reading.root))
+            unread += [(name, one) for one in reading.unread]
+    finally:
+        writer.close()
+    made = Seal(
+        folder.seal, time.time_ns(), socket.gethostname(), str(os.getuid()), tuple(parts), tuple(unread)
+    )
+    document = _document(made)
+    payload = statement(made.seal, Digest.of(encode(document)), document, SEAL_TYPE)
+    write_private(folder.envelope, sign_statement(payload, key))
+    write_private(folder.verifier, key.verifier.vkey.encode("ascii") + b"\n")
+    return made
+
+
+def read_seal(folder: SealFolder, key: PublicKey) -> Seal:
+    """What a seal says, its signature checked with ``key``.
+
+    Raises VerificationError when the signature does not hold, EvidenceError when it is no seal.
+    """
+    envelope = _bytes_of(folder.envelope)
+    verify_envelope(envelope, key, SEAL_TYPE)
+    found = unverified_statement(envelope, SEAL_TYPE)
+    document = found["predicate"]
+    if not isinstance(document, dict):
+        raise EvidenceError("the seal has no document")
+    digest = Digest.of(encode(document))
+    if found.get("subject") != [{"name": document.get("seal"), "digest": {"sha256": digest.value}}]:
+        raise EvidenceError("the seal's subject is not its document")
+    return _seal_of(document)
+
+
+def check_seal(
+    folder: SealFolder, seal: Seal, places: Mapping[str, Path], *, progress: Progress | None = None
+) -> Iterator[Difference]:
+    """Read each part again, where it was sealed or where ``places`` says, and compare.
+
+    Raises EvidenceError when a part is not there at all or the manifest is not the seal's.
+    """
+    unknown = places.keys() - {part.name for part in seal.parts}
+    if unknown:
+        raise UsageError(f"the seal has no part {sorted(unknown)[0]!r}")
+    with Nodes(folder.manifest) as nodes:
+        for part in seal.parts:
+            now = Added(nodes)
+            path = places.get(part.name, Path(part.path))
+            reading = read_tree(path, now.keep, progress=progress, skip=[folder.path])
+            root = reading.root
+            if root.kind == part.root.kind:  # what the root itself is called is no part of the seal
+                root = TreeEntry(root.kind, root.mode, root.size, part.root.name, root.digest, root.target)
+            changed = tuple(compare(part.root, nodes, root, now))
+            yield Difference(part.name, changed, reading.unread, reading.files, reading.size)
+
+
+def compare_seals(one: tuple[SealFolder, Seal], other: tuple[SealFolder, Seal]) -> Iterator[Difference]:
+    """What changed in the parts from one seal to another; parts that only one of them has, whole."""
+    with Nodes(one[0].manifest) as old, Nodes(other[0].manifest) as new:
+        before = {part.name: part for part in one[1].parts}
+        after = {part.name: part for part in other[1].parts}
+        for name in [*before, *(name for name in after if name not in before)]:
+            was, now = before.get(name), after.get(name)
+            if was is not None and now is not None:
+                changed = tuple(compare(was.root, old, now.root, new))
+            else:
+                changed = _whole(was, old) if was is not None else _whole(now, new, added=True)
+            yield Difference(name, changed, (), 0, 0)
+
+
+def _whole(part: Part | None, nodes: Reading, *, added: bool = False) -> tuple[Changed, ...]:
+    """All of a part that one of two seals has alone."""
+    if part is None:
+        return ()
+    change = Change.ADDED if added else Change.REMOVED
+    below = [(b"", part.root), *nodes.walk(part.root)]
+    return tuple(
+        Changed(path, change, None if added else entry, entry if added else None) for path, entry in below
+    )
+
+
+# --- the document ---------------------------------------------------------------------------------------
+
+
+def _document(seal: Seal) -> dict[str, Json]:
+    return {
+        "schema": SCHEMA,
+        "seal": seal.seal,
+        "made_at": seal.made_at,
+        "host": seal.host,
+        "user": seal.user,
+        "parts": [
+            {
+                "name": part.name,
+                "path": escaped(os.fsencode(part.path)),
+                "kind": part.root.kind,
+                "mode": part.root.mode,
+                "size": part.root.size,
+                "root": escaped(part.root.name),
+                "digest": part.root.digest,
+                "target": escaped(part.root.target),
+            }
+            for part in seal.parts
+        ],
+        "unread": [
+            {"part": part, "path": one.path, "reason": one.reason} for part, one in seal.unread[:MAX_UNREAD]
+        ],
+        "unread_count": len(seal.unread),
+    }
+
+
+def _seal_of(document: Mapping[str, Json]) -> Seal:
+    if document.get("schema") != SCHEMA:
+        raise EvidenceError(f"the seal is of schema {document.get('schema')!r}, which is not known here")
+    parts, unread = document.get("parts"), document.get("unread")
+    if not isinstance(parts, list) or not 0 < len(parts) <= MAX_PARTS or not isinstance(unread, list):
+        raise EvidenceError("the seal has no parts")
+    found = tuple(map(_part_of, parts))
+    if len({part.name for part in found}) != len(found):
+        raise EvidenceError("two parts of the seal have one name")
+    return Seal(
+        _text(document, "seal"),
+        _number(document, "made_at"),
+        _text(document, "host"),
+        _text(document, "user"),
+        found,
+        tuple(
+            (_text(one, "part"), Unread(_text(one, "path"), _text(one, "reason")))
+            for one in map(_object, unread)
+        ),
+    )
+
+
+def _part_of(value: Json) -> Part:
+    part = _object(value)
+    kind, digest = _text(part, "kind"), _text(part, "digest")
+    if kind not in KINDS or len(kind) != 1:
+        raise EvidenceError(f"the seal has a part of no known kind: {kind[:40]!r}")
+    entry = TreeEntry(
+        kind,
+        _number(part, "mode"),
+        _number(part, "size"),
+        unescaped(_text(part, "root")),
+        digest,
+        unescaped(_text(part, "target")),
+    )
+    return Part(_text(part, "name"), os.fsdecode(unescaped(_text(part, "path"))), entry)
+
+
+def _object(value: Json) -> Mapping[str, Json]:
+    if not isinstance(value, dict):
+        raise EvidenceError("the seal has a malformed part")
+    return value
+
+
+def _text(value: Mapping[str, Json], name: str) -> str:
+    text = value.get(name)
+    if not isinstance(text, str):
+        raise EvidenceError(f"the seal has no {name}")
+    return text
+
+
+def _number(value: Mapping[str, Json], name: str) -> int:
+    number = value.get(name)
+    if not isinstance(number, int) or isinstance(number, bool) or number < 0:
+        raise EvidenceError(f"the seal has no {name}")
+    return number
+
+
+def _bytes_of(path: Path) -> bytes:
+    """A small regular file's bytes; raises EvidenceError when it is none."""
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        with open(os.open(path, flags), "rb") as file:
+            data = file.read(MAX_ENVELOPE + 1)
+    except OSError as error:
+        raise EvidenceError(f"{path} cannot be read: {error.strerror}") from error
+    if len(data) > MAX_ENVELOPE:
+        raise EvidenceError(f"{path} is larger than {MAX_ENVELOPE >> 20} MiB")
+    return data

@@ -1,0 +1,208 @@
+"""``veracity seal`` and ``verify seal-…``: sealed, changed, found."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from veracity.cli.main import main
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("VERACITY_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def code(tmp_path: Path) -> Path:
+    folder = tmp_path / "src"
+    (folder / "pkg").mkdir(parents=True)
+    (folder / "pkg" / "adamw.py").write_text("beta = 0.999\n")
+    (folder / "train.py").write_text("import pkg.adamw\n")
+    os.symlink("train.py", folder / "main.py")
+    return folder
+
+
+def seal(capsys: pytest.CaptureFixture[str], *words: str | Path) -> str:
+    assert main(["seal", *map(str, words), "--format", "json"]) == 0
+    name: str = json.loads(capsys.readouterr().out)["seal"]
+    return name
+
+
+def changes(capsys: pytest.CaptureFixture[str], *words: str | Path) -> tuple[int, dict[str, str]]:
+    code = main([*map(str, words), "--format", "json"])
+    compared = json.loads(capsys.readouterr().out)["compared"]
+    return code, {one["path"]: one["change"] for part in compared for one in part["changed"]}
+
+
+def test_what_has_not_changed_is_as_it_was_sealed(
+    home: Path, code: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = seal(capsys, code)
+    assert main(["verify", name]) == 0
+    assert "src is as it was sealed: 2 files, 30 bytes read again" in capsys.readouterr().out
+    assert main(["verify", name[:20]]) == 0
+
+
+# Each is a way to change what runs; times are put back where the file is still there.
+@pytest.mark.parametrize(
+    ("path", "word", "act"),
+    [
+        ("pkg/adamw.py", "content changed", lambda folder: edit(folder / "pkg" / "adamw.py")),
+        ("train.py", "made executable", lambda folder: (folder / "train.py").chmod(0o755)),
+        ("sitecustomize.py", "added", lambda folder: (folder / "sitecustomize.py").write_text("")),
+        ("main.py", "link leads elsewhere", lambda folder: retarget(folder / "main.py", "/bin/true")),
+        ("pkg/adamw.py", "another kind of file", lambda folder: link(folder / "pkg" / "adamw.py")),
+        ("train.py", "removed", lambda folder: (folder / "train.py").unlink()),
+        ("pkg/empty", "added", lambda folder: (folder / "pkg" / "empty").mkdir()),
+    ],
+)
+def test_what_has_changed_is_named(
+    home: Path,
+    code: Path,
+    capsys: pytest.CaptureFixture[str],
+    path: str,
+    word: str,
+    act: Callable[[Path], object],
+) -> None:
+    name = seal(capsys, f"code={code}")
+    act(code)
+    assert changes(capsys, "verify", name) == (1, {path: word})
+    assert main(["verify", name]) == 1
+    shown = capsys.readouterr().out
+    assert word in shown
+    assert f"code: {path}" in shown
+
+
+def edit(path: Path) -> None:
+    status = path.stat()
+    path.write_text("beta = 0.998\n")
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def retarget(path: Path, target: str) -> None:
+    path.unlink()
+    os.symlink(target, path)
+
+
+def link(path: Path) -> None:
+    """The same content, behind a link to where somebody else can write."""
+    other = path.parents[2] / "elsewhere.py"
+    path.rename(other)
+    os.symlink(other, path)
+
+
+def test_a_copy_elsewhere_is_compared(
+    home: Path, code: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = seal(capsys, f"code={code}")
+    subprocess.run(["cp", "-a", code, tmp_path / "copy"], check=True)
+    edit(code / "pkg" / "adamw.py")
+    assert changes(capsys, "verify", name, "--at", f"code={tmp_path / 'copy'}") == (0, {})
+    assert main(["verify", name, "--at", f"other={tmp_path}"]) == 2
+    assert "no part 'other'" in capsys.readouterr().err
+
+
+def test_two_seals_are_compared(home: Path, code: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = seal(capsys, code)
+    edit(code / "pkg" / "adamw.py")
+    after = seal(capsys, code)
+    assert changes(capsys, "seal", "diff", before, after) == (1, {"pkg/adamw.py": "content changed"})
+    assert main(["seal", "diff", after, after]) == 0
+
+
+def test_parts_that_only_one_seal_has_are_whole_changes(
+    home: Path, code: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before, after = seal(capsys, code / "train.py"), seal(capsys, code / "train.py", code / "pkg")
+    assert changes(capsys, "seal", "diff", before, after) == (1, {"": "added", "adamw.py": "added"})
+
+
+def test_a_seal_lies_in_what_it_seals(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The home below the sealed folder: the seal is no part of itself."""
+    (tmp_path / "a").write_text("a")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("VERACITY_HOME", str(tmp_path / "home"))
+    assert changes(capsys, "verify", seal(capsys)) == (0, {})
+
+
+# --- somebody writes to the seal --------------------------------------------------------------------------
+
+
+def test_an_edited_manifest_does_not_hold(home: Path, code: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    name = seal(capsys, code)
+    edit(code / "pkg" / "adamw.py")
+    manifest = home / "seals" / name / "manifest"
+    data = manifest.read_bytes()
+    at = data.index(b" adamw.py\n") - 1
+    manifest.write_bytes(data[:at] + (b"0" if data[at : at + 1] != b"0" else b"1") + data[at + 1 :])
+    assert main(["verify", name]) == 1
+    assert "changed after it was sealed" in capsys.readouterr().err
+
+
+def test_a_seal_signed_anew_by_another_key_does_not_hold(
+    home: Path,
+    code: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The insider seals what they changed in a home of their own and puts that in the place of the seal."""
+    name = seal(capsys, f"code={code}")
+    edit(code / "pkg" / "adamw.py")
+    monkeypatch.setenv("VERACITY_HOME", str(tmp_path / "theirs"))
+    other = seal(capsys, f"code={code}")
+    for item in (tmp_path / "theirs" / "seals" / other).iterdir():
+        os.replace(item, home / "seals" / name / item.name)
+    monkeypatch.setenv("VERACITY_HOME", str(home))
+    assert main(["verify", name]) == 1
+    assert "no signature of veracity.local" in capsys.readouterr().err
+
+
+def test_an_auditor_without_the_home_names_the_key(
+    home: Path,
+    code: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    name = seal(capsys, f"code={code}")
+    key = tmp_path / "key.vkey"
+    key.write_bytes((home / "seals" / name / "seal.vkey").read_bytes())
+    copy = tmp_path / "copy" / name
+    subprocess.run(["cp", "-a", "-T", home / "seals" / name, copy.parent], check=True)
+    monkeypatch.setenv("VERACITY_HOME", str(tmp_path / "empty"))
+    assert main(["verify", str(copy.parent), "--key", str(key)]) == 0
+    assert capsys.readouterr().err == ""
+    assert main(["verify", str(copy.parent)]) == 0
+    assert "lies beside the seal" in capsys.readouterr().err
+
+
+# --- what cannot be done ----------------------------------------------------------------------------------
+
+
+def test_what_cannot_be_sealed(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["seal", str(tmp_path / "absent")]) == 2
+    assert "nothing to seal" in capsys.readouterr().err
+    assert not (home / "seals").exists()
+    assert main(["seal", "a=.", f"a={tmp_path}"]) == 2
+    assert "two parts are called 'a'" in capsys.readouterr().err
+    assert main(["seal", "diff", "latest"]) == 2
+    assert main(["verify", "seal-2025"]) == 2
+    assert "there is no seal" in capsys.readouterr().err
+    assert main(["verify", "latest", "--at", "a=b"]) == 2
+
+
+def test_a_part_that_is_gone(home: Path, code: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    name = seal(capsys, f"code={code}")
+    code.rename(code.with_name("moved"))
+    assert main(["verify", name]) == 2
+    assert "No such file" in capsys.readouterr().err
