@@ -2,12 +2,13 @@
 
     python bench/sealing.py [--rounds 5] [--folder DIR] [--tree PATH ...]
 
-Three trees: eight large files (2 GiB together), 20,000 small ones (241 MB), and those named with ``--tree``,
-for instance a ``site-packages``. The floor reads the large files with as many threads as ours does, 1 MiB at
-a time, and the small ones one after the other in one piece, by a list of names made before. Both take turns,
-so the page cache is warm for both; one reading before the first round warms it. Sealing includes the manifest,
-written and synced to disk; it is made anew in each round. ``again`` is a reading compared with that manifest,
-of which nothing has changed. Times in seconds, as median (min-max) over rounds.
+Three trees: eight large files (2 GiB together), 20,000 small ones (241 MB), and those named with
+``--tree``, for instance a ``site-packages``. The floor reads the large files with as many threads as ours
+does, 1 MiB at a time, and the small ones one after the other in one piece, by a list of names made before.
+Both take turns, so the page cache is warm for both; one reading before the first round warms it. Sealing
+includes the manifest, written and synced to disk; it is made anew in each round. ``again`` is a reading
+compared with that manifest, of which nothing has changed. Times in seconds, as median (min-max) over
+rounds.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ PROCESS_STARTERS: dict[str, str] = {
     "monitor/launch.py": "the job itself, as the user wrote it",
     "monitor/stacks.py": "py-spy's program, to read the stack of a step that is late",
     "observe/git.py": "git, with a scrubbed environment, to name the commit and what differs from it",
+    "ledger/verify_evidence.py": "openssl, for a signature; a program of its own that others run",
     "guard/codecheck.py": "the code checker's child, which reads bytecode that is not what its source gives",
     "monitor/checkworker.py": "the job's own interpreter, which compiles sources and compares code objects",
 }

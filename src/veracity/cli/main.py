@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from ..core.errors import Error, UsageError
-from . import attach, completion, demo, doctor, report, run, runs, seal, show, verify
+from . import attach, bundle, completion, demo, doctor, report, run, runs, seal, show, verify
 from .output import tell_error, tell_failure
 from .parsing import PLAIN, VALUED, Parser, nearest, new_parser
 
@@ -42,6 +42,7 @@ EXECUTE: dict[str, Callable[[argparse.Namespace], int]] = {
     "report": report.execute,
     "verify": verify.execute,
     "seal": seal.execute,
+    "bundle": bundle.execute,
     "doctor": doctor.execute,
     "demo": demo.execute,
     "completion": completion.execute,
@@ -63,7 +64,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = new_parser("veracity", _DESCRIPTION, _EPILOG)
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and leave")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs", parser_class=Parser)
-    for verb in (run, attach, runs, show, report, verify, seal, doctor, demo, completion):
+    for verb in (run, attach, runs, show, report, verify, seal, bundle, doctor, demo, completion):
         verb.add_parser(verbs)
     return parser
 

@@ -9,14 +9,12 @@ from ..core.canonical import Json
 from ..core.digest import Digest
 from ..core.errors import EvidenceError, VerificationError
 from ..ledger.blobs import Blobs
+from ..ledger.bundle import MAX_PAYLOAD, PAYLOADS
 from ..ledger.entry import Entry
 from ..ledger.keys import PublicKey
 from ..ledger.reader import Reader
 from ..seal.sign import verify_envelope
 from .folder import RunFolder
-
-MAX_PAYLOAD = 80 << 20
-_PAYLOADS = ("frame", "data", "envelope")
 
 
 def verify_run(folder: Path) -> list[str]:
@@ -27,7 +25,7 @@ def verify_run(folder: Path) -> list[str]:
     """
     run = RunFolder(folder)
     done: list[str] = []
-    key = _key(run)
+    key = key_of(run)
     missing: list[int] = []
     with Reader(run.ledger) as reader:
         reader.verify_tree(key)
@@ -52,7 +50,8 @@ def verify_run(folder: Path) -> list[str]:
     return done
 
 
-def _key(run: RunFolder) -> PublicKey:
+def key_of(run: RunFolder) -> PublicKey:
+    """The public key that lies beside a run's ledger; raises EvidenceError when there is none."""
     try:
         text = run.verifier.read_text("ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
@@ -103,7 +102,7 @@ def _file(path: Path) -> bytes | None:
 
 
 def _digests(body: Mapping[str, Json]) -> list[Digest]:
-    return [Digest.parse(value) for name in _PAYLOADS if isinstance(value := body.get(name), str)]
+    return [Digest.parse(value) for name in PAYLOADS if isinstance(value := body.get(name), str)]
 
 
 def _order(reader: Reader) -> int:
