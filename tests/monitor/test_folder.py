@@ -1,13 +1,12 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import pytest
 
 from veracity.core.errors import UsageError
-from veracity.monitor.folder import RunFolder, create_folder, write_document, write_private
+from veracity.monitor.folder import RunFolder, create_folder, write_document
 from veracity.monitor.home import Home
 
 AT = 1_740_924_131_000_000_000
@@ -40,22 +39,6 @@ def test_a_home_that_cannot_be_written_is_said(tmp_path: Path, inside: str) -> N
     with pytest.raises(UsageError, match="cannot write to the home") as caught:
         create_folder(home, AT)
     assert "--home" in caught.value.diagnostics().remedy
-
-
-def test_a_private_file_is_replaced_in_one_go(tmp_path: Path) -> None:
-    path = tmp_path / "key"
-    write_private(path, b"old")
-    write_private(path, b"new")
-    assert path.read_bytes() == b"new"
-    assert path.stat().st_mode & 0o777 == 0o600
-    assert os.listdir(tmp_path) == ["key"]
-
-
-def test_a_file_that_cannot_be_replaced_leaves_no_draft(tmp_path: Path) -> None:
-    (tmp_path / "key" / "inside").mkdir(parents=True)
-    with pytest.raises(OSError, match="key"):
-        write_private(tmp_path / "key", b"new")
-    assert os.listdir(tmp_path) == ["key"]
 
 
 def test_a_document_is_readable_json(tmp_path: Path) -> None:
