@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from ..core.errors import Error, UsageError
-from . import attach, bundle, completion, demo, doctor, report, run, runs, seal, show, verify
+from . import attach, bundle, completion, demo, doctor, report, run, runs, seal, show, verify, witness
 from .output import tell_error, tell_failure
 from .parsing import PLAIN, VALUED, Parser, nearest, new_parser
 
@@ -43,6 +43,7 @@ EXECUTE: dict[str, Callable[[argparse.Namespace], int]] = {
     "verify": verify.execute,
     "seal": seal.execute,
     "bundle": bundle.execute,
+    "witness": witness.execute,
     "doctor": doctor.execute,
     "demo": demo.execute,
     "completion": completion.execute,
@@ -64,7 +65,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = new_parser("veracity", _DESCRIPTION, _EPILOG)
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and leave")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs", parser_class=Parser)
-    for verb in (run, attach, runs, show, report, verify, seal, bundle, doctor, demo, completion):
+    for verb in (run, attach, runs, show, report, verify, seal, bundle, witness, doctor, demo, completion):
         verb.add_parser(verbs)
     return parser
 

@@ -1,0 +1,116 @@
+"""Asking witnesses to cosign a tree head, and what their refusals show.
+
+A witness that has seen more of the log than there is, another tree of the same size, or a tree that this one
+does not continue, has seen another history: that is a failed verification and no transport error.
+"""
+
+from __future__ import annotations
+
+import http.client
+import urllib.parse
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ...core.errors import TransportError, UsageError, VerificationError
+from ..merkle import consistency_proof
+from ..note import parse_note
+from ..tree_head import TreeHead
+from .cosignature import WitnessKey, verify_cosignature
+from .record import Answer
+from .requests import AddCheckpoint
+
+SECONDS = 10.0
+MAX_ANSWER = 64 * 1024
+TRIES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class KnownWitness:
+    """A witness by the address of its service and its key."""
+
+    url: str
+    key: WitnessKey
+
+    @classmethod
+    def parse(cls, text: str) -> KnownWitness:
+        """Read ``URL=vkey``; raises UsageError for what is none."""
+        url, equals, vkey = text.partition("=")
+        parts = urllib.parse.urlsplit(url)
+        if not equals or parts.scheme not in ("http", "https") or not parts.hostname:
+            raise UsageError(f"not a witness: {text[:120]!r}", remedy="write URL=NAME+ID+KEY")
+        return cls(url.rstrip("/"), WitnessKey.parse(vkey))
+
+
+def ask(witness: KnownWitness, head: TreeHead, leaves: Sequence[bytes], *, old: int = 0) -> TreeHead:
+    """``head`` with the witness' cosignature, which holds. ``leaves``: the hashes of its entries, in order.
+
+    ``old``: the size that the witness is believed to know. Raises VerificationError when the witness has seen
+    another history or its signature does not hold, TransportError when it cannot be reached or refuses.
+    """
+    for _ in range(TRIES):
+        request = AddCheckpoint(old, tuple(consistency_proof(leaves[: head.size], old)), head)
+        answer = _sent(witness, request.encode())
+        if answer.status == 200:
+            return _with(witness, head, answer.body)
+        if answer.status == 422:
+            raise VerificationError(
+                f"{witness.key.name} has seen another history of {head.origin}: {answer.body.strip()[:200]}",
+                remedy="this ledger was rewritten or forked: compare it with a copy from elsewhere",
+            )
+        if answer.status != 409:
+            raise TransportError(
+                f"{witness.key.name} refused with {answer.status}: {answer.body.strip()[:200]}",
+                where=witness.url,
+            )
+        old = _known(witness, head, answer.body, old)
+    raise TransportError(f"{witness.key.name} knows another size each time it is asked", where=witness.url)
+
+
+def _known(witness: KnownWitness, head: TreeHead, body: str, asked: int) -> int:
+    """The size that the witness knows, if this log may have grown from there."""
+    text = body.strip()
+    if not (text.isascii() and text.isdecimal() and len(text) < 20):
+        raise TransportError(f"{witness.key.name} does not say which size it knows", where=witness.url)
+    size = int(text)
+    if size > head.size:
+        raise VerificationError(
+            f"{witness.key.name} has seen {size} entries of {head.origin}, and there are {head.size}",
+            remedy="this ledger was cut back: compare it with a copy from elsewhere",
+        )
+    if size == head.size == asked:
+        raise VerificationError(
+            f"{witness.key.name} has seen another tree of {size} entries of {head.origin}",
+            remedy="this ledger was rewritten or forked: compare it with a copy from elsewhere",
+        )
+    return size
+
+
+def _with(witness: KnownWitness, head: TreeHead, lines: str) -> TreeHead:
+    note = parse_note(head.signed + lines.encode("utf-8"))
+    verify_cosignature(note, witness.key)
+    kept = [
+        line
+        for line, one in zip(lines.splitlines(), note.signatures[-len(lines.splitlines()) :], strict=True)
+        if (one.name, one.key_id) == (witness.key.name, witness.key.key_id)
+    ]
+    return TreeHead.parse(head.signed + "".join(f"{line}\n" for line in kept).encode("utf-8"))
+
+
+def _sent(witness: KnownWitness, body: bytes) -> Answer:
+    parts = urllib.parse.urlsplit(witness.url)
+    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    try:
+        connection = kind(parts.hostname or "", parts.port, timeout=SECONDS)
+        try:
+            connection.request("POST", f"{parts.path}/add-checkpoint", body)
+            response = connection.getresponse()
+            data = response.read(MAX_ANSWER + 1)
+        finally:
+            connection.close()
+        if len(data) > MAX_ANSWER:
+            raise TransportError(f"{witness.key.name} answers at too great length", where=witness.url)
+        return Answer(response.status, data.decode("utf-8", "replace"))
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise TransportError(
+            f"{witness.key.name} cannot be reached: {str(error) or type(error).__name__}", where=witness.url
+        ) from error

@@ -1,0 +1,95 @@
+"""Cosignatures: a witness says that it saw a tree head, and when (C2SP tlog-cosignature, ``cosignature/v1``).
+
+    — <witness name> base64(key id (4 bytes) || time (8 bytes, big-endian) || Ed25519 signature)
+
+What is signed is ``cosignature/v1``, the time in seconds since the epoch, and the whole text of the tree
+head. The key id is made with another algorithm byte than that of a log's signature, so neither is taken for
+the other.
+"""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+
+from ...core.errors import EvidenceError, UsageError, VerificationError
+from ..keys import PublicKey, SigningKey
+from ..note import Note, decode_base64, key_id
+
+COSIGNATURE = 0x04
+"""The algorithm byte of timestamped Ed25519 cosignatures."""
+_TIME = 8
+_SIGNATURE = 64
+_MAX_TIME = 1 << 63
+
+
+@dataclass(frozen=True, slots=True)
+class WitnessKey:
+    """A witness' name and public key. As a line: ``name+id+base64(0x04 || public key)``."""
+
+    public: PublicKey
+
+    @property
+    def name(self) -> str:
+        """The witness' name."""
+        return self.public.name
+
+    @property
+    def key_id(self) -> bytes:
+        """What its signature lines begin with."""
+        return key_id(self.public.name, COSIGNATURE, self.public.raw)
+
+    @property
+    def vkey(self) -> str:
+        """The line that is passed on."""
+        encoded = base64.b64encode(bytes([COSIGNATURE]) + self.public.raw).decode("ascii")
+        return f"{self.name}+{self.key_id.hex()}+{encoded}"
+
+    @classmethod
+    def parse(cls, vkey: str) -> WitnessKey:
+        """Read such a line; raises EvidenceError, or VerificationError for a key that proves nothing."""
+        parts = vkey.strip().split("+", 2)
+        if len(parts) != 3:
+            raise EvidenceError(f"not a witness key: {vkey[:120]!r}")
+        name, identity, encoded = parts
+        value = decode_base64(encoded)
+        if len(value) != 33 or value[0] != COSIGNATURE:
+            raise EvidenceError(f"not a witness' Ed25519 key: {vkey[:120]!r}")
+        try:
+            key = cls(PublicKey(name, value[1:]))
+        except UsageError as error:
+            raise EvidenceError(f"not a witness key: {vkey[:120]!r}") from error
+        if identity != key.key_id.hex():
+            raise EvidenceError(f"the id of the witness key is {key.key_id.hex()}, not {identity[:16]!r}")
+        return key
+
+
+def cosign(text: str, at: int, key: SigningKey) -> str:
+    """The signature line over the text of a tree head, seen ``at`` so many seconds since the epoch."""
+    witness = WitnessKey(key.verifier)
+    value = witness.key_id + at.to_bytes(_TIME, "big") + key.sign(_message(text, at))
+    return f"\u2014 {witness.name} {base64.b64encode(value).decode('ascii')}\n"
+
+
+def verify_cosignature(note: Note, key: WitnessKey) -> int:
+    """When the witness saw the tree head, in s since the epoch: the newest of its lines that are there.
+
+    Raises VerificationError when there is none or one of them does not hold.
+    """
+    known = [one for one in note.signatures if (one.name, one.key_id) == (key.name, key.key_id)]
+    if not known:
+        raise VerificationError(f"not cosigned by {key.name}+{key.key_id.hex()}")
+    seen = []
+    for one in known:
+        if len(one.value) != _TIME + _SIGNATURE:
+            raise VerificationError(f"the cosignature of {key.name} has {len(one.value)} bytes")
+        at = int.from_bytes(one.value[:_TIME], "big")
+        if not 0 < at < _MAX_TIME:
+            raise VerificationError(f"the cosignature of {key.name} has an impossible time")
+        key.public.verify(_message(note.text, at), one.value[_TIME:])
+        seen.append(at)
+    return max(seen)
+
+
+def _message(text: str, at: int) -> bytes:
+    return f"cosignature/v1\ntime {at}\n{text}".encode()
