@@ -89,6 +89,15 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
         "are checked too; the file is read, not run (may be given several times)",
     )
     parser.add_argument(
+        "--witness",
+        dest="witnesses",
+        action="append",
+        default=[],
+        metavar="URL=KEY",
+        help="have the record cosigned by this witness, now and then and at its end (may be given several "
+        "times; see `veracity witness`)",
+    )
+    parser.add_argument(
         "command",
         nargs=argparse.REMAINDER,
         metavar="-- CMD ...",
@@ -119,10 +128,12 @@ def execute(arguments: argparse.Namespace) -> int:
     if not arguments.command:
         raise UsageError("no command to run", remedy="veracity run -- python train.py")
     form = format_of(arguments, "text", "json")
+    from ..ledger.witness.asking import KnownWitness
     from ..monitor.job import RunOptions, run_job
     from ..monitor.launch import CommandError
     from ..monitor.references import read_references
     from ..render import json_document, text
+    from ..render.visible import visible
 
     options = RunOptions(
         home=home_of(arguments),
@@ -135,6 +146,7 @@ def execute(arguments: argparse.Namespace) -> int:
         job=arguments.job,
         job_folder=arguments.job_folder,
         references=read_references(arguments.references),
+        witnesses=[KnownWitness.parse(text) for text in arguments.witnesses],
     )
     try:
         result = run_job(arguments.command, options)
@@ -144,6 +156,8 @@ def execute(arguments: argparse.Namespace) -> int:
     if not arguments.quiet:
         # On standard error: standard output is the job's own.
         say(text.closing(result.summary, console_for(sys.stderr)))
+    for sentence in result.uncosigned:
+        say(f"not cosigned: {visible(sentence)}")
     if form == "json":
         deliver(arguments, json_document.document(result.summary))
     elif arguments.output is not None:

@@ -7,11 +7,15 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..core.errors import UsageError
 from .output import console_for, deliver
 from .parsing import RUN_HELP, Parser, add_verb, format_of, home_of
 from .seal import Told, key_for, parts_of
+
+if TYPE_CHECKING:
+    from ..ledger.witness.cosignature import WitnessKey
 
 _DESCRIPTION = """\
 Of a run: re-read every entry and every recorded piece of evidence of RUN, rebuild the tree over them, and
@@ -36,6 +40,14 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
     parser = add_verb(subparsers, "verify", "check the record of a run", _DESCRIPTION, _EXAMPLES, codes)
     parser.add_argument(
         "run", metavar="RUN", nargs="?", default="latest", help=RUN_HELP + " (default: latest); or a seal"
+    )
+    parser.add_argument(
+        "--witness",
+        dest="witnesses",
+        action="append",
+        default=[],
+        metavar="KEY",
+        help="a witness that must have cosigned a run's record: its key, or a file with it",
     )
     parser.add_argument(
         "--at",
@@ -65,7 +77,7 @@ def execute(arguments: argparse.Namespace) -> int:
     from ..render.visible import visible
 
     folder = Home(home_of(arguments)).resolve(arguments.run)
-    checked = verify_run(folder)
+    checked = verify_run(folder, [witness_key(text) for text in arguments.witnesses])
     if form == "json":
         document = {"run": folder.name, "verified": True, "checked": checked}
         deliver(arguments, json.dumps(document, ensure_ascii=True, indent=2) + "\n")
@@ -74,6 +86,14 @@ def execute(arguments: argparse.Namespace) -> int:
         lines = [f"verified  {folder.name}", *numbered]
         deliver(arguments, "\n".join(lines) + "\n")
     return 0
+
+
+def witness_key(text: str) -> WitnessKey:
+    """A witness' key by its line, or by a file that holds it."""
+    from ..ledger.witness.cosignature import WitnessKey
+
+    path = Path(text)
+    return WitnessKey.parse(path.read_text("ascii") if "+" not in text and path.is_file() else text)
 
 
 def is_seal(name: str) -> bool:

@@ -79,6 +79,11 @@ class RunFolder:
         return self.path / "seal.dsse.json"
 
     @property
+    def cosigned(self) -> Path:
+        """The newest tree head that each witness has cosigned."""
+        return self.path / "cosigned"
+
+    @property
     def state(self) -> Path:
         """How far the spools are consumed (for ``attach``)."""
         return self.path / "monitor.json"

@@ -19,6 +19,7 @@ from pathlib import Path
 from ..core.observation import ReferenceDeclared
 from ..core.summary import RunSummary
 from ..core.verdict import Outcome
+from ..ledger.witness.asking import KnownWitness
 from . import launch
 from .attention import Attention
 from .conditions import Conditions
@@ -33,6 +34,7 @@ from .prepare import Prepared, prepare
 from .processes import Processes
 from .stacks import WARM_STEPS, Stacks, find_py_spy
 from .summary import load_summary
+from .witnessing import Witnessing
 from .workers import Workers
 
 READ_EVERY = 0.05
@@ -49,7 +51,7 @@ class RunOptions:
     ``policy``: ``observe``, or ``enforce``: stop what is broken or unobserved. ``overhead`` is the share of
     training time, 0 to 1, that checks made on sampled steps may take. ``job`` names the job over several
     nodes that the run is part of, ``job_folder`` where their monitors meet; both are found out without.
-    ``references`` declare what optimizers compute that are not torch's.
+    ``references`` declare what optimizers compute that are not torch's. ``witnesses`` are asked to cosign.
     """
 
     home: Path
@@ -63,15 +65,20 @@ class RunOptions:
     job: str = ""
     job_folder: Path | None = None
     references: Sequence[ReferenceDeclared] = ()
+    witnesses: Sequence[KnownWitness] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class JobResult:
-    """What became of a job: its run id, the exit code for ``run``, and the summary."""
+    """What became of a job: its run id, the exit code for ``run``, and the summary.
+
+    ``uncosigned``: a sentence for each witness that did not sign the finished record.
+    """
 
     run: str
     exit_code: int
     summary: RunSummary
+    uncosigned: Sequence[str] = ()
 
 
 def run_job(command: Sequence[str], options: RunOptions) -> JobResult:
@@ -86,24 +93,28 @@ def run_job(command: Sequence[str], options: RunOptions) -> JobResult:
     joined = join(folder, started_at, command, environment, job=options.job, place=options.job_folder)
     prepared = prepare(folder, environment, options.overhead, joined.key)
     metrics = MetricFiles.of(command, Path.cwd())
+    witnessing = Witnessing(folder, options.witnesses)
     with Pipeline.create(folder, command, started_at, prepared, options, joined) as pipeline:
+        witnessing.start()
         try:
             process = launch.start(command, prepared.environment)
         except launch.CommandError as error:
             pipeline.finish(exit_code=error.status, note=str(error))
+            witnessing.close()
             _clean_up(folder, prepared)
             raise
-        status = _Loop(folder, prepared, pipeline, process.pid, options, metrics).run()
+        status = _Loop(folder, prepared, pipeline, process.pid, options, metrics, witnessing).run()
         process.returncode = status
         exit_code = launch.shell_status(status)
         verdict = pipeline.finish(exit_code=exit_code)
         if joined.peers is not None:
             joined.peers.close(verdict.outcome.value)
+    uncosigned = witnessing.close()
     _clean_up(folder, prepared)
     summary = load_summary(folder.path)
     if options.policy == "enforce" and exit_code == 0 and verdict.outcome is not Outcome.HELD:
         exit_code = verdict.outcome.exit_code
-    return JobResult(folder.run, exit_code, summary)
+    return JobResult(folder.run, exit_code, summary, uncosigned)
 
 
 def _clean_up(folder: RunFolder, prepared: Prepared) -> None:
@@ -124,8 +135,10 @@ class _Loop:
         pid: int,
         options: RunOptions,
         metrics: MetricFiles,
+        witnessing: Witnessing,
     ) -> None:
         self._pipeline = pipeline
+        self._witnessing = witnessing
         self._metrics = metrics
         self._pid = pid
         self._enforce = options.policy == "enforce"
@@ -197,6 +210,8 @@ class _Loop:
             for logged in self._metrics.look(self._processes.trainers(), calm=calm):
                 self._pipeline.observe(logged)
             self._pipeline.hear_peers()
+            for gap in self._witnessing.gaps():
+                self._pipeline.observe(gap)
         self._look(now, fresh=fresh)
         if now >= self._next_commit:
             self._next_commit = now + COMMIT_EVERY

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ..core.canonical import Json
@@ -13,12 +13,16 @@ from ..ledger.bundle import MAX_PAYLOAD, PAYLOADS
 from ..ledger.entry import Entry
 from ..ledger.keys import PublicKey
 from ..ledger.reader import Reader
+from ..ledger.witness.cosignature import WitnessKey
 from ..seal.sign import verify_envelope
 from .folder import RunFolder
+from .witnessing import verify_cosigned
 
 
-def verify_run(folder: Path) -> list[str]:
+def verify_run(folder: Path, witnesses: Sequence[WitnessKey] = ()) -> list[str]:
     """Check tree, signature, order and payloads; returns a sentence for each thing that was checked.
+
+    Each of the ``witnesses`` must have cosigned the record.
 
     Raises VerificationError naming the entry that does not hold, EvidenceError when something needed for the
     check is missing (a payload that is no longer kept, a ledger that was never finished).
@@ -36,6 +40,7 @@ def verify_run(folder: Path) -> list[str]:
             done.append(
                 f"{reader.unpublished} entries are committed but not published: the writer was stopped"
             )
+        done += verify_cosigned(run, reader, witnesses)
         payloads = _payloads(reader, Blobs(run.blobs), missing)
         done.append(f"{payloads} payloads were read again and match their digests")
         done += _seal(reader, Blobs(run.blobs), run, key)

@@ -1,0 +1,175 @@
+"""Runs whose records are cosigned, and records that were rewritten behind the witness' back."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import veracity
+from veracity.cli.main import main
+from veracity.core.errors import VerificationError
+from veracity.ledger.entry import Entry
+from veracity.ledger.keys import KEY_FILE, KEY_NAME, SigningKey
+from veracity.ledger.reader import Reader
+from veracity.ledger.store import Ledger
+from veracity.ledger.witness.asking import KnownWitness
+from veracity.ledger.witness.cosignature import WitnessKey
+from veracity.ledger.witness.record import Witness
+from veracity.ledger.witness.serving import WitnessServer
+from veracity.monitor.folder import RunFolder, create_folder
+from veracity.monitor.verify import verify_run
+from veracity.monitor.witnessing import Witnessing
+
+ORIGIN = "veracity.local/run-1"
+
+
+@pytest.fixture
+def key(tmp_path: Path) -> SigningKey:
+    (tmp_path / "home").mkdir(exist_ok=True)
+    return SigningKey.load_or_create(tmp_path / "home" / KEY_FILE, KEY_NAME)
+
+
+@pytest.fixture
+def known(tmp_path: Path, key: SigningKey) -> Iterator[KnownWitness]:
+    signer = SigningKey.generate("w.example")
+    witness = Witness(tmp_path / "witness", signer, [key.verifier])
+    server = WitnessServer(("127.0.0.1", 0), witness)
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    yield KnownWitness(f"http://127.0.0.1:{server.server_address[1]}", WitnessKey(signer.verifier))
+    server.shutdown()
+    server.server_close()
+    witness.close()
+
+
+def recorded(folder: RunFolder, key: SigningKey, entries: int, *, word: str = "a", more: int = 0) -> None:
+    """A ledger with so many entries; ``more`` of them written by another process later."""
+    if not more:
+        shutil.rmtree(folder.ledger, ignore_errors=True)
+    ledger = Ledger.open(folder.ledger, key) if more else Ledger.create(folder.ledger, ORIGIN, key)
+    with ledger:
+        for number in range(more or entries):
+            ledger.append(Entry("note", {"number": number, "word": word}).encode())
+    folder.verifier.write_text(key.verifier.vkey)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> RunFolder:
+    return create_folder(tmp_path / "home", 1_700_000_000_000_000_000)
+
+
+def cosigned(folder: RunFolder, known: KnownWitness) -> Witnessing:
+    asked = Witnessing(folder, [known])
+    asked.start()
+    assert asked.close() == []
+    return asked
+
+
+def test_a_record_is_cosigned_to_its_end(folder: RunFolder, key: SigningKey, known: KnownWitness) -> None:
+    recorded(folder, key, 700)
+    cosigned(folder, known)
+    said = verify_run(folder.path, [known.key])
+    assert any("w.example had seen 700 entries by 20" in sentence for sentence in said)
+
+
+def test_what_came_behind_the_last_cosignature_is_told(
+    folder: RunFolder, key: SigningKey, known: KnownWitness
+) -> None:
+    recorded(folder, key, 300)
+    cosigned(folder, known)
+    recorded(folder, key, 300, more=40)
+    assert any("the 40 behind it only the log signed" in one for one in verify_run(folder.path, [known.key]))
+
+
+@pytest.mark.parametrize(("entries", "word"), [(300, "b"), (299, "a"), (301, "b")])
+def test_a_record_that_was_rewritten_with_its_own_key(
+    folder: RunFolder, key: SigningKey, known: KnownWitness, entries: int, word: str
+) -> None:
+    """The insider owns host and key: everything verifies, but for the witness."""
+    recorded(folder, key, 300)
+    cosigned(folder, known)
+    recorded(folder, key, entries, word=word)
+    verify_run(folder.path)
+    with pytest.raises(VerificationError, match="cosigned another record: of 300 entries"):
+        verify_run(folder.path, [known.key])
+    asked = Witnessing(folder, [known])
+    asked.start()
+    (sentence,) = asked.close()
+    assert "has seen" in sentence
+    asked._ask()
+    (gap,) = asked.gaps()
+    assert (gap.law, gap.stops) == ("record", True)
+
+
+def test_cosignatures_that_were_taken_away(folder: RunFolder, key: SigningKey, known: KnownWitness) -> None:
+    recorded(folder, key, 5)
+    cosigned(folder, known)
+    folder.cosigned.unlink()
+    with pytest.raises(VerificationError, match="has not cosigned"):
+        verify_run(folder.path, [known.key])
+
+
+def test_cosignatures_of_two_witnesses_lie_side_by_side(
+    folder: RunFolder, key: SigningKey, known: KnownWitness, tmp_path: Path
+) -> None:
+    recorded(folder, key, 5)
+    signer = SigningKey.generate("w2.example")
+    witness = Witness(tmp_path / "second", signer, [key.verifier])
+    with WitnessServer(("127.0.0.1", 0), witness) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        second = KnownWitness(f"http://127.0.0.1:{server.server_address[1]}", WitnessKey(signer.verifier))
+        asked = Witnessing(folder, [known, second])
+        asked.start()
+        assert asked.close() == []
+        server.shutdown()
+    witness.close()
+    said = verify_run(folder.path, [known.key, second.key])
+    assert sum("had seen 5 entries" in sentence for sentence in said) == 2
+
+
+def test_a_witness_that_does_not_answer_costs_its_signature(folder: RunFolder, key: SigningKey) -> None:
+    recorded(folder, key, 5)
+    nobody = KnownWitness("http://127.0.0.1:9", WitnessKey(SigningKey.generate("w").verifier))
+    asked = Witnessing(folder, [nobody])
+    asked.start()
+    (sentence,) = asked.close()
+    assert "cannot be reached" in sentence
+    (gap,) = asked.gaps()
+    assert (gap.what, gap.stops) == ("the witness w did not sign", False)
+    assert list(asked.gaps()) == []
+
+
+def test_without_witnesses_nothing_is_asked(folder: RunFolder) -> None:
+    asked = Witnessing(folder, [])
+    asked.start()
+    assert asked.close() == []
+    assert not folder.cosigned.exists()
+
+
+def test_a_guarded_run_is_cosigned(
+    tmp_path: Path, key: SigningKey, known: KnownWitness, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = [sys.executable, "-m", "veracity.cli.main", "--home", str(tmp_path / "home"), "run", "--quiet"]
+    done = subprocess.run(
+        [*command, "--witness", f"{known.url}={known.key.vkey}", "--", sys.executable, "-c", "pass"],
+        env={**os.environ, "PYTHONPATH": str(Path(veracity.__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    words = ["--home", str(tmp_path / "home"), "verify", "latest", "--witness"]
+    assert main([*words, known.key.vkey]) == 0
+    said = capsys.readouterr().out
+    (run,) = (tmp_path / "home" / "runs").iterdir()
+    with Reader(run / "ledger") as reader:
+        assert f"w.example had seen {reader.size} entries" in said
+    (tmp_path / "w.vkey").write_text(known.key.vkey + "\n")
+    assert main([*words, str(tmp_path / "w.vkey")]) == 0
+    assert main([*words, WitnessKey(SigningKey.generate("other").verifier).vkey]) == 1
