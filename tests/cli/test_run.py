@@ -30,6 +30,7 @@ class Options:
     job: str = ""
     job_folder: Path | None = None
     references: tuple[object, ...] = ()
+    witnesses: tuple[object, ...] = ()
 
 
 @dataclasses.dataclass
@@ -37,6 +38,7 @@ class Result:
     run: str
     exit_code: int
     summary: RunSummary
+    uncosigned: tuple[str, ...] = ()
 
 
 class CommandError(UsageError):
@@ -168,3 +170,13 @@ NOTED = dataclasses.replace(samples.held(), findings=(samples.STALL,))
 )
 def test_fail_on(summary: RunSummary, fail_on: str | None, code: int) -> None:
     assert exit_code_of(summary, 0, fail_on) == code
+
+
+def test_a_witness_that_did_not_sign_is_told(
+    job: Job, capsys: pytest.CaptureFixture[str], home: Path
+) -> None:
+    job.result.uncosigned = ("w.example: cannot be reached",)
+    assert main(["run", "--", "true"]) == 0
+    assert "not cosigned: w.example: cannot be reached" in capsys.readouterr().err
+    assert main(["run", "--witness", "nonsense", "--", "true"]) == 2
+    assert "not a witness" in capsys.readouterr().err

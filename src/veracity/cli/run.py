@@ -88,6 +88,16 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
         help="functions that say what steps of optimizers that are not torch's compute, so that these steps "
         "are checked too; the file is read, not run (may be given several times)",
     )
+    _add_witness(parser)
+    parser.add_argument(
+        "command",
+        nargs=argparse.REMAINDER,
+        metavar="-- CMD ...",
+        help="the command to run, with its arguments",
+    )
+
+
+def _add_witness(parser: Parser) -> None:
     parser.add_argument(
         "--witness",
         dest="witnesses",
@@ -96,12 +106,6 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
         metavar="URL=KEY",
         help="have the record cosigned by this witness, now and then and at its end (may be given several "
         "times; see `veracity witness`)",
-    )
-    parser.add_argument(
-        "command",
-        nargs=argparse.REMAINDER,
-        metavar="-- CMD ...",
-        help="the command to run, with its arguments",
     )
 
 
@@ -146,7 +150,7 @@ def execute(arguments: argparse.Namespace) -> int:
         job=arguments.job,
         job_folder=arguments.job_folder,
         references=read_references(arguments.references),
-        witnesses=[KnownWitness.parse(text) for text in arguments.witnesses],
+        witnesses=tuple(map(KnownWitness.parse, arguments.witnesses)),
     )
     try:
         result = run_job(arguments.command, options)
