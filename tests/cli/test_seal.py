@@ -77,6 +77,7 @@ def test_what_has_changed_is_named(
     assert main(["verify", name]) == 1
     shown = capsys.readouterr().out
     assert word in shown
+    assert ("last changed" in shown) == (word != "removed")
     assert f"code: {path}" in shown
 
 

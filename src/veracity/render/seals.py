@@ -43,12 +43,13 @@ def compared(
     page = Page()
     page.line((title, "bold"), f"  {seal.seal}, made {moment(seal.made_at)} on {seal.host}")
     shown = 0
-    changed = [(one.part, change) for one in differences for change in one.changed]
+    changed = [(one, change) for one in differences for change in one.changed]
     rows: list[tuple[Span, ...]] = []
-    for part, change in sorted(changed, key=lambda item: (_ORDER[item[1].change], item[0], item[1].path)):
+    for one, change in sorted(changed, key=lambda item: (_ORDER[item[1].change], item[0].part, item[1].path)):
         if shown < MAX_SHOWN:
             word = (change.change.value, _STYLES.get(change.change, "red"))
-            rows.append((word, f"{part}: {escaped(change.path) or '.'}", (_detail(change), "dim")))
+            name = f"{one.part}: {escaped(change.path) or '.'}"
+            rows.append((word, name, (_detail(change), "dim"), (_marked(one, change), "dim")))
         shown += 1
     page.table(rows)
     if shown > MAX_SHOWN:
@@ -84,6 +85,8 @@ def document(seal: Seal, differences: Sequence[Difference]) -> str:
                         "change": change.change.value,
                         "before": _described(change.before),
                         "after": _described(change.after),
+                        "owner": one.marks[change.path].uid if change.path in one.marks else None,
+                        "changed_at": one.marks[change.path].changed_at if change.path in one.marks else None,
                     }
                     for change in one.changed
                 ],
@@ -101,6 +104,13 @@ def _described(entry: TreeEntry | None) -> dict[str, object] | None:
     described: dict[str, object] = {"kind": entry.kind, "mode": f"{entry.mode:o}", "size": entry.size}
     described |= {"target": escaped(entry.target)} if entry.kind == LINK else {"digest": entry.digest}
     return described
+
+
+def _marked(difference: Difference, change: Changed) -> str:
+    mark = difference.marks.get(change.path)
+    if mark is None:
+        return ""
+    return f"owner {mark.user or mark.uid}, last changed {moment(mark.changed_at)}"
 
 
 def _detail(change: Changed) -> str:

@@ -8,10 +8,12 @@ as they are read, so that nothing but the document needs a signature.
 from __future__ import annotations
 
 import os
+import pwd
 import socket
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..core.canonical import Json, encode
@@ -29,6 +31,7 @@ from .sign import SEAL_TYPE, sign_statement, statement, unverified_statement, ve
 SCHEMA = 1
 MAX_PARTS = 64
 MAX_UNREAD = 10_000
+MAX_MARKS = 10_000
 MAX_ENVELOPE = 64 << 20
 
 
@@ -54,14 +57,28 @@ class Seal:
 
 
 @dataclass(frozen=True, slots=True)
+class Mark:
+    """What the file system says of a file that changed: its owner, and when it was last changed in any way.
+
+    ``changed_at`` (ctime) in ns since the epoch. Its owner cannot set it to another time, who owns the
+    machine can.
+    """
+
+    uid: int
+    user: str
+    changed_at: int
+
+
+@dataclass(frozen=True, slots=True)
 class Difference:
-    """What of one part is not as it was sealed, or could not be read now."""
+    """What of one part is not as it was sealed, or could not be read now; ``marks`` by path."""
 
     part: str
     changed: tuple[Changed, ...]
     unread: tuple[Unread, ...]
     files: int
     size: int
+    marks: Mapping[bytes, Mark] = field(default_factory=dict)
 
 
 def make_seal(
@@ -128,7 +145,24 @@ def check_seal(
             if root.kind == part.root.kind:  # what the root itself is called is no part of the seal
                 root = TreeEntry(root.kind, root.mode, root.size, part.root.name, root.digest, root.target)
             changed = tuple(compare(part.root, nodes, root, now))
-            yield Difference(part.name, changed, reading.unread, reading.files, reading.size)
+            marks = _marks(path, changed)
+            yield Difference(part.name, changed, reading.unread, reading.files, reading.size, marks)
+
+
+def _marks(root: Path, changed: Sequence[Changed]) -> dict[bytes, Mark]:
+    found = {}
+    for one in changed[:MAX_MARKS]:
+        with suppress(OSError, ValueError):
+            status = os.lstat(os.path.join(os.fsencode(root), one.path) if one.path else os.fsencode(root))
+            found[one.path] = Mark(status.st_uid, _user(status.st_uid), status.st_ctime_ns)
+    return found
+
+
+def _user(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return ""
 
 
 def compare_seals(one: tuple[SealFolder, Seal], other: tuple[SealFolder, Seal]) -> Iterator[Difference]:
