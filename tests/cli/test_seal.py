@@ -207,3 +207,18 @@ def test_a_part_that_is_gone(home: Path, code: Path, capsys: pytest.CaptureFixtu
     code.rename(code.with_name("moved"))
     assert main(["verify", name]) == 2
     assert "No such file" in capsys.readouterr().err
+
+
+def test_what_could_not_be_read_is_not_called_changed(
+    home: Path, code: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Folders too deep to be read, then and now, and read at last."""
+    (code / "a" / "b" / "c").mkdir(parents=True)
+    with monkeypatch.context() as context:
+        context.setattr("veracity.observe.tree.MAX_DEPTH", 2)
+        assert main(["seal", str(code), "--format", "json"]) == 2
+        name = json.loads(capsys.readouterr().out)["seal"]
+        assert changes(capsys, "verify", name) == (2, {})  # unread then and now
+    assert changes(capsys, "verify", name) == (2, {"a/b/c": "could not be read"})
+    edit(code / "pkg" / "adamw.py")
+    assert main(["verify", name, "--quiet"]) == 1

@@ -137,7 +137,9 @@ def _diff(arguments: argparse.Namespace, names: list[str]) -> int:
     elif not arguments.quiet or arguments.output is not None:
         console = console_for(sys.stdout, arguments.output)
         deliver(arguments, seals.compared(f"{read[1].seal} against", read[0], differences, console))
-    return 1 if any(one.changed for one in differences) else 0
+    if any(one.differs for one in differences):
+        return 1
+    return 0 if all(one.is_complete for one in differences) else 2
 
 
 def key_for(arguments: argparse.Namespace, beside: Path) -> PublicKey:

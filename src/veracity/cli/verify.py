@@ -116,6 +116,6 @@ def _verify_seal(arguments: argparse.Namespace, form: str) -> int:
     elif not arguments.quiet or arguments.output is not None:
         console = console_for(sys.stdout, arguments.output)
         deliver(arguments, seals.compared("compared with", seal, differences, console))
-    if any(one.changed for one in differences):
+    if any(one.differs for one in differences):
         return 1
-    return 2 if seal.unread or any(one.unread for one in differences) else 0
+    return 0 if not seal.unread and all(one.is_complete for one in differences) else 2

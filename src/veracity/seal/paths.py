@@ -80,6 +80,16 @@ class Difference:
     size: int
     marks: Mapping[bytes, Mark] = field(default_factory=dict)
 
+    @property
+    def differs(self) -> bool:
+        """Whether something is known to be another than it was."""
+        return any(one.change is not Change.UNREAD for one in self.changed)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether everything could be read, then and now."""
+        return not self.unread and all(one.change is not Change.UNREAD for one in self.changed)
+
 
 def make_seal(
     folder: SealFolder, paths: Mapping[str, Path], key: SigningKey, *, progress: Progress | None = None
