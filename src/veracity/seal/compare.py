@@ -65,11 +65,13 @@ def _entry(
     if depth > MAX_DEPTH:
         raise ResourceLimitError(f"folders lie more than {MAX_DEPTH} deep")
     if before is not None and after is not None and before.kind == after.kind == FOLDER:
+        if UNREAD in (before.digest, after.digest):
+            if before != after:
+                yield Changed(path, Change.UNREAD, before, after)
+            return
         if before.mode != after.mode:
             yield Changed(path, Change.MODE, before, after)
-        if UNREAD in (before.digest, after.digest):
-            yield Changed(path, Change.UNREAD, before, after)
-        elif before.digest != after.digest:
+        if before.digest != after.digest:
             yield from _folders(path, before, old, after, new, depth)
         return
     change = _change(before, after)
