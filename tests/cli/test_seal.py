@@ -222,3 +222,16 @@ def test_what_could_not_be_read_is_not_called_changed(
     assert changes(capsys, "verify", name) == (2, {"a/b/c": "could not be read"})
     edit(code / "pkg" / "adamw.py")
     assert main(["verify", name, "--quiet"]) == 1
+
+
+def test_a_seal_that_fails_leaves_nothing(
+    home: Path, code: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    name = seal(capsys, code)
+    monkeypatch.setattr("veracity.seal.nodes.os.fsync", full)
+    assert main(["seal", str(code)]) == 2
+    assert "No space left" in capsys.readouterr().err
+    assert [one.name for one in (home / "seals").iterdir()] == [name]

@@ -56,7 +56,7 @@ def execute(arguments: argparse.Namespace) -> int:
     form = format_of(arguments, "text", "json")
     from ..ledger.keys import KEY_FILE, KEY_NAME, SigningKey
     from ..render import seals
-    from ..seal.folder import create_folder
+    from ..seal.folder import create_folder, make_home
     from ..seal.paths import make_seal
 
     home = home_of(arguments)
@@ -64,9 +64,11 @@ def execute(arguments: argparse.Namespace) -> int:
     for path in paths.values():
         if not path.exists():
             raise UsageError("there is nothing to seal", where=str(path))
+    make_home(home)
+    key = SigningKey.load_or_create(home / KEY_FILE, KEY_NAME)
     folder = create_folder(home, time.time_ns())
     read = Told(quiet=arguments.quiet)
-    made = make_seal(folder, paths, SigningKey.load_or_create(home / KEY_FILE, KEY_NAME), progress=read)
+    made = make_seal(folder, paths, key, progress=read)
     read.done()
     if form == "json":
         deliver(arguments, seals.document(made, ()))

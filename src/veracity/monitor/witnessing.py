@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from ..core.errors import Error, EvidenceError, TransportError, VerificationError
+from ..core.errors import Error, EvidenceError, VerificationError
 from ..core.observation import Gap
 from ..core.origin import Origin, Trust
 from ..ledger.files import write_private
@@ -96,7 +96,7 @@ class Witnessing:
                 self._sizes[name] = head.size
             except VerificationError as error:
                 self._failures[name] = str(error), True
-            except (TransportError, EvidenceError) as error:
+            except Error as error:
                 self._failures[name] = str(error), False
         if self._heads:
             try:

@@ -48,17 +48,21 @@ def create_folder(home: Path, at: int) -> SealFolder:
     """A new seal's directory, mode 0700; ``at`` in ns since the epoch. Raises UsageError if it cannot be."""
     stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(at // 1_000_000_000))
     folder = SealFolder(home / "seals" / f"seal-{stamp}-{secrets.token_hex(3)}")
+    make_home(folder.path.parent)
+    make_home(folder.path)
+    return folder
+
+
+def make_home(path: Path) -> None:
+    """Make a directory for its owner alone, if it is not there. Raises UsageError when it cannot be."""
     try:
-        home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        folder.path.parent.mkdir(mode=0o700, exist_ok=True)
-        folder.path.mkdir(mode=0o700)
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(
             f"cannot write to the home: {error.strerror}",
-            where=str(home),
+            where=str(path),
             remedy="choose another one with --home DIR or VERACITY_HOME",
         ) from error
-    return folder
 
 
 def list_seals(home: Path) -> list[SealFolder]:

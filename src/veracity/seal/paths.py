@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import shutil
 import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -96,10 +97,19 @@ def make_seal(
 ) -> Seal:
     """Seal what lies at ``paths`` (name of the part → path) into an empty directory.
 
-    Raises EvidenceError when nothing lies at one of the paths, OSError when the seal cannot be written.
+    Raises EvidenceError when nothing lies at one of the paths, OSError when the seal cannot be written; then
+    nothing of it is left.
     """
     if not 0 < len(paths) <= MAX_PARTS:
         raise UsageError(f"a seal has 1 to {MAX_PARTS} parts, not {len(paths)}")
+    try:
+        return _made(folder, paths, key, progress)
+    except BaseException:
+        shutil.rmtree(folder.path, ignore_errors=True)
+        raise
+
+
+def _made(folder: SealFolder, paths: Mapping[str, Path], key: SigningKey, progress: Progress | None) -> Seal:
     writer = NodeWriter.at(folder.manifest)
     parts, unread = [], []
     try:
