@@ -10,11 +10,10 @@ import json
 import os
 import secrets
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
 
 from ..core.canonical import Json
 from ..core.digest import Digest
@@ -42,8 +41,6 @@ key in this archive is taken; then compare the one that is printed with one that
 need not believe the verify_evidence.py in here: any copy of it does, and it is short enough to be read.
 """
 
-Progress: TypeAlias = Callable[[int, int], object]
-
 
 @dataclass(frozen=True, slots=True)
 class Packed:
@@ -61,8 +58,6 @@ def write_bundle(
     blobs: Path,
     key: PublicKey,
     about: Mapping[str, Json],
-    *,
-    progress: Progress | None = None,
 ) -> Packed:
     """Pack a finished ledger. ``about``: what ``bundle.json`` says of it beside the counts.
 
@@ -84,7 +79,7 @@ def write_bundle(
                     f"{reader.unpublished} entries are not published: the run goes on, or its monitor died",
                     remedy="wait for its end, or close the record with `veracity attach`",
                 )
-            packed = _pack(archive, reader, ledger, Blobs(blobs), progress)
+            packed = _pack(archive, reader, ledger, Blobs(blobs))
             _add(archive, "ledger.vkey", key.vkey.encode("ascii") + b"\n")
             counts: dict[str, Json] = {"entries": packed.entries, "payloads": packed.payloads}
             document = {"schema": SCHEMA, **about, **counts, "missing": packed.missing}
@@ -99,9 +94,7 @@ def write_bundle(
     return packed
 
 
-def _pack(
-    archive: zipfile.ZipFile, reader: Reader, ledger: Path, blobs: Blobs, progress: Progress | None
-) -> Packed:
+def _pack(archive: zipfile.ZipFile, reader: Reader, ledger: Path, blobs: Blobs) -> Packed:
     shelf = Shelf(ledger)
     _add(archive, "ledger/checkpoint", (ledger / "checkpoint").read_bytes())
     for index in range(-(-reader.size // WIDTH)):
@@ -122,18 +115,17 @@ def _pack(
         _add(archive, f"blobs/{digest.value}", payload)
         packed.add(digest)
         size += len(payload)
-        if progress is not None:
-            progress(len(packed), size)
     return Packed(reader.size, len(packed), size, len(missing))
 
 
 def _named(reader: Reader) -> Iterator[Digest]:
     for data in reader.entries():
-        body = Entry.decode(data).body
-        for name in PAYLOADS:
-            value = body.get(name)
-            if isinstance(value, str):
-                yield Digest.parse(value)
+        yield from payloads_of(Entry.decode(data).body)
+
+
+def payloads_of(body: Mapping[str, Json]) -> list[Digest]:
+    """The payloads that an entry with this body names; raises EvidenceError for what is no digest."""
+    return [Digest.parse(value) for name in PAYLOADS if isinstance(value := body.get(name), str)]
 
 
 def _add(archive: zipfile.ZipFile, name: str, data: bytes) -> None:

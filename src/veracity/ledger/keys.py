@@ -61,27 +61,12 @@ class PublicKey:
     @property
     def vkey(self) -> str:
         """``name+id+base64``, as Go's note package prints and reads it."""
-        encoded = base64.b64encode(bytes([ED25519]) + self.raw).decode("ascii")
-        return f"{self.name}+{self.key_id.hex()}+{encoded}"
+        return vkey_line(self.name, ED25519, self.raw)
 
     @classmethod
     def parse(cls, vkey: str) -> PublicKey:
         """Read ``name+id+base64``; raises EvidenceError, or VerificationError for an unusable key."""
-        parts = vkey.strip().split("+", 2)
-        if len(parts) != 3:
-            raise EvidenceError(f"not a verifier key: {vkey[:120]!r}")
-        name, identity, encoded = parts
-        try:
-            check_name(name)
-        except UsageError as error:
-            raise EvidenceError(f"not a verifier key: {vkey[:120]!r}") from error
-        value = decode_base64(encoded)
-        if len(value) != 33 or value[0] != ED25519:
-            raise EvidenceError(f"not an Ed25519 verifier key: {vkey[:120]!r}")
-        key = cls(name, value[1:])
-        if identity != key.key_id.hex():
-            raise EvidenceError(f"the id of the verifier key is {key.key_id.hex()}, not {identity[:16]!r}")
-        return key
+        return cls(*read_vkey(vkey, ED25519))
 
     def verify(self, message: bytes, signature: bytes) -> None:
         """Raise VerificationError unless ``signature`` is this key's over ``message``."""
@@ -89,6 +74,31 @@ class PublicKey:
             Ed25519PublicKey.from_public_bytes(self.raw).verify(signature, message)
         except InvalidSignature as error:
             raise VerificationError(f"the signature of {self.name} does not hold") from error
+
+
+def vkey_line(name: str, algorithm: int, raw: bytes) -> str:
+    """``name+id+base64(algorithm || public key)``."""
+    encoded = base64.b64encode(bytes([algorithm]) + raw).decode("ascii")
+    return f"{name}+{key_id(name, algorithm, raw).hex()}+{encoded}"
+
+
+def read_vkey(vkey: str, algorithm: int) -> tuple[str, bytes]:
+    """Name and 32 bytes of a key of that algorithm; raises EvidenceError when the line is none of it."""
+    parts = vkey.strip().split("+", 2)
+    if len(parts) != 3:
+        raise EvidenceError(f"not a verifier key: {vkey[:120]!r}")
+    name, identity, encoded = parts
+    try:
+        check_name(name)
+    except UsageError as error:
+        raise EvidenceError(f"not a verifier key: {vkey[:120]!r}") from error
+    value = decode_base64(encoded)
+    if len(value) != 33 or value[0] != algorithm:
+        raise EvidenceError(f"not an Ed25519 verifier key of kind {algorithm}: {vkey[:120]!r}")
+    expected = key_id(name, algorithm, value[1:]).hex()
+    if identity != expected:
+        raise EvidenceError(f"the id of the verifier key is {expected}, not {identity[:16]!r}")
+    return name, value[1:]
 
 
 class SigningKey:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from ..core.canonical import Json
 from ..core.digest import Digest
 from ..core.errors import EvidenceError, VerificationError
 from ..ledger.blobs import Blobs
-from ..ledger.bundle import MAX_PAYLOAD, PAYLOADS
+from ..ledger.bundle import MAX_PAYLOAD, payloads_of
 from ..ledger.entry import Entry
 from ..ledger.keys import PublicKey
 from ..ledger.reader import Reader
@@ -67,7 +66,7 @@ def key_of(run: RunFolder) -> PublicKey:
 def _payloads(reader: Reader, blobs: Blobs, missing: list[int]) -> int:
     checked = 0
     for index, data in enumerate(reader.entries()):
-        for digest in _digests(Entry.decode(data).body):
+        for digest in payloads_of(Entry.decode(data).body):
             try:
                 blobs.get(digest, MAX_PAYLOAD)
             except VerificationError as error:
@@ -104,10 +103,6 @@ def _file(path: Path) -> bytes | None:
             return file.read(MAX_PAYLOAD)
     except OSError:
         return None
-
-
-def _digests(body: Mapping[str, Json]) -> list[Digest]:
-    return [Digest.parse(value) for name in PAYLOADS if isinstance(value := body.get(name), str)]
 
 
 def _order(reader: Reader) -> int:

@@ -12,9 +12,9 @@ from __future__ import annotations
 import base64
 from dataclasses import dataclass
 
-from ...core.errors import EvidenceError, UsageError, VerificationError
-from ..keys import PublicKey, SigningKey
-from ..note import Note, decode_base64, key_id
+from ...core.errors import VerificationError
+from ..keys import PublicKey, SigningKey, read_vkey, vkey_line
+from ..note import Note, key_id
 
 COSIGNATURE = 0x04
 """The algorithm byte of timestamped Ed25519 cosignatures."""
@@ -42,26 +42,12 @@ class WitnessKey:
     @property
     def vkey(self) -> str:
         """The line that is passed on."""
-        encoded = base64.b64encode(bytes([COSIGNATURE]) + self.public.raw).decode("ascii")
-        return f"{self.name}+{self.key_id.hex()}+{encoded}"
+        return vkey_line(self.name, COSIGNATURE, self.public.raw)
 
     @classmethod
     def parse(cls, vkey: str) -> WitnessKey:
         """Read such a line; raises EvidenceError, or VerificationError for a key that proves nothing."""
-        parts = vkey.strip().split("+", 2)
-        if len(parts) != 3:
-            raise EvidenceError(f"not a witness key: {vkey[:120]!r}")
-        name, identity, encoded = parts
-        value = decode_base64(encoded)
-        if len(value) != 33 or value[0] != COSIGNATURE:
-            raise EvidenceError(f"not a witness' Ed25519 key: {vkey[:120]!r}")
-        try:
-            key = cls(PublicKey(name, value[1:]))
-        except UsageError as error:
-            raise EvidenceError(f"not a witness key: {vkey[:120]!r}") from error
-        if identity != key.key_id.hex():
-            raise EvidenceError(f"the id of the witness key is {key.key_id.hex()}, not {identity[:16]!r}")
-        return key
+        return cls(PublicKey(*read_vkey(vkey, COSIGNATURE)))
 
 
 def cosign(text: str, at: int, key: SigningKey) -> str:
