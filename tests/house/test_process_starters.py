@@ -18,7 +18,7 @@ PROCESS_STARTERS: dict[str, str] = {
     "observe/git.py": "git, with a scrubbed environment, to name the commit and what differs from it",
     "ledger/verify_evidence.py": "openssl, for a signature; a program of its own that others run",
     "guard/codecheck.py": "the code checker's child, which reads bytecode that is not what its source gives",
-    "monitor/checkworker.py": "the job's own interpreter, which compiles sources and compares code objects",
+    "scan/checkworker.py": "the job's own interpreter, which compiles sources and compares code objects",
 }
 
 # Victims are data: throw-away training scripts, started by a drill as anybody's script is.

@@ -18,11 +18,11 @@ import pytest
 from veracity.core import codeobject
 from veracity.core.observation import FunctionsExpected, Gap, ModuleChecked, ModuleImported
 from veracity.core.origin import Origin, Trust
-from veracity.monitor.checkworker import CheckWorker, Failed
 from veracity.monitor.codecheck import Checked, CodeChecker
-from veracity.monitor.knownbytecode import KnownBytecode, tag_of
 from veracity.monitor.sources import SourceStore
 from veracity.observe.pyenv import RecordIndex
+from veracity.scan.checkworker import CheckWorker, Failed
+from veracity.scan.knownbytecode import KnownBytecode, tag_of
 
 SRC = Path(codeobject.__file__).parents[2]
 TEXT = "RATE = 0.1\n\n\ndef step(x):\n    return x - RATE * x\n"

@@ -20,8 +20,8 @@ from ..core.observation import FunctionsExpected, Gap, ModuleChecked, ModuleImpo
 from ..core.origin import Origin, monitor_origin
 from ..observe import pysource
 from ..observe.pyenv import RecordEntry, RecordIndex, import_root
-from .checkworker import Answered, CheckWorker, Failed
-from .knownbytecode import KnownBytecode, tag_of
+from ..scan.checkworker import Answered, CheckWorker, Failed
+from ..scan.knownbytecode import KnownBytecode, tag_of
 from .sources import SourceStore
 
 LAW = "code-identity"

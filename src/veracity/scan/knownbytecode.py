@@ -1,9 +1,10 @@
-"""Bytecode already verified: body digest and the digest of the source it was compared with.
+"""Bytecode already verified: its digest and the digest of the source it was compared with.
 
 One file per interpreter tag and optimization level, ``<cache>/bytecode-cpython-311-0``, with a line
-``<sha256 of body> <sha256 of source>`` for each pair found the same. The guard reads it too, to ship only
-bodies that are new; so the pair counts for the monitor, never the body alone. Whoever can write the cache can
-lie in it: it saves time within one account, it proves nothing.
+``<sha256 of body> <sha256 of source>`` for each pair found the same; ``pyc-…`` has such lines with the
+digests of whole files, headers included, for who compares files at rest. The guard reads the former too, to
+ship only bodies that are new; so the pair counts for the monitor, never the body alone. Whoever can write
+the cache can lie in it: it saves time within one account, it proves nothing.
 """
 
 from __future__ import annotations
@@ -26,10 +27,11 @@ def tag_of(cached: str) -> str:
 
 
 class KnownBytecode:
-    """The pairs of all tags, read when first asked for."""
+    """The pairs of all tags, read when first asked for; ``of`` begins the files' names."""
 
-    def __init__(self, cache: Path) -> None:
+    def __init__(self, cache: Path, of: str = "bytecode") -> None:
         self._cache = cache
+        self._of_what = of
         self._pairs: dict[str, dict[str, set[str]]] = {}
 
     def sources(self, tag: str, body: str) -> frozenset[str]:
@@ -41,7 +43,7 @@ class KnownBytecode:
         if not tag or source in self._of(tag).get(body, ()):
             return
         self._of(tag).setdefault(body, set()).add(source)
-        place = self._cache / f"bytecode-{tag}"
+        place = self._cache / f"{self._of_what}-{tag}"
         if place.exists() and place.stat().st_size > MAX_FILE - 256:
             place.unlink()  # what is still in use fills it again
         self._cache.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -52,7 +54,7 @@ class KnownBytecode:
         pairs = self._pairs.get(tag)
         if pairs is None:
             pairs = self._pairs[tag] = {}
-            for line in _lines(self._cache / f"bytecode-{tag}"):
+            for line in _lines(self._cache / f"{self._of_what}-{tag}"):
                 found = _LINE.match(line)
                 if found:
                     pairs.setdefault(found[1], set()).add(found[2])

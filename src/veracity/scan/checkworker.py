@@ -1,4 +1,4 @@
-"""The process that compiles and unmarshals for the monitor, under the job's own interpreter.
+"""The process that compiles and unmarshals for us, under the job's own interpreter.
 
 Requests and answers are JSON lines over pipes that never block. A request that makes the worker end or takes
 longer than its limit is given up (``Failed``); the others are sent again to a new worker.
@@ -41,9 +41,13 @@ class Failed:
 
 
 class CheckWorker:
-    """Starts the worker when the first request comes; ``package`` is the guard's name in ``archive``."""
+    """Starts the worker when the first request comes; ``package`` is the guard's name in ``archive``.
 
-    def __init__(self, python: str, archive: Path, package: str) -> None:
+    ``idle``: it takes only what others leave over of the processors.
+    """
+
+    def __init__(self, python: str, archive: Path, package: str, *, idle: bool = True) -> None:
+        self._idle = idle
         self._command = [python, "-I", "-S", "-B", "-c", _PROGRAM.format(package=package), str(archive)]
         self._process: subprocess.Popen[bytes] | None = None
         self._waiting: deque[tuple[int, bytes]] = deque()
@@ -119,7 +123,8 @@ class CheckWorker:
             return False
         with contextlib.suppress(OSError):
             # It takes only what training leaves over; when the job has ended it has the machine.
-            os.sched_setscheduler(process.pid, os.SCHED_IDLE, os.sched_param(0))
+            if self._idle:
+                os.sched_setscheduler(process.pid, os.SCHED_IDLE, os.sched_param(0))
         for pipe in (process.stdin, process.stdout):
             if pipe is not None:
                 os.set_blocking(pipe.fileno(), False)
