@@ -269,6 +269,18 @@ def normalised(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
+def comparable(version: str) -> tuple[object, ...]:
+    """A version by what it says, not how: ``1.0`` and ``v1.00.0`` are one (PEP 440, its normal forms).
+
+    Alike spellings of pre-releases (``1.0rc1``, ``1.0c1``) are told apart.
+    """
+    public, _, local = version.lower().strip().lstrip("v").replace("_", "+", 1).partition("+")
+    parts = [int(one) if one.isdigit() else one for one in re.findall(r"[0-9]{1,18}|[a-z]+", public)]
+    while len(parts) > 1 and parts[-1] == 0:
+        parts.pop()
+    return (*parts, "+", *re.findall(r"[0-9a-z]+", local)) if local else tuple(parts)
+
+
 def _quoted(text: str) -> list[str]:
     if len(text) > 4 * MAX_PATH:
         return []

@@ -10,6 +10,7 @@ from .condition import GroupLoad, JobStuck, MonitorHeld, ProcessChanged, Process
 from .data import BatchesDrawn, DatasetWritten, LoaderStarted, SamplerStarted
 from .declared import OptimizerDeclared, ReferenceDeclared, SchedulerDeclared, SchedulerStepped
 from .earlier import EarlierRun, EarlierRuns, EarlierSeries
+from .environment import BytecodeCompared, DistributionCompared, FileDifference, StrayFile
 from .files import CheckpointLoaded, CheckpointSaved, FileDigested, StateRestored, TensorCopy, TensorDigest
 from .gradient import BackwardRoot, GradientChecked, GradientTrial, HookActed, LossChecked
 from .job import JobJoined, PeerReplicas, PeerSeen, ReplicaStep
@@ -28,6 +29,7 @@ __all__ = [
     "BatchesDrawn", "DatasetWritten", "LoaderStarted", "SamplerStarted",
     "OptimizerDeclared", "ReferenceDeclared", "SchedulerDeclared", "SchedulerStepped",
     "EarlierRun", "EarlierRuns", "EarlierSeries",
+    "BytecodeCompared", "DistributionCompared", "FileDifference", "StrayFile",
     "CheckpointLoaded", "CheckpointSaved", "FileDigested", "StateRestored", "TensorCopy", "TensorDigest",
     "BackwardRoot", "GradientChecked", "GradientTrial", "HookActed", "LossChecked",
     "JobJoined", "PeerReplicas", "PeerSeen", "ReplicaStep",
