@@ -45,7 +45,7 @@ class DocsError(Exception):
 
 def pages() -> dict[str, str]:
     """Every generated page by its path under the root. Raises DocsError on a source without the form."""
-    rules = importlib.import_module("veracity.detect.registry").DETECTORS
+    rules = importlib.import_module("veracity.detect.registry").EVERY
     parser = importlib.import_module("veracity.cli.main").build_parser()
     made = {f"docs/rules/{detector.rule.id}.md": rule_page(detector) for detector in rules}
     made["docs/rules/README.md"] = rule_index(rules)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.scan.wheels import make_environment, make_wheel, packages, write_requirements
 from veracity.cli.main import main
 
 
@@ -235,3 +236,43 @@ def test_a_seal_that_fails_leaves_nothing(
     assert main(["seal", str(code)]) == 2
     assert "No space left" in capsys.readouterr().err
     assert [one.name for one in (home / "seals").iterdir()] == [name]
+
+
+def test_an_environment_is_sealed_with_what_was_found_in_it(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wheel = make_wheel(tmp_path, "alpha", {"alpha.py": b"x = 1\n"})
+    lock = write_requirements(tmp_path / "lock.txt", [wheel])
+    python = make_environment(tmp_path / "env", [wheel])
+    words = ["seal", "--python", str(tmp_path / "env"), "--lock", str(lock), "--wheels", str(tmp_path)]
+    assert main([*words, "--format", "json"]) == 0
+    clean = json.loads(capsys.readouterr().out)
+    assert [part["name"] for part in clean["parts"]] == ["interpreter", "library", "packages"]
+    assert clean["examined"]["findings"] == []
+    assert [one["standing"] for one in clean["examined"]["distributions"]] == ["compared"]
+
+    module = packages(python) / "alpha.py"
+    status = module.stat()
+    module.write_bytes(b"x = 2\n")
+    os.utime(module, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert main(words) == 1
+    shown = capsys.readouterr().out
+    assert "environment-file-altered" in shown
+    assert (
+        "environment-bytecode-differs" in shown
+    )  # the old bytecode fits the time and size that were put back
+    assert main(["verify", clean["seal"], "--quiet"]) == 1
+    assert main(["seal", "diff", clean["seal"], "latest", "--quiet"]) == 1
+
+
+def test_an_environment_that_nothing_vouches_for_is_incomplete(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_environment(tmp_path / "env", [make_wheel(tmp_path, "alpha", {"alpha.py": b"x = 1\n"})])
+    assert main(["seal", "--python", str(tmp_path / "env")]) == 2
+    assert "no installed file was compared with an archive" in capsys.readouterr().out
+
+
+def test_a_lock_without_an_environment_is_refused(home: Path, tmp_path: Path) -> None:
+    assert main(["seal", str(tmp_path), "--lock", str(tmp_path / "lock.txt")]) == 2
+    assert main(["seal", "interpreter=.", "--python", str(tmp_path / "absent")]) == 2

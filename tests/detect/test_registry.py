@@ -12,7 +12,7 @@ from veracity.core import observation
 from veracity.core.observation import Gap, Observation
 from veracity.core.origin import Origin, Trust
 from veracity.detect.detector import FROM_THE_GUARD, Detector
-from veracity.detect.registry import DETECTORS, RULES
+from veracity.detect.registry import EVERY, RULES
 
 FAMILIES = {
     "checkpoint", "code", "environment", "contract", "update", "schedule", "gradient", "data", "randomness",
@@ -27,7 +27,7 @@ HEADINGS = [
 ]
 ORIGIN = Origin("monitor", Trust.SERVICE, 1, 0, 0, 0)
 
-each = pytest.mark.parametrize("detector", DETECTORS, ids=lambda one: one.rule.id)
+each = pytest.mark.parametrize("detector", EVERY, ids=lambda one: one.rule.id)
 
 
 def module_of(detector: type[Detector]) -> Path:
@@ -35,15 +35,15 @@ def module_of(detector: type[Detector]) -> Path:
 
 
 def test_ids_are_unique_and_each_detector_is_asked_once() -> None:
-    assert len({rule.id for rule in RULES}) == len(RULES) == len(set(DETECTORS))
-    assert tuple(detector.rule for detector in DETECTORS) == RULES
+    assert len({rule.id for rule in RULES}) == len(RULES) == len(set(EVERY))
+    assert tuple(detector.rule for detector in EVERY) == RULES
 
 
 def test_every_rule_file_is_in_the_list() -> None:
-    root = module_of(DETECTORS[0]).parents[1]
+    root = module_of(EVERY[0]).parents[1]
     made = re.compile(r"^    rule\b.*= Rule\(", re.MULTILINE)
     written = {path for path in root.rglob("*.py") if made.search(path.read_text("utf-8"))}
-    assert written == {module_of(detector) for detector in DETECTORS}
+    assert written == {module_of(detector) for detector in EVERY}
 
 
 @each

@@ -19,11 +19,16 @@ _DESCRIPTION = """\
 Seal files and folders: name every file in them by kind, permissions and content, in one signed digest.
 `veracity verify seal-…` reads them again and says what changed; `veracity seal diff A B` compares two seals.
 
-Times and owners are no part of a seal. Each PATH is a part of it, called by its last name or as NAME=PATH."""
+Times and owners are no part of a seal. Each PATH is a part of it, called by its last name or as NAME=PATH.
+
+With --python the interpreter, its standard library and its folders of packages are parts, too, and each
+installed file is compared with the archive it came from, as a lock file names it by SHA-256 (--lock), or with
+the wheels of a folder (--wheels); each .pyc is compared with a compile of its source."""
 
 _EXAMPLES = """\
   veracity seal                               this folder
   veracity seal code=src data/train.bin       two parts
+  veracity seal src --python .venv --lock uv.lock --wheels wheels
   veracity verify seal-20250302-140211-a1b2c3
   veracity seal diff seal-20250302 latest"""
 
@@ -35,47 +40,73 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
     """Add ``seal``."""
     codes = (
         ("0", "sealed, and everything could be read; or two seals that do not differ"),
-        ("1", "two seals differ"),
-        ("2", "something could not be read: what could be is sealed"),
+        ("1", "two seals differ; or an environment is not what its archives say (it is sealed as it is)"),
+        ("2", "something could not be read or compared: what could be is sealed"),
     )
     parser = add_verb(subparsers, "seal", "seal files and folders", _DESCRIPTION, _EXAMPLES, codes)
     parser.add_argument(
         "paths",
         metavar="PATH",
         nargs="*",
-        default=["."],
         help="what to seal, as PATH or NAME=PATH (default: this folder); or `diff A B` with two seals",
+    )
+    parser.add_argument(
+        "--python",
+        metavar="PYTHON",
+        type=Path,
+        help="seal the environment of this interpreter or virtual environment, and examine it",
+    )
+    parser.add_argument(
+        "--lock",
+        metavar="FILE",
+        type=Path,
+        action="append",
+        default=[],
+        help="uv.lock, pylock.toml or requirements with --hash: what may be installed (repeatable)",
+    )
+    parser.add_argument(
+        "--wheels",
+        metavar="DIR",
+        type=Path,
+        action="append",
+        default=[],
+        help="a folder with the archives; without --lock it also says what may be installed (repeatable)",
     )
 
 
 def execute(arguments: argparse.Namespace) -> int:
     """Seal, or compare two seals."""
     words: list[str] = arguments.paths
-    if words[0] == DIFF and len(words) != 1:
+    if words[:1] == [DIFF] and len(words) != 1:
         return _diff(arguments, words[1:])
     form = format_of(arguments, "text", "json")
     from ..ledger.keys import KEY_FILE, KEY_NAME, SigningKey
     from ..render import seals
     from ..seal.folder import create_folder, make_home
-    from ..seal.paths import make_seal
+    from ..seal.paths import Wanted, make_seal
+    from .environment import examination_of
 
     home = home_of(arguments)
-    paths = parts_of(words)
+    read = Told(quiet=arguments.quiet)
+    examination = examination_of(arguments, home, read)
+    paths = parts_of(words or ([] if examination else ["."]))
     for path in paths.values():
         if not path.exists():
             raise UsageError("there is nothing to seal", where=str(path))
+    wanted = Wanted(paths) if examination is None else examination.add_to(paths)
     make_home(home)
     key = SigningKey.load_or_create(home / KEY_FILE, KEY_NAME)
     folder = create_folder(home, time.time_ns())
-    read = Told(quiet=arguments.quiet)
-    made = make_seal(folder, paths, key, progress=read)
+    made = make_seal(folder, wanted, key, progress=read)
     read.done()
     if form == "json":
         deliver(arguments, seals.document(made, ()))
     elif not arguments.quiet or arguments.output is not None:
         console = console_for(sys.stdout, arguments.output)
-        deliver(arguments, seals.sealed(made, read.files, read.size, console))
-    return 2 if made.unread else 0
+        text = seals.sealed(made, read.files, read.size, console)
+        deliver(arguments, text if examination is None else text + examination.text(console))
+    code = 0 if examination is None else examination.exit_code()
+    return code or (2 if made.unread else 0)
 
 
 def parts_of(words: list[str]) -> dict[str, Path]:
@@ -114,6 +145,14 @@ class Told:
         if self._shows and now >= self._next:
             self._next, self._shown = now + _TOLD_EVERY, True
             sys.stderr.write(f"\r{self.files:,} files, {self.size >> 20:,} MiB ")
+            sys.stderr.flush()
+
+    def note(self, what: str, number: int) -> None:
+        """So much of something else is done."""
+        now = time.monotonic()
+        if self._shows and now >= self._next:
+            self._next, self._shown = now + _TOLD_EVERY, True
+            sys.stderr.write(f"\r{number:,} {what} ")
             sys.stderr.flush()
 
     def done(self) -> None:

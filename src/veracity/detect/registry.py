@@ -1,4 +1,4 @@
-"""All rules there are, in the order in which they are asked: one explicit list, no discovery."""
+"""All rules there are, in the order in which they are asked: explicit lists, no discovery."""
 
 from __future__ import annotations
 
@@ -27,7 +27,12 @@ from .rules.data.loader_rewired import LoaderRewired
 from .rules.data.order_drift import OrderDrift
 from .rules.data.order_repeated import OrderRepeated
 from .rules.data.set_changed import SetChanged
+from .rules.environment.bytecode_differs import BytecodeDiffers
+from .rules.environment.file_altered import FileAltered
+from .rules.environment.file_stray import FileStray
+from .rules.environment.not_locked import NotLocked
 from .rules.environment.preload_unowned import PreloadUnowned
+from .rules.environment.record_differs import RecordDiffers
 from .rules.environment.startup_unowned import StartupUnowned
 from .rules.gradient.accumulation import Accumulation
 from .rules.gradient.batch_left_out import BatchLeftOut
@@ -130,4 +135,17 @@ DETECTORS: tuple[type[Detector], ...] = (
     RecordMissing,
 )
 
-RULES: tuple[Rule, ...] = tuple(detector.rule for detector in DETECTORS)
+AT_REST: tuple[type[Detector], ...] = (
+    FileAltered,
+    FileStray,
+    RecordDiffers,
+    NotLocked,
+    BytecodeDiffers,
+    StartupUnowned,
+    PreloadUnowned,
+)
+"""Those asked about an environment that nothing runs in, when it is sealed."""
+
+EVERY: tuple[type[Detector], ...] = tuple(dict.fromkeys((*DETECTORS, *AT_REST)))
+
+RULES: tuple[Rule, ...] = tuple(detector.rule for detector in EVERY)

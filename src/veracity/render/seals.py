@@ -74,6 +74,7 @@ def document(seal: Seal, differences: Sequence[Difference]) -> str:
             for part in seal.parts
         ],
         "unread": [{"part": part, "path": one.path, "reason": one.reason} for part, one in seal.unread],
+        **({"examined": seal.examined} if seal.examined is not None else {}),
         "compared": [
             {
                 "part": one.part,

@@ -95,7 +95,7 @@ def _findings(page: Page, summary: RunSummary) -> None:
     for position, finding in enumerate(ordered[:_MAX_FINDINGS]):
         if position:
             page.line()
-        _finding(page, finding)
+        add_finding(page, finding)
     if len(ordered) > _MAX_FINDINGS:
         rest = wording.count(len(ordered) - _MAX_FINDINGS, "further finding")
         page.line(f"  and {rest}: veracity show {summary.run} --format json")
@@ -112,7 +112,8 @@ def _title(finding: Finding) -> list[Span]:
     ]
 
 
-def _finding(page: Page, finding: Finding) -> None:
+def add_finding(page: Page, finding: Finding) -> None:
+    """A finding with its evidence, as lines of a page."""
     page.line("  ", *_title(finding))
     page.paragraph(finding.message, indent="    ")
     rows: list[tuple[Span, ...]] = []

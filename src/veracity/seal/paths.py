@@ -12,10 +12,11 @@ import pwd
 import shutil
 import socket
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeAlias
 
 from ..core.canonical import Json, encode
 from ..core.digest import Digest
@@ -38,16 +39,20 @@ MAX_ENVELOPE = 64 << 20
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One tree that a seal speaks of."""
+    """One tree that a seal speaks of; ``without`` are the folders in it that were left out."""
 
     name: str
     path: str
     root: TreeEntry
+    without: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Seal:
-    """What a seal says. ``made_at`` in ns since the epoch; ``unread``: part and what of it was not read."""
+    """What a seal says. ``made_at`` in ns since the epoch; ``unread``: part and what of it was not read.
+
+    ``examined``: what was found when the parts were compared with what vouches for them; None without that.
+    """
 
     seal: str
     made_at: int
@@ -55,6 +60,13 @@ class Seal:
     user: str
     parts: tuple[Part, ...]
     unread: tuple[tuple[str, Unread], ...]
+    examined: Mapping[str, Json] | None = None
+
+
+Trees: TypeAlias = Mapping[str, Mapping[bytes, TreeEntry]]
+"""Each part that is a folder, by where it lies: path from there → entry."""
+Examine: TypeAlias = Callable[[Trees], Mapping[str, Json]]
+"""Looks at what was read before it is signed, and says what is to stand in the seal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,36 +104,54 @@ class Difference:
         return not self.unread and all(one.change is not Change.UNREAD for one in self.changed)
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is to be sealed: name of the part → path, and the folders that are no part of it.
+
+    ``examine`` is asked about the parts when they are read.
+    """
+
+    paths: Mapping[str, Path]
+    without: Mapping[str, Sequence[Path]] = field(default_factory=dict)
+    examine: Examine | None = None
+
+
 def make_seal(
-    folder: SealFolder, paths: Mapping[str, Path], key: SigningKey, *, progress: Progress | None = None
+    folder: SealFolder, wanted: Wanted, key: SigningKey, *, progress: Progress | None = None
 ) -> Seal:
-    """Seal what lies at ``paths`` (name of the part → path) into an empty directory.
+    """Seal what is ``wanted`` into an empty directory.
 
     Raises EvidenceError when nothing lies at one of the paths, OSError when the seal cannot be written; then
     nothing of it is left.
     """
-    if not 0 < len(paths) <= MAX_PARTS:
-        raise UsageError(f"a seal has 1 to {MAX_PARTS} parts, not {len(paths)}")
+    if not 0 < len(wanted.paths) <= MAX_PARTS:
+        raise UsageError(f"a seal has 1 to {MAX_PARTS} parts, not {len(wanted.paths)}")
     try:
-        return _made(folder, paths, key, progress)
+        return _made(folder, wanted, key, progress)
     except BaseException:
         shutil.rmtree(folder.path, ignore_errors=True)
         raise
 
 
-def _made(folder: SealFolder, paths: Mapping[str, Path], key: SigningKey, progress: Progress | None) -> Seal:
+def _made(folder: SealFolder, wanted: Wanted, key: SigningKey, progress: Progress | None) -> Seal:
     writer = NodeWriter.at(folder.manifest)
     parts, unread = [], []
     try:
-        for name, path in paths.items():
-            reading = read_tree(path, writer.keep, progress=progress, skip=[folder.path])
-            parts.append(Part(name, os.path.realpath(path), reading.root))
+        for name, path in wanted.paths.items():
+            without = wanted.without.get(name, ())
+            reading = read_tree(path, writer.keep, progress=progress, skip=[folder.path, *without])
+            parts.append(
+                Part(name, os.path.realpath(path), reading.root, tuple(map(os.path.realpath, without)))
+            )
             unread += [(name, one) for one in reading.unread]
     finally:
         writer.close()
-    made = Seal(
-        folder.seal, time.time_ns(), socket.gethostname(), str(os.getuid()), tuple(parts), tuple(unread)
-    )
+    examined = None
+    if wanted.examine is not None:
+        with Nodes(folder.manifest) as nodes:
+            examined = wanted.examine({part.path: dict(nodes.walk(part.root)) for part in parts})
+    at, host, user = time.time_ns(), socket.gethostname(), str(os.getuid())
+    made = Seal(folder.seal, at, host, user, tuple(parts), tuple(unread), examined)
     document = _document(made)
     payload = statement(made.seal, Digest.of(encode(document)), document, SEAL_TYPE)
     write_private(folder.envelope, sign_statement(payload, key))
@@ -160,7 +190,8 @@ def check_seal(
         for part in seal.parts:
             now = Added(nodes)
             path = places.get(part.name, Path(part.path))
-            reading = read_tree(path, now.keep, progress=progress, skip=[folder.path])
+            without = [folder.path, *map(Path, part.without)]
+            reading = read_tree(path, now.keep, progress=progress, skip=without)
             root = reading.root
             if root.kind == part.root.kind:  # what the root itself is called is no part of the seal
                 root = TreeEntry(root.kind, root.mode, root.size, part.root.name, root.digest, root.target)
@@ -214,7 +245,9 @@ def _whole(part: Part | None, nodes: Reading, *, added: bool = False) -> tuple[C
 
 
 def _document(seal: Seal) -> dict[str, Json]:
+    examined = {"examined": dict(seal.examined)} if seal.examined is not None else {}
     return {
+        **examined,
         "schema": SCHEMA,
         "seal": seal.seal,
         "made_at": seal.made_at,
@@ -230,6 +263,7 @@ def _document(seal: Seal) -> dict[str, Json]:
                 "root": escaped(part.root.name),
                 "digest": part.root.digest,
                 "target": escaped(part.root.target),
+                **({"without": [escaped(os.fsencode(one)) for one in part.without]} if part.without else {}),
             }
             for part in seal.parts
         ],
@@ -259,6 +293,7 @@ def _seal_of(document: Mapping[str, Json]) -> Seal:
             (_text(one, "part"), Unread(_text(one, "path"), _text(one, "reason")))
             for one in map(_object, unread)
         ),
+        _object(document["examined"]) if "examined" in document else None,
     )
 
 
@@ -275,7 +310,11 @@ def _part_of(value: Json) -> Part:
         digest,
         unescaped(_text(part, "target")),
     )
-    return Part(_text(part, "name"), os.fsdecode(unescaped(_text(part, "path"))), entry)
+    without = part.get("without", [])
+    if not isinstance(without, list) or not all(isinstance(one, str) for one in without):
+        raise EvidenceError("the seal has a malformed part")
+    left_out = tuple(os.fsdecode(unescaped(str(one))) for one in without)
+    return Part(_text(part, "name"), os.fsdecode(unescaped(_text(part, "path"))), entry, left_out)
 
 
 def _object(value: Json) -> Mapping[str, Json]:

@@ -1,0 +1,111 @@
+"""``veracity seal --python``: an environment as parts of a seal, and what is compared with its archives."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..core.errors import UsageError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ..core.canonical import Json
+    from ..observe.interpreter import PythonEnvironment
+    from ..scan.archives import Archives
+    from ..scan.examine import Examined
+    from ..seal.paths import Trees, Wanted
+    from .seal import Told
+
+DEBIAN_WHEELS = "/usr/share/python-wheels"
+INTERPRETER, LIBRARY, PACKAGES = "interpreter", "library", "packages"
+
+
+@dataclass(slots=True)
+class Examination:
+    """The environment to be sealed and examined; ``found`` is there when it was."""
+
+    environment: PythonEnvironment
+    archives: Archives | None
+    named_by: tuple[tuple[str, str], ...]
+    home: Path
+    told: Callable[[str, int], object]
+    found: Examined | None = None
+
+    def add_to(self, paths: Mapping[str, Path]) -> Wanted:
+        """The parts asked for, and those of the environment; raises UsageError for a name of both."""
+        from ..seal.paths import Wanted
+
+        one = self.environment
+        own = {INTERPRETER: Path(os.path.realpath(one.python))}
+        if one.library:
+            own[LIBRARY] = Path(one.library)
+        for number, site in enumerate(one.sites, start=1):
+            own[PACKAGES if number == 1 else f"{PACKAGES}-{number}"] = Path(site)
+        for name in own.keys() & paths.keys():
+            raise UsageError(f"two parts are called {name!r}", remedy="give yours another name: NAME=PATH")
+        # Packages of an environment that a virtual one was made from are no part of the latter.
+        folders = ("site-packages", "dist-packages")
+        without = {LIBRARY: [Path(one.library, name) for name in folders if Path(one.library, name).is_dir()]}
+        return Wanted({**paths, **own}, without, self.examine)
+
+    def examine(self, trees: Trees) -> dict[str, Json]:
+        """Compare what was read; what is found goes into the seal."""
+        import veracity
+
+        from ..render.examined import sealed_part
+        from ..scan.examine import Asked, examine
+
+        one = self.environment
+        code = Path(veracity.__file__).resolve().parent
+        asked = Asked(self.archives, os.environ, code.parent, code.name, self.home / "cache")
+        folders = {path: trees[path] for path in (one.library, *one.sites) if path in trees}
+        self.found = examine(one, folders, asked, self.told)
+        return sealed_part(self.found, one.python, one.version, self.named_by)
+
+    def text(self, console: Console | None) -> str:
+        """What was found, for people."""
+        from ..render.examined import examined
+
+        return "" if self.found is None else examined(self.found, console)
+
+    def exit_code(self) -> int:
+        """0, 1 or 2, as ``veracity seal`` documents them."""
+        from ..render.examined import exit_code
+
+        return 2 if self.found is None else exit_code(self.found)
+
+
+def examination_of(arguments: argparse.Namespace, home: Path, told: Told) -> Examination | None:
+    """What ``--python``, ``--lock`` and ``--wheels`` ask for; None without the first."""
+    python: Path | None = arguments.python
+    locks: list[Path] = arguments.lock
+    folders: list[Path] = arguments.wheels
+    if python is None:
+        if locks or folders:
+            raise UsageError(
+                "--lock and --wheels say what an environment is compared with, and none was named",
+                remedy="name it with --python, such as --python .venv",
+            )
+        return None
+    from ..observe.interpreter import find_environment
+    from ..observe.lockfile import read_lock
+    from ..observe.torchzip import FileDigest, digest_file
+    from ..scan.archives import Archives
+
+    environment = find_environment(python.expanduser(), os.environ)
+    named: list[tuple[str, str]] = []
+    for path in locks:
+        digest = digest_file(str(path))
+        named.append((str(path), digest.sha256 if isinstance(digest, FileDigest) else ""))
+    named += [(str(path), "") for path in folders]
+    archives = None
+    if locks or folders:
+        bundled = [Path(environment.library, "ensurepip", "_bundled"), Path(DEBIAN_WHEELS)]
+        present = [folder for folder in bundled if folder.is_dir()]
+        archives = Archives(home / "cache", [read_lock(path) for path in locks], folders, present)
+    return Examination(environment, archives, tuple(named), home, told.note)

@@ -1,0 +1,100 @@
+"""A file that Python can load came with no archive.
+
+## The law
+
+Wheel truth: what is installed is what the index or a lock file names by the digest of its archive.
+
+## What breaks it
+
+A `.pth`, `sitecustomize` or `usercustomize` put into the folder of packages: it runs in every Python of the
+environment. A module put there, which shadows another or is imported by an edited one. A `.pyc` without a
+source, which Python imports like a module. A line for it in some package's RECORD makes it look installed.
+
+## How it is checked
+
+Every file below the folder of packages that Python can load must be in an archive, or in the RECORD of a
+distribution that has none (an editable install). Code that runs at start-up must be in an archive. A file
+that a package's RECORD names and its archive does not have is an error of high confidence: RECORD was
+edited. Code that runs at start-up is an error, other files are a warning. Files that Python has no use for
+are not listed.
+
+## What fools it
+
+A distribution with a made-up `dist-info` explains its files, and is a finding of its own (`environment-not-
+locked`). Folders outside the environment that a `.pth` or PYTHONPATH brings in.
+
+## What to do
+
+Look at the file, who owns it and since when. What you put there yourself belongs into a distribution.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+from ....core.coverage import Coverage
+from ....core.finding import Evidence, Finding, Location, finding_of
+from ....core.observation import Observation, StrayFile
+from ....core.rule import Confidence, Rule, Severity
+from .marks import mark_evidence
+
+MAX_FINDINGS = 500
+_IS = {
+    "startup": "runs at the start of every Python of the environment",
+    "module": "can be imported",
+    "bytecode": "is bytecode that Python imports without a source",
+}
+
+
+class FileStray:
+    """One finding for each file."""
+
+    rule: ClassVar[Rule] = Rule(
+        "environment-file-stray",
+        "wheel-truth",
+        "A file that Python can load came with no archive",
+        Severity.WARNING,
+        Confidence.HIGH,
+    )
+    takes: ClassVar[tuple[type[Observation], ...]] = (StrayFile,)
+
+    def __init__(self) -> None:
+        self._coverage = Coverage(self.rule.law, "files")
+        self._found = 0
+
+    def observe(self, observation: Observation) -> Iterator[Finding]:
+        """Judge one file."""
+        if not isinstance(observation, StrayFile):
+            return
+        one = observation
+        self._found += 1
+        if self._found > MAX_FINDINGS:
+            self._coverage.skip("more files came with no archive than are listed")
+            return
+        told = f"; the RECORD of {one.recorded_by} names it, its archive does not" if one.recorded_by else ""
+        severity = Severity.ERROR if one.recorded_by or one.kind == "startup" else Severity.WARNING
+        yield finding_of(
+            self.rule,
+            one.path,
+            f"{one.path} came with no archive and {_IS.get(one.kind, one.kind)}{told}",
+            locations=(Location(one.path),),
+            evidence=(
+                Evidence(
+                    "content",
+                    observed=f"{one.size} bytes, SHA-256 {one.sha256 or 'not read'}",
+                    digest=one.sha256,
+                ),
+                *mark_evidence(one.uid, one.user, one.changed_at),
+            ),
+            severity=severity,
+            confidence=Confidence.HIGH if one.recorded_by or one.kind != "startup" else Confidence.MEDIUM,
+        )
+
+    def finish(self) -> Iterator[Finding]:
+        """Nothing is left for the end."""
+        return iter(())
+
+    def coverage(self) -> Coverage:
+        """Files are counted by ``environment-file-altered``, once for the law."""
+        return self._coverage

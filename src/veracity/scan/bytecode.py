@@ -1,0 +1,255 @@
+"""Every .pyc of an environment beside its source: would Python execute what the source says?
+
+Python loads a .pyc when time and size of the source are as its header says, and reads nothing else of the
+source. So each is compared with a compile of the source, under the environment's own interpreter and in
+processes of their own; what was found the same once is remembered by the digests of both files.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import importlib.util
+import os
+import re
+import struct
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Set
+from dataclasses import dataclass
+from itertools import cycle
+from pathlib import Path
+
+from ..core.observation import BytecodeCompared
+from ..core.origin import monitor_origin
+from ..core.tree import FILE, LINK, UNREAD, TreeEntry
+from ..observe.torchzip import FileDigest, digest_file
+from .checkworker import Answered, CheckWorker
+from .environment import Tree, mark
+from .knownbytecode import KnownBytecode, tag_of
+
+MAX_FILE = 64 << 20
+HEADER = 16
+AT_ONCE = 64
+"""Requests that wait at one worker."""
+_HASHED, _CHECKED = 1, 2
+_NAME = re.compile(r"(?P<stem>.+)\.cpython-3(?P<minor>\d{1,3})t?(\.opt-[12])?\.pyc\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Programs:
+    """What compiles: the environment's interpreter, the guard's archive and the package's name in it."""
+
+    python: str
+    version: str
+    archive: Path
+    package: str
+    workers: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """A .pyc that was read, and its source; paths are relative to the folder."""
+
+    path: str
+    source: str
+    entry: TreeEntry
+    source_entry: TreeEntry
+    flags: int
+    magic: bytes
+    header: bytes
+
+
+class BytecodeCheck:
+    """Compares what lies in ``folder``, which was read as ``tree``; ``cache`` remembers pairs.
+
+    ``vouched``: paths whose content is that of an archive.
+    """
+
+    def __init__(self, folder: str, tree: Tree, programs: Programs, cache: Path, vouched: Set[str]) -> None:
+        self._folder = folder
+        self._tree = tree
+        self._programs = programs
+        self._known = KnownBytecode(cache, "pyc")
+        self._vouched = vouched
+        self._magics: Counter[bytes] = Counter()
+        self._remembering = True
+        self.counted = 0
+        """How many files were compared or remembered."""
+
+    def run(self, progress: Callable[[int], object] | None = None) -> Iterator[BytecodeCompared]:
+        """Each .pyc below a ``__pycache__``, those of other versions of Python left out."""
+        pending: list[_Job] = []
+        for raw, entry in self._tree.items():
+            if not raw.endswith(b".pyc") or b"__pycache__/" not in raw or not entry.is_file:
+                continue
+            found = self._prepare(os.fsdecode(raw), entry)
+            if isinstance(found, BytecodeCompared):
+                self.counted += 1
+                yield found
+            elif found is not None:
+                pending.append(found)
+        yield from self._compile(pending, progress)
+
+    def _prepare(self, path: str, entry: TreeEntry) -> _Job | BytecodeCompared | None:
+        folder, _, name = path.rpartition("/")
+        named = _NAME.match(name)
+        if named is None or f"3.{named['minor']}" != self._programs.version:
+            return None  # another Python's, or no name that Python looks for
+        parent = folder.rpartition("__pycache__")[0]
+        source = f"{parent}{named['stem']}.py"
+        source_entry = self._source(source)
+        if source_entry is None:
+            return self._result(path, source, "orphan", "there is no source, and Python does not load it")
+        if UNREAD in (entry.digest, source_entry.digest):
+            return self._result(path, source, "unread", "it could not be read")
+        if source_entry.digest in self._known.sources(tag_of(name), entry.digest):
+            return self._result(path, source, "same", "")
+        header = _head(os.path.join(self._folder, path))
+        if len(header) < HEADER:
+            return self._result(path, source, "stale", "it is too short, and Python does not load it")
+        self._magics[header[:4]] += 1
+        return _Job(
+            path, source, entry, source_entry, struct.unpack("<I", header[4:8])[0], header[:4], header[8:]
+        )
+
+    def _source(self, path: str) -> TreeEntry | None:
+        """The entry of a source; of the file that a link leads to, since Python follows it."""
+        entry = self._tree.get(os.fsencode(path))
+        if entry is not None and entry.kind == LINK:
+            found = digest_file(os.path.join(self._folder, path))
+            if not isinstance(found, FileDigest):
+                return None
+            return TreeEntry(FILE, entry.mode, found.size, entry.name, found.sha256)
+        return entry if entry is not None and entry.is_file else None
+
+    def _compile(
+        self, jobs: list[_Job], progress: Callable[[int], object] | None
+    ) -> Iterator[BytecodeCompared]:
+        programs = self._programs
+        count = max(1, min(programs.workers, len(jobs)))
+        workers = [
+            CheckWorker(programs.python, programs.archive, programs.package, idle=False) for _ in range(count)
+        ]
+        waiting = dict(enumerate(jobs))
+        numbers = iter(list(waiting))
+        turns = cycle(workers)
+        done = 0
+        try:
+            while waiting:
+                for worker in workers:
+                    while worker.pending < AT_ONCE and (number := next(numbers, None)) is not None:
+                        request = self._request(waiting[number])
+                        if isinstance(request, str):
+                            job = waiting.pop(number)
+                            yield self._result(job.path, job.source, "unread", request)
+                        else:
+                            worker.send(number, request)
+                for result in next(turns).pump(0.05 if count == 1 else 0.01):
+                    job = waiting.pop(result.number)
+                    done += 1
+                    if progress is not None:
+                        progress(done)
+                    self.counted += 1
+                    if isinstance(result, Answered):
+                        yield self._judged(job, result.body)
+                    else:
+                        yield self._result(job.path, job.source, "unread", result.reason)
+        finally:
+            for worker in workers:
+                worker.close()
+
+    def _request(self, job: _Job) -> dict[str, object] | str:
+        """What a worker is asked; or why it cannot be."""
+        contents = []
+        for path, entry in ((job.path, job.entry), (job.source, job.source_entry)):
+            data = _bytes(os.path.join(self._folder, path))
+            if data is None or hashlib.sha256(data).hexdigest() != entry.digest:
+                return "it changed after it was read"
+            contents.append(data)
+        tag = tag_of(job.path)
+        return {
+            "source": os.path.join(self._folder, job.source),
+            "text": base64.b64encode(contents[1]).decode("ascii"),
+            "body": base64.b64encode(contents[0][HEADER:]).decode("ascii"),
+            "optimize": int(tag[-1]) if tag else 0,
+        }
+
+    def _judged(self, job: _Job, body: dict[str, object]) -> BytecodeCompared:
+        same, reason = body.get("same"), str(body.get("reason") or body.get("error") or "")
+        unchecked = bool(job.flags & _HASHED) and not job.flags & _CHECKED
+        if same is True:
+            if not unchecked:
+                self._remember(job)
+            return self._result(job.path, job.source, "unchecked-hash" if unchecked else "same", "")
+        if same is False:
+            stale = self._why_stale(job, unchecked=unchecked)
+            return self._result(job.path, job.source, "stale" if stale else "forged", stale or reason)
+        return self._result(job.path, job.source, "unread", reason or "the checker gave no answer")
+
+    def _remember(self, job: _Job) -> None:
+        if not self._remembering:
+            return
+        try:
+            self._known.add(tag_of(job.path), job.entry.digest, job.source_entry.digest)
+        except OSError:
+            self._remembering = False  # the next comparison takes as long as this one, and nothing else
+
+    def _why_stale(self, job: _Job, *, unchecked: bool) -> str:
+        """Why Python would compile the source again instead of loading this; empty when it would not."""
+        if job.magic != self._magic():
+            return "it is of another Python"
+        if unchecked:
+            return ""
+        if job.flags & _HASHED:
+            return self._hash_differs(job)
+        try:
+            status = os.stat(os.path.join(self._folder, job.source))
+        except OSError:
+            return ""
+        time_and_size = struct.pack("<II", int(status.st_mtime) & 0xFFFFFFFF, status.st_size & 0xFFFFFFFF)
+        return "" if job.header == time_and_size else "its source was changed since"
+
+    def _hash_differs(self, job: _Job) -> str:
+        if not self._is_own_version():
+            return ""  # the hash is keyed by the interpreter: take the worse
+        data = _bytes(os.path.join(self._folder, job.source))
+        fits = data is not None and importlib.util.source_hash(data) == job.header
+        return "" if fits else "its source was changed since"
+
+    def _magic(self) -> bytes:
+        """What the interpreter's .pyc files begin with: what most of them do."""
+        if self._is_own_version():
+            return importlib.util.MAGIC_NUMBER
+        return self._magics.most_common(1)[0][0]
+
+    def _is_own_version(self) -> bool:
+        return self._programs.version == f"{sys.version_info[0]}.{sys.version_info[1]}"
+
+    def _result(self, path: str, source: str, standing: str, reason: str) -> BytecodeCompared:
+        place = os.path.join(self._folder, path)
+        marked = mark(place) if standing not in ("same", "stale") else (-1, "", 0)
+        vouched = "archive" if source in self._vouched else "content"
+        source = os.path.join(self._folder, source)
+        return BytecodeCompared(
+            monitor_origin(time.time_ns()), place, source, vouched, standing, reason, *marked
+        )
+
+
+def _head(path: str) -> bytes:
+    try:
+        with open(path, "rb", buffering=0) as file:
+            return file.read(HEADER)
+    except OSError:
+        return b""
+
+
+def _bytes(path: str) -> bytes | None:
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(handle, "rb") as file:
+            data = file.read(MAX_FILE + 1)
+    except OSError:
+        return None
+    return data if len(data) <= MAX_FILE else None

@@ -1,0 +1,379 @@
+"""An environment beside the archives it was installed from: what differs, and what came with none.
+
+The archive that an index or a lock names is the reference, not the RECORD beside the files: whoever edits a
+file can edit that, too. Files were read once already, for a seal: here their digests are compared.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pwd
+import re
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ..core.observation import DistributionCompared, FileDifference, Gap, StrayFile
+from ..core.origin import Origin, monitor_origin
+from ..core.tree import FOLDER, LINK, UNREAD, TreeEntry
+from ..observe.entryscript import calls_entry
+from ..observe.interpreter import PythonEnvironment
+from ..observe.pyenv import Distribution, list_distributions, parse_record
+from ..observe.torchzip import FileDigest, digest_file
+from ..observe.wheel import DATA, LIB, SCRIPTS, Wheel, WheelFile
+from .archives import Archives, Found, is_version
+
+LAW = "wheel-truth"
+MAX_DIFFERENCES = 200
+MAX_STRAYS = 2_000
+MAX_RECORD = 64 << 20
+MAX_SCRIPT = 1 << 20
+WRITTEN_BY_INSTALLERS = frozenset(
+    {"RECORD", "INSTALLER", "REQUESTED", "direct_url.json", "uv_cache.json", "uv_build.json"}
+)
+_CUSTOMIZE = re.compile(r"(sitecustomize|usercustomize)(\.py|\.pyc|\.[\w-]+\.so|\.so|/__init__\.pyc?)\Z")
+_IMPORTABLE = (".py", ".so", ".pyc")
+
+Tree = Mapping[bytes, TreeEntry]
+"""A folder as it was read: path from it → entry."""
+
+
+@dataclass(slots=True)
+class _Compared:
+    """A distribution that is compared with an archive."""
+
+    distribution: Distribution
+    found: Found
+    wheel: Wheel
+    files: int = 0
+    differing: list[FileDifference] = field(default_factory=list)
+    more: int = 0
+
+
+class EnvironmentCheck:
+    """Compares the folder of packages ``site`` of an environment, which was read as ``tree``."""
+
+    def __init__(self, environment: PythonEnvironment, site: str, tree: Tree, archives: Archives) -> None:
+        self._environment = environment
+        self._site = site
+        self._tree = tree
+        self._archives = archives
+        self._origin: Origin = monitor_origin(time.time_ns())
+        self._records: dict[str, dict[str, tuple[str, int]]] = {}
+        self._claimed: set[str] = set()
+        self.vouched: set[str] = set()
+        """Paths in the folder whose content is that of an archive."""
+
+    def run(self) -> Iterator[DistributionCompared | StrayFile | Gap]:
+        """Each distribution, then each file that came with none of them."""
+        compared: list[_Compared] = []
+        by_content: list[Distribution] = []
+        for distribution in list_distributions(self._site):
+            chosen = self._chosen(distribution)
+            if isinstance(chosen, _Compared):
+                compared.append(chosen)
+            else:
+                by_content.append(distribution)
+                yield chosen
+        shared = _shared(compared)
+        self._claimed = {path for one in by_content for path in self._record(one)}
+        for one in compared:
+            self._compare(one, shared)
+            yield self._result(one)
+        yield from self._strays(compared, by_content)
+
+    # --- which archive ----------------------------------------------------------------------------
+
+    def _chosen(self, distribution: Distribution) -> _Compared | DistributionCompared:
+        """The archive that a distribution is compared with, or why there is none."""
+        name, version = distribution.name, distribution.version
+        versions = self._archives.versions(name)
+        how = self._archives.how_else(name)
+        if how is not None or (distribution.editable and not self._archives.is_locked):
+            return self._without(
+                distribution, "content", f"locked as {how}" if how else "an editable install"
+            )
+        if distribution.editable or not versions:
+            what = (
+                "nothing that was given names it"
+                if not versions
+                else "an editable install, locked as an archive"
+            )
+            return self._without(distribution, "unlocked", what)
+        if not any(is_version(version, one) for one in versions):
+            return self._without(distribution, "version", f"{', '.join(versions[:5])}")
+        best: _Compared | None = None
+        reasons = []
+        most = -1
+        for found in self._archives.of(name, version, self._tags(distribution)):
+            if found.wheel is None:
+                reasons.append(f"{found.archive.filename or found.archive.sha256[:16]}: {found.reason}")
+                continue
+            alike = sum(self._is_same(one) for one in found.wheel.files if one.scheme == LIB)
+            if alike > most:
+                best, most = _Compared(distribution, found, found.wheel), alike
+        if best is None:
+            why = "; ".join(reasons[:3]) or "it was locked as no wheel"
+            return self._without(distribution, "absent", why)
+        return best
+
+    def _tags(self, distribution: Distribution) -> list[str]:
+        data = _read(os.path.join(distribution.info, "WHEEL"), MAX_SCRIPT) or b""
+        lines = data.decode("utf-8", "replace").splitlines()
+        return [line[4:].strip() for line in lines if line.startswith("Tag:")]
+
+    def _without(self, one: Distribution, standing: str, reason: str) -> DistributionCompared:
+        return DistributionCompared(
+            self._origin, one.name, one.version, one.directory, one.installer,
+            standing, reason, "", "", "", 0, [], 0, [],
+        )  # fmt: skip
+
+    def _result(self, one: _Compared) -> DistributionCompared:
+        distribution, archive = one.distribution, one.found.archive
+        return DistributionCompared(
+            origin=self._origin,
+            name=distribution.name,
+            version=distribution.version,
+            directory=distribution.directory,
+            installer=distribution.installer,
+            standing="compared",
+            reason="",
+            archive=archive.filename,
+            sha256=archive.sha256,
+            named_by=archive.lock,
+            files=one.files,
+            differing=one.differing,
+            more=one.more,
+            unlike_record=list(one.wheel.unlike_record[:MAX_DIFFERENCES]),
+        )
+
+    # --- comparison -------------------------------------------------------------------------------
+
+    def _compare(self, one: _Compared, shared: Mapping[str, list[WheelFile]]) -> None:
+        record = self._record(one.distribution)
+        info = os.path.basename(one.distribution.info)
+        for file in one.wheel.files:
+            if file.scheme == LIB and file.path == f"{info}/RECORD":
+                continue  # installers write their own
+            if file.scheme == LIB:
+                self._compare_lib(one, file, shared.get(file.path, [file]), record)
+            elif file.scheme == SCRIPTS:
+                self._compare_script(one, file)
+            elif file.scheme == DATA:
+                self._compare_elsewhere(one, file, os.path.join(self._environment.prefix, file.path))
+        for command, entry in one.wheel.commands.items():
+            self._compare_command(one, command, entry)
+
+    def _compare_lib(
+        self,
+        one: _Compared,
+        file: WheelFile,
+        alternatives: Sequence[WheelFile],
+        record: Mapping[str, tuple[str, int]],
+    ) -> None:
+        one.files += 1
+        recorded = record.get(file.path, ("", -1))[0]
+        place = os.path.join(self._site, file.path)
+        entry = self._tree.get(os.fsencode(file.path))
+        if not any(map(self._is_same, alternatives)):
+            if entry is None and not os.path.lexists(place):
+                self._differs(one, place, "missing", file.sha256, "", recorded)
+            else:
+                is_file = entry is None or entry.is_file or entry.kind == LINK
+                observed = entry.digest if entry is not None and entry.is_file else ""
+                change = "content" if is_file else "kind"
+                if is_file and file.path in self._claimed:
+                    change = "claimed"
+                self._differs(one, place, change, file.digest, observed, recorded)
+            return
+        self.vouched.add(file.path)
+        if recorded and all(recorded != other.sha256 for other in alternatives):
+            self._differs(one, place, "record", file.sha256, file.sha256, recorded)
+        if (
+            entry is not None
+            and entry.is_file
+            and entry.mode & 0o111
+            and not any(x.executable for x in alternatives)
+        ):
+            self._differs(one, place, "executable", "", f"{entry.mode:o}", "")
+
+    def _is_same(self, file: WheelFile) -> bool:
+        """Whether what lies at the place of a file of an archive has its content."""
+        entry = self._tree.get(os.fsencode(file.path))
+        if entry is not None and entry.is_file:
+            return entry.digest == file.digest
+        if entry is not None and entry.kind != LINK:
+            return False
+        # A link, or a file behind a linked folder: some installers link instead of copying.
+        found = digest_file(os.path.join(self._site, file.path))
+        return isinstance(found, FileDigest) and found.sha256 == file.sha256
+
+    def _compare_script(self, one: _Compared, file: WheelFile) -> None:
+        place = os.path.join(self._environment.prefix, "bin", file.path)
+        data = _read(place, MAX_SCRIPT)
+        if not file.rest or data is None:
+            self._compare_elsewhere(one, file, place)
+            return
+        one.files += 1
+        head, _, rest = data.partition(b"\n")
+        if hashlib.sha256(rest).hexdigest() != file.rest:
+            self._differs(one, place, "content", file.rest, hashlib.sha256(rest).hexdigest(), "")
+        elif not self._is_ours(head):
+            self._differs(one, place, "script", "", head[:200].decode("utf-8", "replace"), "")
+
+    def _compare_elsewhere(self, one: _Compared, file: WheelFile, place: str) -> None:
+        """A file outside the folder of packages, which was not read yet."""
+        found = digest_file(place)
+        one.files += 1
+        if isinstance(found, FileDigest):
+            if found.sha256 != file.sha256:
+                self._differs(one, place, "content", file.sha256, found.sha256, "")
+        else:
+            self._differs(
+                one, place, "missing" if not os.path.lexists(place) else "kind", file.sha256, "", ""
+            )
+
+    def _compare_command(self, one: _Compared, command: str, entry: str) -> None:
+        """A script that the installer wrote for an entry point."""
+        if "/" in command or command in (".", ".."):
+            return
+        place = os.path.join(self._environment.prefix, "bin", command)
+        data = _read(place, MAX_SCRIPT)
+        if data is None:
+            if os.path.lexists(place):
+                one.files += 1
+                self._differs(one, place, "kind", "", "", "")
+            return  # not all installers write all of them
+        one.files += 1
+        head = data.partition(b"\n")[0]
+        if not calls_entry(data, entry):
+            self._differs(one, place, "script", entry, hashlib.sha256(data).hexdigest(), "")
+        elif head.rstrip() != b"#!/bin/sh" and not self._is_ours(head):
+            self._differs(one, place, "script", "", head[:200].decode("utf-8", "replace"), "")
+
+    def _is_ours(self, head: bytes) -> bool:
+        """Whether a script's first line names this environment's interpreter, whatever it is called there."""
+        line = os.fsdecode(head).removeprefix("#!").strip().strip('"')
+        interpreter = line.partition(" ")[0]
+        folder = os.path.join(self._environment.prefix, "bin")
+        inside = os.path.realpath(os.path.dirname(interpreter)) == os.path.realpath(folder)
+        return inside and os.path.realpath(interpreter) == os.path.realpath(self._environment.python)
+
+    def _differs(
+        self, one: _Compared, place: str, change: str, expected: str, observed: str, recorded: str
+    ) -> None:
+        if len(one.differing) >= MAX_DIFFERENCES:
+            one.more += 1
+            return
+        uid, user, changed_at = mark(place)
+        one.differing.append(
+            FileDifference(place, change, expected, observed, recorded, uid, user, changed_at)
+        )
+
+    def _record(self, distribution: Distribution) -> Mapping[str, tuple[str, int]]:
+        known = self._records.get(distribution.info)
+        if known is None:
+            data = _read(os.path.join(distribution.info, "RECORD"), MAX_RECORD)
+            known = self._records[distribution.info] = parse_record(data or b"")
+        return known
+
+    # --- what came with none ----------------------------------------------------------------------
+
+    def _strays(
+        self, compared: Sequence[_Compared], by_content: Sequence[Distribution]
+    ) -> Iterator[StrayFile | Gap]:
+        expected = {file.path for one in compared for file in one.wheel.files if file.scheme == LIB}
+        recorded = {
+            path: one.distribution.name for one in compared for path in self._record(one.distribution)
+        }
+        infos = {os.path.basename(one.info): one.name for one in by_content}
+        written = {
+            f"{os.path.basename(one.distribution.info)}/{name}"
+            for one in compared
+            for name in WRITTEN_BY_INSTALLERS
+        }
+        given = 0
+        for raw, entry in self._tree.items():
+            path = os.fsdecode(raw)
+            if entry.kind == FOLDER or path in expected or path in written:
+                continue
+            kind = _kind(path)
+            # A RECORD that no archive confirms explains a module, not code that runs before every program.
+            if (path in self._claimed and not _CUSTOMIZE.match(path)) or path.partition("/")[0] in infos:
+                continue
+            if not kind or self._is_virtualenv(path):
+                continue
+            given += 1
+            if given > MAX_STRAYS:
+                yield Gap(
+                    self._origin,
+                    "not all files of no archive are listed",
+                    f"there are more than {MAX_STRAYS}",
+                    law=LAW,
+                )
+                return
+            place = os.path.join(self._site, path)
+            digest = entry.digest if entry.digest != UNREAD else ""
+            yield StrayFile(
+                self._origin, place, kind, digest, entry.size, recorded.get(path, ""), *mark(place)
+            )
+
+    def _is_virtualenv(self, path: str) -> bool:
+        """The two files that virtualenv and uv write: they are judged with all that runs at start-up."""
+        made = os.path.isfile(os.path.join(self._environment.prefix, "pyvenv.cfg"))
+        return made and path in ("_virtualenv.py", "_virtualenv.pth")
+
+
+def _kind(path: str) -> str:
+    """What a file that came with no archive is for Python; empty when Python has no use for it."""
+    folder, _, name = path.rpartition("/")
+    if not folder and name.endswith(".pth"):
+        return "startup"
+    if _CUSTOMIZE.match(path):
+        return "startup"
+    if os.path.basename(folder) == "__pycache__":
+        return ""  # compared with its source, elsewhere
+    if not name.endswith(_IMPORTABLE):
+        return ""
+    parts = [*filter(None, folder.split("/")), name.partition(".")[0]]
+    if not all(part.isidentifier() for part in parts):
+        return ""
+    return "bytecode" if name.endswith(".pyc") else "module"
+
+
+def _shared(compared: Sequence[_Compared]) -> dict[str, list[WheelFile]]:
+    """The files of each path: several distributions may bring one, and the last one installed stays."""
+    found: dict[str, list[WheelFile]] = {}
+    for one in compared:
+        for file in one.wheel.files:
+            if file.scheme == LIB:
+                found.setdefault(file.path, []).append(file)
+    return found
+
+
+def mark(place: str) -> tuple[int, str, int]:
+    """Owner (number and name) and ctime in ns of what lies at a place; -1, empty and 0 when nothing does."""
+    try:
+        status = os.lstat(place)
+    except (OSError, ValueError):
+        return -1, "", 0
+    try:
+        user = pwd.getpwuid(status.st_uid).pw_name
+    except KeyError:
+        user = ""
+    return status.st_uid, user, status.st_ctime_ns
+
+
+def _read(path: str, limit: int) -> bytes | None:
+    """The bytes of a regular file of at most ``limit``; None otherwise."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (OSError, ValueError):
+        return None
+    with open(handle, "rb") as file:
+        try:
+            data = file.read(limit + 1)
+        except OSError:
+            return None
+    return data if len(data) <= limit else None
