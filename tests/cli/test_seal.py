@@ -247,7 +247,7 @@ def test_an_environment_is_sealed_with_what_was_found_in_it(
     words = ["seal", "--python", str(tmp_path / "env"), "--lock", str(lock), "--wheels", str(tmp_path)]
     assert main([*words, "--format", "json"]) == 0
     clean = json.loads(capsys.readouterr().out)
-    assert [part["name"] for part in clean["parts"]] == ["interpreter", "library", "packages"]
+    assert [part["name"] for part in clean["parts"]] == ["interpreter", "library", "commands", "packages"]
     assert clean["examined"]["findings"] == []
     assert [one["standing"] for one in clean["examined"]["distributions"]] == ["compared"]
 

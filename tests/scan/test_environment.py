@@ -227,6 +227,37 @@ def usercustomize(place: Place) -> None:
     rerecord(place.site, "alpha", "usercustomize.py")
 
 
+def metadata(place: Place) -> None:
+    (place.site / "alpha-1.0.dist-info/entry_points.txt").write_text("[torch.backends]\nx = beta\n")
+
+
+def added_metadata(place: Place) -> None:
+    (place.site / "beta-1.0.dist-info/entry_points.txt").write_text("[torch.backends]\nx = beta\n")
+
+
+def egg(place: Place) -> None:
+    (place.site / "Evil.EGG-INFO").mkdir()
+    (place.site / "Evil.EGG-INFO/entry_points.txt").write_text("[torch.backends]\nx = beta\n")
+
+
+def library(place: Place) -> None:
+    (place.site / "alpha.libs").mkdir()
+    (place.site / "alpha.libs/libgomp-1.so.1").write_bytes(b"\x7fELF")
+
+
+def linked_package(place: Place) -> None:
+    other = place.root / "elsewhere"
+    other.mkdir(exist_ok=True)
+    (place.site / "helper").symlink_to(other)
+
+
+def claimed_by_editable(place: Place) -> None:
+    (place.site / "random.py").write_text("")
+    info = place.site / "beta-1.0.dist-info"
+    (info / "direct_url.json").write_text('{"url": "file:///x", "dir_info": {"editable": true}}')
+    rerecord(place.site, "beta", "random.py")
+
+
 def shadow(place: Place) -> None:
     (place.site / "random.py").write_text("def random():\n    return 4\n")
 
@@ -306,9 +337,23 @@ CACHED = "adamw.{tag}.pyc"
         (path_file, [(STRAY, "error", "zz.pth"), (STARTUP, "warning", "zz.pth")]),
         (sitecustomize, [(STRAY, "error", "__init__.py"), (STARTUP, "warning", "sitecustomize")]),
         (usercustomize, [(STRAY, "error", "usercustomize.py")]),
+        (metadata, [(ALTERED, "error", "entry_points.txt")]),
+        (added_metadata, [(STRAY, "error", "entry_points.txt")]),
+        (egg, [(STRAY, "error", "entry_points.txt")]),
+        (library, [(STRAY, "warning", "libgomp-1.so.1")]),
+        (linked_package, [(STRAY, "warning", "helper")]),
+        (
+            claimed_by_editable,
+            [
+                (LOCKED, "warning", "beta"),
+                (ALTERED, "error", "__init__.py"),
+                (STRAY, "error", "__init__.py"),
+                (STRAY, "error", "random.py"),
+            ],
+        ),
         (shadow, [(STRAY, "warning", "random.py")]),
         (recorded_extra, [(STRAY, "error", "extra.py")]),
-        (made_up, [(LOCKED, "warning", "made_up")]),
+        (made_up, [(LOCKED, "warning", "made_up"), (STRAY, "error", "evil.py")]),
         (other_version, [(LOCKED, "warning", "beta"), (ALTERED, "warning", "__init__.py")]),
         (sourceless, [(STRAY, "warning", "hidden.pyc")]),
         (swap_body, [(BYTECODE, "error", CACHED)]),
@@ -368,7 +413,9 @@ def test_files_that_are_links_to_the_same_content_are_clean(place: Place) -> Non
     shutil.move(place.site / "beta", place.root / "beta")
     (place.site / "beta").symlink_to(place.root / "beta")
     try:
-        assert place.found() == []
+        found = place.examined()
+        assert found.findings == ()
+        assert [gap.what for gap in found.gaps] == [f"{place.site / 'beta'} is a link to a folder"]
     finally:
         shutil.rmtree(place.root / "beta")
 
@@ -386,6 +433,8 @@ def test_files_that_python_has_no_use_for_are_no_finding(place: Place) -> None:
 @edits
 def test_an_editable_install_that_the_lock_knows_is_sealed_by_content(place: Place) -> None:
     made_up(place)
+    (place.site / "evil.py").rename(place.site / "__editable__.made_up-1.0.pth")
+    (place.site / "made_up-1.0.dist-info/RECORD").write_text("__editable__.made_up-1.0.pth,,\n")
     lock = place.root / "uv.lock"
     lines = ['version = 1\n[[package]]\nname = "made-up"\nversion = "1.0"\nsource = { editable = "." }\n']
     for wheel in sorted((place.root / "wheels").iterdir()):

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .seal import Told
 
 DEBIAN_WHEELS = "/usr/share/python-wheels"
-INTERPRETER, LIBRARY, PACKAGES = "interpreter", "library", "packages"
+INTERPRETER, LIBRARY, COMMANDS, PACKAGES = "interpreter", "library", "commands", "packages"
 
 
 @dataclass(slots=True)
@@ -44,6 +44,8 @@ class Examination:
         own = {INTERPRETER: Path(os.path.realpath(one.python))}
         if one.library:
             own[LIBRARY] = Path(one.library)
+        if os.path.isfile(os.path.join(one.prefix, "pyvenv.cfg")):
+            own[COMMANDS] = Path(one.prefix, "bin")
         for number, site in enumerate(one.sites, start=1):
             own[PACKAGES if number == 1 else f"{PACKAGES}-{number}"] = Path(site)
         for name in own.keys() & paths.keys():

@@ -26,8 +26,9 @@ from ..core.origin import monitor_origin
 from ..core.tree import FILE, LINK, UNREAD, TreeEntry
 from ..observe.torchzip import FileDigest, digest_file
 from .checkworker import Answered, CheckWorker
-from .environment import Tree, mark
+from .environment import Tree
 from .knownbytecode import KnownBytecode, tag_of
+from .marks import mark
 
 MAX_FILE = 64 << 20
 HEADER = 16

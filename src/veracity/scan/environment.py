@@ -8,32 +8,25 @@ from __future__ import annotations
 
 import hashlib
 import os
-import pwd
-import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..core.observation import DistributionCompared, FileDifference, Gap, StrayFile
 from ..core.origin import Origin, monitor_origin
-from ..core.tree import FOLDER, LINK, UNREAD, TreeEntry
+from ..core.tree import LINK, TreeEntry
 from ..observe.entryscript import calls_entry
 from ..observe.interpreter import PythonEnvironment
 from ..observe.pyenv import Distribution, list_distributions, parse_record
 from ..observe.torchzip import FileDigest, digest_file
 from ..observe.wheel import DATA, LIB, SCRIPTS, Wheel, WheelFile
 from .archives import Archives, Found, is_version
+from .marks import mark
+from .strays import Explained, find_strays
 
-LAW = "wheel-truth"
 MAX_DIFFERENCES = 200
-MAX_STRAYS = 2_000
 MAX_RECORD = 64 << 20
 MAX_SCRIPT = 1 << 20
-WRITTEN_BY_INSTALLERS = frozenset(
-    {"RECORD", "INSTALLER", "REQUESTED", "direct_url.json", "uv_cache.json", "uv_build.json"}
-)
-_CUSTOMIZE = re.compile(r"(sitecustomize|usercustomize)(\.py|\.pyc|\.[\w-]+\.so|\.so|/__init__\.pyc?)\Z")
-_IMPORTABLE = (".py", ".so", ".pyc")
 
 Tree = Mapping[bytes, TreeEntry]
 """A folder as it was read: path from it → entry."""
@@ -77,11 +70,12 @@ class EnvironmentCheck:
                 by_content.append(distribution)
                 yield chosen
         shared = _shared(compared)
-        self._claimed = {path for one in by_content for path in self._record(one)}
+        self._claimed = {path for one in by_content for path in self._record(one) if _brings(one, path)}
         for one in compared:
             self._compare(one, shared)
             yield self._result(one)
-        yield from self._strays(compared, by_content)
+        explained = self._explained(compared, by_content)
+        yield from find_strays(self._site, self._tree, explained, self._origin)
 
     # --- which archive ----------------------------------------------------------------------------
 
@@ -280,66 +274,31 @@ class EnvironmentCheck:
 
     # --- what came with none ----------------------------------------------------------------------
 
-    def _strays(
-        self, compared: Sequence[_Compared], by_content: Sequence[Distribution]
-    ) -> Iterator[StrayFile | Gap]:
-        expected = {file.path for one in compared for file in one.wheel.files if file.scheme == LIB}
+    def _explained(self, compared: Sequence[_Compared], by_content: Sequence[Distribution]) -> Explained:
+        """What is known of the files in the folder."""
         recorded = {
-            path: one.distribution.name for one in compared for path in self._record(one.distribution)
+            path: one.name
+            for one in (*(each.distribution for each in compared), *by_content)
+            for path in self._record(one)
         }
-        infos = {os.path.basename(one.info): one.name for one in by_content}
-        written = {
-            f"{os.path.basename(one.distribution.info)}/{name}"
-            for one in compared
-            for name in WRITTEN_BY_INSTALLERS
-        }
-        given = 0
-        for raw, entry in self._tree.items():
-            path = os.fsdecode(raw)
-            if entry.kind == FOLDER or path in expected or path in written:
-                continue
-            kind = _kind(path)
-            # A RECORD that no archive confirms explains a module, not code that runs before every program.
-            if (path in self._claimed and not _CUSTOMIZE.match(path)) or path.partition("/")[0] in infos:
-                continue
-            if not kind or self._is_virtualenv(path):
-                continue
-            given += 1
-            if given > MAX_STRAYS:
-                yield Gap(
-                    self._origin,
-                    "not all files of no archive are listed",
-                    f"there are more than {MAX_STRAYS}",
-                    law=LAW,
-                )
-                return
-            place = os.path.join(self._site, path)
-            digest = entry.digest if entry.digest != UNREAD else ""
-            yield StrayFile(
-                self._origin, place, kind, digest, entry.size, recorded.get(path, ""), *mark(place)
-            )
-
-    def _is_virtualenv(self, path: str) -> bool:
-        """The two files that virtualenv and uv write: they are judged with all that runs at start-up."""
-        made = os.path.isfile(os.path.join(self._environment.prefix, "pyvenv.cfg"))
-        return made and path in ("_virtualenv.py", "_virtualenv.pth")
+        return Explained(
+            expected={file.path for one in compared for file in one.wheel.files if file.scheme == LIB},
+            claimed=self._claimed,
+            by_content={os.path.basename(one.info) for one in by_content},
+            infos={os.path.basename(one.distribution.info) for one in compared},
+            recorded=recorded,
+            virtual=os.path.isfile(os.path.join(self._environment.prefix, "pyvenv.cfg")),
+        )
 
 
-def _kind(path: str) -> str:
-    """What a file that came with no archive is for Python; empty when Python has no use for it."""
-    folder, _, name = path.rpartition("/")
-    if not folder and name.endswith(".pth"):
-        return "startup"
-    if _CUSTOMIZE.match(path):
-        return "startup"
-    if os.path.basename(folder) == "__pycache__":
-        return ""  # compared with its source, elsewhere
-    if not name.endswith(_IMPORTABLE):
-        return ""
-    parts = [*filter(None, folder.split("/")), name.partition(".")[0]]
-    if not all(part.isidentifier() for part in parts):
-        return ""
-    return "bytecode" if name.endswith(".pyc") else "module"
+def _brings(one: Distribution, path: str) -> bool:
+    """Whether a distribution without an archive may explain a file that its RECORD names.
+
+    An editable install puts nothing there but what leads to its folder.
+    """
+    return not one.editable or (
+        "/" not in path and (path.startswith("__editable__") or path.endswith(".pth"))
+    )
 
 
 def _shared(compared: Sequence[_Compared]) -> dict[str, list[WheelFile]]:
@@ -350,19 +309,6 @@ def _shared(compared: Sequence[_Compared]) -> dict[str, list[WheelFile]]:
             if file.scheme == LIB:
                 found.setdefault(file.path, []).append(file)
     return found
-
-
-def mark(place: str) -> tuple[int, str, int]:
-    """Owner (number and name) and ctime in ns of what lies at a place; -1, empty and 0 when nothing does."""
-    try:
-        status = os.lstat(place)
-    except (OSError, ValueError):
-        return -1, "", 0
-    try:
-        user = pwd.getpwuid(status.st_uid).pw_name
-    except KeyError:
-        user = ""
-    return status.st_uid, user, status.st_ctime_ns
 
 
 def _read(path: str, limit: int) -> bytes | None:

@@ -18,7 +18,8 @@ from ..observe.pyenv import RecordIndex
 from ..observe.startup import VARIABLES, Interpreter, StartupReader
 from .archives import Archives
 from .bytecode import BytecodeCheck, Programs
-from .environment import LAW, EnvironmentCheck, Tree
+from .environment import EnvironmentCheck, Tree
+from .strays import LAW
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,8 +61,9 @@ class DistributionCompared(Observation):
 class StrayFile(Observation):
     """A file in an environment that came with no archive and that no other distribution's RECORD names.
 
-    ``kind``: ``startup`` (executes at the start of Python), ``module`` (can be imported), ``bytecode`` (a
-    .pyc that is loaded without a source) or ``other``. ``recorded_by`` is the distribution whose RECORD
+    ``kind``: ``startup`` (executes at the start of Python), ``metadata`` (of a distribution: may name entry
+    points), ``library`` (the loader maps it), ``module`` (can be imported) or ``bytecode`` (a .pyc that is
+    imported without a source). ``recorded_by`` is the distribution whose RECORD
     names it though its archive does not have it.
     """
 

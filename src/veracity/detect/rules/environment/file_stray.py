@@ -7,16 +7,18 @@ Wheel truth: what is installed is what the index or a lock file names by the dig
 ## What breaks it
 
 A `.pth`, `sitecustomize` or `usercustomize` put into the folder of packages: it runs in every Python of the
-environment. A module put there, which shadows another or is imported by an edited one. A `.pyc` without a
-source, which Python imports like a module. A line for it in some package's RECORD makes it look installed.
+environment. A file put into a package's `dist-info`, or an `egg-info` of its own, whose entry points are
+loaded. A module put there, which shadows another or is imported by an edited one, or a link to a folder of
+them. A native library. A `.pyc` without a source, which Python imports like a module. A line for it in some
+package's RECORD makes it look installed.
 
 ## How it is checked
 
 Every file below the folder of packages that Python can load must be in an archive, or in the RECORD of a
 distribution that has none (an editable install). Code that runs at start-up must be in an archive. A file
 that a package's RECORD names and its archive does not have is an error of high confidence: RECORD was
-edited. Code that runs at start-up is an error, other files are a warning. Files that Python has no use for
-are not listed.
+edited. Code that runs at start-up and metadata are an error, other files are a warning. Files that Python
+has no use for are not listed.
 
 ## What fools it
 
@@ -40,8 +42,11 @@ from ....core.rule import Confidence, Rule, Severity
 from .marks import mark_evidence
 
 MAX_FINDINGS = 500
+SEVERE = ("startup", "metadata")
 _IS = {
     "startup": "runs at the start of every Python of the environment",
+    "metadata": "is read as a package's own, entry points among it",
+    "library": "is a native library",
     "module": "can be imported",
     "bytecode": "is bytecode that Python imports without a source",
 }
@@ -72,8 +77,8 @@ class FileStray:
         if self._found > MAX_FINDINGS:
             self._coverage.skip("more files came with no archive than are listed")
             return
-        told = f"; the RECORD of {one.recorded_by} names it, its archive does not" if one.recorded_by else ""
-        severity = Severity.ERROR if one.recorded_by or one.kind == "startup" else Severity.WARNING
+        told = f"; the RECORD of {one.recorded_by} names it" if one.recorded_by else ""
+        severity = Severity.ERROR if one.recorded_by or one.kind in SEVERE else Severity.WARNING
         yield finding_of(
             self.rule,
             one.path,
@@ -88,7 +93,7 @@ class FileStray:
                 *mark_evidence(one.uid, one.user, one.changed_at),
             ),
             severity=severity,
-            confidence=Confidence.HIGH if one.recorded_by or one.kind != "startup" else Confidence.MEDIUM,
+            confidence=Confidence.HIGH if one.recorded_by or one.kind not in SEVERE else Confidence.MEDIUM,
         )
 
     def finish(self) -> Iterator[Finding]:
