@@ -13,19 +13,21 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import pytest
 
 import veracity
 from tests.once import once
 from tests.scan.wheels import make_environment, make_wheel, packages, write_requirements
+from veracity.core.errors import TransportError
 from veracity.core.finding import Finding
 from veracity.core.rule import Severity
 from veracity.core.tree import CHUNK
 from veracity.observe.interpreter import find_environment
-from veracity.observe.lockfile import read_lock
+from veracity.observe.lockfile import LockedArchive, read_lock
 from veracity.observe.tree import read_tree
-from veracity.scan.archives import Archives
+from veracity.scan.archives import Archives, Network
 from veracity.scan.examine import Asked, Examined, examine
 from veracity.seal.nodes import Nodes, NodeWriter
 
@@ -70,8 +72,13 @@ class Place:
     def examined(
         self, *, lock: Path | None = None, wheels: Path | None = None, home: Path | None = None
     ) -> Examined:
-        environment = find_environment(self.root / "venv", {})
         home = home or self.root / "home"
+        locks = [read_lock(lock or self.root / "lock.txt")]
+        archives = Archives(home / "cache", locks, [wheels or self.root / "wheels"])
+        return self.examined_with(archives, home / "cache")
+
+    def examined_with(self, archives: Archives, cache: Path) -> Examined:
+        environment = find_environment(self.root / "venv", {})
         manifest = self.root / "manifest"
         manifest.unlink(missing_ok=True)
         writer = NodeWriter.at(manifest)
@@ -79,10 +86,8 @@ class Place:
         writer.close()
         with Nodes(manifest) as nodes:
             trees = {site: dict(nodes.walk(root)) for site, root in read.items()}
-        locks = [read_lock(lock or self.root / "lock.txt")]
-        archives = Archives(home / "cache", locks, [wheels or self.root / "wheels"])
         code = Path(veracity.__file__).resolve().parent
-        return examine(environment, trees, Asked(archives, {}, code.parent, code.name, home / "cache"))
+        return examine(environment, trees, Asked(archives, {}, code.parent, code.name, cache))
 
     def found(self) -> list[tuple[str, str, str]]:
         """Rule, severity, and the last part of the subject's path of each finding."""
@@ -462,6 +467,38 @@ def test_an_archive_of_another_digest_is_not_taken(place: Place, tmp_path: Path)
     reasons = {one.name: one.reason for one in found.distributions if one.standing == "absent"}
     assert list(reasons) == ["beta"]
     assert "has the SHA-256" in reasons["beta"]
+
+
+def test_an_index_names_what_no_lock_does(place: Place, tmp_path: Path) -> None:
+    """All but one distribution, whose archive the index has no more."""
+    named = {}
+    for wheel in (place.root / "wheels").iterdir():
+        name = wheel.name.partition("-")[0]
+        digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+        url = wheel.as_uri() if name != "beta" else "gone"
+        named[name] = [LockedArchive(name, "1.0", wheel.name, digest, url, -1, "index")]
+
+    def bring(archive: LockedArchive) -> IO[bytes]:
+        if archive.url == "gone":
+            raise TransportError("it is gone")
+        return (place.root / "wheels" / archive.filename).open("rb")
+
+    network = Network(bring, (lambda name: named.get(name, []),))
+    found = place.examined_with(Archives(tmp_path, [], [], [], network), tmp_path)
+    assert [brief(one) for one in found.findings] == [(ALTERED, "warning", "__init__.py")]
+    standing = {one.name: (one.standing, one.named_by, one.reason) for one in found.distributions}
+    assert standing["alpha"] == ("compared", "index", "")
+    assert standing["beta"][0] == "absent"
+    assert "it is gone" in standing["beta"][2]
+
+
+def test_an_index_that_does_not_answer_vouches_for_nothing(place: Place, tmp_path: Path) -> None:
+    def silent(name: str) -> list[LockedArchive]:
+        raise TransportError("no network")
+
+    found = place.examined_with(Archives(tmp_path, [], [], [], Network(None, (silent,))), tmp_path)
+    assert {(one.standing, one.reason) for one in found.distributions} == {("absent", "no network")}
+    assert not found.is_complete
 
 
 def test_without_any_archive_nothing_counts_as_compared(place: Place, tmp_path: Path) -> None:

@@ -83,21 +83,23 @@ class Examination:
 
 
 def examination_of(arguments: argparse.Namespace, home: Path, told: Told) -> Examination | None:
-    """What ``--python``, ``--lock`` and ``--wheels`` ask for; None without the first."""
+    """What ``--python`` and the flags about archives ask for; None without the first."""
     python: Path | None = arguments.python
     locks: list[Path] = arguments.lock
     folders: list[Path] = arguments.wheels
+    indexes: list[str] = arguments.index
     if python is None:
-        if locks or folders:
+        if locks or folders or indexes or arguments.fetch:
             raise UsageError(
-                "--lock and --wheels say what an environment is compared with, and none was named",
+                "--lock, --wheels, --index and --fetch are about an environment, and none was named",
                 remedy="name it with --python, such as --python .venv",
             )
         return None
+    from ..observe.index import Index, fetch
     from ..observe.interpreter import find_environment
     from ..observe.lockfile import read_lock
     from ..observe.torchzip import FileDigest, digest_file
-    from ..scan.archives import Archives
+    from ..scan.archives import Archives, Network
 
     environment = find_environment(python.expanduser(), os.environ)
     named: list[tuple[str, str]] = []
@@ -105,9 +107,12 @@ def examination_of(arguments: argparse.Namespace, home: Path, told: Told) -> Exa
         digest = digest_file(str(path))
         named.append((str(path), digest.sha256 if isinstance(digest, FileDigest) else ""))
     named += [(str(path), "") for path in folders]
+    named += [(url, "") for url in indexes]
+    asked = tuple(Index(url).archives for url in indexes)
+    network = Network(fetch if arguments.fetch or indexes else None, asked)
     archives = None
-    if locks or folders:
+    if named:
         bundled = [Path(environment.library, "ensurepip", "_bundled"), Path(DEBIAN_WHEELS)]
         present = [folder for folder in bundled if folder.is_dir()]
-        archives = Archives(home / "cache", [read_lock(path) for path in locks], folders, present)
+        archives = Archives(home / "cache", [read_lock(path) for path in locks], folders, present, network)
     return Examination(environment, archives, tuple(named), home, told.note)

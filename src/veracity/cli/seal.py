@@ -72,6 +72,16 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
         default=[],
         help="a folder with the archives; without --lock it also says what may be installed (repeatable)",
     )
+    parser.add_argument(
+        "--fetch", action="store_true", help="fetch archives from the addresses that the lock gives"
+    )
+    parser.add_argument(
+        "--index",
+        metavar="URL",
+        action="append",
+        default=[],
+        help="a package index that says what archives there are of what no lock names; they are fetched",
+    )
 
 
 def execute(arguments: argparse.Namespace) -> int:

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO, TypeAlias
 
-from ..core.errors import EvidenceError, TransportError
+from ..core.errors import EvidenceError, TransportError, VerificationError
 from ..ledger.files import write_private
 from ..observe.lockfile import Lock, LockedArchive
 from ..observe.pyenv import comparable, normalised
@@ -27,6 +27,16 @@ MAX_LISTED = 100_000
 
 Fetch: TypeAlias = Callable[[LockedArchive], IO[bytes]]
 """Brings an archive whose SHA-256 is as named; raises TransportError or VerificationError."""
+Names: TypeAlias = Callable[[str], Sequence[LockedArchive]]
+"""What an index names for a distribution; raises TransportError."""
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """What may be asked over the network: where archives are fetched, and the indexes that name them."""
+
+    fetch: Fetch | None = None
+    indexes: tuple[Names, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +61,10 @@ class Archives:
         locks: Sequence[Lock],
         folders: Sequence[Path],
         bundled: Sequence[Path] = (),
-        fetch: Fetch | None = None,
+        network: Network | None = None,
     ) -> None:
         self._cache = cache
-        self._fetch = fetch
+        self._network = network if network is not None else Network()
         self._locked = bool(locks)
         self._others = {name: how for lock in locks for name, how in lock.others.items()}
         self._named: dict[str, list[LockedArchive]] = {}
@@ -63,6 +73,21 @@ class Archives:
                 self._named.setdefault(archive.name, []).append(archive)
         self._in_folders = _by_name(folders)
         self._bundled = _by_name(bundled)
+
+    def ask(self, name: str) -> str:
+        """Ask the indexes about a distribution that no lock names; why that failed, empty when it did not."""
+        name = normalised(name)
+        if name in self._named or name in self._others:
+            return ""
+        found: list[LockedArchive] = []
+        for index in self._network.indexes:
+            try:
+                found += index(name)
+            except (TransportError, EvidenceError) as error:
+                return str(error)
+        if found:
+            self._named[name] = found
+        return ""
 
     @property
     def is_locked(self) -> bool:
@@ -77,7 +102,10 @@ class Archives:
         """The versions of a distribution that are named, those of Python's own wheels last."""
         name = normalised(name)
         named = [one.version for one in self._named.get(name, ())]
-        paths = [*([] if self._locked else self._in_folders.get(name, [])), *self._bundled.get(name, [])]
+        paths = [
+            *([] if self._locked or named else self._in_folders.get(name, [])),
+            *self._bundled.get(name, []),
+        ]
         found = (wheel_name(path.name) for path in paths)
         return list(dict.fromkeys([*named, *(one.version for one in found if one is not None)]))
 
@@ -91,7 +119,7 @@ class Archives:
             yield self._content(archive)
 
     def _candidates(self, name: str, version: str) -> list[LockedArchive]:
-        if self._locked:
+        if self._locked or name in self._named:
             wheels = [one for one in self._named.get(name, ()) if one.is_wheel]
             return [one for one in wheels if is_version(version, one.version)]
         return self._in(self._in_folders, name, version)
@@ -120,15 +148,17 @@ class Archives:
                 reasons.append(str(error))
                 continue
             return Found(replace(archive, sha256=digest, filename=path.name), wheel)
-        if self._fetch is not None and archive.url:
+        if self._network.fetch is not None and archive.url:
             try:
-                with self._fetch(archive) as file:
+                with self._network.fetch(archive) as file:
                     wheel = read_archive(file, archive.filename)
-            except (TransportError, EvidenceError) as error:
+            except (TransportError, VerificationError, EvidenceError) as error:
                 return Found(archive, None, str(error))
             self._remember(archive.sha256, wheel)
             return Found(archive, wheel)
-        where = "and may not be fetched" if archive.url else "and no place to fetch it from is known"
+        where = (
+            "and may not be fetched (--fetch)" if archive.url else "and no place to fetch it from is known"
+        )
         return Found(archive, None, "; ".join(reasons) or f"it lies in none of the folders, {where}")
 
     def _called(self, archive: LockedArchive) -> LockedArchive:

@@ -82,12 +82,15 @@ class EnvironmentCheck:
     def _chosen(self, distribution: Distribution) -> _Compared | DistributionCompared:
         """The archive that a distribution is compared with, or why there is none."""
         name, version = distribution.name, distribution.version
+        asked = self._archives.ask(name)
         versions = self._archives.versions(name)
         how = self._archives.how_else(name)
         if how is not None or (distribution.editable and not self._archives.is_locked):
             return self._without(
                 distribution, "content", f"locked as {how}" if how else "an editable install"
             )
+        if asked and not versions:
+            return self._without(distribution, "absent", asked)
         if distribution.editable or not versions:
             what = (
                 "nothing that was given names it"
