@@ -8,7 +8,7 @@ does, 1 MiB at a time, and the small ones one after the other in one piece, by a
 Both take turns, so the page cache is warm for both; one reading before the first round warms it. Sealing
 includes the manifest, written and synced to disk; it is made anew in each round. ``again`` is a reading
 compared with that manifest, of which nothing has changed. Times in seconds, as median (min-max) over
-rounds.
+rounds. With ``--python`` and ``--wheels`` an environment is sealed and examined, too.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from veracity.cli.main import main as main_of_veracity
+from veracity.observe.interpreter import find_environment
 from veracity.observe.tree import read_tree
 from veracity.seal.compare import compare
 from veracity.seal.nodes import Added, Nodes, NodeWriter
@@ -41,6 +43,8 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--folder", type=Path, help="where the trees are made (default: a temporary folder)")
     parser.add_argument("--tree", type=Path, nargs="*", default=[], help="further trees to measure")
+    parser.add_argument("--python", type=Path, help="an environment to be sealed and examined as a whole")
+    parser.add_argument("--wheels", type=Path, help="the archives that it was installed from")
     arguments = parser.parse_args()
     print(f"{platform.machine()}, {os.cpu_count()} CPUs, Python {platform.python_version()}")
     print(
@@ -55,6 +59,8 @@ def main() -> int:
         trees |= {str(path): path for path in arguments.tree}
         for name, path in trees.items():
             measure(name, path, made / "manifest", arguments.rounds)
+        if arguments.python is not None:
+            examined(arguments.python, arguments.wheels, made / "home", arguments.rounds)
     finally:
         shutil.rmtree(made, ignore_errors=True)
     return 0
@@ -106,6 +112,40 @@ def measure(name: str, path: Path, manifest: Path, rounds: int) -> None:
     )
     cells = [span(taken["floor"]), span(taken["sealed"]), span(sealed), span(taken["again"]), span(after)]
     print(f"| {name} | {' | '.join(cells)} | {manifest.stat().st_size / max(1, names):.0f} |", flush=True)
+
+
+def examined(python: Path, wheels: Path, home: Path, rounds: int) -> None:
+    """``veracity seal --python`` as a whole: parts sealed, files and bytecode compared, the seal signed.
+
+    The first one reads the archives and compiles every source; those after it find both remembered.
+    """
+    environment = find_environment(python, {})
+    parts = [environment.library, *environment.sites, str(Path(environment.prefix, "bin"))]
+    files = []
+    for part in parts:
+        for folder, names, inside in os.walk(part):
+            if folder == environment.library:
+                names[:] = [one for one in names if one not in ("site-packages", "dist-packages")]
+            files += [os.path.join(folder, one) for one in inside]
+    files = [path for path in files if not os.path.islink(path)]
+    command = ["--home", str(home), "seal", "--quiet", "--python", str(python), "--wheels", str(wheels)]
+    first = timed(lambda: succeed(command))
+    floor(files)
+    taken: dict[str, list[float]] = {"floor": [], "ours": []}
+    for _ in range(rounds):
+        taken["floor"].append(timed(lambda: floor(files)))
+        taken["ours"].append(timed(lambda: succeed(command)))
+    ratio = [ours / least for ours, least in zip(taken["ours"], taken["floor"], strict=True)]
+    print(
+        f"\n| {len(files):,} files examined, first | floor | then | ratio |\n|---|---|---|---|\n"
+        f"| {first:.1f} | {span(taken['floor'])} | {span(taken['ours'])} | {span(ratio)} |"
+    )
+
+
+def succeed(command: list[str]) -> None:
+    """Run a command of ours in this process; nothing may be found."""
+    if main_of_veracity(command) != 0:
+        raise SystemExit("the environment is not as its archives say")
 
 
 def floor(files: list[str]) -> None:

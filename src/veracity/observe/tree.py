@@ -45,6 +45,8 @@ _BUFFER = 1 << 20
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 _KINDS = ((stat.S_ISFIFO, "p"), (stat.S_ISSOCK, "s"), (stat.S_ISBLK, "b"), (stat.S_ISCHR, "c"))
 
+Seen: TypeAlias = Callable[[bytes, Sequence[TreeEntry]], object]
+"""Called for each folder below the root with its path from there, and what lies in it."""
 Progress: TypeAlias = Callable[[int, int], object]
 """Called now and then with the files and the bytes that were read so far."""
 
@@ -68,7 +70,13 @@ class Reading:
 
 
 def read_tree(
-    path: Path, keep: Keep, *, threads: int = 0, progress: Progress | None = None, skip: Sequence[Path] = ()
+    path: Path,
+    keep: Keep,
+    *,
+    threads: int = 0,
+    progress: Progress | None = None,
+    skip: Sequence[Path] = (),
+    seen: Seen | None = None,
 ) -> Reading:
     """Read the file or folder at ``path``; nodes of folders and large files are handed to ``keep``.
 
@@ -77,7 +85,7 @@ def read_tree(
     """
     skipped = {identity for one in skip if (identity := _identity(one)) is not None}
     with ThreadPoolExecutor(threads or os.cpu_count() or 1, "read-tree") as pool:
-        walk = _Walk(keep, pool, progress, skipped)
+        walk = _Walk(keep, pool, progress, skipped, seen)
         try:
             real = os.path.realpath(os.fsencode(path), strict=True)
             parent, name = os.path.split(real)
@@ -107,6 +115,7 @@ class _Walk:
     pool: ThreadPoolExecutor
     progress: Progress | None
     skipped: set[tuple[int, int]]
+    seen: Seen | None = None
     files: int = 0
     size: int = 0
     unread: list[Unread] = field(default_factory=list)
@@ -148,6 +157,8 @@ class _Walk:
         entries = [one.resolved() for one in found]
         if self.progress is not None:
             self.progress(self.files, self.size)
+        if self.seen is not None:
+            self.seen(path, entries)
         digest, below = add_folder(entries, self.keep)
         return TreeEntry(FOLDER, unread.mode, below, label, digest)
 

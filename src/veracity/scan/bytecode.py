@@ -28,7 +28,7 @@ from ..observe.torchzip import FileDigest, digest_file
 from .checkworker import Answered, CheckWorker
 from .environment import Tree
 from .knownbytecode import KnownBytecode, tag_of
-from .marks import mark
+from .reading import mark, read_file
 
 MAX_FILE = 64 << 20
 HEADER = 16
@@ -74,6 +74,7 @@ class BytecodeCheck:
         self._programs = programs
         self._known = KnownBytecode(cache, "pyc")
         self._vouched = vouched
+        self._origin = monitor_origin(time.time_ns())
         self._magics: Counter[bytes] = Counter()
         self._remembering = True
         self.counted = 0
@@ -165,7 +166,7 @@ class BytecodeCheck:
         """What a worker is asked; or why it cannot be."""
         contents = []
         for path, entry in ((job.path, job.entry), (job.source, job.source_entry)):
-            data = _bytes(os.path.join(self._folder, path))
+            data = read_file(os.path.join(self._folder, path), MAX_FILE)
             if data is None or hashlib.sha256(data).hexdigest() != entry.digest:
                 return "it changed after it was read"
             contents.append(data)
@@ -215,7 +216,7 @@ class BytecodeCheck:
     def _hash_differs(self, job: _Job) -> str:
         if not self._is_own_version():
             return ""  # the hash is keyed by the interpreter: take the worse
-        data = _bytes(os.path.join(self._folder, job.source))
+        data = read_file(os.path.join(self._folder, job.source), MAX_FILE)
         fits = data is not None and importlib.util.source_hash(data) == job.header
         return "" if fits else "its source was changed since"
 
@@ -229,13 +230,11 @@ class BytecodeCheck:
         return self._programs.version == f"{sys.version_info[0]}.{sys.version_info[1]}"
 
     def _result(self, path: str, source: str, standing: str, reason: str) -> BytecodeCompared:
-        place = os.path.join(self._folder, path)
+        place = f"{self._folder}/{path}"
         marked = mark(place) if standing not in ("same", "stale") else (-1, "", 0)
         vouched = "archive" if source in self._vouched else "content"
-        source = os.path.join(self._folder, source)
-        return BytecodeCompared(
-            monitor_origin(time.time_ns()), place, source, vouched, standing, reason, *marked
-        )
+        source = f"{self._folder}/{source}"
+        return BytecodeCompared(self._origin, place, source, vouched, standing, reason, *marked)
 
 
 def _head(path: str) -> bytes:
@@ -244,13 +243,3 @@ def _head(path: str) -> bytes:
             return file.read(HEADER)
     except OSError:
         return b""
-
-
-def _bytes(path: str) -> bytes | None:
-    try:
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with open(handle, "rb") as file:
-            data = file.read(MAX_FILE + 1)
-    except OSError:
-        return None
-    return data if len(data) <= MAX_FILE else None

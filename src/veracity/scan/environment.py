@@ -17,15 +17,15 @@ from ..core.origin import Origin, monitor_origin
 from ..core.tree import LINK, TreeEntry
 from ..observe.entryscript import calls_entry
 from ..observe.interpreter import PythonEnvironment
-from ..observe.pyenv import Distribution, list_distributions, parse_record
+from ..observe.pyenv import Distribution, list_distributions
 from ..observe.torchzip import FileDigest, digest_file
 from ..observe.wheel import DATA, LIB, SCRIPTS, Wheel, WheelFile
 from .archives import Archives, Found, is_version
-from .marks import mark
+from .reading import mark, read_file
+from .records import Record
 from .strays import Explained, find_strays
 
 MAX_DIFFERENCES = 200
-MAX_RECORD = 64 << 20
 MAX_SCRIPT = 1 << 20
 
 Tree = Mapping[bytes, TreeEntry]
@@ -53,7 +53,7 @@ class EnvironmentCheck:
         self._tree = tree
         self._archives = archives
         self._origin: Origin = monitor_origin(time.time_ns())
-        self._records: dict[str, dict[str, tuple[str, int]]] = {}
+        self._records: dict[str, Record] = {}
         self._claimed: set[str] = set()
         self.vouched: set[str] = set()
         """Paths in the folder whose content is that of an archive."""
@@ -70,7 +70,9 @@ class EnvironmentCheck:
                 by_content.append(distribution)
                 yield chosen
         shared = _shared(compared)
-        self._claimed = {path for one in by_content for path in self._record(one) if _brings(one, path)}
+        self._claimed = {
+            path for one in by_content for path in self._record(one).paths() if _brings(one, path)
+        }
         for one in compared:
             self._compare(one, shared)
             yield self._result(one)
@@ -116,7 +118,7 @@ class EnvironmentCheck:
         return best
 
     def _tags(self, distribution: Distribution) -> list[str]:
-        data = _read(os.path.join(distribution.info, "WHEEL"), MAX_SCRIPT) or b""
+        data = read_file(os.path.join(distribution.info, "WHEEL"), MAX_SCRIPT) or b""
         lines = data.decode("utf-8", "replace").splitlines()
         return [line[4:].strip() for line in lines if line.startswith("Tag:")]
 
@@ -163,37 +165,37 @@ class EnvironmentCheck:
             self._compare_command(one, command, entry)
 
     def _compare_lib(
-        self,
-        one: _Compared,
-        file: WheelFile,
-        alternatives: Sequence[WheelFile],
-        record: Mapping[str, tuple[str, int]],
+        self, one: _Compared, file: WheelFile, alternatives: Sequence[WheelFile], record: Record
     ) -> None:
         one.files += 1
-        recorded = record.get(file.path, ("", -1))[0]
-        place = os.path.join(self._site, file.path)
         entry = self._tree.get(os.fsencode(file.path))
-        if not any(map(self._is_same, alternatives)):
-            if entry is None and not os.path.lexists(place):
-                self._differs(one, place, "missing", file.sha256, "", recorded)
-            else:
-                is_file = entry is None or entry.is_file or entry.kind == LINK
-                observed = entry.digest if entry is not None and entry.is_file else ""
-                change = "content" if is_file else "kind"
-                if is_file and file.path in self._claimed:
-                    change = "claimed"
-                self._differs(one, place, change, file.digest, observed, recorded)
+        place = os.path.join(self._site, file.path)
+        is_same = self._is_same(file) or any(self._is_same(other) for other in alternatives if other != file)
+        if not is_same:
+            self._compare_other(one, file, entry, place, record.sha256(file.path))
             return
         self.vouched.add(file.path)
-        if recorded and all(recorded != other.sha256 for other in alternatives):
-            self._differs(one, place, "record", file.sha256, file.sha256, recorded)
-        if (
-            entry is not None
-            and entry.is_file
-            and entry.mode & 0o111
-            and not any(x.executable for x in alternatives)
-        ):
+        if not record.says(file.path, file.sha256, file.size):
+            recorded = record.sha256(file.path)
+            if recorded and all(recorded != other.sha256 for other in alternatives):
+                self._differs(one, place, "record", file.sha256, file.sha256, recorded)
+        executable = entry is not None and entry.is_file and entry.mode & 0o111
+        if entry is not None and executable and not any(other.executable for other in alternatives):
             self._differs(one, place, "executable", "", f"{entry.mode:o}", "")
+
+    def _compare_other(
+        self, one: _Compared, file: WheelFile, entry: TreeEntry | None, place: str, recorded: str
+    ) -> None:
+        """Something else lies at the place of a file, or nothing."""
+        if entry is None and not os.path.lexists(place):
+            self._differs(one, place, "missing", file.sha256, "", recorded)
+            return
+        is_file = entry is None or entry.is_file or entry.kind == LINK
+        observed = entry.digest if entry is not None and entry.is_file else ""
+        change = "content" if is_file else "kind"
+        if is_file and file.path in self._claimed:
+            change = "claimed"
+        self._differs(one, place, change, file.digest, observed, recorded)
 
     def _is_same(self, file: WheelFile) -> bool:
         """Whether what lies at the place of a file of an archive has its content."""
@@ -208,7 +210,7 @@ class EnvironmentCheck:
 
     def _compare_script(self, one: _Compared, file: WheelFile) -> None:
         place = os.path.join(self._environment.prefix, "bin", file.path)
-        data = _read(place, MAX_SCRIPT)
+        data = read_file(place, MAX_SCRIPT)
         if not file.rest or data is None:
             self._compare_elsewhere(one, file, place)
             return
@@ -236,7 +238,7 @@ class EnvironmentCheck:
         if "/" in command or command in (".", ".."):
             return
         place = os.path.join(self._environment.prefix, "bin", command)
-        data = _read(place, MAX_SCRIPT)
+        data = read_file(place, MAX_SCRIPT)
         if data is None:
             if os.path.lexists(place):
                 one.files += 1
@@ -268,28 +270,19 @@ class EnvironmentCheck:
             FileDifference(place, change, expected, observed, recorded, uid, user, changed_at)
         )
 
-    def _record(self, distribution: Distribution) -> Mapping[str, tuple[str, int]]:
-        known = self._records.get(distribution.info)
-        if known is None:
-            data = _read(os.path.join(distribution.info, "RECORD"), MAX_RECORD)
-            known = self._records[distribution.info] = parse_record(data or b"")
-        return known
+    def _record(self, distribution: Distribution) -> Record:
+        return self._records.setdefault(distribution.info, Record(distribution))
 
     # --- what came with none ----------------------------------------------------------------------
 
     def _explained(self, compared: Sequence[_Compared], by_content: Sequence[Distribution]) -> Explained:
         """What is known of the files in the folder."""
-        recorded = {
-            path: one.name
-            for one in (*(each.distribution for each in compared), *by_content)
-            for path in self._record(one)
-        }
         return Explained(
             expected={file.path for one in compared for file in one.wheel.files if file.scheme == LIB},
             claimed=self._claimed,
             by_content={os.path.basename(one.info) for one in by_content},
             infos={os.path.basename(one.distribution.info) for one in compared},
-            recorded=recorded,
+            records=list(self._records.values()),
             virtual=os.path.isfile(os.path.join(self._environment.prefix, "pyvenv.cfg")),
         )
 
@@ -312,17 +305,3 @@ def _shared(compared: Sequence[_Compared]) -> dict[str, list[WheelFile]]:
             if file.scheme == LIB:
                 found.setdefault(file.path, []).append(file)
     return found
-
-
-def _read(path: str, limit: int) -> bytes | None:
-    """The bytes of a regular file of at most ``limit``; None otherwise."""
-    try:
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except (OSError, ValueError):
-        return None
-    with open(handle, "rb") as file:
-        try:
-            data = file.read(limit + 1)
-        except OSError:
-            return None
-    return data if len(data) <= limit else None

@@ -12,6 +12,7 @@ from ..core.coverage import Coverage
 from ..core.finding import Finding
 from ..core.observation import DistributionCompared, Gap, Observation
 from ..core.origin import monitor_origin
+from ..detect.detector import Detector
 from ..detect.registry import AT_REST
 from ..observe.interpreter import PythonEnvironment
 from ..observe.pyenv import RecordIndex
@@ -61,7 +62,11 @@ def examine(
     progress: Callable[[str, int], object] | None = None,
 ) -> Examined:
     """Judge an environment whose folders (path → what was read there) were read before."""
-    detectors = [kind() for kind in AT_REST]
+    detectors = [one() for one in AT_REST]
+    taking: dict[type[Observation], list[Detector]] = {}
+    for detector in detectors:
+        for kind in detector.takes:
+            taking.setdefault(kind, []).append(detector)
     findings: list[Finding] = []
     gaps: list[Gap] = []
     distributions: list[DistributionCompared] = []
@@ -70,9 +75,8 @@ def examine(
             gaps.append(observation)
         if isinstance(observation, DistributionCompared):
             distributions.append(observation)
-        for detector in detectors:
-            if isinstance(observation, detector.takes):
-                findings += detector.observe(observation)
+        for detector in taking.get(type(observation), ()):
+            findings += detector.observe(observation)
     for detector in detectors:
         findings += detector.finish()
     coverage: dict[str, Coverage] = {}

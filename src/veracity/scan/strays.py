@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from ..core.observation import Gap, StrayFile
 from ..core.origin import Origin
 from ..core.tree import FOLDER, LINK, UNREAD, TreeEntry
-from .marks import mark
+from .reading import mark
+from .records import Record
 
 LAW = "wheel-truth"
 MAX_STRAYS = 2_000
@@ -28,15 +29,15 @@ class Explained:
     """What may lie in a folder, as paths from it.
 
     ``expected``: files of archives. ``claimed``: those in the RECORD of a distribution that was compared with
-    none; ``by_content``: the ``dist-info`` folders of such. ``infos``: those of the others. ``recorded``:
-    path → distribution whose RECORD names it. ``virtual``: it is the folder of a virtual environment.
+    none; ``by_content``: the ``dist-info`` folders of such. ``infos``: those of the others. ``records``: of
+    all distributions. ``virtual``: it is the folder of a virtual environment.
     """
 
     expected: Set[str]
     claimed: Set[str]
     by_content: Set[str]
     infos: Set[str]
-    recorded: Mapping[str, str]
+    records: Sequence[Record]
     virtual: bool
 
     def explains(self, path: str) -> bool:
@@ -77,7 +78,7 @@ def find_strays(
             yield Gap(origin, what, f"there are more than {MAX_STRAYS}", law=LAW)
             return
         digest = entry.digest if entry.digest != UNREAD else ""
-        recorded = explained.recorded.get(path, "")
+        recorded = next((one.distribution.name for one in explained.records if one.names(path)), "")
         yield StrayFile(origin, place, kind, digest, entry.size, recorded, *mark(place))
 
 

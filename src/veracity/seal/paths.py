@@ -24,7 +24,7 @@ from ..core.errors import EvidenceError, UsageError
 from ..core.tree import KINDS, TreeEntry, escaped, unescaped
 from ..ledger.files import write_private
 from ..ledger.keys import PublicKey, SigningKey
-from ..observe.tree import Progress, Unread, read_tree
+from ..observe.tree import Progress, Seen, Unread, read_tree
 from .compare import Change, Changed, compare
 from .folder import SealFolder
 from .nodes import Added, Nodes, NodeWriter, Reading
@@ -136,20 +136,18 @@ def make_seal(
 def _made(folder: SealFolder, wanted: Wanted, key: SigningKey, progress: Progress | None) -> Seal:
     writer = NodeWriter.at(folder.manifest)
     parts, unread = [], []
+    trees: dict[str, dict[bytes, TreeEntry]] = {}
     try:
         for name, path in wanted.paths.items():
             without = wanted.without.get(name, ())
-            reading = read_tree(path, writer.keep, progress=progress, skip=[folder.path, *without])
-            parts.append(
-                Part(name, os.path.realpath(path), reading.root, tuple(map(os.path.realpath, without)))
-            )
+            skip, place = [folder.path, *without], os.path.realpath(path)
+            seen = _into(trees.setdefault(place, {})) if wanted.examine is not None else None
+            reading = read_tree(path, writer.keep, progress=progress, skip=skip, seen=seen)
+            parts.append(Part(name, place, reading.root, tuple(map(os.path.realpath, without))))
             unread += [(name, one) for one in reading.unread]
     finally:
         writer.close()
-    examined = None
-    if wanted.examine is not None:
-        with Nodes(folder.manifest) as nodes:
-            examined = wanted.examine({part.path: dict(nodes.walk(part.root)) for part in parts})
+    examined = wanted.examine(trees) if wanted.examine is not None else None
     at, host, user = time.time_ns(), socket.gethostname(), str(os.getuid())
     made = Seal(folder.seal, at, host, user, tuple(parts), tuple(unread), examined)
     document = _document(made)
@@ -157,6 +155,16 @@ def _made(folder: SealFolder, wanted: Wanted, key: SigningKey, progress: Progres
     write_private(folder.envelope, sign_statement(payload, key))
     write_private(folder.verifier, key.verifier.vkey.encode("ascii") + b"\n")
     return made
+
+
+def _into(tree: dict[bytes, TreeEntry]) -> Seen:
+    """Gathers what is seen of a tree, by the path from its root."""
+
+    def seen(path: bytes, entries: Sequence[TreeEntry]) -> None:
+        start = path + b"/" if path else b""
+        tree.update((start + entry.name, entry) for entry in entries)
+
+    return seen
 
 
 def read_seal(folder: SealFolder, key: PublicKey) -> Seal:

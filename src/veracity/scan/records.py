@@ -1,0 +1,49 @@
+"""A distribution's RECORD, asked about single files: most of its lines are as they should be."""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Iterable
+from functools import cached_property
+
+from ..observe.pyenv import Distribution, parse_record
+from .reading import read_file
+
+MAX_RECORD = 64 << 20
+
+
+class Record:
+    """The RECORD of one distribution; one that cannot be read says nothing."""
+
+    def __init__(self, distribution: Distribution) -> None:
+        self.distribution = distribution
+
+    @cached_property
+    def _data(self) -> bytes:
+        return read_file(os.path.join(self.distribution.info, "RECORD"), MAX_RECORD) or b""
+
+    @cached_property
+    def _lines(self) -> frozenset[bytes]:
+        return frozenset(self._data.split(b"\n"))
+
+    @cached_property
+    def _parsed(self) -> dict[str, tuple[str, int]]:
+        return parse_record(self._data)
+
+    def says(self, path: str, sha256: str, size: int) -> bool:
+        """Whether a line says exactly this of ``path``: quicker than to read the line."""
+        digest = base64.urlsafe_b64encode(bytes.fromhex(sha256)).rstrip(b"=")
+        return b"%b,sha256=%b,%d" % (os.fsencode(path), digest, size) in self._lines
+
+    def sha256(self, path: str) -> str:
+        """The digest that it has for ``path``; empty when it has none."""
+        return self._parsed.get(path, ("", -1))[0]
+
+    def names(self, path: str) -> bool:
+        """Whether it names ``path``."""
+        return path in self._parsed
+
+    def paths(self) -> Iterable[str]:
+        """All paths below the folder of packages that it names."""
+        return self._parsed.keys()
