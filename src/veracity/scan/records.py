@@ -25,7 +25,7 @@ class Record:
 
     @cached_property
     def _lines(self) -> frozenset[bytes]:
-        return frozenset(self._data.split(b"\n"))
+        return frozenset(self._data.splitlines())
 
     @cached_property
     def _parsed(self) -> dict[str, tuple[str, int]]:

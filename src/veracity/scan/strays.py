@@ -58,8 +58,10 @@ def find_strays(
     folders = {path.rpartition("/")[0] for path in explained.expected}
     given = 0
     for raw, entry in tree.items():
+        if entry.kind == FOLDER or (raw.endswith(b".pyc") and b"__pycache__/" in raw):
+            continue  # the latter are compared with their sources, elsewhere
         path = os.fsdecode(raw)
-        if entry.kind == FOLDER or explained.explains(path):
+        if explained.explains(path):
             continue
         place = os.path.join(folder, path)
         kind = _kind(path)
@@ -89,8 +91,6 @@ def _kind(path: str) -> str:
         return "metadata"
     if (not folder and name.endswith(".pth")) or _CUSTOMIZE.match(path):
         return "startup"
-    if os.path.basename(folder) == "__pycache__":
-        return ""  # compared with its source, elsewhere
     if _LIBRARY.match(name):
         return "library"
     if not name.endswith((".py", ".pyc")):
