@@ -14,7 +14,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -52,6 +52,7 @@ class Seal:
     """What a seal says. ``made_at`` in ns since the epoch; ``unread``: part and what of it was not read.
 
     ``examined``: what was found when the parts were compared with what vouches for them; None without that.
+    ``digest`` is that of its document, by which approvals name it.
     """
 
     seal: str
@@ -61,6 +62,7 @@ class Seal:
     parts: tuple[Part, ...]
     unread: tuple[tuple[str, Unread], ...]
     examined: Mapping[str, Json] | None = None
+    digest: str = ""
 
 
 Trees: TypeAlias = Mapping[str, Mapping[bytes, TreeEntry]]
@@ -151,10 +153,11 @@ def _made(folder: SealFolder, wanted: Wanted, key: SigningKey, progress: Progres
     at, host, user = time.time_ns(), socket.gethostname(), str(os.getuid())
     made = Seal(folder.seal, at, host, user, tuple(parts), tuple(unread), examined)
     document = _document(made)
-    payload = statement(made.seal, Digest.of(encode(document)), document, SEAL_TYPE)
+    digest = Digest.of(encode(document))
+    payload = statement(made.seal, digest, document, SEAL_TYPE)
     write_private(folder.envelope, sign_statement(payload, key))
     write_private(folder.verifier, key.verifier.vkey.encode("ascii") + b"\n")
-    return made
+    return replace(made, digest=str(digest))
 
 
 def _into(tree: dict[bytes, TreeEntry]) -> Seen:
@@ -181,7 +184,7 @@ def read_seal(folder: SealFolder, key: PublicKey) -> Seal:
     digest = Digest.of(encode(document))
     if found.get("subject") != [{"name": document.get("seal"), "digest": {"sha256": digest.value}}]:
         raise EvidenceError("the seal's subject is not its document")
-    return _seal_of(document)
+    return replace(_seal_of(document), digest=str(digest))
 
 
 def check_seal(
