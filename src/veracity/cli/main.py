@@ -9,7 +9,22 @@ import sys
 from collections.abc import Callable, Sequence
 
 from ..core.errors import Error, UsageError
-from . import attach, bundle, completion, demo, doctor, report, run, runs, seal, show, verify, witness
+from . import (
+    approve,
+    attach,
+    bundle,
+    completion,
+    demo,
+    doctor,
+    report,
+    revoke,
+    run,
+    runs,
+    seal,
+    show,
+    verify,
+    witness,
+)
 from .output import tell_error, tell_failure
 from .parsing import PLAIN, VALUED, Parser, nearest, new_parser
 
@@ -42,6 +57,8 @@ EXECUTE: dict[str, Callable[[argparse.Namespace], int]] = {
     "report": report.execute,
     "verify": verify.execute,
     "seal": seal.execute,
+    "approve": approve.execute,
+    "revoke": revoke.execute,
     "bundle": bundle.execute,
     "witness": witness.execute,
     "doctor": doctor.execute,
@@ -65,7 +82,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser = new_parser("veracity", _DESCRIPTION, _EPILOG)
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and leave")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs", parser_class=Parser)
-    for verb in (run, attach, runs, show, report, verify, seal, bundle, witness, doctor, demo, completion):
+    for verb in (run, attach, runs, show, report, verify, seal, approve, revoke, bundle, witness):
+        verb.add_parser(verbs)
+    for verb in (doctor, demo, completion):
         verb.add_parser(verbs)
     return parser
 

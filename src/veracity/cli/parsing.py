@@ -14,6 +14,10 @@ from ..core.errors import UsageError
 HOME_VARIABLE = "VERACITY_HOME"
 FORMATS = ("text", "json", "html")
 RUN_HELP = "a run: its id, a prefix that only one id has, or `latest`"
+CONFIG_HELP = (
+    "the veracity.toml with the policy (default: that of the home, else of this folder, else [tool.veracity] "
+    "of this folder's pyproject.toml)"
+)
 # Global flags, needed to find the verb before anything is parsed: those with a value, those without.
 VALUED = ("--home", "--format", "--output")
 PLAIN = ("--quiet", "--version", "--help", "-h")

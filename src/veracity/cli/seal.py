@@ -193,12 +193,12 @@ def _diff(arguments: argparse.Namespace, names: list[str]) -> int:
     return 0 if all(one.is_complete for one in differences) else 2
 
 
-def key_for(arguments: argparse.Namespace, beside: Path) -> PublicKey:
-    """The key that was asked for, else the home's own, else the one that lies beside the seal."""
+def key_for(arguments: argparse.Namespace, beside: Path, option: str = "key") -> PublicKey:
+    """The key that ``option`` asked for, else the home's own, else the one that lies beside the seal."""
     from ..ledger.keys import KEY_FILE, KEY_NAME, PublicKey, SigningKey
     from ..render.visible import visible
 
-    asked: Path | None = getattr(arguments, "key", None)
+    asked: Path | None = getattr(arguments, option, None)
     home = home_of(arguments) / KEY_FILE
     if asked is None and home.exists():
         return SigningKey.load(home, KEY_NAME).verifier
