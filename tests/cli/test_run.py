@@ -31,6 +31,7 @@ class Options:
     job_folder: Path | None = None
     references: tuple[object, ...] = ()
     witnesses: tuple[object, ...] = ()
+    sealed: object = None
 
 
 @dataclasses.dataclass

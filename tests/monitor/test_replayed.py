@@ -40,6 +40,17 @@ OBSERVED: list[seen.Observation] = [
     ),
     seen.ReferenceDeclared(ORIGIN, "own.py", "sha256:00", "def Own(param, grad):\n    return {}\n" * 200),
     seen.FileDigested(ORIGIN, "saved", 1, "/a.pt", "", [], [], False, "", "", []),
+    seen.SealChecked(
+        ORIGIN, "seal-1", "sha256:00", "fallen", ["code: revoked"], override="now", override_by="0"
+    ),
+    seen.SealChecked(
+        ORIGIN,
+        "seal-1",
+        "sha256:00",
+        "approved",
+        [],
+        drift=[seen.SealDrift("code", "a.py", "content changed", "u", 5)] * 200,
+    ),
 ]
 
 

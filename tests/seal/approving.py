@@ -62,10 +62,10 @@ class Approving:
         lines = {name: key.verifier.vkey for name, key in self.keys.items()}
         (self.home / "veracity.toml").write_text(TEMPLATE.format(**lines, needed=needed, top=top))
 
-    def seal(self) -> SealFolder:
-        """The code as it is now."""
+    def seal(self, *, without: Sequence[Path] = ()) -> SealFolder:
+        """The code as it is now, but for some folders."""
         folder = create_folder(self.home, time.time_ns())
-        make_seal(folder, Wanted({"code": self.code}), self.own)
+        make_seal(folder, Wanted({"code": self.code}, {"code": without}), self.own)
         return folder
 
     @property

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..core.errors import UsageError
+from ..core.errors import Error, EvidenceError, UsageError, VerificationError
 from ..core.rule import Severity
 from ..core.verdict import Outcome
 from .output import console_for, deliver, say, tell_error
-from .parsing import Parser, add_verb, format_of, home_of, share
+from .parsing import CONFIG_HELP, Parser, add_verb, format_of, home_of, share
+from .seal import Told
 
 if TYPE_CHECKING:
+    from ..core.observation import SealChecked
     from ..core.summary import RunSummary
 
 _DESCRIPTION = """\
@@ -26,11 +29,17 @@ _EXAMPLES = """\
   veracity run --name baseline -- torchrun --nproc-per-node 2 train.py
   veracity run --job-folder /shared/jobs/42 -- torchrun --nnodes 2 --node-rank 0 ... train.py
   veracity run --optimizer-reference lion.py -- python train.py
+  veracity run --policy enforce --seal latest -- python train.py
   veracity run --fail-on warning --format json --output run.json -- python train.py"""
 
+MAX_REFUSALS = 30
 _CODES = (
     ("CMD's", "when CMD was started and --fail-on asks for nothing else"),
     ("1", "with --fail-on: the verdict is not held, or a finding is at or above SEVERITY"),
+    (
+        "1",
+        "with --policy enforce --seal: not started, as the seal is not approved or not what is there",
+    ),
     ("2", "could not start observing (wrong usage, home not writable)"),
     ("126", "CMD is not executable"),
     ("127", "CMD does not exist"),
@@ -89,6 +98,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
         "are checked too; the file is read, not run (may be given several times)",
     )
     _add_witness(parser)
+    _add_seal(parser)
     parser.add_argument(
         "command",
         nargs=argparse.REMAINDER,
@@ -107,6 +117,23 @@ def _add_witness(parser: Parser) -> None:
         help="have the record cosigned by this witness, now and then and at its end (may be given several "
         "times; see `veracity witness`)",
     )
+
+
+def _add_seal(parser: Parser) -> None:
+    """Flags of runs that are started on a seal."""
+    parser.add_argument(
+        "--seal",
+        metavar="SEAL",
+        help="read what was sealed again and look its approvals up before CMD is started: its id, a prefix, "
+        "or `latest`; with --policy enforce CMD is not started on what differs or is not approved",
+    )
+    parser.add_argument(
+        "--unsafe-override",
+        metavar="REASON",
+        help="start CMD whatever the policy says of the seal, where it allows that; the reason and who gave "
+        "it stand in the record, and the run is never called held",
+    )
+    parser.add_argument("--config", type=Path, metavar="FILE", help=CONFIG_HELP)
 
 
 def _add_job(parser: Parser) -> None:
@@ -131,6 +158,8 @@ def execute(arguments: argparse.Namespace) -> int:
     """Run the command; its exit code, or what ``--fail-on`` makes of the verdict."""
     if not arguments.command:
         raise UsageError("no command to run", remedy="veracity run -- python train.py")
+    if arguments.seal is None and (arguments.unsafe_override is not None or arguments.config is not None):
+        raise UsageError("--unsafe-override and --config speak of a seal: name it with --seal")
     form = format_of(arguments, "text", "json")
     from ..ledger.witness.asking import KnownWitness
     from ..monitor.job import RunOptions, run_job
@@ -141,6 +170,7 @@ def execute(arguments: argparse.Namespace) -> int:
 
     options = RunOptions(
         home=home_of(arguments),
+        sealed=None if arguments.seal is None else _sealed(arguments),
         policy=arguments.policy,
         name=arguments.name,
         stacks=arguments.stacks,
@@ -167,6 +197,49 @@ def execute(arguments: argparse.Namespace) -> int:
     elif arguments.output is not None:
         deliver(arguments, text.show(result.summary))
     return exit_code_of(result.summary, result.exit_code, arguments.fail_on)
+
+
+def _sealed(arguments: argparse.Namespace) -> SealChecked:
+    """How the seal stands; raises VerificationError or EvidenceError where it must not be started on."""
+    from ..monitor.startcheck import check_start, refusals
+    from ..render.visible import visible
+    from ..seal.folder import find_seal
+    from ..seal.policyfile import find_policy
+
+    home = home_of(arguments)
+    override: str = arguments.unsafe_override or ""
+    folder = find_seal(home, arguments.seal)
+    policy = find_policy(home, Path.cwd(), arguments.config)
+    enforces = arguments.policy == "enforce"
+    if policy is None and enforces:
+        raise UsageError(
+            "there is no policy to enforce", remedy="write [policy] into veracity.toml of the home"
+        )
+    if arguments.unsafe_override is not None and not override.strip():
+        raise UsageError("an override needs a reason: --unsafe-override 'why it cannot wait'")
+    if override and policy is not None and not policy.policy.override:
+        raise VerificationError("the policy allows no override", where=str(policy.path))
+    read = Told(quiet=arguments.quiet)
+    checked = check_start(home, folder, policy, arguments.command, override=override, progress=read)
+    read.done()
+    refused = refusals(checked)
+    if refused and enforces and not override:
+        raise refusal(checked, refused)
+    if refused or override:
+        does = "OVERRIDE, started although" if override else "started although"
+        for sentence in refused or ["nothing stood against it: the override was not needed"]:
+            say(f"veracity: {does}: {visible(sentence)}")
+    return checked
+
+
+def refusal(checked: SealChecked, refused: Sequence[str]) -> Error:
+    """Why a run is not started; exit code 1, or 2 when all that stands against it is what was not read."""
+    lines = "\n".join(f"  {sentence}" for sentence in refused[:MAX_REFUSALS])
+    more = f"\n  and {len(refused) - MAX_REFUSALS:,} more" if len(refused) > MAX_REFUSALS else ""
+    what = f"not started on {checked.seal}:\n{lines}{more}"
+    remedy = f"see `veracity approve --list {checked.seal}` and `veracity verify {checked.seal}`"
+    decided = checked.drift or checked.outside or checked.standing not in ("approved", "unknown")
+    return (VerificationError if decided else EvidenceError)(what, remedy=remedy)
 
 
 def _seconds(text: str) -> float:

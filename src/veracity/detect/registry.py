@@ -22,6 +22,8 @@ from .rules.continuity.resume_differs import ResumeDiffers
 from .rules.continuity.saved_differs import SavedDiffers
 from .rules.continuity.weights_changed import WeightsChanged
 from .rules.continuity.weights_written import WeightsWritten
+from .rules.contract.seal_drifted import SealDrifted
+from .rules.contract.seal_unapproved import SealUnapproved
 from .rules.data.batch_altered import BatchAltered
 from .rules.data.loader_rewired import LoaderRewired
 from .rules.data.order_drift import OrderDrift
@@ -133,6 +135,8 @@ DETECTORS: tuple[type[Detector], ...] = (
     ExitNonzero,
     SpoolAltered,
     RecordMissing,
+    SealDrifted,
+    SealUnapproved,
 )
 
 AT_REST: tuple[type[Detector], ...] = (

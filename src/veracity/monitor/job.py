@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..core.observation import ReferenceDeclared
+from ..core.observation import ReferenceDeclared, SealChecked
 from ..core.summary import RunSummary
 from ..core.verdict import Outcome
 from ..ledger.witness.asking import KnownWitness
@@ -52,6 +52,7 @@ class RunOptions:
     training time, 0 to 1, that checks made on sampled steps may take. ``job`` names the job over several
     nodes that the run is part of, ``job_folder`` where their monitors meet; both are found out without.
     ``references`` declare what optimizers compute that are not torch's. ``witnesses`` are asked to cosign.
+    ``sealed``: how the seal stood that the run is started on (:func:`.startcheck.check_start`).
     """
 
     home: Path
@@ -66,6 +67,7 @@ class RunOptions:
     job_folder: Path | None = None
     references: Sequence[ReferenceDeclared] = ()
     witnesses: Sequence[KnownWitness] = ()
+    sealed: SealChecked | None = None
 
 
 @dataclass(frozen=True, slots=True)

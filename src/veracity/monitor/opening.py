@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from .. import __version__
 from ..core.canonical import Json
 from ..core.digest import Digest
+from ..core.observation import SealChecked
 from ..seal.masking import Masker
 from .folder import RunFolder
 
@@ -29,11 +30,14 @@ def opening_entry(
     ``key`` is a commitment to the sampling key (its SHA-256): shown later, it proves which elements were
     chosen in advance. ``same_account``: monitor and job share one account, so the record is
     tamper-visible only. ``references``: digests of the reference files, whose texts are the entries after
-    this one; runs without them, and older ones, have none.
+    this one; runs without them, and older ones, have none. ``seal``: id and digest of the seal that the
+    run was started on, where it was.
     """
+    sealed = options.sealed
     references: list[Json] = [{"path": one.path, "digest": one.digest} for one in options.references]
     return {
         **({"references": references} if references else {}),
+        **({"seal": seal_of(sealed)} if sealed is not None else {}),
         "run": folder.run,
         "version": __version__,
         "command": list(masker_of(prepared.key).command(command)),
@@ -51,6 +55,12 @@ def opening_entry(
         "archive": str(prepared.archive),
         "key": str(Digest.of(prepared.key)),
     }
+
+
+def seal_of(sealed: SealChecked) -> Json:
+    """Which seal a run was started on, and the head of the log of approvals as it was then."""
+    log: Json = {"size": sealed.log_size, "root": sealed.log_root}
+    return {"id": sealed.seal, "digest": sealed.digest, "approvals": log}
 
 
 def run_document(entry: dict[str, Json]) -> dict[str, Json]:

@@ -53,6 +53,7 @@ if TYPE_CHECKING:
 SETTLE_SECONDS = 90.0
 LOOK_CLOSELY = ("earlier-runs",)
 """Laws of weak signals that the guard cannot see itself: it is asked to look closely."""
+APPROVAL = "approval"
 
 
 class Pipeline:
@@ -118,8 +119,9 @@ class Pipeline:
         pipeline._recorder.entry("run", entry)
         pipeline._observe_all(joined.said)
         pipeline._peers = joined.peers
-        for reference in options.references:
-            pipeline.observe(reference)
+        pipeline._observe_all(
+            options.references if options.sealed is None else [options.sealed, *options.references]
+        )
         pipeline._recorder.commit(publish=True)
         write_document(folder.document, run_document(entry))
         return pipeline
@@ -453,8 +455,12 @@ class Pipeline:
             )
 
     def must_stop(self) -> bool:
-        """For ``--policy enforce``: a finding has broken the run, or a process trains unobserved."""
-        return self._unobserved or any(finding.breaks for finding in self._judge.findings)
+        """For ``--policy enforce``: a finding has broken the run, or a process trains unobserved.
+
+        What was found before the start does not stop what was started all the same, by an override.
+        """
+        findings = (finding for finding in self._judge.findings if finding.law != APPROVAL)
+        return self._unobserved or any(finding.breaks for finding in findings)
 
     def stopped_by_policy(self) -> None:
         """``--policy enforce`` ends the job."""

@@ -42,6 +42,7 @@ _OBSERVED: dict[str, type[seen.Observation]] = {
         seen.RecordDamaged,
         seen.RecordsMissing,
         seen.ReferenceDeclared,
+        seen.SealChecked,
         seen.SignalForwarded,
         seen.SocketsSeen,
         seen.StackSampled,

@@ -30,6 +30,7 @@ _BROKEN = {
     "time": "steps lost time that neither the work nor the machine explains",
     "life": "a process of the job ended without a known cause",
     "channels": "a way out of the process, or into installed code, was opened that training has no use for",
+    "approval": "the run was started on what is not as it was sealed, or was not approved",
     "record": "the record of the run itself does not hold",
 }
 _REMARKABLE = ("altered", "uncommitted", "forged", "elsewhere", "unrecorded", "missing", "unknown", "edited")

@@ -4,6 +4,7 @@ Those that come from the guard are decoded from its frames (field names are the 
 are made by the monitor from ``/proc``, files and its own clock. Detectors see nothing else.
 """
 
+from .approved import SealChecked, SealDrift
 from .channel import CallFrame, ChannelUsed, FileWritten, ProcessAppeared, SocketsSeen
 from .code import FunctionIdentity, FunctionsExpected, FunctionsSeen, ModuleChecked, ModuleImported
 from .condition import GroupLoad, JobStuck, MonitorHeld, ProcessChanged, ProcessHeld, RankStuck, WorkersSeen
@@ -23,6 +24,7 @@ from .startup import EarlyModule, StartedWith, StartupItem
 from .training import BatchUse, HooksMoved, StepRecord, StepsPassed, WeightsMoved
 
 __all__ = [
+    "SealChecked", "SealDrift",
     "CallFrame", "ChannelUsed", "FileWritten", "ProcessAppeared", "SocketsSeen",
     "GroupLoad", "JobStuck", "MonitorHeld", "ProcessChanged", "ProcessHeld", "RankStuck", "WorkersSeen",
     "FunctionIdentity", "FunctionsExpected", "FunctionsSeen", "ModuleChecked", "ModuleImported",

@@ -1,0 +1,164 @@
+"""Before the command starts: is what it will run what was sealed, and was that approved?
+
+The parts are read again and compared, then the approvals are looked up. Nothing here decides: the run's
+record gets all of it, and ``--policy enforce`` does not start on what :func:`refusals` names.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from ..core.approval import standing
+from ..core.errors import Error, VerificationError
+from ..core.observation import SealChecked, SealDrift
+from ..core.origin import monitor_origin
+from ..core.tree import escaped
+from ..ledger.keys import KEY_FILE, KEY_NAME, PublicKey, SigningKey
+from ..observe.tree import Progress
+from ..seal.approvals import Log, approvable, read_log
+from ..seal.compare import Change
+from ..seal.folder import SealFolder
+from ..seal.paths import Difference, Part, Seal, check_seal, read_seal
+from ..seal.policyfile import PolicyFile
+from .sealedruns import check_heads
+
+MAX_DRIFT = 200
+NO_POLICY = "no policy"
+PROGRAMS = (".py", ".sh")
+
+
+def check_start(
+    home: Path,
+    folder: SealFolder,
+    policy: PolicyFile | None,
+    command: Sequence[str],
+    *,
+    override: str = "",
+    progress: Progress | None = None,
+    now: int | None = None,
+) -> SealChecked:
+    """How the seal in ``folder`` stands now, and what is no longer as it was sealed.
+
+    ``now`` in ns since the epoch, the clock's own without. What does not hold or cannot be read is said in
+    the answer and not raised: a run that only observes starts all the same.
+    """
+    now = time.time_ns() if now is None else now
+    word = "unknown"
+    reasons: list[str] = []
+    seal: Seal | None = None
+    log = Log()
+    drift: list[SealDrift] = []
+    unread: list[str] = []
+    try:
+        key = SigningKey.load(home / KEY_FILE, KEY_NAME).verifier
+        seal = read_seal(folder, key)
+        word, reasons, log = _stands(home, folder, seal, key, policy, now)
+    except VerificationError as error:
+        word, reasons = "refused", [str(error)]
+    except Error as error:
+        reasons = [str(error)]
+    if seal is not None:
+        drift, unread = _compared(folder, seal, progress)
+    return SealChecked(
+        monitor_origin(time.time_ns()),
+        folder.seal,
+        "" if seal is None else seal.digest,
+        word,
+        reasons[:MAX_DRIFT],
+        "" if policy is None else str(policy.policy.digest()),
+        "" if policy is None else str(policy.path),
+        log.size,
+        log.root,
+        drift[:MAX_DRIFT],
+        max(0, len(drift) - MAX_DRIFT),
+        [] if seal is None else list(_outside(command, seal.parts)),
+        unread[:MAX_DRIFT],
+        override,
+        str(os.getuid()) if override else "",
+    )
+
+
+def _compared(folder: SealFolder, seal: Seal, progress: Progress | None) -> tuple[list[SealDrift], list[str]]:
+    """What of each part is not as it was sealed, and what could not be read, then or now."""
+    drift: list[SealDrift] = []
+    unread = [f"{part}: {one.path}: {one.reason}, when it was sealed" for part, one in seal.unread]
+    for part in seal.parts:
+        if not os.path.lexists(part.path):
+            drift.append(SealDrift(part.name, "", Change.REMOVED.value, "", 0))
+            continue
+        if os.path.realpath(part.path) != part.path:
+            # It had no link in it when it was sealed: what is read now is read somewhere else.
+            drift.append(_moved(part))
+        try:
+            for difference in check_seal(folder, replace(seal, parts=(part,)), {}, progress=progress):
+                drift += _drift(difference)
+                unread += _unread(difference)
+        except (Error, OSError) as error:
+            unread.append(f"{part.name}: {error}")
+    return drift, unread
+
+
+def refusals(checked: SealChecked) -> list[str]:
+    """Why a run must not be started on this seal, as people read it; empty when it may."""
+    decided = checked.approved or checked.standing == NO_POLICY
+    said = [] if decided else [f"the seal is {checked.standing}: {one}" for one in checked.reasons]
+    if not decided and not said:
+        said.append(f"the seal is {checked.standing}")
+    said += [one.sentence for one in checked.drift]
+    said += [f"and {checked.more:,} more names are not as sealed"] if checked.more else []
+    said += [f"no part of the seal: {path}" for path in checked.outside]
+    return said + [f"could not be read: {one}" for one in checked.unread]
+
+
+def _stands(
+    home: Path, folder: SealFolder, seal: Seal, key: PublicKey, policy: PolicyFile | None, now: int
+) -> tuple[str, list[str], Log]:
+    if seal.seal != folder.seal:
+        raise VerificationError(f"in the folder of {folder.seal} lies {seal.seal}")
+    if policy is None:
+        return NO_POLICY, [], Log()
+    log = read_log(home, key)
+    log.check_clock(now)
+    check_heads(home, log)
+    stands = standing(policy.policy, approvable(seal, key), log.approvals, log.revocations, now)
+    return stands.word.value, list(stands.reasons), log
+
+
+def _moved(part: Part) -> SealDrift:
+    status = os.lstat(part.path)
+    return SealDrift(part.name, "", Change.LINK.value, str(status.st_uid), status.st_ctime_ns)
+
+
+def _drift(difference: Difference) -> Iterator[SealDrift]:
+    for one in difference.changed:
+        if one.change is not Change.UNREAD:
+            mark = difference.marks.get(one.path)
+            owner, at = ("", 0) if mark is None else (mark.user or str(mark.uid), mark.changed_at)
+            yield SealDrift(difference.part, escaped(one.path), one.change.value, owner, max(0, at))
+
+
+def _unread(difference: Difference) -> Iterator[str]:
+    for unread in difference.unread:
+        yield f"{difference.part}: {unread.path}: {unread.reason}"
+    for one in difference.changed:
+        if one.change is Change.UNREAD:
+            yield f"{difference.part}: {escaped(one.path) or '.'}"
+
+
+def _outside(command: Sequence[str], parts: Iterable[Part]) -> Iterator[str]:
+    """Scripts that the command names and that lie in no part: nobody approved them."""
+    sealed = [part.path for part in parts]
+    left_out = [path for part in parts for path in part.without]
+    for word in command:
+        if word.endswith(PROGRAMS) and os.path.isfile(word):
+            path = os.path.realpath(word)
+            if not _within(path, sealed) or _within(path, left_out):
+                yield path
+
+
+def _within(path: str, roots: Iterable[str]) -> bool:
+    return any(path == root or path.startswith(f"{root.rstrip('/')}/") for root in roots)

@@ -1,0 +1,130 @@
+"""Runs that are started on a seal, or not started."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.jobs.conftest import Jobs
+from tests.seal.approving import Approving
+from veracity.ledger.entry import Entry
+from veracity.ledger.reader import Reader
+
+QUICK = "open('ran', 'w').close()\n"
+
+
+@pytest.fixture
+def made(jobs: Jobs, tmp_path: Path) -> Approving:
+    """Approved by two, in the home of the jobs."""
+    made = Approving.made(tmp_path / "work")
+    for path in made.home.iterdir():
+        shutil.move(path, jobs.home / path.name)
+    made.home = jobs.home
+    made.folder = made.seal()
+    (made.code / "train.py").write_text(QUICK)
+    made.folder = made.seal()
+    made.approve("lead", "second")
+    return made
+
+
+def run(jobs: Jobs, made: Approving, *flags: str) -> subprocess.CompletedProcess[str]:
+    (jobs.folder / "ran").unlink(missing_ok=True)
+    command = ["--", sys.executable, str(made.code / "train.py")]
+    words = ["run", "--no-stacks", "--seal", made.folder.seal, *flags, *command]
+    return subprocess.run(
+        jobs.command(*words),
+        env=jobs.environment(),
+        cwd=jobs.folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def ran(jobs: Jobs) -> bool:
+    return (jobs.folder / "ran").exists()
+
+
+def drift(made: Approving) -> None:
+    (made.code / "train.py").write_text(QUICK + "# edited\n")
+
+
+def test_enforce_starts_what_is_approved_and_as_sealed(jobs: Jobs, made: Approving) -> None:
+    training = jobs.write("steps(3)\n", train=True)
+    (made.code / "train.py").write_text(training.read_text())
+    made.folder = made.seal()
+    made.approve("lead", "second")
+    done = run(jobs, made, "--policy", "enforce")
+    assert done.returncode == 0, done.stderr
+    shown = jobs.show()
+    assert shown["verdict"] == "held"
+    assert shown["coverage"]["approval"]["checked"] == 1
+
+
+@pytest.mark.parametrize("what", ["drifted", "unapproved"])
+def test_enforce_does_not_start_the_rest(jobs: Jobs, made: Approving, what: str) -> None:
+    if what == "drifted":
+        drift(made)
+    else:
+        made.folder = made.seal()
+    done = run(jobs, made, "--policy", "enforce")
+    assert done.returncode == 1
+    said = "content changed: code: train.py, owner " if what == "drifted" else "0 of 2 approvals by reviewer"
+    assert said in done.stderr
+    assert not ran(jobs)
+    assert not (jobs.home / "runs").exists()
+
+
+def test_observe_starts_and_says_so(jobs: Jobs, made: Approving) -> None:
+    drift(made)
+    done = run(jobs, made)
+    assert done.returncode == 0
+    assert ran(jobs)
+    assert "started although: content changed" in done.stderr
+    shown = jobs.show()
+    assert shown["verdict"] == "broken"
+    assert [one["rule"] for one in shown["findings"]] == ["contract-seal-drifted"]
+    with Reader(jobs.folders()[-1] / "ledger") as reader:
+        entries = [Entry.decode(data) for data in reader.entries(0, 2)]
+    assert entries[0].body["seal"] == {
+        "id": made.folder.seal,
+        "digest": made.sealed().digest,
+        "approvals": {"size": 2, "root": json.loads(json.dumps(entries[1].body))["body"]["log_root"]},
+    }
+    assert entries[1].body["kind"] == "SealChecked"
+
+
+def test_an_override_starts_and_is_recorded(jobs: Jobs, made: Approving) -> None:
+    made.folder = made.seal()
+    done = run(jobs, made, "--policy", "enforce", "--unsafe-override", " ")
+    assert (done.returncode, ran(jobs)) == (2, False)
+    done = run(jobs, made, "--policy", "enforce", "--unsafe-override", "the deadline")
+    assert ran(jobs)
+    assert done.returncode == 1, "the verdict is broken, and enforce says so"
+    assert "OVERRIDE, started although: the seal is not approved" in done.stderr
+    (finding,) = jobs.show()["findings"]
+    assert "--unsafe-override of user id" in finding["message"]
+    assert "the deadline" in finding["message"]
+
+
+def test_a_policy_without_override_has_none(jobs: Jobs, made: Approving) -> None:
+    made.write_policy(top="override = false")
+    done = run(jobs, made, "--policy", "enforce", "--unsafe-override", "the deadline")
+    assert (done.returncode, ran(jobs)) == (1, False)
+    assert "allows no override" in done.stderr
+
+
+def test_what_cannot_be_asked_for(jobs: Jobs, made: Approving) -> None:
+    (jobs.home / "veracity.toml").unlink()
+    done = run(jobs, made, "--policy", "enforce")
+    assert (done.returncode, ran(jobs)) == (2, False)
+    assert "no policy to enforce" in done.stderr
+    words = jobs.command("run", "--unsafe-override", "x", "--", "true")
+    done = subprocess.run(words, env=jobs.environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "name it with --seal" in done.stderr
