@@ -32,7 +32,7 @@ def listed(capsys: Captured, *words: str) -> tuple[int, dict[str, Any]]:
 
 def test_two_people_approve(made: Approving, capsys: Captured) -> None:
     assert listed(capsys)[0] == 1
-    assert main(["approve", "--key", "lead.pem", "--reason", "read the diff"]) == 0
+    assert main(["approve", "latest", "--key", "lead.pem", "--reason", "read the diff"]) == 0
     assert "1 of 2 approvals by reviewer" in capsys.readouterr().out
     assert (
         main(["approve", made.folder.seal, "--key", "second.pem", "--as", "second", "--expires", "2d"]) == 0
@@ -60,17 +60,22 @@ def test_two_people_approve(made: Approving, capsys: Captured) -> None:
 def test_what_is_refused_leaves_no_trace(
     made: Approving, capsys: Captured, words: list[str], said: str
 ) -> None:
-    assert main(["approve", *words]) == 2
+    assert main(["approve", "latest", *words]) == 2
     assert said in capsys.readouterr().err
     assert listed(capsys)[1]["approvals"] == []
 
 
 def test_a_key_that_others_can_read_is_refused(made: Approving, tmp_path: Path, capsys: Captured) -> None:
     (tmp_path / "lead.pem").chmod(0o640)
-    assert main(["approve", "--key", "lead.pem"]) == 2
+    assert main(["approve", "latest", "--key", "lead.pem"]) == 2
     assert "can be used by others (mode 0640)" in capsys.readouterr().err
     (tmp_path / "lead.pem").chmod(0o600)
-    assert main(["approve", "--key", "lead.pem"]) == 0
+    assert main(["approve", "latest", "--key", "lead.pem"]) == 0
+
+
+def test_the_seal_to_approve_is_named(made: Approving, capsys: Captured) -> None:
+    assert main(["approve", "--key", "lead.pem"]) == 2
+    assert "name the seal to approve" in capsys.readouterr().err
 
 
 def test_a_new_key_is_made_once(made: Approving, tmp_path: Path, capsys: Captured) -> None:
@@ -83,9 +88,9 @@ def test_a_new_key_is_made_once(made: Approving, tmp_path: Path, capsys: Capture
 
 
 def test_a_detached_approval_is_taken_in(made: Approving, tmp_path: Path, capsys: Captured) -> None:
-    assert main(["approve", "--key", "lead.pem", "--detached", "--output", "a.json"]) == 0
+    assert main(["approve", "latest", "--key", "lead.pem", "--detached", "--output", "a.json"]) == 0
     assert listed(capsys)[1]["approvals"] == []
-    assert main(["approve", "--add", "a.json"]) == 0
+    assert main(["approve", "latest", "--add", "a.json"]) == 0
     assert [one["principal"] for one in listed(capsys)[1]["approvals"]] == ["lead"]
     other = made.seal()
     assert main(["approve", other.seal, "--add", "a.json"]) == 1
@@ -117,13 +122,13 @@ def test_a_detached_approval_needs_no_access_to_the_home(
         main(["approve", str(made.folder.path), *words, "--seal-key", public, "--detached", "--output", "b"])
         == 0
     )
-    assert main(["approve", "--add", "b"]) == 0
+    assert main(["approve", "latest", "--add", "b"]) == 0
     assert listed(capsys)[1]["approvals"][0]["principal"] == "second"
 
 
 def test_without_a_policy_nobody_approves(made: Approving, capsys: Captured) -> None:
     (made.home / "veracity.toml").unlink()
-    assert main(["approve", "--key", "lead.pem"]) == 2
+    assert main(["approve", "latest", "--key", "lead.pem"]) == 2
     assert "no policy that says who may approve" in capsys.readouterr().err
 
 

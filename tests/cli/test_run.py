@@ -4,15 +4,19 @@ import dataclasses
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.render import samples
 from veracity.cli.main import main
-from veracity.cli.run import exit_code_of
+from veracity.cli.run import exit_code_of, refusal
 from veracity.core.digest import Digest
-from veracity.core.errors import UsageError
+from veracity.core.errors import Error, EvidenceError, UsageError, VerificationError
+from veracity.core.observation import SealChecked
+from veracity.core.origin import monitor_origin
 from veracity.core.summary import RunSummary
+from veracity.monitor.startcheck import refusals
 
 Put = Callable[..., None]
 Captured = pytest.CaptureFixture[str]
@@ -181,3 +185,20 @@ def test_a_witness_that_did_not_sign_is_told(
     assert "not cosigned: w.example: cannot be reached" in capsys.readouterr().err
     assert main(["run", "--witness", "nonsense", "--", "true"]) == 2
     assert "not a witness" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("standing", "more", "kind"),
+    [
+        ("not approved", {}, VerificationError),
+        ("refused", {"unread": ["code: x"]}, VerificationError),
+        ("approved", {"outside": ["/other.py"]}, VerificationError),
+        ("approved", {"unread": ["code: x"]}, EvidenceError),
+        ("unknown", {}, EvidenceError),
+    ],
+)
+def test_a_refusal_says_whether_it_is_known(standing: str, more: dict[str, Any], kind: type[Error]) -> None:
+    checked = SealChecked(monitor_origin(1), "seal-1", "sha256:00", standing, [], **more)
+    error = refusal(checked, [*refusals(checked), *map(str, range(100))])
+    assert type(error) is kind
+    assert len(str(error).splitlines()) == 32

@@ -100,6 +100,8 @@ def test_observe_starts_and_says_so(jobs: Jobs, made: Approving) -> None:
 
 
 def test_an_override_starts_and_is_recorded(jobs: Jobs, made: Approving) -> None:
+    # Long enough for a monitor that enforces to end it by what was found before the start.
+    (made.code / "train.py").write_text("import time\ntime.sleep(1.5)\n" + QUICK)
     made.folder = made.seal()
     done = run(jobs, made, "--policy", "enforce", "--unsafe-override", " ")
     assert (done.returncode, ran(jobs)) == (2, False)

@@ -65,6 +65,17 @@ def test_a_wrong_file_is_an_error(made: Approving, edit: object, said: str) -> N
         find_policy(made.home, made.home)
 
 
+def test_a_file_that_everybody_can_write_says_nothing(made: Approving) -> None:
+    path = made.home / "veracity.toml"
+    path.chmod(0o664)
+    assert find_policy(made.home, made.home) is not None
+    path.chmod(0o666)
+    with pytest.raises(UsageError, match="everybody can write"):
+        find_policy(made.home, made.home)
+    with pytest.raises(UsageError, match="cannot be read"):
+        find_policy(made.home, made.home, made.home / "none.toml")
+
+
 def test_unknown_keys_of_a_project_are_errors(made: Approving, tmp_path: Path) -> None:
     (made.home / "veracity.toml").unlink()
     (tmp_path / "pyproject.toml").write_text("[tool.veracity]\nhome = 'x'\n")

@@ -46,8 +46,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
         "seal",
         metavar="SEAL",
         nargs="?",
-        default="latest",
-        help="a seal: its id, a prefix that only one has, or `latest` (default: latest)",
+        help="a seal: its id, a prefix that only one has, or `latest` (which --list takes by itself)",
     )
     add_signer(parser)
     parser.add_argument(
@@ -98,10 +97,13 @@ def execute(arguments: argparse.Namespace) -> int:
     if arguments.new_key is not None:
         return _new_key(arguments)
     from ..seal.approvals import approvable
-    from ..seal.folder import find_seal
+    from ..seal.folder import LATEST, find_seal
     from ..seal.paths import read_seal
 
-    folder = find_seal(home_of(arguments), arguments.seal)
+    if arguments.seal is None and not arguments.list:
+        # The newest one may be somebody else's, made since the one that was reviewed.
+        raise UsageError("name the seal to approve", remedy="`veracity approve --list` shows the newest one")
+    folder = find_seal(home_of(arguments), arguments.seal or LATEST)
     policy = policy_for(arguments)
     key = key_for(arguments, folder.verifier, "seal_key")
     sealed = read_seal(folder, key)

@@ -19,8 +19,9 @@ from ..seal.approvals import Log
 from .folder import RunFolder
 
 MAX_RUNS = 10_000
+MAX_ASKED = 1000
 MAX_HEADS = 50
-"""The newest runs, whose word about the log of approvals is asked for at each start."""
+"""So many of the newest runs are asked at each start which log they saw, until so many have said it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,8 @@ def runs_on(home: Path, digests: Container[str]) -> list[SealedRun]:
 def check_heads(home: Path, log: Log) -> None:
     """Raise VerificationError when a recent run saw a log of approvals that ``log`` does not continue."""
     known: set[tuple[int, str]] = set()
-    for name in _newest(home, MAX_HEADS):
+    said = 0
+    for name in _newest(home, MAX_ASKED):
         try:
             seal = _seal_of(home, name)
         except Error:
@@ -57,10 +59,13 @@ def check_heads(home: Path, log: Log) -> None:
         head = seal.get("approvals") if seal is not None else None
         size = head.get("size") if isinstance(head, dict) else None
         if isinstance(head, dict) and isinstance(size, int):
+            said += 1
             seen = size, str(head.get("root"))
             if seen not in known:
                 log.check_continues(*seen, name)
                 known.add(seen)
+        if said == MAX_HEADS:
+            break
 
 
 def _newest(home: Path, most: int) -> Iterator[str]:

@@ -40,7 +40,8 @@ def listed(policy: Policy, seal: Approvable, stands: Standing, console: Console 
         )
     if not stands.judged:
         page.line("  nobody has approved it")
-    page.line(f"  policy {policy.digest()}")
+    page.line("  ", (f"seal {seal.digest}", "dim"))
+    page.line("  ", (f"policy {policy.digest()}", "dim"))
     return page.show(console)
 
 

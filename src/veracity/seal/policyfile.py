@@ -44,6 +44,8 @@ def find_policy(home: Path, folder: Path, given: Path | None = None) -> PolicyFi
 
 def _read(path: Path) -> PolicyFile | None:
     try:
+        if path.stat().st_mode & 0o002:
+            raise UsageError("everybody can write this file", remedy=f"chmod o-w {path}, and read it again")
         value: object = read_toml(path, MAX_FILE)
         if path.name == PROJECT and isinstance(value, dict):
             tools = value.get("tool", {})
@@ -58,6 +60,8 @@ def _read(path: Path) -> PolicyFile | None:
         policy = policy_of(value["policy"])
         for principal in policy.principals:
             PublicKey.parse(principal.key)
+    except OSError as error:
+        raise UsageError(f"the configuration cannot be read: {error.strerror}", where=str(path)) from error
     except (EvidenceError, UsageError, VerificationError) as error:
         said = error.diagnostics()
         raise UsageError(
