@@ -20,7 +20,9 @@ from veracity.ledger.store import Ledger
 from veracity.monitor.opening import seal_of
 from veracity.monitor.sealedruns import SealedRun, check_heads, runs_on
 from veracity.monitor.startcheck import MAX_DRIFT, check_start, refusals
-from veracity.seal.approvals import log_folder, read_log
+from veracity.seal.approvals import add_to_log, log_folder, read_log
+from veracity.seal.folder import create_folder
+from veracity.seal.paths import Wanted, make_seal
 from veracity.seal.policyfile import find_policy
 
 
@@ -89,11 +91,13 @@ def test_many_changes_are_counted(made: Approving) -> None:
 def test_a_program_outside_the_seal_is_refused(made: Approving, tmp_path: Path) -> None:
     other = tmp_path / "other.py"
     other.write_text("")
-    assert refusals(look(made, "python", other)) == [f"no part of the seal: {other}"]
+    assert refusals(look(made, "python", other)) == [f"no part of the seal that is code: {other}"]
     beside = tmp_path / "code2"
     beside.mkdir()
     (beside / "train.sh").write_text("")
-    assert refusals(look(made, "bash", beside / "train.sh")) == [f"no part of the seal: {beside}/train.sh"]
+    assert refusals(look(made, "bash", beside / "train.sh")) == [
+        f"no part of the seal that is code: {beside}/train.sh"
+    ]
     assert refusals(look(made, "python", made.code / ".." / "code" / "train.py", "--lr", "x.py")) == []
 
 
@@ -104,14 +108,29 @@ def test_a_program_in_a_folder_that_was_left_out_is_refused(made: Approving) -> 
     made.folder = made.seal(without=[other.parent])
     made.approve("lead", "second")
     assert refusals(look(made)) == []
-    assert refusals(look(made, "python", other)) == [f"no part of the seal: {other}"]
+    assert refusals(look(made, "python", other)) == [f"no part of the seal that is code: {other}"]
+
+
+def test_code_that_is_sealed_as_data_is_refused(made: Approving) -> None:
+    path = made.home / "veracity.toml"
+    path.write_text(path.read_text() + '[policy.approve.data]\nroles = ["security"]\n')
+    folder = create_folder(made.home, time.time_ns())
+    make_seal(folder, Wanted({"data": made.code}), made.own)
+    made.folder = folder
+    now = time.time_ns()
+    envelope = made.envelope("security", parts=["data"])
+    add_to_log(made.home, made.own, "approval", envelope, now)
+    checked = look(made)
+    assert checked.approved
+    assert refusals(checked) == [f"no part of the seal that is code: {made.code}/train.py"]
+    assert refusals(look(made, "python", "-c", "")) == []
 
 
 def test_a_link_out_of_the_seal_is_followed(made: Approving, tmp_path: Path) -> None:
     (tmp_path / "other.py").write_text("")
     (made.code / "train.py").unlink()
     os.symlink(tmp_path / "other.py", made.code / "train.py")
-    assert f"no part of the seal: {tmp_path}/other.py" in refusals(look(made))
+    assert f"no part of the seal that is code: {tmp_path}/other.py" in refusals(look(made))
 
 
 def test_what_cannot_be_read_is_refused_and_not_taken_for_unchanged(made: Approving) -> None:

@@ -7,8 +7,11 @@ import json
 import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.seal.approving import Approving
 from veracity.core.approval import TOLERANCE, Why, Word
@@ -175,6 +178,53 @@ def test_the_maker_cannot_approve(made: Approving) -> None:
     made.write_policy(top="own = true")
     made.approve("lead", "second")
     assert made.stands().word is Word.APPROVED
+
+
+fields: st.SearchStrategy[Any] = (
+    st.none() | st.integers(-1, 2**62) | st.text(max_size=8) | st.lists(st.text(max_size=4), max_size=2)
+)
+LEAD = SigningKey.generate("lead")
+GOOD: dict[str, Any] = {
+    "schema": 1,
+    "seal": "seal-1",
+    "parts": ["code"],
+    "policy": "sha256:00",
+    "principal": "lead",
+    "key": LEAD.verifier.vkey,
+    "at": 1,
+    "expires_at": None,
+    "reason": "",
+}
+
+
+@given(
+    st.dictionaries(st.sampled_from(sorted(GOOD)), fields, max_size=3),
+    st.sets(st.sampled_from(sorted(GOOD)), max_size=1),
+)
+def test_any_signed_statement_is_an_approval_or_an_error(more: dict[str, Any], less: set[str]) -> None:
+    predicate = {name: value for name, value in {**GOOD, **more}.items() if name not in less}
+    payload = statement("seal-1", Digest("sha256", "a" * 64), predicate, APPROVAL_TYPE)
+    try:
+        found = read_approval(sign_statement(payload, LEAD), 5)
+    except (EvidenceError, VerificationError):
+        assert more or less
+        return
+    assert found.holds
+    assert (found.digest, found.seal, found.at) == ("sha256:" + "a" * 64, "seal-1", 5)
+
+
+@given(st.data())
+def test_no_changed_byte_leaves_an_approval_good(data: st.DataObject) -> None:
+    payload = statement("seal-1", Digest("sha256", "a" * 64), GOOD, APPROVAL_TYPE)
+    good = sign_statement(payload, LEAD)
+    was = read_approval(good, 5)
+    at = data.draw(st.integers(0, len(good) - 1))
+    changed = good[:at] + bytes([good[at] ^ data.draw(st.integers(1, 255))]) + good[at + 1 :]
+    try:
+        # What nobody signed may change (the key's id): what was said may not.
+        assert read_approval(changed, 5) == was
+    except (EvidenceError, VerificationError):
+        pass
 
 
 # --- the log itself ---------------------------------------------------------------------------------------

@@ -18,7 +18,10 @@ TOLERANCE = 300 * SECOND
 
 @dataclass(frozen=True, slots=True)
 class Approvable:
-    """Of a seal, what an approval is about. ``maker``: the identity of the key that signed it."""
+    """Of a seal, what an approval is about. ``maker``: the identity of the key that signed it.
+
+    ``places``: the path of each part. Its name, and so who may approve it, is the maker's choice.
+    """
 
     seal: str
     digest: str
@@ -26,6 +29,7 @@ class Approvable:
     maker: str
     user: str
     parts: tuple[str, ...]
+    places: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

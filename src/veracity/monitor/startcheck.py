@@ -29,6 +29,7 @@ from .sealedruns import check_heads
 MAX_DRIFT = 200
 NO_POLICY = "no policy"
 PROGRAMS = (".py", ".sh")
+CODE = "code"
 
 
 def check_start(
@@ -75,7 +76,7 @@ def check_start(
         log.root,
         drift[:MAX_DRIFT],
         max(0, len(drift) - MAX_DRIFT),
-        [] if seal is None else list(_outside(command, seal.parts)),
+        [] if seal is None else list(_outside(command, _code(seal, policy))),
         unread[:MAX_DRIFT],
         override,
         str(os.getuid()) if override else "",
@@ -110,7 +111,7 @@ def refusals(checked: SealChecked) -> list[str]:
         said.append(f"the seal is {checked.standing}")
     said += [one.sentence for one in checked.drift]
     said += [f"and {checked.more:,} more names are not as sealed"] if checked.more else []
-    said += [f"no part of the seal: {path}" for path in checked.outside]
+    said += [f"no part of the seal that is code: {path}" for path in checked.outside]
     return said + [f"could not be read: {one}" for one in checked.unread]
 
 
@@ -149,8 +150,16 @@ def _unread(difference: Difference) -> Iterator[str]:
             yield f"{difference.part}: {escaped(one.path) or '.'}"
 
 
-def _outside(command: Sequence[str], parts: Iterable[Part]) -> Iterator[str]:
-    """Scripts that the command names and that lie in no part: nobody approved them."""
+def _code(seal: Seal, policy: PolicyFile | None) -> list[Part]:
+    """The parts that may hold programs: who makes a seal must not get code approved as data."""
+    if policy is None:
+        return list(seal.parts)
+    kinds = ((part, policy.policy.requirement_for(part.name)) for part in seal.parts)
+    return [part for part, requirement in kinds if requirement is not None and requirement.kind == CODE]
+
+
+def _outside(command: Sequence[str], parts: Sequence[Part]) -> Iterator[str]:
+    """Scripts that the command names and that lie in none of these parts: nobody approved them."""
     sealed = [part.path for part in parts]
     left_out = [path for part in parts for path in part.without]
     for word in command:

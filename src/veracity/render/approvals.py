@@ -24,10 +24,10 @@ def listed(policy: Policy, seal: Approvable, stands: Standing, console: Console 
     page = Page()
     page.line((stands.word.value, _STYLES.get(stands.word, "bold red")), f"  {seal.seal}")
     rows: list[tuple[Span, ...]] = []
-    for one in stands.parts:
+    for one, place in zip(stands.parts, seal.places, strict=True):
         who = f"by {', '.join(one.counted)}" if one.counted else ""
         word: Span = (one.word.value, _STYLES.get(one.word, "red"))
-        rows.append((one.part, word, one.reason if one.word is not Word.APPROVED else who))
+        rows.append((one.part, word, place, one.reason if one.word is not Word.APPROVED else who))
     page.table(rows)
     for approval, why in stands.judged[-MAX_SHOWN:]:
         until = f", until {moment(approval.expires_at)}" if approval.expires_at is not None else ""
@@ -55,12 +55,13 @@ def document(policy: Policy, seal: Approvable, stands: Standing) -> str:
         "parts": [
             {
                 "part": one.part,
+                "path": place,
                 "standing": one.word.value,
                 "approved_by": list(one.counted),
                 "needed": one.needed,
                 "reason": one.reason,
             }
-            for one in stands.parts
+            for one, place in zip(stands.parts, seal.places, strict=True)
         ],
         "approvals": [
             {

@@ -72,7 +72,9 @@ def log_folder(home: Path) -> Path:
 def approvable(seal: Seal, signer: PublicKey) -> Approvable:
     """Of a seal whose signature by ``signer`` was checked, what an approval is about."""
     parts = tuple(part.name for part in seal.parts)
-    return Approvable(seal.seal, seal.digest, seal.made_at, identity_of(signer.vkey), seal.user, parts)
+    places = tuple(part.path for part in seal.parts)
+    maker = identity_of(signer.vkey)
+    return Approvable(seal.seal, seal.digest, seal.made_at, maker, seal.user, parts, places)
 
 
 def sign_approval(

@@ -43,7 +43,7 @@ class SealChecked(Observation):
     approved``, ``refused`` (seal or log of approvals do not hold), ``unknown`` (they could not be read) or
     ``no policy``; ``reasons`` say why. ``policy``: digest of the policy; ``log_size`` and ``log_root``: the
     head of the log of approvals, so that a log that is shorter later is found out. ``drift`` has the first
-    names that differ, ``more`` counts the others. ``outside``: programs of the command that no part of the
+    names that differ, ``more`` counts the others. ``outside``: programs of the command that no code of the
     seal contains. ``unread``: what could not be compared. ``override``: the reason that was given for
     starting whatever the policy says, and by which user id; empty without one.
     """

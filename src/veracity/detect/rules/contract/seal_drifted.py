@@ -7,7 +7,8 @@ Approval: what a run executes and consumes is what was sealed and approved.
 ## What breaks it
 
 A file of a sealed part that was changed, added, removed, linked elsewhere or made executable after the seal
-was made; a program of the command that no part of the seal contains.
+was made; a program of the command that no part of the seal contains
+which the policy takes for code.
 
 ## How it is checked
 
@@ -65,7 +66,9 @@ class SealDrifted:
         if not observation.drift and not observation.outside:
             return
         first = (
-            observation.drift[0].sentence if observation.drift else f"no part of it: {observation.outside[0]}"
+            observation.drift[0].sentence
+            if observation.drift
+            else f"no part of its code: {observation.outside[0]}"
         )
         count = len(observation.drift) + observation.more + len(observation.outside)
         others = f", and {count - 1:,} more" if count > 1 else ""
