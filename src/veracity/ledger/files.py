@@ -100,9 +100,10 @@ def read_bounded(path: Path, limit: int) -> bytes:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise EvidenceError(f"cannot be read: {path.name}: {error.strerror}", where=str(path)) from error
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise EvidenceError(f"not a regular file: {path.name}", where=str(path))
     with os.fdopen(handle, "rb", buffering=0) as stream:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise EvidenceError(f"not a regular file: {path.name}", where=str(path))
         parts: list[bytes] = []
         left = limit + 1
         try:
