@@ -16,9 +16,14 @@ from veracity.core.errors import Error, EvidenceError, UsageError, VerificationE
 from veracity.core.observation import SealChecked
 from veracity.core.origin import monitor_origin
 from veracity.core.summary import RunSummary
+from veracity.ledger.keys import SigningKey
+from veracity.ledger.witness.asking import KnownWitness
+from veracity.ledger.witness.cosignature import WitnessKey
+from veracity.ledger.witness.policy import Policy
 from veracity.monitor.startcheck import refusals
 
 Put = Callable[..., None]
+KEY = WitnessKey(SigningKey.generate("w").verifier)
 Captured = pytest.CaptureFixture[str]
 
 
@@ -36,6 +41,7 @@ class Options:
     references: tuple[object, ...] = ()
     witnesses: tuple[object, ...] = ()
     sealed: object = None
+    witness_policy: object = None
 
 
 @dataclasses.dataclass
@@ -44,6 +50,7 @@ class Result:
     exit_code: int
     summary: RunSummary
     uncosigned: tuple[str, ...] = ()
+    witnessed: bool = True
 
 
 class CommandError(UsageError):
@@ -183,8 +190,12 @@ def test_a_witness_that_did_not_sign_is_told(
     job.result.uncosigned = ("w.example: cannot be reached",)
     assert main(["run", "--", "true"]) == 0
     assert "not cosigned: w.example: cannot be reached" in capsys.readouterr().err
-    assert main(["run", "--witness", "nonsense", "--", "true"]) == 2
-    assert "not a witness" in capsys.readouterr().err
+    twice = ["--witness", f"http://a={KEY.vkey}", "--witness", f"http://b={KEY.vkey}"]
+    assert main(["run", *twice, "--", "true"]) == 2
+    assert "twice" in capsys.readouterr().err
+    for words in ("nonsense", f"ftp://h={KEY.vkey}", f"http://[h={KEY.vkey}", f"http://h:x={KEY.vkey}"):
+        assert main(["run", "--witness", words, "--", "true"]) == 2
+        assert "not a witness" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -202,3 +213,32 @@ def test_a_refusal_says_whether_it_is_known(standing: str, more: dict[str, Any],
     error = refusal(checked, [*refusals(checked), *map(str, range(100))])
     assert type(error) is kind
     assert len(str(error).splitlines()) == 32
+
+
+def test_a_witness_policy_says_whom_to_ask(job: Job, tmp_path: Path, home: Path) -> None:
+    other = WitnessKey(SigningKey.generate("w2").verifier)
+    lines = [f"witness a {KEY.vkey} http://10.0.0.5:8765", f"witness b {other.vkey}", "group two 2 a b"]
+    file = tmp_path / "witnesses.policy"
+    file.write_text("\n".join([*lines, "quorum two", ""]))
+    words = ["run", "--witness-policy", str(file)]
+    assert main([*words, "--", "true"]) == 2  # b has no address, and two are needed
+    assert main([*words, "--witness", f"http://10.0.0.6={other.vkey}", "--", "true"]) == 0
+    ((_, options),) = job.asked
+    assert set(options.witnesses) == {
+        KnownWitness("http://10.0.0.5:8765", KEY),
+        KnownWitness("http://10.0.0.6", other),
+    }
+    assert options.witness_policy == Policy.parse(file.read_bytes())
+    file.write_text("\n".join([*lines, "quorum a", ""]))
+    assert main([*words, "--", "true"]) == 0
+    file.write_text("quorum c\n")
+    assert main([*words, "--", "true"]) == 2
+
+
+def test_a_policy_that_was_not_reached_fails_when_asked_to(job: Job, home: Path) -> None:
+    job.result.summary = samples.held()
+    job.result.witnessed = False
+    assert main(["run", "--", "true"]) == 0
+    assert main(["run", "--fail-on", "error", "--", "true"]) == 1
+    job.result.witnessed = True
+    assert main(["run", "--fail-on", "error", "--", "true"]) == 0

@@ -13,6 +13,7 @@ from ..core.canonical import Json
 from ..core.errors import UsageError
 from .output import say
 from .parsing import RUN_HELP, Parser, add_verb, format_of, home_of
+from .witness import policy_in
 
 _DESCRIPTION = """\
 Pack the record of RUN, everything it names by digest, and a short program that checks it into one archive.
@@ -29,11 +30,17 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
     codes = (
         ("0", "packed, with all that the record names"),
         ("1", "a signature, digest or order does not hold: nothing was packed"),
-        ("2", "the record could not be read, or some payloads are no longer kept"),
+        ("2", "the record could not be read, some payloads are no longer kept, or too few witnesses signed"),
     )
     parser = add_verb(subparsers, "bundle", "pack evidence to hand on", _DESCRIPTION, _EXAMPLES, codes)
     parser.add_argument(
         "run", metavar="RUN", nargs="?", default="latest", help=RUN_HELP + " (default: latest)"
+    )
+    parser.add_argument(
+        "--witness-policy",
+        type=Path,
+        metavar="FILE",
+        help="whose cosignatures are wanted, as a C2SP tlog-policy (default: those the run asked for)",
     )
 
 
@@ -41,9 +48,11 @@ def execute(arguments: argparse.Namespace) -> int:
     """Pack; VerificationError and EvidenceError say what does not hold."""
     form = format_of(arguments, "text", "json")
     from ..ledger.bundle import write_bundle
+    from ..ledger.witness.cosigned import read_cosigned
     from ..monitor.folder import RunFolder
     from ..monitor.home import Home
     from ..monitor.verify import key_of
+    from ..render.visible import visible
 
     run = RunFolder(Home(home_of(arguments)).resolve(arguments.run))
     target = Path(arguments.output or f"{run.run}.zip")
@@ -55,7 +64,10 @@ def execute(arguments: argparse.Namespace) -> int:
         "packed_on": os.uname().nodename,
         "packed_by": str(os.getuid()),
     }
-    packed = write_bundle(target, run.ledger, run.blobs, key_of(run), about)
+    file: Path | None = arguments.witness_policy or (run.policy if run.policy.exists() else None)
+    policy = None if file is None else policy_in(file)
+    heads = read_cosigned(run.cosigned)
+    packed = write_bundle(target, run.ledger, run.blobs, key_of(run), about, heads, policy)
     if form == "json":
         document = {"bundle": str(target), "entries": packed.entries, "payloads": packed.payloads}
         sys.stdout.write(json.dumps({**document, "missing": packed.missing}, indent=2) + "\n")
@@ -66,4 +78,6 @@ def execute(arguments: argparse.Namespace) -> int:
         )
     if packed.missing and not arguments.quiet:
         say(f"{packed.missing:,} payloads are no longer kept; the bundle says so")
-    return 2 if packed.missing else 0
+    for sentence in packed.unwitnessed:
+        say(f"too few witnesses: {visible(sentence)}")
+    return 2 if packed.missing or packed.unwitnessed else 0

@@ -14,10 +14,13 @@ from ..core.verdict import Outcome
 from .output import console_for, deliver, say, tell_error
 from .parsing import CONFIG_HELP, Parser, add_verb, format_of, home_of, share
 from .seal import Told
+from .witness import policy_in
 
 if TYPE_CHECKING:
     from ..core.observation import SealChecked
     from ..core.summary import RunSummary
+    from ..ledger.witness.asking import KnownWitness
+    from ..ledger.witness.policy import Policy
 
 _DESCRIPTION = """\
 Run CMD as you would without `veracity run --` in front of it. Its output, its signals and its exit code
@@ -35,11 +38,11 @@ _EXAMPLES = """\
 MAX_REFUSALS = 30
 _CODES = (
     ("CMD's", "when CMD was started and --fail-on asks for nothing else"),
-    ("1", "with --fail-on: the verdict is not held, or a finding is at or above SEVERITY"),
     (
         "1",
         "with --policy enforce --seal: not started, as the seal is not approved or not what is there",
     ),
+    ("1", "with --fail-on: the verdict is not held, a finding is at or above SEVERITY, or too few witnesses"),
     ("2", "could not start observing (wrong usage, home not writable)"),
     ("126", "CMD is not executable"),
     ("127", "CMD does not exist"),
@@ -117,6 +120,12 @@ def _add_witness(parser: Parser) -> None:
         help="have the record cosigned by this witness, now and then and at its end (may be given several "
         "times; see `veracity witness`)",
     )
+    parser.add_argument(
+        "--witness-policy",
+        type=Path,
+        metavar="FILE",
+        help="whose cosignatures are enough, as a C2SP tlog-policy; those with an address in it are asked",
+    )
 
 
 def _add_seal(parser: Parser) -> None:
@@ -161,13 +170,13 @@ def execute(arguments: argparse.Namespace) -> int:
     if arguments.seal is None and (arguments.unsafe_override is not None or arguments.config is not None):
         raise UsageError("--unsafe-override and --config speak of a seal: name it with --seal")
     form = format_of(arguments, "text", "json")
-    from ..ledger.witness.asking import KnownWitness
     from ..monitor.job import RunOptions, run_job
     from ..monitor.launch import CommandError
     from ..monitor.references import read_references
     from ..render import json_document, text
     from ..render.visible import visible
 
+    witnesses, policy = _witnesses(arguments)
     options = RunOptions(
         home=home_of(arguments),
         sealed=None if arguments.seal is None else _sealed(arguments),
@@ -180,7 +189,8 @@ def execute(arguments: argparse.Namespace) -> int:
         job=arguments.job,
         job_folder=arguments.job_folder,
         references=read_references(arguments.references),
-        witnesses=tuple(map(KnownWitness.parse, arguments.witnesses)),
+        witnesses=witnesses,
+        witness_policy=policy,
     )
     try:
         result = run_job(arguments.command, options)
@@ -196,6 +206,8 @@ def execute(arguments: argparse.Namespace) -> int:
         deliver(arguments, json_document.document(result.summary))
     elif arguments.output is not None:
         deliver(arguments, text.show(result.summary))
+    if arguments.fail_on is not None and not result.witnessed:
+        return 1
     return exit_code_of(result.summary, result.exit_code, arguments.fail_on)
 
 
@@ -240,6 +252,30 @@ def refusal(checked: SealChecked, refused: Sequence[str]) -> Error:
     remedy = f"see `veracity approve --list {checked.seal}` and `veracity verify {checked.seal}`"
     decided = checked.drift or checked.outside or checked.standing not in ("approved", "unknown")
     return (VerificationError if decided else EvidenceError)(what, remedy=remedy)
+
+
+def _witnesses(arguments: argparse.Namespace) -> tuple[tuple[KnownWitness, ...], Policy | None]:
+    """The witnesses to ask, and the policy; raises UsageError when they cannot be enough for it."""
+    from ..ledger.witness.asking import KnownWitness
+    from ..ledger.witness.policy import Policy
+
+    asked = [KnownWitness.parse(text) for text in dict.fromkeys(arguments.witnesses)]
+    if arguments.witness_policy is None:
+        Policy.requiring([one.key for one in asked])  # refuses one witness at two addresses
+        return tuple(asked), None
+    policy = policy_in(arguments.witness_policy)
+    keys = {one.key for one in asked}
+    asked += [
+        KnownWitness.at(one.url, one.key) for one in policy.witnesses if one.url and one.key not in keys
+    ]
+    keys = {one.key for one in asked}
+    if not policy.is_reached({one.name for one in policy.witnesses if one.key in keys}):
+        raise UsageError(
+            "the witnesses that have an address are too few for the policy",
+            where=str(arguments.witness_policy),
+            remedy="write addresses behind keys in the policy, or give them with --witness URL=KEY",
+        )
+    return tuple(asked), policy
 
 
 def _seconds(text: str) -> float:

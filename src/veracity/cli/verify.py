@@ -13,6 +13,7 @@ from ..core.errors import UsageError
 from .output import console_for, deliver
 from .parsing import RUN_HELP, Parser, add_verb, format_of, home_of
 from .seal import Told, key_for, parts_of
+from .witness import policy_in
 
 if TYPE_CHECKING:
     from ..ledger.witness.cosignature import WitnessKey
@@ -26,6 +27,7 @@ Of a seal: check its signature, read everything that was sealed again, and say w
 _EXAMPLES = """\
   veracity verify latest
   veracity verify run-20250302-140211-a1b2c3 --format json
+  veracity verify latest --witness-policy witnesses.policy
   veracity verify seal-20250302-140211-a1b2c3
   veracity verify seal-20250302-140211-a1b2c3 --at code=/copy/of/src"""
 
@@ -47,7 +49,16 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
         action="append",
         default=[],
         metavar="KEY",
-        help="a witness that must have cosigned a run's record: its key, or a file with it",
+        help="a witness that must have cosigned all of a run's record: its key, or a file with it",
+    )
+    parser.add_argument(
+        "--witness-policy",
+        dest="policies",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="FILE",
+        help="which witnesses must have cosigned all of a run's record, as a C2SP tlog-policy",
     )
     parser.add_argument(
         "--at",
@@ -72,12 +83,16 @@ def execute(arguments: argparse.Namespace) -> int:
         return _verify_seal(arguments, form)
     if arguments.at or arguments.key:
         raise UsageError("--at and --key are for seals: a run's record and key lie where they lie")
+    from ..ledger.witness.policy import Policy
     from ..monitor.home import Home
     from ..monitor.verify import verify_run
     from ..render.visible import visible
 
     folder = Home(home_of(arguments)).resolve(arguments.run)
-    checked = verify_run(folder, [witness_key(text) for text in arguments.witnesses])
+    policies = [policy_in(path) for path in arguments.policies]
+    if arguments.witnesses:
+        policies.append(Policy.requiring([witness_key(text) for text in arguments.witnesses]))
+    checked = verify_run(folder, policies)
     if form == "json":
         document = {"run": folder.name, "verified": True, "checked": checked}
         deliver(arguments, json.dumps(document, ensure_ascii=True, indent=2) + "\n")

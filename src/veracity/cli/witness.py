@@ -15,6 +15,7 @@ from .parsing import Parser, add_verb, home_of
 
 if TYPE_CHECKING:
     from ..ledger.keys import PublicKey
+    from ..ledger.witness.policy import Policy
 
 _DESCRIPTION = """\
 Serve as a witness: cosign the tree heads of known logs, each only when it continues the one before. Whoever
@@ -100,6 +101,14 @@ def address_of(text: str) -> tuple[str, int]:
     if not colon or not host or not (port.isascii() and port.isdecimal()) or int(port) > 65535:
         raise UsageError(f"not an address: {text[:80]!r}", remedy="write HOST:PORT, such as 127.0.0.1:8765")
     return host.strip("[]"), int(port)
+
+
+def policy_in(path: Path) -> Policy:
+    """The witness policy in a file; raises EvidenceError when it is none."""
+    from ..ledger.files import read_bounded
+    from ..ledger.witness.policy import MAX_POLICY, Policy
+
+    return Policy.parse(read_bounded(path, MAX_POLICY))
 
 
 def keys_in(path: Path) -> list[PublicKey]:

@@ -10,9 +10,9 @@ import json
 import os
 import secrets
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..core.canonical import Json
@@ -21,9 +21,13 @@ from ..core.errors import EvidenceError
 from .blobs import Blobs
 from .entry import Entry
 from .keys import PublicKey
+from .merkle import leaf_hash
 from .reader import Reader
 from .shelf import Shelf
 from .tile import WIDTH, Place, width_at
+from .tree_head import TreeHead
+from .witness.cosigned import Record, hold_against, with_cosignatures
+from .witness.policy import Policy
 
 SCHEMA = 1
 PAYLOADS = ("frame", "data", "envelope")
@@ -34,22 +38,27 @@ _CHECKER = Path(__file__).with_name("verify_evidence.py")
 _README = """\
 Evidence of a training run. To check it, with Python 3.8 or later and openssl 3.0 or later:
 
-    python3 verify_evidence.py THIS.zip --key KEY
+    python3 verify_evidence.py THIS.zip --key KEY --witness-policy POLICY
 
-KEY is a file with the public key as its owner handed it over, one line: name+id+base64. Without --key the
-key in this archive is taken; then compare the one that is printed with one that you have from elsewhere. You
-need not believe the verify_evidence.py in here: any copy of it does, and it is short enough to be read.
+KEY is a file with the public key as its owner handed it over, one line: name+id+base64. POLICY is a file that
+says whose cosignatures you want to see (c2sp.org/tlog-policy). Without these flags, those in this archive are
+taken; then compare what is printed and witness.policy with what you have from elsewhere. You need not believe
+the verify_evidence.py in here: any copy of it does, and it is short enough to be read.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """What is in a bundle: entries, payloads with their bytes, and payloads that are no longer kept."""
+    """What is in a bundle: entries, payloads with their bytes, and payloads that are no longer kept.
+
+    ``unwitnessed``: sentences about witnesses, when too few for the policy have seen all of the record.
+    """
 
     entries: int
     payloads: int
     size: int
     missing: int
+    unwitnessed: tuple[str, ...] = ()
 
 
 def write_bundle(
@@ -58,8 +67,13 @@ def write_bundle(
     blobs: Path,
     key: PublicKey,
     about: Mapping[str, Json],
+    cosigned: Sequence[TreeHead] = (),
+    policy: Policy | None = None,
 ) -> Packed:
     """Pack a finished ledger. ``about``: what ``bundle.json`` says of it beside the counts.
+
+    ``cosigned``: heads whose cosignatures are packed when they are on the whole record; ``policy``: whose are
+    needed.
 
     The tree is verified before; each payload is compared with its digest as it is packed. Raises
     VerificationError when something does not hold, EvidenceError when the ledger is not finished or cannot be
@@ -80,6 +94,14 @@ def write_bundle(
                     remedy="wait for its end, or close the record with `veracity attach`",
                 )
             packed = _pack(archive, reader, ledger, Blobs(blobs))
+            head = with_cosignatures(reader.tree_head, cosigned)
+            _add(archive, "ledger/checkpoint", head.signed)
+            if policy is not None:
+                _add(archive, "witness.policy", policy.encode())
+                record = Record(key, head.origin, [leaf_hash(entry) for entry in reader.entries()])
+                witnessed = hold_against(policy, cosigned, record)
+                if not witnessed.enough:
+                    packed = replace(packed, unwitnessed=tuple(witnessed.lacking))
             _add(archive, "ledger.vkey", key.vkey.encode("ascii") + b"\n")
             counts: dict[str, Json] = {"entries": packed.entries, "payloads": packed.payloads}
             document = {"schema": SCHEMA, **about, **counts, "missing": packed.missing}
@@ -96,7 +118,6 @@ def write_bundle(
 
 def _pack(archive: zipfile.ZipFile, reader: Reader, ledger: Path, blobs: Blobs) -> Packed:
     shelf = Shelf(ledger)
-    _add(archive, "ledger/checkpoint", (ledger / "checkpoint").read_bytes())
     for index in range(-(-reader.size // WIDTH)):
         width = width_at(reader.size, 0, index)
         data = b"".join(len(entry).to_bytes(2, "big") + entry for entry in shelf.bundle(index, width))

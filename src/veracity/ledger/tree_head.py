@@ -57,6 +57,11 @@ class TreeHead:
         verify_note(parse_note(self.signed), verifier)
 
 
+def speaks_for(name: str, origin: str) -> bool:
+    """Whether a log's key of that name may sign heads of that origin: its own, and those below it."""
+    return origin == name or origin.startswith(f"{name}/")
+
+
 def check_origin(origin: str) -> None:
     """Raise UsageError unless ``origin`` can be the first line of a tree head."""
     if not origin or len(origin) > 1024 or not origin.isprintable():

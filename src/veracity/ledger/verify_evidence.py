@@ -1,160 +1,183 @@
 #!/usr/bin/env python3
-"""Check an evidence bundle of a training run, believing nobody but the key.
+"""Check an evidence bundle of a training run, believing nobody but the key and the witnesses.
 
-    python3 verify_evidence.py BUNDLE.zip [--key FILE]
+    python3 verify_evidence.py BUNDLE.zip [--key FILE] [--witness-policy FILE]
 
 Needs Python 3.8 or later, its standard library, and ``openssl`` 3.0 or later; nothing of the program that
-made the bundle. ``--key`` names a file with the public key as its owner handed it over, one line
-``name+id+base64``. Without it the key inside the bundle is taken, which shows only that the bundle agrees
-with itself: compare the key that is printed with one you have from elsewhere. What was checked is printed as
-numbered sentences. Exit code 0: all of it holds. 1: something does not. 2: it could not be checked.
+made the bundle. ``--key``: the log's public key as its owner handed it over, one line ``name+id+base64``.
+``--witness-policy``: whose cosignatures must be there (c2sp.org/tlog-policy). Without them those in the
+bundle are taken, which shows only that it agrees with itself. Says in numbered sentences what was checked.
+Exit code 0: all of it holds. 1: something does not. 2: not all could be checked, or is there.
 """
 
 from __future__ import annotations
 
 import argparse
-import base64
-import hashlib
 import json
 import re
 import subprocess
 import sys
 import tempfile
+import time
 import zipfile
+import zlib
+from base64 import b64decode
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Iterator
 
-WIDTH = 256
-MAX_MEMBERS = 1_000_000
-MAX_MEMBER = 256 << 20
-MAX_TOTAL = 64 << 30
-MAX_SHOWN = 100
+WIDTH, MAX_NOTE, MAX_SHOWN = 256, 128 << 10, 100
+MAX_MEMBERS, MAX_MEMBER, MAX_TOTAL, MAX_ENTRIES = 1_000_000, 256 << 20, 64 << 30, 2 << 30
 PAYLOADS = ("frame", "data", "envelope")
 MEMBER = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9_.-]*/)*[A-Za-z0-9_][A-Za-z0-9_.-]*\Z")
 DIGEST = re.compile(r"sha256:([0-9a-f]{64})\Z")
+HEAD = re.compile(r"([^\n]+)\n(0|[1-9][0-9]{0,18})\n([A-Za-z0-9+/]{43}=)\n(?:[^\n]+\n)*\Z")
+MALFORMED = (LookupError, TypeError, ValueError, EOFError, AttributeError, ArithmeticError, RuntimeError)
 
 
-class Failed(Exception): ...  # exit code 1
-
-
-class Unreadable(Exception): ...  # exit code 2
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description="Check an evidence bundle of a training run.")
-    parser.add_argument("bundle")
-    parser.add_argument("--key", help="a file with the public key: name+id+base64")
-    arguments = parser.parse_args()
-    said: list[str] = []
-    try:
-        with zipfile.ZipFile(arguments.bundle) as archive:
-            check(Bundle(archive), arguments.key, said)
-    except Failed as error:
-        return tell(said, f"DOES NOT HOLD: {error}", 1)
-    except (Unreadable, OSError, zipfile.BadZipFile, RuntimeError) as error:
-        return tell(said, f"could not be checked: {error}", 2)
-    except (KeyError, TypeError, ValueError, EOFError) as error:
-        return tell(said, f"could not be checked, for something is malformed: {error!r}", 2)
-    return tell(said, "everything holds", 0)
-
-
-def tell(said: list[str], last: str, code: int) -> int:
-    for line in [*(f"{number:3d}. {sentence}" for number, sentence in enumerate(said, 1)), last]:
-        print("".join(one if one.isprintable() else "?" for one in line))
-    return code
+class Failed(Exception): ...  # exit code 1; all else that is raised means 2
 
 
 class Bundle:
     """The members of the archive: few kinds of names, each once, none too large."""
 
     def __init__(self, archive: zipfile.ZipFile) -> None:
-        self.archive = archive
-        self.members: dict[str, zipfile.ZipInfo] = {}
-        total = 0
-        for member in archive.infolist():
-            if not MEMBER.match(member.filename) or member.filename in self.members:
-                raise Failed(f"the archive has a member that is no member's name: {member.filename[:100]!r}")
-            total += member.file_size
-            if member.file_size > MAX_MEMBER or total > MAX_TOTAL or len(self.members) >= MAX_MEMBERS:
-                raise Unreadable("the archive is too large")
-            self.members[member.filename] = member
+        found = archive.infolist()
+        self.archive, self.members = archive, {one.filename: one for one in found}
+        if len(self.members) < len(found) or not all(map(MEMBER.match, self.members)):
+            raise Failed("the archive has a member twice, or one whose name is no member's name")
+        sizes = [one.file_size for one in found]
+        if len(found) > MAX_MEMBERS or sum(sizes) > MAX_TOTAL or max(sizes, default=0) > MAX_MEMBER:
+            raise ValueError("the archive is too large")
+        if any(one.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for one in found):
+            raise ValueError("the archive is compressed in a way that bundles are not")
 
-    def read(self, name: str) -> bytes:
-        if name not in self.members:
-            raise Unreadable(f"{name} is not in the bundle")
+    def read(self, name: str, limit: int = MAX_MEMBER, instead: str | None = None) -> bytes:
+        if instead:
+            return Path(instead).read_bytes()
+        if name not in self.members or self.members[name].file_size > limit:
+            raise ValueError(f"{name} is not in the bundle, or too large")
         return self.archive.read(self.members[name])
 
 
-def check(bundle: Bundle, key_file: str | None, said: list[str]) -> None:
-    name, key = public_key(bundle, key_file, said)
-    size, root = tree_head(bundle, name, key, said)
-    entries = list(read_entries(bundle, size))
-    if merkle_root(entries) != root:
-        raise Failed(f"the root over the {size} entries is not the one that was signed")
-    said.append(f"all {size} entries were hashed again, and their root is the one that was signed")
-    bodies = [body_of(number, data) for number, data in enumerate(entries)]
-    payloads(bundle, bodies, said)
-    seal(bundle, bodies, key, said)
-    in_order(bodies, said)
-    verdict(bodies, said)
-
-
-def public_key(bundle: Bundle, key_file: str | None, said: list[str]) -> tuple[str, bytes]:
-    """The name and the 32 bytes of the key, and where it comes from."""
-    if key_file is not None:
-        line, whence = Path(key_file).read_text("ascii").strip(), "the key that you named"
-    else:
-        line, whence = bundle.read("ledger.vkey").decode("ascii", "replace").strip(), "the key in the bundle"
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Check an evidence bundle of a training run.")
+    parser.add_argument("bundle")
+    parser.add_argument("--key", help="a file with the public key: name+id+base64")
+    parser.add_argument("--witness-policy", help="a file that says whose cosignatures must be there")
+    given = parser.parse_args()
+    said: list[str] = []
     try:
-        name, identity, encoded = line.split("+", 2)
-        key = base64.b64decode(encoded, validate=True)
-    except ValueError:
-        raise Unreadable(f"{whence} is no public key") from None
-    if len(key) != 33 or key[0] != 1 or identity != key_id(name, key):
-        raise Unreadable(f"{whence} is no Ed25519 public key")
-    said.append(f"{whence} is taken: {line}")
+        with zipfile.ZipFile(given.bundle) as archive:
+            lacking = "; ".join(check(Bundle(archive), given.key, given.witness_policy, said))
+        last, code = (f"what is there holds, but {lacking}", 2) if lacking else ("everything holds", 0)
+    except Failed as error:
+        last, code = f"DOES NOT HOLD: {error}", 1
+    except (*MALFORMED, OSError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
+        last, code = f"could not be checked: {type(error).__name__}: {error}", 2
+    for line in [*(f"{number:3d}. {sentence}" for number, sentence in enumerate(said, 1)), last]:
+        print("".join(one if " " <= one <= "~" else "?" for one in line))
+    return code
+
+
+def check(bundle: Bundle, key_file: str | None, policy_file: str | None, said: list[str]) -> list[str]:
+    """Say what holds, and return what is lacking; raises Failed for what does not hold."""
+    line = bundle.read("ledger.vkey", MAX_NOTE, key_file).decode().strip()
+    said.append(f"the key {'that you named' if key_file else 'in the bundle'} is taken: {line}")
+    name, key = read_key(line, 1)
+    text, _, lines = bundle.read("ledger/checkpoint", MAX_NOTE).decode().rpartition("\n\n")
+    head = HEAD.match(text + "\n")
+    if head is None or signed_at(name, key, head[0], lines) is None:
+        raise Failed(f"no signature of {name} holds for the tree head")
+    said.append(f"{name} signed the tree head of {head[1]}: {head[2]} entries")
+    entries = list(read_entries(bundle, int(head[2])))
+    if merkle_root(entries) != b64decode(head[3]):
+        raise Failed(f"the root over the {head[2]} entries is not the one that was signed")
+    said.append(f"all {head[2]} entries were hashed again, and their root is the one that was signed")
+    bodies = [json.loads(entry) for entry in entries]
+    lacking = payloads(bundle, bodies, said)
+    if policy_file or "witness.policy" in bundle.members:
+        policy = bundle.read("witness.policy", MAX_NOTE, policy_file)
+        said.append(f"the witness policy {'that you named' if policy_file else 'in the bundle'} is taken")
+        if witnessed(policy, key, head[0], lines, said):
+            said.append("for it, enough witnesses have cosigned this tree head")
+        elif policy_file:
+            raise Failed("for the witness policy, too few have cosigned this tree head")
+        else:
+            lacking.append("for its witness policy, too few have cosigned the tree head")
+    else:
+        said.append("there is no witness policy: nothing here shows that others have seen this record")
+    record(bundle, bodies, key, said)
+    return lacking
+
+
+def read_key(line: str, kind: int) -> tuple[str, bytes]:
+    """A key's name, and its 32 bytes behind a byte for how it signs: 1 as a log, 4 as a witness."""
+    name, identity, encoded = line.split("+", 2)
+    key = b64decode(encoded, validate=True)
+    if len(key) != 33 or key[0] != kind or identity != sha256(name.encode() + b"\n" + key).hexdigest()[:8]:
+        raise ValueError(f"not an Ed25519 public key of kind {kind}: {line[:120]}")
     return name, key
 
 
-def key_id(name: str, key: bytes) -> str:
-    return hashlib.sha256(name.encode() + b"\n" + key).hexdigest()[:8]
-
-
-def tree_head(bundle: Bundle, name: str, key: bytes, said: list[str]) -> tuple[int, bytes]:
-    """Size and root that the key signed."""
-    text, gap, lines = bundle.read("ledger/checkpoint").decode("utf-8", "replace").rpartition("\n\n")
-    parts = text.split("\n")
-    if not gap or len(parts) < 3 or not re.match(r"(0|[1-9][0-9]{0,18})\Z", parts[1]):
-        raise Unreadable("the tree head is malformed")
-    for line in lines.splitlines():
-        words = line.split(" ")
-        if len(words) == 3 and words[0] == "\u2014" and words[1] == name:
-            raw = unbase64(words[2])
-            if raw[:4].hex() == key_id(name, key) and verified(key, (text + "\n").encode("utf-8"), raw[4:]):
-                said.append(f"{name} signed the tree head of {parts[0]}: {parts[1]} entries")
-                return int(parts[1]), unbase64(parts[2])
-    raise Failed(f"no signature of {name} holds for the tree head")
-
-
-def unbase64(text: str) -> bytes:
-    return base64.b64decode(text, validate=True)
+def signed_at(name: str, key: bytes, text: str, lines: str) -> int | None:
+    """When the key signed: seconds since the epoch; 0 for a log's, which say no time; None: it did not."""
+    mark, identity = f"\u2014 {name} ", sha256(name.encode() + b"\n" + key).digest()[:4]
+    for line in [line for line in lines.split("\n") if line.startswith(mark)][:8]:
+        raw = b64decode(line[len(mark) :], validate=True)
+        at, said, signature = 0, text, raw[4:]
+        if key[0] == 4:
+            at, signature = int.from_bytes(raw[4:12], "big"), raw[12:]
+            said = f"cosignature/v1\ntime {at}\n{text}"
+        if raw[:4] == identity and verified(key, said.encode(), signature):
+            return at
+    return None
 
 
 def verified(key: bytes, message: bytes, signature: bytes) -> bool:
     """Whether openssl says that the signature is the key's over the message."""
     with tempfile.TemporaryDirectory() as place:
-        folder = Path(place)
-        (folder / "message").write_bytes(message)
-        (folder / "signature").write_bytes(signature)
-        (folder / "key").write_bytes(bytes.fromhex("302a300506032b6570032100") + key[1:])
-        command = "openssl pkeyutl -verify -pubin -inkey key -keyform DER -rawin -in message -sigfile"
-        done = subprocess.run(
-            [*command.split(), "signature"], cwd=place, stdin=subprocess.DEVNULL, capture_output=True
-        )
+        der = bytes.fromhex("302a300506032b6570032100") + key[1:]
+        for name, data in (("message", message), ("signature", signature), ("key", der)):
+            (Path(place) / name).write_bytes(data)
+        words = "openssl pkeyutl -verify -pubin -inkey key -keyform DER -rawin -in message -sigfile signature"
+        done = subprocess.run(words.split(), cwd=place, stdin=subprocess.DEVNULL, capture_output=True)
     return done.returncode == 0
 
 
+def witnessed(policy: bytes, log: bytes, text: str, lines: str, said: list[str]) -> bool:
+    """Whether the cosignatures are enough by a policy, each of whose lines speaks of those before it."""
+    has_seen, once, logs, quorum = {"none": False}, ["none"], [], []
+    for line in policy.decode("utf-8", "surrogateescape").split("\n"):
+        kind, *words = re.split("[ \t]+", line.strip(" \t"))
+        is_new = bool(words) and words[0] not in has_seen
+        if kind == "log" and len(words) in (1, 2):
+            logs.append(read_key(words[0], 1)[1])
+        elif kind == "witness" and len(words) in (2, 3) and is_new:
+            name, key = read_key(words[1], 4)
+            at = signed_at(name, key, text, lines)
+            has_seen[words[0]] = at is not None
+            once.append(key.hex())
+            if at is not None:
+                said.append(f"{name} had seen this tree head by {time.asctime(time.gmtime(at))} UTC")
+        elif kind == "group" and len(words) > 2 and is_new:
+            needed = {"any": 1, "all": len(words) - 2}.get(words[1]) or int(words[1])
+            has_seen[words[0]] = sum(has_seen[member] for member in words[2:]) >= max(1, needed)
+            once += words[2:]
+        elif kind == "quorum" and len(words) == 1:
+            quorum.append(words[0] == "none" or has_seen[words[0]])
+        elif kind and not kind.startswith("#"):
+            raise ValueError(f"not a line of a witness policy: {line[:120]!r}")
+    if len({*once}) < len(once) or len({*logs}) < len(logs) or len(quorum) != 1:
+        raise ValueError("the witness policy counts somebody twice, or has more or less than one quorum")
+    if logs and log not in logs:
+        raise Failed("the witness policy is about other logs")
+    return quorum[0]
+
+
 def read_entries(bundle: Bundle, size: int) -> Iterator[bytes]:
+    if sum(one.file_size for name, one in bundle.members.items() if name[:7] == "ledger/") > MAX_ENTRIES:
+        raise ValueError("there are more entries than can be read")
     for number in range((size + WIDTH - 1) // WIDTH):
         width = min(WIDTH, size - WIDTH * number)
         groups = format(number, "03,").split(",")
@@ -172,77 +195,54 @@ def read_entries(bundle: Bundle, size: int) -> Iterator[bytes]:
 
 
 def merkle_root(entries: list[bytes]) -> bytes:
-    level = [hashlib.sha256(b"\0" + entry).digest() for entry in entries]
+    level = [sha256(b"\0" + entry).digest() for entry in entries]
     while len(level) > 1:
-        pairs = [hashlib.sha256(b"\1" + a + b).digest() for a, b in zip(level[::2], level[1::2])]
+        pairs = [sha256(b"\1" + a + b).digest() for a, b in zip(level[::2], level[1::2])]
         level = pairs + level[len(level) - len(level) % 2 :]
-    return level[0] if level else hashlib.sha256(b"").digest()
+    return level[0] if level else sha256(b"").digest()
 
 
-def body_of(number: int, data: bytes) -> dict[str, Any]:
-    body = json.loads(data)
-    if not isinstance(body, dict) or not isinstance(body.get("k"), str):
-        raise Unreadable(f"entry {number} is no entry")
-    return body
-
-
-def payloads(bundle: Bundle, bodies: list[dict[str, Any]], said: list[str]) -> None:
+def payloads(bundle: Bundle, bodies: list[dict[str, Any]], said: list[str]) -> list[str]:
     """What entries name by digest is in the bundle and has that digest."""
-    found, missing = 0, []
-    known: set[str] = set()
+    named: dict[str, int] = {}
     for number, body in enumerate(bodies):
-        for match in (DIGEST.match(body[name]) for name in PAYLOADS if isinstance(body.get(name), str)):
-            if match is None or match[1] in known:
-                continue
-            known.add(match[1])
-            if "blobs/" + match[1] not in bundle.members:
-                missing.append(number)
-            elif hashlib.sha256(bundle.read("blobs/" + match[1])).hexdigest() != match[1]:
-                raise Failed(f"the payload of entry {number} is not the one that was recorded")
-            else:
-                found += 1
-    said.append(f"{found} payloads were read, and each has the digest that its entry names")
-    if missing:
-        said.append(f"{len(missing)} payloads are missing, the first is that of entry {missing[0]}")
-    foreign = [name for name in bundle.members if name.startswith("blobs/") and name[6:] not in known]
-    if foreign:
-        raise Failed(f"{len(foreign)} payloads are named by no entry, such as {foreign[0]}")
+        for match in (DIGEST.match(str(body.get(name))) for name in PAYLOADS):
+            if match:
+                named.setdefault(match[1], number)
+    missing = [number for digest, number in named.items() if "blobs/" + digest not in bundle.members]
+    for name in (name for name in bundle.members if name.startswith("blobs/")):
+        if name[6:] not in named:
+            raise Failed(f"{name} is named by no entry")
+        if sha256(bundle.read(name)).hexdigest() != name[6:]:
+            raise Failed(f"the payload of entry {named[name[6:]]} is not the one that was recorded")
+    said.append(f"{len(named) - len(missing)} payloads were read, each with the digest that its entry names")
+    return [f"{len(missing)} payloads are missing, the first of entry {missing[0]}"] if missing else []
 
 
-def seal(bundle: Bundle, bodies: list[dict[str, Any]], key: bytes, said: list[str]) -> None:
-    """The seal that the ledger names is signed by the same key."""
+def record(bundle: Bundle, bodies: list[dict[str, Any]], key: bytes, said: list[str]) -> None:
+    """The seal is signed by the same key, records stand in their order, and what was found in them."""
+    last: dict[str, int] = {}
+    told = "the bundle holds no seal: nothing here says what ran"
     for number, body in enumerate(bodies):
         match = DIGEST.match(str(body.get("envelope"))) if body["k"] == "seal" else None
-        if match is None or "blobs/" + match[1] not in bundle.members:
-            continue
-        envelope = json.loads(bundle.read("blobs/" + match[1]))
-        payload, kind = unbase64(envelope["payload"]), envelope["payloadType"].encode()
-        message = b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
-        if not any(verified(key, message, unbase64(one["sig"])) for one in envelope["signatures"]):
-            raise Failed(f"the seal of entry {number} is not signed by the key")
-        said.append(f"the seal of entry {number}, which says what ran, is signed by the same key")
-        return
-    said.append("the bundle holds no seal: nothing here says what ran")
-
-
-def in_order(bodies: list[dict[str, Any]], said: list[str]) -> None:
-    last: dict[str, int] = {}
-    for number, body in enumerate(bodies):
+        if match and "blobs/" + match[1] in bundle.members:
+            envelope = json.loads(bundle.read("blobs/" + match[1]))
+            payload, kind = b64decode(envelope["payload"]), envelope["payloadType"].encode()
+            message = b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
+            if not any(verified(key, message, b64decode(one["sig"])) for one in envelope["signatures"][:8]):
+                raise Failed(f"the seal of entry {number} is not signed by the key")
+            told = f"the seal of entry {number}, which says what ran, is signed by the same key"
         stream, at = body.get("stream"), body.get("seq")
         if isinstance(stream, str) and isinstance(at, int):
             if at <= last.get(stream, -1):
                 raise Failed(f"entry {number} is out of order: record {at} of {stream}")
             last[stream] = at
-    said.append(f"the records of {len(last)} processes stand in their order")
-
-
-def verdict(bodies: list[dict[str, Any]], said: list[str]) -> None:
-    judged = [body for body in bodies if body["k"] == "judged"]
-    outcome = judged[-1].get("outcome") if judged else "not there"
-    said.append(f"the record's verdict is {outcome}")
+    judged = ["not there", *(body["outcome"] for body in bodies if body["k"] == "judged")]
+    said += [told, f"the records of {len(last)} processes stand in their order"]
+    said.append(f"the record's verdict is {judged[-1]}")
     for finding in [body["finding"] for body in bodies if body["k"] == "finding"][:MAX_SHOWN]:
-        rule, step, message = finding["rule"], finding["first_step"], str(finding["message"])[:300]
-        said.append(f"it has a finding: {rule}{'' if step is None else f' from step {step}'}: {message}")
+        since = "" if finding["first_step"] is None else f" from step {finding['first_step']}"
+        said.append(f"it has a finding: {finding['rule']}{since}: {str(finding['message'])[:300]}")
 
 
 if __name__ == "__main__":

@@ -84,6 +84,11 @@ class RunFolder:
         return self.path / "cosigned"
 
     @property
+    def policy(self) -> Path:
+        """Whose cosignatures the run asked for: a witness policy."""
+        return self.path / "witness.policy"
+
+    @property
     def state(self) -> Path:
         """How far the spools are consumed (for ``attach``)."""
         return self.path / "monitor.json"

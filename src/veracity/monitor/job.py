@@ -20,6 +20,7 @@ from ..core.observation import ReferenceDeclared, SealChecked
 from ..core.summary import RunSummary
 from ..core.verdict import Outcome
 from ..ledger.witness.asking import KnownWitness
+from ..ledger.witness.policy import Policy
 from . import launch
 from .attention import Attention
 from .conditions import Conditions
@@ -51,8 +52,9 @@ class RunOptions:
     ``policy``: ``observe``, or ``enforce``: stop what is broken or unobserved. ``overhead`` is the share of
     training time, 0 to 1, that checks made on sampled steps may take. ``job`` names the job over several
     nodes that the run is part of, ``job_folder`` where their monitors meet; both are found out without.
-    ``references`` declare what optimizers compute that are not torch's. ``witnesses`` are asked to cosign.
-    ``sealed``: how the seal stood that the run is started on (:func:`.startcheck.check_start`).
+    ``references`` declare what optimizers compute that are not torch's. ``witnesses`` are asked to cosign;
+    ``witness_policy`` says how many of them are enough. ``sealed``: how the seal stood that the run is
+    started on (:func:`.startcheck.check_start`).
     """
 
     home: Path
@@ -68,19 +70,22 @@ class RunOptions:
     references: Sequence[ReferenceDeclared] = ()
     witnesses: Sequence[KnownWitness] = ()
     sealed: SealChecked | None = None
+    witness_policy: Policy | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class JobResult:
     """What became of a job: its run id, the exit code for ``run``, and the summary.
 
-    ``uncosigned``: a sentence for each witness that did not sign the finished record.
+    ``uncosigned``: a sentence for each witness that did not sign the finished record, and one when too few
+    did for the policy; ``witnessed``: whether it was reached.
     """
 
     run: str
     exit_code: int
     summary: RunSummary
     uncosigned: Sequence[str] = ()
+    witnessed: bool = True
 
 
 def run_job(command: Sequence[str], options: RunOptions) -> JobResult:
@@ -95,7 +100,7 @@ def run_job(command: Sequence[str], options: RunOptions) -> JobResult:
     joined = join(folder, started_at, command, environment, job=options.job, place=options.job_folder)
     prepared = prepare(folder, environment, options.overhead, joined.key)
     metrics = MetricFiles.of(command, Path.cwd())
-    witnessing = Witnessing(folder, options.witnesses)
+    witnessing = Witnessing(folder, options.witnesses, options.witness_policy)
     with Pipeline.create(folder, command, started_at, prepared, options, joined) as pipeline:
         witnessing.start()
         try:
@@ -116,7 +121,7 @@ def run_job(command: Sequence[str], options: RunOptions) -> JobResult:
     summary = load_summary(folder.path)
     if options.policy == "enforce" and exit_code == 0 and verdict.outcome is not Outcome.HELD:
         exit_code = verdict.outcome.exit_code
-    return JobResult(folder.run, exit_code, summary, uncosigned)
+    return JobResult(folder.run, exit_code, summary, uncosigned, witnessing.is_reached())
 
 
 def _clean_up(folder: RunFolder, prepared: Prepared) -> None:

@@ -11,17 +11,18 @@ from ..ledger.blobs import Blobs
 from ..ledger.bundle import MAX_PAYLOAD, payloads_of
 from ..ledger.entry import Entry
 from ..ledger.keys import PublicKey
+from ..ledger.merkle import leaf_hash
 from ..ledger.reader import Reader
-from ..ledger.witness.cosignature import WitnessKey
+from ..ledger.witness.cosigned import Record, read_cosigned, verify_policy
+from ..ledger.witness.policy import Policy
 from ..seal.sign import verify_envelope
 from .folder import RunFolder
-from .witnessing import verify_cosigned
 
 
-def verify_run(folder: Path, witnesses: Sequence[WitnessKey] = ()) -> list[str]:
+def verify_run(folder: Path, policies: Sequence[Policy] = ()) -> list[str]:
     """Check tree, signature, order and payloads; returns a sentence for each thing that was checked.
 
-    Each of the ``witnesses`` must have cosigned the record.
+    By each of the ``policies``, enough witnesses must have cosigned the record to its end.
 
     Raises VerificationError naming the entry that does not hold, EvidenceError when something needed for the
     check is missing (a payload that is no longer kept, a ledger that was never finished).
@@ -39,7 +40,11 @@ def verify_run(folder: Path, witnesses: Sequence[WitnessKey] = ()) -> list[str]:
             done.append(
                 f"{reader.unpublished} entries are committed but not published: the writer was stopped"
             )
-        done += verify_cosigned(run, reader, witnesses)
+        if policies:
+            leaves = [leaf_hash(entry) for entry in reader.entries()]
+            record = Record(key, reader.tree_head.origin, leaves)
+            heads = read_cosigned(run.cosigned)
+            done += [said for policy in policies for said in verify_policy(policy, heads, record)]
         payloads = _payloads(reader, Blobs(run.blobs), missing)
         done.append(f"{payloads} payloads were read again and match their digests")
         done += _seal(reader, Blobs(run.blobs), run, key)

@@ -8,16 +8,18 @@ import socket
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
 from tests.ledger.witness.test_record import Log
-from veracity.core.errors import TransportError, UsageError, VerificationError
+from veracity.core.errors import EvidenceError, TransportError, UsageError, VerificationError
 from veracity.ledger.keys import SigningKey
 from veracity.ledger.note import parse_note
 from veracity.ledger.witness.asking import KnownWitness, ask
-from veracity.ledger.witness.cosignature import WitnessKey, verify_cosignature
+from veracity.ledger.witness.cosignature import WitnessKey, cosign, verify_cosignature
 from veracity.ledger.witness.record import Witness
 from veracity.ledger.witness.serving import WitnessServer
 
@@ -119,6 +121,52 @@ def test_an_answer_signed_by_another_key_is_not_taken(log: Log, two: tuple[Serve
     wrong = KnownWitness(two[0].address.url, two[1].address.key)
     with pytest.raises(VerificationError, match="not cosigned by w2"):
         ask(wrong, log.head(5), log.leaves)
+
+
+class _Saying(BaseHTTPRequestHandler):
+    """Answers whatever is asked with what the test wants."""
+
+    answer: ClassVar[bytes] = b""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(self.answer)
+
+    def log_message(self, format: str, *words: object) -> None:
+        pass
+
+
+def test_odd_answers_are_errors_and_nothing_else(log: Log) -> None:
+    """Lines that other readers would split, other names, none at all: an error of ours, or the one line."""
+    signer = SigningKey.generate("w")
+    head = log.head(5)
+    good = cosign(parse_note(head.signed).text, 7, signer).encode()
+    with HTTPServer(("127.0.0.1", 0), _Saying) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        known = KnownWitness(f"http://127.0.0.1:{server.server_address[1]}", WitnessKey(signer.verifier))
+        for answer in (
+            b"",
+            b"\n",
+            good[:-1],
+            good.replace(b"\n", b"\xe2\x80\xa8\n"),
+            b"\xff",
+            good * 100,
+            b"\n" + good,
+        ):
+            _Saying.answer = answer
+            with pytest.raises((EvidenceError, VerificationError)):
+                ask(known, head, log.leaves)
+        stranger = cosign(parse_note(head.signed).text, 7, SigningKey.generate("other")).encode()
+        odd = good.replace(b" w ", b" w\xe2\x80\xa8x ")
+        for answer in (good, stranger + good, good + stranger):
+            _Saying.answer = answer
+            assert ask(known, head, log.leaves).signed == head.signed + good
+        _Saying.answer = good + odd
+        with pytest.raises(EvidenceError):
+            ask(known, head, log.leaves)
+        server.shutdown()
 
 
 def test_a_witness_that_cannot_be_reached(log: Log) -> None:

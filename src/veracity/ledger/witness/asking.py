@@ -6,6 +6,7 @@ does not continue, has seen another history: that is a failed verification and n
 
 from __future__ import annotations
 
+import base64
 import http.client
 import urllib.parse
 from collections.abc import Sequence
@@ -35,10 +36,21 @@ class KnownWitness:
     def parse(cls, text: str) -> KnownWitness:
         """Read ``URL=vkey``; raises UsageError for what is none."""
         url, equals, vkey = text.partition("=")
-        parts = urllib.parse.urlsplit(url)
-        if not equals or parts.scheme not in ("http", "https") or not parts.hostname:
+        if not equals:
             raise UsageError(f"not a witness: {text[:120]!r}", remedy="write URL=NAME+ID+KEY")
-        return cls(url.rstrip("/"), WitnessKey.parse(vkey))
+        return cls.at(url, WitnessKey.parse(vkey))
+
+    @classmethod
+    def at(cls, url: str, key: WitnessKey) -> KnownWitness:
+        """The witness behind an address; raises UsageError for what is no address."""
+        try:
+            parts = urllib.parse.urlsplit(url)
+            fits = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            fits = False
+        if not fits or not url.isprintable() or " " in url:
+            raise UsageError(f"not a witness' address: {url[:120]!r}", remedy="write http://HOST:PORT")
+        return cls(url.rstrip("/"), key)
 
 
 def ask(witness: KnownWitness, head: TreeHead, leaves: Sequence[bytes], *, old: int = 0) -> TreeHead:
@@ -86,14 +98,16 @@ def _known(witness: KnownWitness, head: TreeHead, body: str, asked: int) -> int:
 
 
 def _with(witness: KnownWitness, head: TreeHead, lines: str) -> TreeHead:
-    note = parse_note(head.signed + lines.encode("utf-8"))
-    verify_cosignature(note, witness.key)
-    kept = [
-        line
-        for line, one in zip(lines.splitlines(), note.signatures[-len(lines.splitlines()) :], strict=True)
+    """The head with the lines of the answer that are this witness', in its words and no others."""
+    text = parse_note(head.signed).text.encode("utf-8") + b"\n"
+    answered = parse_note(text + lines.encode("utf-8"))
+    verify_cosignature(answered, witness.key)
+    kept = b"".join(
+        f"\u2014 {one.name} {base64.b64encode(one.key_id + one.value).decode('ascii')}\n".encode()
+        for one in answered.signatures
         if (one.name, one.key_id) == (witness.key.name, witness.key.key_id)
-    ]
-    return TreeHead.parse(head.signed + "".join(f"{line}\n" for line in kept).encode("utf-8"))
+    )
+    return TreeHead.parse(head.signed + kept)
 
 
 def _sent(witness: KnownWitness, body: bytes) -> Answer:

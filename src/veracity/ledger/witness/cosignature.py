@@ -20,7 +20,8 @@ COSIGNATURE = 0x04
 """The algorithm byte of timestamped Ed25519 cosignatures."""
 _TIME = 8
 _SIGNATURE = 64
-_MAX_TIME = 1 << 63
+_MAX_TIME = 253_402_300_800
+"""The year 10000: the specification lets verifiers refuse the future, and no calendar prints later times."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from ...core.errors import Error, EvidenceError, UsageError, VerificationError
 from ..keys import PublicKey, SigningKey
 from ..merkle import EMPTY_ROOT, verify_consistency
 from ..note import MAX_NOTE, parse_note
-from ..tree_head import TreeHead
+from ..tree_head import TreeHead, speaks_for
 from .cosignature import cosign
 from .requests import AddCheckpoint
 
@@ -83,7 +83,7 @@ class Witness:
             request = AddCheckpoint.decode(body)
         except EvidenceError as error:
             return Answer(400, f"{error}\n")
-        keys = [key for key in self._logs if _speaks_for(key.name, request.head.origin)]
+        keys = [key for key in self._logs if speaks_for(key.name, request.head.origin)]
         if not keys:
             return Answer(404, "this log is not known here\n")
         if not any(_holds(request.head, key) for key in keys):
@@ -155,10 +155,6 @@ class Witness:
 
     def _path(self, origin: str) -> Path:
         return self._folder / f"{hashlib.sha256(origin.encode('utf-8')).hexdigest()}.log"
-
-
-def _speaks_for(name: str, origin: str) -> bool:
-    return origin == name or origin.startswith(f"{name}/")
 
 
 def _holds(head: TreeHead, key: PublicKey) -> bool:
