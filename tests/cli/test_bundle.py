@@ -12,6 +12,7 @@ import pytest
 from tests.ledger.test_bundle import CHECKER, make
 from veracity.cli.main import main
 from veracity.ledger.keys import SigningKey
+from veracity.ledger.witness.cosignature import WitnessKey
 
 RUN = "run-20260102-030405-00000a"
 
@@ -63,3 +64,65 @@ def test_a_record_that_does_not_hold_is_not_packed(
 
 def test_a_bundle_is_a_file(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bundle", "--output", "-"]) == 2
+
+
+# --- proofs of single entries ---------------------------------------------------------------------------
+
+
+def test_one_entry_is_proved_and_verified(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    key = home / "runs" / RUN / "ledger.vkey"
+    assert main(["bundle", "latest", "--entry", "1"]) == 0
+    name = f"{RUN}-1.tlog-proof"
+    assert f"proved  {name}" in capsys.readouterr().out
+    assert (tmp_path / name).stat().st_mode & 0o777 == 0o600
+    assert main(["verify", name, "--key", str(key)]) == 0
+    said = capsys.readouterr().out
+    assert "1. log.example signed the tree head of log.example/run: 6 entries" in said
+    assert "3. entry 1, of kind record, is in that tree" in said
+    assert 'entry 1: {"frame":"sha256:' in said
+    assert main(["verify", name, "--key", str(key), "--format", "json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert (document["index"], document["kind"], document["entry"]["seq"]) == (1, "record", 1)
+    assert main(["bundle", "latest", "--entry", "1", "--output", "-"]) == 0
+    assert capsys.readouterr().out.encode() == (tmp_path / name).read_bytes()
+
+
+def test_a_proof_is_held_against_a_key_from_elsewhere(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["bundle", "--entry", "0", "--output", "x.tlog-proof", "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"proof": "x.tlog-proof", "entry": 0, "entries": 6}
+    assert main(["verify", "x.tlog-proof"]) == 2
+    assert "--key FILE" in capsys.readouterr().err
+    (tmp_path / "other.vkey").write_text(SigningKey.generate("log.example").verifier.vkey)
+    assert main(["verify", "x.tlog-proof", "--key", "other.vkey"]) == 1
+    log = (home / "runs" / RUN / "ledger.vkey").read_text().strip()
+    policy = tmp_path / "log.policy"
+    policy.write_text(f"log {log}\nquorum none\n")
+    assert main(["verify", "x.tlog-proof", "--witness-policy", str(policy)]) == 0
+    witness = WitnessKey(SigningKey.generate("w").verifier).vkey
+    assert main(["verify", "x.tlog-proof", "--witness-policy", str(policy), "--witness", witness]) == 2
+    policy.write_text(f"log {log}\nwitness w {witness}\nquorum w\n")
+    assert main(["verify", "x.tlog-proof", "--witness-policy", str(policy)]) == 1
+    assert "w has not cosigned it" in capsys.readouterr().err
+    assert main(["bundle", "--entry", "0", "--witness-policy", str(policy)]) == 2
+    data = (tmp_path / "x.tlog-proof").read_bytes()
+    (tmp_path / "x.tlog-proof").write_bytes(data.replace(b"index 0", b"index 1"))
+    assert main(["verify", "x.tlog-proof", "--key", str(home / "runs" / RUN / "ledger.vkey")]) == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["bundle", "--entry", "6"],
+        ["bundle", "--entry", "-1"],
+        ["bundle", "--entry", "x"],
+        ["bundle", "--entry", "1", "--output", "x.zip"],
+        ["verify", "absent.tlog-proof", "--key", "absent"],
+        ["verify", "absent.tlog-proof", "--at", "code=x"],
+    ],
+)
+def test_proofs_that_cannot_be(home: Path, words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words) == 2

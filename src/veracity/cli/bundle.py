@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..core.canonical import Json
 from ..core.errors import UsageError
@@ -15,14 +16,21 @@ from .output import say
 from .parsing import RUN_HELP, Parser, add_verb, format_of, home_of
 from .witness import policy_in
 
+if TYPE_CHECKING:
+    from ..ledger.witness.policy import Policy
+    from ..monitor.folder import RunFolder
+
 _DESCRIPTION = """\
 Pack the record of RUN, everything it names by digest, and a short program that checks it into one archive.
-Who gets it needs Python, openssl and the public key, and need not believe this program or who packed it."""
+Who gets it needs Python, openssl and the public key, and need not believe this program or who packed it.
+
+With --entry, write one entry and the proof that it stands in the record, and nothing else of it."""
 
 _EXAMPLES = """\
   veracity bundle latest --output case.zip
   unzip -p case.zip verify_evidence.py > verify_evidence.py
-  python3 verify_evidence.py case.zip --key ledger.vkey"""
+  python3 verify_evidence.py case.zip --key ledger.vkey
+  veracity bundle latest --entry 7 --output seven.tlog-proof"""
 
 
 def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
@@ -37,11 +45,56 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
         "run", metavar="RUN", nargs="?", default="latest", help=RUN_HELP + " (default: latest)"
     )
     parser.add_argument(
+        "--entry",
+        type=_number,
+        metavar="N",
+        help="write the proof of this one entry instead, as a C2SP tlog-proof (default: RUN-N.tlog-proof)",
+    )
+    parser.add_argument(
         "--witness-policy",
         type=Path,
         metavar="FILE",
         help="whose cosignatures are wanted, as a C2SP tlog-policy (default: those the run asked for)",
     )
+
+
+def _prove(arguments: argparse.Namespace, form: str, run: RunFolder, policy: Policy | None) -> int:
+    """Write the proof of one entry."""
+    from ..ledger.files import write_private
+    from ..ledger.merkle import leaf_hash
+    from ..ledger.proof import SUFFIX, prove
+    from ..ledger.reader import Reader
+    from ..ledger.witness.cosigned import Record, read_cosigned, seen_head
+    from ..monitor.verify import key_of
+    from ..render.visible import visible
+
+    with Reader(run.ledger) as reader:
+        key = key_of(run)
+        reader.verify_tree(key)
+        entries = list(reader.entries())
+        head = reader.tree_head
+    record = Record(key, head.origin, [leaf_hash(entry) for entry in entries])
+    index: int = arguments.entry
+    entry = entries[index] if index < len(entries) else b""
+    proof = prove(entry, index, record, head, read_cosigned(run.cosigned), policy)
+    target = arguments.output or f"{run.run}-{index}{SUFFIX}"
+    if target == "-":
+        sys.stdout.write(proof.encode().decode("utf-8"))
+        return 0
+    if not target.endswith(SUFFIX):
+        raise UsageError(f"a proof's name ends in {SUFFIX}, so that it is known for one", where=target)
+    write_private(Path(target), proof.encode())
+    if form == "json":
+        document = {"proof": target, "entry": index, "entries": proof.head.size}
+        sys.stdout.write(json.dumps(document, indent=2) + "\n")
+    elif not arguments.quiet:
+        sys.stdout.write(f"proved  {target}\n  entry {index} of {proof.head.size:,}, signed by {key.name}\n")
+    seen = None if policy is None else seen_head(policy, proof.head)
+    if seen is None or seen.enough:
+        return 0
+    for sentence in seen.lacking:
+        say(f"too few witnesses: {visible(sentence)}")
+    return 2
 
 
 def execute(arguments: argparse.Namespace) -> int:
@@ -55,6 +108,10 @@ def execute(arguments: argparse.Namespace) -> int:
     from ..render.visible import visible
 
     run = RunFolder(Home(home_of(arguments)).resolve(arguments.run))
+    file: Path | None = arguments.witness_policy or (run.policy if run.policy.exists() else None)
+    policy = None if file is None else policy_in(file)
+    if arguments.entry is not None:
+        return _prove(arguments, form, run, policy)
     target = Path(arguments.output or f"{run.run}.zip")
     if arguments.output == "-":
         raise UsageError("a bundle is a file: name one with --output FILE")
@@ -64,8 +121,6 @@ def execute(arguments: argparse.Namespace) -> int:
         "packed_on": os.uname().nodename,
         "packed_by": str(os.getuid()),
     }
-    file: Path | None = arguments.witness_policy or (run.policy if run.policy.exists() else None)
-    policy = None if file is None else policy_in(file)
     heads = read_cosigned(run.cosigned)
     packed = write_bundle(target, run.ledger, run.blobs, key_of(run), about, heads, policy)
     if form == "json":
@@ -81,3 +136,9 @@ def execute(arguments: argparse.Namespace) -> int:
     for sentence in packed.unwitnessed:
         say(f"too few witnesses: {visible(sentence)}")
     return 2 if packed.missing or packed.unwitnessed else 0
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) < 19):
+        raise argparse.ArgumentTypeError(f"not the number of an entry: {text[:40]!r}")
+    return int(text)

@@ -9,27 +9,33 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..core.canonical import Json
 from ..core.errors import UsageError
 from .output import console_for, deliver
 from .parsing import RUN_HELP, Parser, add_verb, format_of, home_of
 from .seal import Told, key_for, parts_of
-from .witness import policy_in
+from .witness import keys_in, policy_in
 
 if TYPE_CHECKING:
     from ..ledger.witness.cosignature import WitnessKey
+    from ..ledger.witness.policy import Policy
 
+PROOF = ".tlog-proof"
 _DESCRIPTION = """\
 Of a run: re-read every entry and every recorded piece of evidence of RUN, rebuild the tree over them, and
 compare its root and signature with the recorded ones. Says in numbered sentences what was checked.
 
-Of a seal: check its signature, read everything that was sealed again, and say what changed."""
+Of a seal: check its signature, read everything that was sealed again, and say what changed.
+
+Of a proof, FILE.tlog-proof: check that the entry in it stands in a record that --key signed, and show it."""
 
 _EXAMPLES = """\
   veracity verify latest
   veracity verify run-20250302-140211-a1b2c3 --format json
   veracity verify latest --witness-policy witnesses.policy
   veracity verify seal-20250302-140211-a1b2c3
-  veracity verify seal-20250302-140211-a1b2c3 --at code=/copy/of/src"""
+  veracity verify seal-20250302-140211-a1b2c3 --at code=/copy/of/src
+  veracity verify run-20250302-140211-a1b2c3-7.tlog-proof --key ledger.vkey"""
 
 
 def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
@@ -41,7 +47,11 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
     )
     parser = add_verb(subparsers, "verify", "check the record of a run", _DESCRIPTION, _EXAMPLES, codes)
     parser.add_argument(
-        "run", metavar="RUN", nargs="?", default="latest", help=RUN_HELP + " (default: latest); or a seal"
+        "run",
+        metavar="RUN",
+        nargs="?",
+        default="latest",
+        help=RUN_HELP + " (default: latest); or a seal, or a proof",
     )
     parser.add_argument(
         "--witness",
@@ -72,7 +82,8 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
         "--key",
         metavar="FILE",
         type=Path,
-        help="the public key that must have signed a seal, as a file with a vkey line (default: this home's)",
+        help="the public key that must have signed a seal (default: this home's) or a proof's tree head: a "
+        "file with a vkey line",
     )
 
 
@@ -81,25 +92,67 @@ def execute(arguments: argparse.Namespace) -> int:
     form = format_of(arguments, "text", "json")
     if is_seal(arguments.run):
         return _verify_seal(arguments, form)
-    if arguments.at or arguments.key:
-        raise UsageError("--at and --key are for seals: a run's record and key lie where they lie")
-    from ..ledger.witness.policy import Policy
-    from ..monitor.home import Home
-    from ..monitor.verify import verify_run
-    from ..render.visible import visible
-
-    folder = Home(home_of(arguments)).resolve(arguments.run)
     policies = [policy_in(path) for path in arguments.policies]
     if arguments.witnesses:
+        from ..ledger.witness.policy import Policy
+
         policies.append(Policy.requiring([witness_key(text) for text in arguments.witnesses]))
+    if arguments.run.endswith(PROOF):
+        return _verify_proof(arguments, form, policies)
+    if arguments.at or arguments.key:
+        raise UsageError("--at and --key are for seals and proofs: a run's record and key lie where they lie")
+    from ..monitor.home import Home
+    from ..monitor.verify import verify_run
+
+    folder = Home(home_of(arguments)).resolve(arguments.run)
     checked = verify_run(folder, policies)
+    _tell(arguments, form, {"run": folder.name}, checked)
+    return 0
+
+
+def _tell(
+    arguments: argparse.Namespace, form: str, what: dict[str, Json], checked: list[str], shown: str = ""
+) -> None:
+    """What was verified, and the sentences that say how far; ``shown`` stands below them."""
+    from ..render.visible import visible
+
     if form == "json":
-        document = {"run": folder.name, "verified": True, "checked": checked}
+        document = {**what, "verified": True, "checked": checked}
         deliver(arguments, json.dumps(document, ensure_ascii=True, indent=2) + "\n")
     elif not arguments.quiet or arguments.output is not None:
         numbered = (f"  {at}. {visible(sentence)}" for at, sentence in enumerate(checked, 1))
-        lines = [f"verified  {folder.name}", *numbered]
+        name = next(iter(what.values()))
+        lines = [f"verified  {visible(str(name))}", *numbered, *([shown] if shown else [])]
         deliver(arguments, "\n".join(lines) + "\n")
+
+
+def _verify_proof(arguments: argparse.Namespace, form: str, policies: list[Policy]) -> int:
+    from ..ledger.entry import Entry
+    from ..ledger.files import read_bounded
+    from ..ledger.proof import MAX_FILE, LogProof, verify_proof
+
+    if arguments.at:
+        raise UsageError("--at is for seals")
+    if len(policies) > 1:
+        raise UsageError("a proof is verified by one --witness-policy, or by witnesses")
+    policy = policies[0] if policies else None
+    keys = keys_in(arguments.key) if arguments.key else [one.key for one in policy.logs] if policy else []
+    if not keys:
+        raise UsageError(
+            "a proof is only as good as the key that it is held against",
+            remedy="name the log's public key with --key FILE, or a --witness-policy with log lines",
+        )
+    proof = LogProof.decode(read_bounded(Path(arguments.run), MAX_FILE))
+    checked = verify_proof(proof, keys, policy)
+    entry = Entry.decode(proof.extra or b"")
+    document: dict[str, Json] = {
+        "proof": Path(arguments.run).name,
+        "log": proof.head.origin,
+        "index": proof.index,
+        "kind": entry.kind,
+        "entry": entry.body,
+    }
+    _tell(arguments, form, document, checked, f"entry {proof.index}: {(proof.extra or b'').decode('ascii')}")
     return 0
 
 

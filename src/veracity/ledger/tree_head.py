@@ -10,7 +10,7 @@ import base64
 import re
 from dataclasses import dataclass
 
-from ..core.errors import EvidenceError, UsageError
+from ..core.errors import EvidenceError, UsageError, VerificationError
 from .merkle import HASH_SIZE
 from .note import Signer, Verifier, decode_base64, parse_note, sign_note, verify_note
 from .tile import MAX_SIZE
@@ -55,6 +55,14 @@ class TreeHead:
     def verify(self, verifier: Verifier) -> None:
         """Raise VerificationError unless ``verifier`` signed exactly this head."""
         verify_note(parse_note(self.signed), verifier)
+
+    def is_signed(self, verifier: Verifier) -> bool:
+        """Whether ``verify`` holds: for finding the heads that are of one's own log among others."""
+        try:
+            self.verify(verifier)
+        except VerificationError:
+            return False
+        return True
 
 
 def speaks_for(name: str, origin: str) -> bool:

@@ -108,7 +108,7 @@ def hold_against(policy: Policy, heads: Sequence[TreeHead], record: Record) -> W
     Raises VerificationError when one has seen another record, or when the policy is about other logs.
     """
     policy.check_log(record.key, record.origin)
-    ours = [head for head in heads if head.origin == record.origin and _signed(head, record.key)]
+    ours = [head for head in heads if head.origin == record.origin and head.is_signed(record.key)]
     said: list[str] = []
     lacking: list[str] = []
     reached: set[str] = set()
@@ -119,8 +119,9 @@ def hold_against(policy: Policy, heads: Sequence[TreeHead], record: Record) -> W
             lacking.append(f"{witness.key.name} has not cosigned this record")
             continue
         newest = max(seen)
-        moment = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(seen[newest]))
-        said.append(f"{witness.key.name} had seen {newest} entries by {moment}, the same as these")
+        said.append(
+            f"{witness.key.name} had seen {newest} entries by {_moment(seen[newest])}, the same as these"
+        )
         if newest == size:
             reached.add(witness.name)
         else:
@@ -129,6 +130,29 @@ def hold_against(policy: Policy, heads: Sequence[TreeHead], record: Record) -> W
     if enough:
         said.append(f"{len(reached)} of {len(policy.witnesses)} witnesses cosigned it to its end: enough")
     return Witnessed(said, lacking, enough)
+
+
+def seen_head(policy: Policy, head: TreeHead) -> Witnessed:
+    """Which witnesses of the policy have cosigned this one head, and whether they are enough.
+
+    Raises VerificationError when a cosignature by one of them does not hold.
+    """
+    note = parse_note(head.signed)
+    signed = {(one.name, one.key_id) for one in note.signatures}
+    there = [one for one in policy.witnesses if (one.key.name, one.key.key_id) in signed]
+    said = [
+        f"{one.key.name} had seen this tree head by {_moment(verify_cosignature(note, one.key))}"
+        for one in there
+    ]
+    lacking = [f"{one.key.name} has not cosigned it" for one in policy.witnesses if one not in there]
+    enough = policy.is_reached({one.name for one in there})
+    if enough:
+        said.append(f"{len(there)} of {len(policy.witnesses)} witnesses cosigned it: enough")
+    return Witnessed(said, lacking, enough)
+
+
+def _moment(at: int) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(at))
 
 
 def _seen(heads: Iterable[TreeHead], key: WitnessKey, record: Record) -> Iterator[tuple[int, int]]:
@@ -146,11 +170,3 @@ def _seen(heads: Iterable[TreeHead], key: WitnessKey, record: Record) -> Iterato
             )
         if head.size:  # of every log the first nothing is the same
             yield head.size, at
-
-
-def _signed(head: TreeHead, key: PublicKey) -> bool:
-    try:
-        head.verify(key)
-    except VerificationError:
-        return False
-    return True
