@@ -126,3 +126,66 @@ def test_a_proof_is_held_against_a_key_from_elsewhere(
 )
 def test_proofs_that_cannot_be(home: Path, words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(words) == 2
+
+
+# --- custody --------------------------------------------------------------------------------------------
+
+
+def test_a_bundle_is_handed_on_and_verified(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["bundle", "--output", "1.zip"]) == 0
+    signer = SigningKey.load_or_create(home / "key.pem", "veracity.local")
+    assert main(["bundle", "1.zip", "--to", "the desk", "--note", "by hand", "--output", "2.zip"]) == 0
+    assert "and now to the desk, signed with this home's key" in capsys.readouterr().out
+    words = ["bundle", "2.zip", "--to", "court", "--unsigned", "--output", "3.zip"]
+    assert main([*words, "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"bundle": "3.zip", "custody": 3}
+    key = home / "runs" / RUN / "ledger.vkey"
+    assert main(["verify", "3.zip", "--key", str(key)]) == 0
+    said = capsys.readouterr().out
+    assert "the key that you named is taken: log.example+" in said
+    assert "handed on to the desk at 20" in said
+    assert f"(by hand), as they say; signed by a key that you did not name: {signer.verifier.vkey}" in said
+    assert "handed on to court" in said
+    assert main(["verify", "3.zip", "--format", "json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert (document["bundle"], document["verified"], document["lacking"]) == ("3.zip", True, [])
+
+
+def test_a_bundle_that_lacks_something_is_incomplete(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    next((home / "runs" / RUN / "blobs").iterdir()).unlink()
+    assert main(["bundle", "--output", "1.zip"]) == 2
+    assert main(["verify", "1.zip"]) == 2
+    captured = capsys.readouterr()
+    assert "incomplete  1.zip" in captured.out
+    assert "1 payloads are missing" in captured.err
+    other = tmp_path / "other.vkey"
+    other.write_text(SigningKey.generate("log.example").verifier.vkey)
+    assert main(["verify", "1.zip", "--key", str(other)]) == 1
+    policy = tmp_path / "w.policy"
+    policy.write_text(f"witness w {WitnessKey(SigningKey.generate('w').verifier).vkey}\nquorum w\n")
+    assert main(["verify", "1.zip", "--witness-policy", str(policy)]) == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["bundle", "1.zip", "--output", "2.zip"],
+        ["bundle", "1.zip", "--to", "x"],
+        ["bundle", "1.zip", "--to", "x", "--output", "-"],
+        ["bundle", "1.zip", "--to", "x", "--entry", "1", "--output", "2.zip"],
+        ["bundle", "1.zip", "--to", "a\nb", "--output", "2.zip"],
+        ["bundle", "absent.zip", "--to", "x", "--output", "2.zip"],
+        ["verify", "absent.zip"],
+        ["verify", "1.zip", "--at", "code=x"],
+    ],
+)
+def test_bundles_that_are_not_handed_on(
+    home: Path, tmp_path: Path, words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["bundle", "--output", "1.zip"]) == 0
+    assert main(words) == 2
+    assert not (tmp_path / "2.zip").exists()

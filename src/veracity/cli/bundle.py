@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
+import pwd
 import sys
 import time
 from pathlib import Path
@@ -17,6 +19,7 @@ from .parsing import RUN_HELP, Parser, add_verb, format_of, home_of
 from .witness import policy_in
 
 if TYPE_CHECKING:
+    from ..ledger.custody import Hand
     from ..ledger.witness.policy import Policy
     from ..monitor.folder import RunFolder
 
@@ -24,12 +27,15 @@ _DESCRIPTION = """\
 Pack the record of RUN, everything it names by digest, and a short program that checks it into one archive.
 Who gets it needs Python, openssl and the public key, and need not believe this program or who packed it.
 
+Of a bundle, FILE.zip: copy it and add a line to its custody log, which says through whose hands it went.
+
 With --entry, write one entry and the proof that it stands in the record, and nothing else of it."""
 
 _EXAMPLES = """\
   veracity bundle latest --output case.zip
   unzip -p case.zip verify_evidence.py > verify_evidence.py
   python3 verify_evidence.py case.zip --key ledger.vkey
+  veracity bundle case.zip --to "the auditor" --output case-2.zip
   veracity bundle latest --entry 7 --output seven.tlog-proof"""
 
 
@@ -42,8 +48,13 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
     )
     parser = add_verb(subparsers, "bundle", "pack evidence to hand on", _DESCRIPTION, _EXAMPLES, codes)
     parser.add_argument(
-        "run", metavar="RUN", nargs="?", default="latest", help=RUN_HELP + " (default: latest)"
+        "run",
+        metavar="RUN",
+        nargs="?",
+        default="latest",
+        help=RUN_HELP + " (default: latest); or a bundle, FILE.zip, that is handed on",
     )
+    _add_custody(parser)
     parser.add_argument(
         "--entry",
         type=_number,
@@ -56,6 +67,45 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
         metavar="FILE",
         help="whose cosignatures are wanted, as a C2SP tlog-policy (default: those the run asked for)",
     )
+
+
+def _hand_on(arguments: argparse.Namespace, form: str) -> int:
+    """Copy a bundle, with a line in its custody log."""
+    from ..ledger.custody import HANDED_ON
+    from ..ledger.handover import hand_on
+    from ..render.visible import visible
+
+    if arguments.entry is not None or arguments.witness_policy is not None:
+        raise UsageError("--entry and --witness-policy are for records: a bundle is handed on as it is")
+    if not arguments.to:
+        raise UsageError("a bundle is handed on to somebody", remedy="say to whom with --to")
+    if arguments.output in (None, "-"):
+        raise UsageError("a bundle is a file: name the copy with --output FILE")
+    hand = _hand(arguments, HANDED_ON)
+    before = hand_on(Path(arguments.run), Path(arguments.output), hand)
+    if form == "json":
+        sys.stdout.write(
+            json.dumps({"bundle": arguments.output, "custody": len(before) + 1}, indent=2) + "\n"
+        )
+    elif not arguments.quiet:
+        signed = "signed with this home's key" if hand.key is not None else "signed by nobody"
+        lines = [f"handed on  {visible(arguments.output)}", *(f"  {visible(line)}" for line in before)]
+        sys.stdout.write("\n".join(lines) + f"\n  and now to {visible(arguments.to)}, {signed}\n")
+    return 0
+
+
+def _hand(arguments: argparse.Namespace, did: str) -> Hand:
+    """Who does this, signed with the home's key when there is one."""
+    from ..ledger.custody import Hand, Handling
+    from ..ledger.keys import KEY_FILE, KEY_NAME, SigningKey
+
+    path = home_of(arguments) / KEY_FILE
+    key = SigningKey.load(path, KEY_NAME) if path.exists() and not arguments.unsigned else None
+    account = f"uid {os.getuid()}"
+    with contextlib.suppress(KeyError):
+        account += f" ({pwd.getpwuid(os.getuid()).pw_name})"
+    host = os.uname().nodename
+    return Hand(Handling(did, account, host, time.time_ns(), arguments.to, arguments.note), key)
 
 
 def _prove(arguments: argparse.Namespace, form: str, run: RunFolder, policy: Policy | None) -> int:
@@ -97,10 +147,26 @@ def _prove(arguments: argparse.Namespace, form: str, run: RunFolder, policy: Pol
     return 2
 
 
+def _add_custody(parser: Parser) -> None:
+    """Flags about through whose hands a bundle goes."""
+    parser.add_argument(
+        "--to", default="", metavar="WHOM", help="to whom the bundle is handed, for its custody log"
+    )
+    parser.add_argument("--note", default="", metavar="TEXT", help="a word on it, for its custody log")
+    parser.add_argument(
+        "--unsigned",
+        action="store_true",
+        help="do not sign the line in the custody log with the home's key: it is marked as your word",
+    )
+
+
 def execute(arguments: argparse.Namespace) -> int:
     """Pack; VerificationError and EvidenceError say what does not hold."""
     form = format_of(arguments, "text", "json")
+    if arguments.run.endswith(".zip"):
+        return _hand_on(arguments, form)
     from ..ledger.bundle import write_bundle
+    from ..ledger.custody import PACKED
     from ..ledger.witness.cosigned import read_cosigned
     from ..monitor.folder import RunFolder
     from ..monitor.home import Home
@@ -115,14 +181,10 @@ def execute(arguments: argparse.Namespace) -> int:
     target = Path(arguments.output or f"{run.run}.zip")
     if arguments.output == "-":
         raise UsageError("a bundle is a file: name one with --output FILE")
-    about: dict[str, Json] = {
-        "run": run.run,
-        "packed_at": time.time_ns(),
-        "packed_on": os.uname().nodename,
-        "packed_by": str(os.getuid()),
-    }
+    about: dict[str, Json] = {"run": run.run}
     heads = read_cosigned(run.cosigned)
-    packed = write_bundle(target, run.ledger, run.blobs, key_of(run), about, heads, policy)
+    hand = _hand(arguments, PACKED)
+    packed = write_bundle(target, run.ledger, run.blobs, key_of(run), about, heads, policy, hand)
     if form == "json":
         document = {"bundle": str(target), "entries": packed.entries, "payloads": packed.payloads}
         sys.stdout.write(json.dumps({**document, "missing": packed.missing}, indent=2) + "\n")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ..core.canonical import Json
 from ..core.errors import UsageError
-from .output import console_for, deliver
+from .output import console_for, deliver, say
 from .parsing import RUN_HELP, Parser, add_verb, format_of, home_of
 from .seal import Told, key_for, parts_of
 from .witness import keys_in, policy_in
@@ -21,11 +21,14 @@ if TYPE_CHECKING:
     from ..ledger.witness.policy import Policy
 
 PROOF = ".tlog-proof"
+BUNDLE = ".zip"
 _DESCRIPTION = """\
 Of a run: re-read every entry and every recorded piece of evidence of RUN, rebuild the tree over them, and
 compare its root and signature with the recorded ones. Says in numbered sentences what was checked.
 
 Of a seal: check its signature, read everything that was sealed again, and say what changed.
+
+Of a bundle, FILE.zip: do what the verify_evidence.py in it does, and tell through whose hands it went.
 
 Of a proof, FILE.tlog-proof: check that the entry in it stands in a record that --key signed, and show it."""
 
@@ -51,7 +54,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
         metavar="RUN",
         nargs="?",
         default="latest",
-        help=RUN_HELP + " (default: latest); or a seal, or a proof",
+        help=RUN_HELP + " (default: latest); or a seal, a bundle, a proof",
     )
     parser.add_argument(
         "--witness",
@@ -82,8 +85,8 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
         "--key",
         metavar="FILE",
         type=Path,
-        help="the public key that must have signed a seal (default: this home's) or a proof's tree head: a "
-        "file with a vkey line",
+        help="the public key that must have signed a seal (default: this home's), a bundle (default: the one "
+        "in it) or a proof, as a file with a vkey line",
     )
 
 
@@ -97,10 +100,12 @@ def execute(arguments: argparse.Namespace) -> int:
         from ..ledger.witness.policy import Policy
 
         policies.append(Policy.requiring([witness_key(text) for text in arguments.witnesses]))
+    if arguments.run.endswith(BUNDLE):
+        return _verify_bundle(arguments, form)
     if arguments.run.endswith(PROOF):
         return _verify_proof(arguments, form, policies)
     if arguments.at or arguments.key:
-        raise UsageError("--at and --key are for seals and proofs: a run's record and key lie where they lie")
+        raise UsageError("--at and --key are not for runs: a run's record and key lie where they lie")
     from ..monitor.home import Home
     from ..monitor.verify import verify_run
 
@@ -117,13 +122,29 @@ def _tell(
     from ..render.visible import visible
 
     if form == "json":
-        document = {**what, "verified": True, "checked": checked}
+        document = {**what, "verified": not what.get("lacking"), "checked": checked}
         deliver(arguments, json.dumps(document, ensure_ascii=True, indent=2) + "\n")
     elif not arguments.quiet or arguments.output is not None:
         numbered = (f"  {at}. {visible(sentence)}" for at, sentence in enumerate(checked, 1))
         name = next(iter(what.values()))
-        lines = [f"verified  {visible(str(name))}", *numbered, *([shown] if shown else [])]
+        word = "incomplete" if what.get("lacking") else "verified"
+        lines = [f"{word}  {visible(str(name))}", *numbered, *([shown] if shown else [])]
         deliver(arguments, "\n".join(lines) + "\n")
+
+
+def _verify_bundle(arguments: argparse.Namespace, form: str) -> int:
+    from ..ledger.handover import verify_bundle
+    from ..render.visible import visible
+
+    if arguments.at or arguments.witnesses or len(arguments.policies) > 1:
+        raise UsageError("a bundle is verified by --key and one --witness-policy")
+    policy = arguments.policies[0] if arguments.policies else None
+    keys = keys_in(arguments.key) if arguments.key else []
+    said, lacking = verify_bundle(Path(arguments.run), arguments.key, policy, keys)
+    _tell(arguments, form, {"bundle": Path(arguments.run).name, "lacking": [*lacking]}, said)
+    for sentence in lacking:
+        say(f"what is there holds, but {visible(sentence)}")
+    return 2 if lacking else 0
 
 
 def _verify_proof(arguments: argparse.Namespace, form: str, policies: list[Policy]) -> int:

@@ -11,9 +11,10 @@ import os
 import secrets
 import shutil
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import BinaryIO
 
 from ..core.errors import EvidenceError, ResourceLimitError
 
@@ -126,6 +127,21 @@ def _fsync(path: Path) -> None:
             os.close(handle)
     except OSError as error:
         raise SyncError(error.errno, error.strerror, str(path)) from error
+
+
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """A new file of mode 0600 to write to; at the end it is put in the place of ``path``, or nowhere."""
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(fd, "wb") as file:
+            yield file
+        os.replace(draft, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            draft.unlink()
+        raise
 
 
 def write_private(path: Path, data: bytes) -> None:

@@ -3,11 +3,10 @@
 
     python3 verify_evidence.py BUNDLE.zip [--key FILE] [--witness-policy FILE]
 
-Needs Python 3.8 or later, its standard library, and ``openssl`` 3.0 or later; nothing of the program that
-made the bundle. ``--key``: the log's public key as its owner handed it over, one line ``name+id+base64``.
-``--witness-policy``: whose cosignatures must be there (c2sp.org/tlog-policy). Without them those in the
-bundle are taken, which shows only that it agrees with itself. Says in numbered sentences what was checked.
-Exit code 0: all of it holds. 1: something does not. 2: not all could be checked, or is there.
+Needs Python 3.8 and ``openssl`` 3.0 or later, and nothing of the program that made the bundle. ``--key``: the
+log's public key as its owner handed it over, one line ``name+id+base64``. ``--witness-policy``: whose
+cosignatures must be there (c2sp.org/tlog-policy). Without them those in the bundle are taken: that shows only
+that it agrees with itself. Exit code 0: all of it holds. 1: something does not. 2: not all could be checked.
 """
 
 from __future__ import annotations
@@ -108,6 +107,8 @@ def check(bundle: Bundle, key_file: str | None, policy_file: str | None, said: l
     else:
         said.append("there is no witness policy: nothing here shows that others have seen this record")
     record(bundle, bodies, key, said)
+    custody = bundle.read("custody", MAX_NOTE) if "custody" in bundle.members else b""
+    said += [f"custody, not checked here: {line}" for line in custody.decode().splitlines()[:MAX_SHOWN]]
     return lacking
 
 

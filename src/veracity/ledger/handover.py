@@ -1,0 +1,74 @@
+"""A bundle in somebody's hands: check it as its third party does, and hand it on with one more line.
+
+The archive is as hostile as anything from elsewhere; its members are read within the bounds that
+``verify_evidence.py`` has, by the same code.
+"""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+
+from ..core.errors import EvidenceError, VerificationError
+from . import verify_evidence
+from .custody import MAX_CUSTODY, MEMBER, Hand, add_line, content_of, verify_custody
+from .files import whole_file
+from .keys import PublicKey
+from .packing import Packing
+
+_MALFORMED = (*verify_evidence.MALFORMED, zipfile.BadZipFile, zlib.error)
+
+
+def verify_bundle(
+    path: Path, key: Path | None, policy: Path | None, keys: Sequence[PublicKey]
+) -> tuple[list[str], list[str]]:
+    """Sentences about what holds, and about what is lacking.
+
+    ``key`` and ``policy``: files of the verifier's own, as for ``verify_evidence.py``, which this runs;
+    ``keys``: known to sign custody. Raises VerificationError for what does not hold, EvidenceError when it
+    cannot be checked.
+    """
+    said: list[str] = []
+    with _opened(path) as bundle:
+        files = [None if one is None else str(one) for one in (key, policy)]
+        lacking = verify_evidence.check(bundle, files[0], files[1], said)
+        content = content_of({name: sha256(bundle.read(name)).digest() for name in bundle.members})
+        told = verify_custody(_custody(bundle), content, keys)
+    said += told or ["the bundle has no custody log"]
+    return said, lacking
+
+
+def hand_on(source: Path, target: Path, hand: Hand, keys: Sequence[PublicKey] = ()) -> list[str]:
+    """Write the bundle to ``target`` with one more line of custody; sentences about the lines before.
+
+    Members are copied as they are. Raises VerificationError when the custody log so far does not hold for
+    them, EvidenceError when the bundle cannot be read, OSError when the copy cannot be written. ``target`` is
+    there whole or not at all.
+    """
+    with _opened(source) as bundle, whole_file(target) as file, Packing(file) as packing:
+        for name in bundle.members:
+            if name != MEMBER:
+                packing.add(name, bundle.read(name))
+        before = _custody(bundle)
+        told = verify_custody(before, packing.content, keys)
+        packing.add(MEMBER, add_line(before, hand, packing.content))
+    return told
+
+
+def _custody(bundle: verify_evidence.Bundle) -> bytes:
+    return bundle.read(MEMBER, MAX_CUSTODY) if MEMBER in bundle.members else b""
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[verify_evidence.Bundle]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            yield verify_evidence.Bundle(archive)
+    except verify_evidence.Failed as error:
+        raise VerificationError(str(error), where=str(path)) from error
+    except _MALFORMED as error:
+        raise EvidenceError(f"the bundle cannot be read: {error}", where=str(path)) from error
