@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import shutil
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -222,3 +224,37 @@ def test_how_a_witness_is_named() -> None:
     for text in ("http://h", f"ftp://h={key.vkey}", f"={key.vkey}"):
         with pytest.raises(UsageError):
             KnownWitness.parse(text)
+
+
+def test_connections_that_drip_do_not_keep_others_away(
+    log: Log, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They take all room for a while; then one that asks is answered, and the witness can still end."""
+    monkeypatch.setattr("veracity.ledger.witness.serving.MAX_CONNECTIONS", 2)
+    monkeypatch.setattr("veracity.ledger.witness.serving.WHOLE_SECONDS", 1.0)
+    monkeypatch.setattr("veracity.ledger.witness.serving.SECONDS", 0.3)
+    served = Served(tmp_path / "w", SigningKey.generate("w"), log).start("w")
+    assert served.server is not None
+    ended = threading.Event()
+    held = [socket.create_connection(served.server.server_address[:2]) for _ in range(4)]
+
+    def drip() -> None:
+        while not ended.wait(0.05):
+            for one in held:
+                with contextlib.suppress(OSError):
+                    one.send(b"x")
+
+    threading.Thread(target=drip, daemon=True).start()
+    for _ in range(40):
+        try:
+            ask(served.address, log.head(5), log.leaves)
+        except TransportError:
+            time.sleep(0.1)
+        else:
+            break
+    else:
+        pytest.fail("it was never answered")
+    served.stop()
+    ended.set()
+    for one in held:
+        one.close()

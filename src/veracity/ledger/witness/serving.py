@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,12 +12,14 @@ from .requests import MAX_BODY
 
 SECONDS = 10.0
 """After which a connection that says nothing is closed."""
+WHOLE_SECONDS = 60.0
+"""After which a connection is closed, whatever it says: one that drips would take a place for ever."""
 MAX_CONNECTIONS = 64
 PATH = "/add-checkpoint"
 
 
 class WitnessServer(ThreadingHTTPServer):
-    """Serves a witness until ``shutdown``. Connections beyond :data:`MAX_CONNECTIONS` wait to be accepted."""
+    """Serves a witness until ``shutdown``. Connections beyond :data:`MAX_CONNECTIONS` wait a little while."""
 
     daemon_threads = True
     request_queue_size = 128
@@ -27,8 +30,13 @@ class WitnessServer(ThreadingHTTPServer):
         super().__init__(address, _Handler)
 
     def process_request(self, request: socket.socket | tuple[bytes, socket.socket], client: object) -> None:
-        """Start a thread for a connection, when there is room for one more."""
-        self._room.acquire()
+        """Start a thread for a connection, when there is room for one more; else let it go.
+
+        It waits for no longer than ``SECONDS``: whoever took all room could keep the witness from ending.
+        """
+        if not self._room.acquire(timeout=SECONDS):
+            self.shutdown_request(request)
+            return
         try:
             super().process_request(request, client)
         except BaseException:
@@ -38,14 +46,24 @@ class WitnessServer(ThreadingHTTPServer):
     def process_request_thread(
         self, request: socket.socket | tuple[bytes, socket.socket], client: object
     ) -> None:
-        """Serve one connection."""
+        """Serve one connection, for no longer than ``WHOLE_SECONDS``."""
+        connection = request[1] if isinstance(request, tuple) else request
+        ending = threading.Timer(WHOLE_SECONDS, _cut, (connection,))
+        ending.daemon = True
+        ending.start()
         try:
             super().process_request_thread(request, client)
         finally:
+            ending.cancel()
             self._room.release()
 
     def handle_error(self, request: object, client: object) -> None:
         """A client that went away or sent nonsense is no event."""
+
+
+def _cut(connection: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
 
 
 class _Handler(BaseHTTPRequestHandler):
