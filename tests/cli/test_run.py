@@ -42,6 +42,7 @@ class Options:
     witnesses: tuple[object, ...] = ()
     sealed: object = None
     witness_policy: object = None
+    timestamps: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass
@@ -51,6 +52,7 @@ class Result:
     summary: RunSummary
     uncosigned: tuple[str, ...] = ()
     witnessed: bool = True
+    unstamped: tuple[str, ...] = ()
 
 
 class CommandError(UsageError):

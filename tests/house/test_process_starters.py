@@ -17,6 +17,7 @@ PROCESS_STARTERS: dict[str, str] = {
     "monitor/stacks.py": "py-spy's program, to read the stack of a step that is late",
     "observe/git.py": "git, with a scrubbed environment, to name the commit and what differs from it",
     "ledger/verify_evidence.py": "openssl, for a signature; a program of its own that others run",
+    "ledger/timestamp.py": "openssl, for timestamps of tree heads, with a scrubbed environment",
     "guard/codecheck.py": "the code checker's child, which reads bytecode that is not what its source gives",
     "scan/checkworker.py": "the job's own interpreter, which compiles sources and compares code objects",
 }

@@ -170,6 +170,7 @@ def execute(arguments: argparse.Namespace) -> int:
     from ..ledger.witness.cosigned import read_cosigned
     from ..monitor.folder import RunFolder
     from ..monitor.home import Home
+    from ..monitor.stamping import read_timestamps
     from ..monitor.verify import key_of
     from ..render.visible import visible
 
@@ -184,7 +185,8 @@ def execute(arguments: argparse.Namespace) -> int:
     about: dict[str, Json] = {"run": run.run}
     heads = read_cosigned(run.cosigned)
     hand = _hand(arguments, PACKED)
-    packed = write_bundle(target, run.ledger, run.blobs, key_of(run), about, heads, policy, hand)
+    stamps = read_timestamps(run.timestamps)
+    packed = write_bundle(target, run.ledger, run.blobs, key_of(run), about, heads, policy, hand, stamps)
     if form == "json":
         document = {"bundle": str(target), "entries": packed.entries, "payloads": packed.payloads}
         sys.stdout.write(json.dumps({**document, "missing": packed.missing}, indent=2) + "\n")

@@ -126,6 +126,14 @@ def _add_witness(parser: Parser) -> None:
         metavar="FILE",
         help="whose cosignatures are enough, as a C2SP tlog-policy; those with an address in it are asked",
     )
+    parser.add_argument(
+        "--timestamp",
+        dest="timestamps",
+        action="append",
+        default=[],
+        metavar="URL",
+        help="have the finished record stamped by this RFC 3161 authority (may be given several times)",
+    )
 
 
 def _add_seal(parser: Parser) -> None:
@@ -170,6 +178,7 @@ def execute(arguments: argparse.Namespace) -> int:
     if arguments.seal is None and (arguments.unsafe_override is not None or arguments.config is not None):
         raise UsageError("--unsafe-override and --config speak of a seal: name it with --seal")
     form = format_of(arguments, "text", "json")
+    from ..ledger.timestamp import check_address
     from ..monitor.job import RunOptions, run_job
     from ..monitor.launch import CommandError
     from ..monitor.references import read_references
@@ -177,6 +186,8 @@ def execute(arguments: argparse.Namespace) -> int:
     from ..render.visible import visible
 
     witnesses, policy = _witnesses(arguments)
+    for url in arguments.timestamps:
+        check_address(url)
     options = RunOptions(
         home=home_of(arguments),
         sealed=None if arguments.seal is None else _sealed(arguments),
@@ -191,6 +202,7 @@ def execute(arguments: argparse.Namespace) -> int:
         references=read_references(arguments.references),
         witnesses=witnesses,
         witness_policy=policy,
+        timestamps=tuple(dict.fromkeys(arguments.timestamps)),
     )
     try:
         result = run_job(arguments.command, options)
@@ -202,6 +214,8 @@ def execute(arguments: argparse.Namespace) -> int:
         say(text.closing(result.summary, console_for(sys.stderr)))
     for sentence in result.uncosigned:
         say(f"not cosigned: {visible(sentence)}")
+    for sentence in result.unstamped:
+        say(f"not stamped: {visible(sentence)}")
     if form == "json":
         deliver(arguments, json_document.document(result.summary))
     elif arguments.output is not None:

@@ -74,6 +74,12 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
         help="which witnesses must have cosigned all of a run's record, as a C2SP tlog-policy",
     )
     parser.add_argument(
+        "--timestamp-ca",
+        type=Path,
+        metavar="FILE",
+        help="certificates (PEM) of RFC 3161 authorities; one must have stamped a run's or bundle's record",
+    )
+    parser.add_argument(
         "--at",
         action="append",
         default=[],
@@ -100,6 +106,8 @@ def execute(arguments: argparse.Namespace) -> int:
         from ..ledger.witness.policy import Policy
 
         policies.append(Policy.requiring([witness_key(text) for text in arguments.witnesses]))
+    if arguments.timestamp_ca and arguments.run.endswith(PROOF):
+        raise UsageError("--timestamp-ca is for runs and bundles")
     if arguments.run.endswith(BUNDLE):
         return _verify_bundle(arguments, form)
     if arguments.run.endswith(PROOF):
@@ -110,7 +118,7 @@ def execute(arguments: argparse.Namespace) -> int:
     from ..monitor.verify import verify_run
 
     folder = Home(home_of(arguments)).resolve(arguments.run)
-    checked = verify_run(folder, policies)
+    checked = verify_run(folder, policies, arguments.timestamp_ca)
     _tell(arguments, form, {"run": folder.name}, checked)
     return 0
 
@@ -140,7 +148,7 @@ def _verify_bundle(arguments: argparse.Namespace, form: str) -> int:
         raise UsageError("a bundle is verified by --key and one --witness-policy")
     policy = arguments.policies[0] if arguments.policies else None
     keys = keys_in(arguments.key) if arguments.key else []
-    said, lacking = verify_bundle(Path(arguments.run), arguments.key, policy, keys)
+    said, lacking = verify_bundle(Path(arguments.run), arguments.key, policy, keys, arguments.timestamp_ca)
     _tell(arguments, form, {"bundle": Path(arguments.run).name, "lacking": [*lacking]}, said)
     for sentence in lacking:
         say(f"what is there holds, but {visible(sentence)}")

@@ -24,11 +24,15 @@ from .packing import Packing
 from .reader import Reader
 from .shelf import Shelf
 from .tile import WIDTH, Place, width_at
+from .timestamp import SUFFIX
 from .tree_head import TreeHead
 from .witness.cosigned import Record, hold_against, with_cosignatures
 from .witness.policy import Policy
 
 SCHEMA = 1
+TIMESTAMPS = "timestamps/"
+STAMPED = "timestamps/head"
+"""The tree head as it was stamped: without cosignatures, which may have come later."""
 PAYLOADS = ("frame", "data", "envelope")
 """Members of an entry's body that name a payload by its digest."""
 MAX_PAYLOAD = 80 << 20
@@ -68,11 +72,13 @@ def write_bundle(
     cosigned: Sequence[TreeHead] = (),
     policy: Policy | None = None,
     hand: Hand | None = None,
+    timestamps: Sequence[bytes] = (),
 ) -> Packed:
     """Pack a finished ledger. ``about``: what ``bundle.json`` says of it beside the counts.
 
     ``cosigned``: heads whose cosignatures are packed when they are on the whole record; ``policy``: whose are
-    needed; ``hand``: who packs it, for the first line of its custody log.
+    needed; ``hand``: who packs it, for the first line of its custody log;
+    ``timestamps``: what authorities answered about the record's tree head.
 
     The tree is verified before; each payload is compared with its digest as it is packed. Raises
     VerificationError when something does not hold, EvidenceError when the ledger is not finished or cannot be
@@ -94,6 +100,10 @@ def write_bundle(
             witnessed = hold_against(policy, cosigned, record)
             if not witnessed.enough:
                 packed = replace(packed, unwitnessed=tuple(witnessed.lacking))
+        if timestamps:
+            packing.add(STAMPED, reader.tree_head.signed)
+        for number, answer in enumerate(timestamps, 1):
+            packing.add(f"{TIMESTAMPS}{number}{SUFFIX}", answer)
         packing.add("ledger.vkey", key.vkey.encode("ascii") + b"\n")
         counts: dict[str, Json] = {"entries": packed.entries, "payloads": packed.payloads}
         document = {"schema": SCHEMA, **about, **counts, "missing": packed.missing}

@@ -15,31 +15,57 @@ from pathlib import Path
 
 from ..core.errors import EvidenceError, VerificationError
 from . import verify_evidence
+from .bundle import STAMPED, TIMESTAMPS
 from .custody import MAX_CUSTODY, MEMBER, Hand, add_line, content_of, verify_custody
 from .files import whole_file
 from .keys import PublicKey
+from .note import MAX_NOTE, parse_note
 from .packing import Packing
+from .timestamp import MAX_TIMESTAMPS, MAX_TOKEN, SUFFIX, verify_timestamps
+from .tree_head import TreeHead
 
+HEAD = "ledger/checkpoint"
 _MALFORMED = (*verify_evidence.MALFORMED, zipfile.BadZipFile, zlib.error)
 
 
 def verify_bundle(
-    path: Path, key: Path | None, policy: Path | None, keys: Sequence[PublicKey]
+    path: Path,
+    key: Path | None,
+    policy: Path | None,
+    keys: Sequence[PublicKey],
+    authorities: Path | None = None,
 ) -> tuple[list[str], list[str]]:
     """Sentences about what holds, and about what is lacking.
 
     ``key`` and ``policy``: files of the verifier's own, as for ``verify_evidence.py``, which this runs;
-    ``keys``: known to sign custody. Raises VerificationError for what does not hold, EvidenceError when it
+    ``keys``: known to sign custody; ``authorities``: certificates of those one of whom must have stamped it.
+    Raises VerificationError for what does not hold, EvidenceError when it
     cannot be checked.
     """
     said: list[str] = []
     with _opened(path) as bundle:
         files = [None if one is None else str(one) for one in (key, policy)]
         lacking = verify_evidence.check(bundle, files[0], files[1], said)
+        if authorities is not None:
+            line = bundle.read("ledger.vkey", MAX_NOTE, files[0]).decode("ascii")
+            said += _stamped(bundle, PublicKey.parse(line), authorities)
         content = content_of({name: sha256(bundle.read(name)).digest() for name in bundle.members})
         told = verify_custody(_custody(bundle), content, keys)
     said += told or ["the bundle has no custody log"]
     return said, lacking
+
+
+def _stamped(bundle: verify_evidence.Bundle, key: PublicKey, authorities: Path) -> list[str]:
+    """That the tree head of the bundle was stamped; the head that lies beside its timestamps must be it."""
+    names = sorted(name for name in bundle.members if name.startswith(TIMESTAMPS) and name.endswith(SUFFIX))
+    tokens = [bundle.read(name, MAX_TOKEN) for name in names[:MAX_TIMESTAMPS]]
+    if not tokens:
+        return verify_timestamps([], TreeHead.parse(bundle.read(HEAD, MAX_NOTE)), authorities)
+    stamped, head = (TreeHead.parse(bundle.read(name, MAX_NOTE)) for name in (STAMPED, HEAD))
+    if parse_note(stamped.signed).text != parse_note(head.signed).text:
+        raise VerificationError("the timestamps in the bundle are of another tree head")
+    stamped.verify(key)
+    return verify_timestamps(tokens, stamped, authorities)
 
 
 def hand_on(source: Path, target: Path, hand: Hand, keys: Sequence[PublicKey] = ()) -> list[str]:

@@ -89,6 +89,11 @@ class RunFolder:
         return self.path / "witness.policy"
 
     @property
+    def timestamps(self) -> Path:
+        """What authorities answered about the finished record's tree head, one file each."""
+        return self.path / "timestamps"
+
+    @property
     def state(self) -> Path:
         """How far the spools are consumed (for ``attach``)."""
         return self.path / "monitor.json"

@@ -34,6 +34,7 @@ from .pipeline import Pipeline
 from .prepare import Prepared, prepare
 from .processes import Processes
 from .stacks import WARM_STEPS, Stacks, find_py_spy
+from .stamping import stamp
 from .summary import load_summary
 from .witnessing import Witnessing
 from .workers import Workers
@@ -53,8 +54,8 @@ class RunOptions:
     training time, 0 to 1, that checks made on sampled steps may take. ``job`` names the job over several
     nodes that the run is part of, ``job_folder`` where their monitors meet; both are found out without.
     ``references`` declare what optimizers compute that are not torch's. ``witnesses`` are asked to cosign;
-    ``witness_policy`` says how many of them are enough. ``sealed``: how the seal stood that the run is
-    started on (:func:`.startcheck.check_start`).
+    ``witness_policy`` says how many of them are enough. ``timestamps`` are addresses of authorities.
+    ``sealed``: how the seal stood that the run is started on (:func:`.startcheck.check_start`).
     """
 
     home: Path
@@ -71,6 +72,7 @@ class RunOptions:
     witnesses: Sequence[KnownWitness] = ()
     sealed: SealChecked | None = None
     witness_policy: Policy | None = None
+    timestamps: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,8 @@ class JobResult:
     """What became of a job: its run id, the exit code for ``run``, and the summary.
 
     ``uncosigned``: a sentence for each witness that did not sign the finished record, and one when too few
-    did for the policy; ``witnessed``: whether it was reached.
+    did for the policy; ``witnessed``: whether it was reached. ``unstamped``: one for each authority that did
+    not stamp it.
     """
 
     run: str
@@ -86,6 +89,7 @@ class JobResult:
     summary: RunSummary
     uncosigned: Sequence[str] = ()
     witnessed: bool = True
+    unstamped: Sequence[str] = ()
 
 
 def run_job(command: Sequence[str], options: RunOptions) -> JobResult:
@@ -117,11 +121,12 @@ def run_job(command: Sequence[str], options: RunOptions) -> JobResult:
         if joined.peers is not None:
             joined.peers.close(verdict.outcome.value)
     uncosigned = witnessing.close()
+    unstamped = stamp(folder, options.timestamps)
     _clean_up(folder, prepared)
     summary = load_summary(folder.path)
     if options.policy == "enforce" and exit_code == 0 and verdict.outcome is not Outcome.HELD:
         exit_code = verdict.outcome.exit_code
-    return JobResult(folder.run, exit_code, summary, uncosigned, witnessing.is_reached())
+    return JobResult(folder.run, exit_code, summary, uncosigned, witnessing.is_reached(), unstamped)
 
 
 def _clean_up(folder: RunFolder, prepared: Prepared) -> None:

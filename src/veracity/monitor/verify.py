@@ -13,16 +13,19 @@ from ..ledger.entry import Entry
 from ..ledger.keys import PublicKey
 from ..ledger.merkle import leaf_hash
 from ..ledger.reader import Reader
+from ..ledger.timestamp import verify_timestamps
 from ..ledger.witness.cosigned import Record, read_cosigned, verify_policy
 from ..ledger.witness.policy import Policy
 from ..seal.sign import verify_envelope
 from .folder import RunFolder
+from .stamping import read_timestamps
 
 
-def verify_run(folder: Path, policies: Sequence[Policy] = ()) -> list[str]:
+def verify_run(folder: Path, policies: Sequence[Policy] = (), authorities: Path | None = None) -> list[str]:
     """Check tree, signature, order and payloads; returns a sentence for each thing that was checked.
 
-    By each of the ``policies``, enough witnesses must have cosigned the record to its end.
+    By each of the ``policies``, enough witnesses must have cosigned the record to its end; when there are
+    ``authorities``, a file of certificates, one of them must have stamped it.
 
     Raises VerificationError naming the entry that does not hold, EvidenceError when something needed for the
     check is missing (a payload that is no longer kept, a ledger that was never finished).
@@ -45,6 +48,8 @@ def verify_run(folder: Path, policies: Sequence[Policy] = ()) -> list[str]:
             record = Record(key, reader.tree_head.origin, leaves)
             heads = read_cosigned(run.cosigned)
             done += [said for policy in policies for said in verify_policy(policy, heads, record)]
+        if authorities is not None:
+            done += verify_timestamps(read_timestamps(run.timestamps), reader.tree_head, authorities)
         payloads = _payloads(reader, Blobs(run.blobs), missing)
         done.append(f"{payloads} payloads were read again and match their digests")
         done += _seal(reader, Blobs(run.blobs), run, key)

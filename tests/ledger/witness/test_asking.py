@@ -236,7 +236,8 @@ def test_connections_that_drip_do_not_keep_others_away(
     served = Served(tmp_path / "w", SigningKey.generate("w"), log).start("w")
     assert served.server is not None
     ended = threading.Event()
-    held = [socket.create_connection(served.server.server_address[:2]) for _ in range(4)]
+    place = ("127.0.0.1", served.server.server_address[1])
+    held = [socket.create_connection(place) for _ in range(4)]
 
     def drip() -> None:
         while not ended.wait(0.05):
