@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..scan.archives import Archives
     from ..scan.examine import Examined
     from ..seal.paths import Trees, Wanted
-    from .seal import Told
+    from .progress import Told
 
 DEBIAN_WHEELS = "/usr/share/python-wheels"
 INTERPRETER, LIBRARY, COMMANDS, PACKAGES = "interpreter", "library", "commands", "packages"

@@ -13,7 +13,7 @@ from ..core.rule import Severity
 from ..core.verdict import Outcome
 from .output import console_for, deliver, say, tell_error
 from .parsing import CONFIG_HELP, Parser, add_verb, format_of, home_of, share
-from .seal import Told
+from .progress import Told
 from .witness import policy_in
 
 if TYPE_CHECKING:

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..core.errors import UsageError
+from . import sealmodel
 from .output import console_for, deliver, say
 from .parsing import Parser, add_verb, format_of, home_of
+from .progress import Told
 
 if TYPE_CHECKING:
     from ..ledger.keys import PublicKey
@@ -23,17 +25,19 @@ Times and owners are no part of a seal. Each PATH is a part of it, called by its
 
 With --python the interpreter, its standard library and its folders of packages are parts, too, and each
 installed file is compared with the archive it came from, as a lock file names it by SHA-256 (--lock), or with
-the wheels of a folder (--wheels); each .pyc is compared with a compile of its source."""
+the wheels of a folder (--wheels); each .pyc is compared with a compile of its source.
+
+With --model, each PATH is signed so that other tools accept it, and no seal is made."""
 
 _EXAMPLES = """\
   veracity seal                               this folder
   veracity seal code=src data/train.bin       two parts
   veracity seal src --python .venv --lock uv.lock --wheels wheels
   veracity verify seal-20250302-140211-a1b2c3
-  veracity seal diff seal-20250302 latest"""
+  veracity seal diff seal-20250302 latest
+  veracity seal --model checkpoints/base      writes checkpoints/base/model.sig"""
 
 DIFF = "diff"
-_TOLD_EVERY = 0.2
 
 
 def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
@@ -82,11 +86,16 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
         default=[],
         help="a package index that says what archives there are of what no lock names; they are fetched",
     )
+    parser.add_argument("--key", metavar="FILE", type=Path, help="the private key that signs a model")
+    sealmodel.add_flags(parser)
 
 
 def execute(arguments: argparse.Namespace) -> int:
     """Seal, or compare two seals."""
     words: list[str] = arguments.paths
+    if arguments.model:
+        return sealmodel.execute(arguments)
+    sealmodel.refuse_flags(arguments)
     if words[:1] == [DIFF] and len(words) != 1:
         return _diff(arguments, words[1:])
     form = format_of(arguments, "text", "json")
@@ -132,43 +141,6 @@ def parts_of(words: list[str]) -> dict[str, Path]:
             )
         parts[name] = Path(path).expanduser()
     return parts
-
-
-class Told:
-    """How far reading has come: on a terminal only."""
-
-    def __init__(self, *, quiet: bool) -> None:
-        self.files = self.size = 0
-        self._shows = not quiet and sys.stderr.isatty()
-        self._next = 0.0
-        self._shown = False
-        self._before = (0, 0)
-
-    def __call__(self, files: int, size: int) -> None:
-        """So much of the part that is read now."""
-        if files < self._before[0]:
-            self._before = (0, 0)
-        self.files += files - self._before[0]
-        self.size += size - self._before[1]
-        self._before = (files, size)
-        now = time.monotonic()
-        if self._shows and now >= self._next:
-            self._next, self._shown = now + _TOLD_EVERY, True
-            sys.stderr.write(f"\r{self.files:,} files, {self.size >> 20:,} MiB ")
-            sys.stderr.flush()
-
-    def note(self, what: str, number: int) -> None:
-        """So much of something else is done."""
-        now = time.monotonic()
-        if self._shows and now >= self._next:
-            self._next, self._shown = now + _TOLD_EVERY, True
-            sys.stderr.write(f"\r{number:,} {what} ")
-            sys.stderr.flush()
-
-    def done(self) -> None:
-        """Nothing more comes."""
-        if self._shown:
-            say("")
 
 
 def _diff(arguments: argparse.Namespace, names: list[str]) -> int:

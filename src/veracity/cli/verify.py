@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 
 from ..core.canonical import Json
 from ..core.errors import UsageError
+from . import sealmodel
 from .output import console_for, deliver, say
 from .parsing import RUN_HELP, Parser, add_verb, format_of, home_of
-from .seal import Told, key_for, parts_of
+from .progress import Told
+from .seal import key_for, parts_of
 from .witness import keys_in, policy_in
 
 if TYPE_CHECKING:
@@ -30,7 +32,10 @@ Of a seal: check its signature, read everything that was sealed again, and say w
 
 Of a bundle, FILE.zip: do what the verify_evidence.py in it does, and tell through whose hands it went.
 
-Of a proof, FILE.tlog-proof: check that the entry in it stands in a record that --key signed, and show it."""
+Of a proof, FILE.tlog-proof: check that the entry in it stands in a record that --key signed, and show it.
+
+Of a model: check the signature in its model.sig (OpenSSF Model Signing), read the model again, and say
+what changed."""
 
 _EXAMPLES = """\
   veracity verify latest
@@ -38,7 +43,8 @@ _EXAMPLES = """\
   veracity verify latest --witness-policy witnesses.policy
   veracity verify seal-20250302-140211-a1b2c3
   veracity verify seal-20250302-140211-a1b2c3 --at code=/copy/of/src
-  veracity verify run-20250302-140211-a1b2c3-7.tlog-proof --key ledger.vkey"""
+  veracity verify run-20250302-140211-a1b2c3-7.tlog-proof --key ledger.vkey
+  veracity verify checkpoints/base/model.sig --key signer.pub.pem"""
 
 
 def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
@@ -54,7 +60,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
         metavar="RUN",
         nargs="?",
         default="latest",
-        help=RUN_HELP + " (default: latest); or a seal, a bundle, a proof",
+        help=RUN_HELP + " (default: latest); or a seal, a bundle, a proof, a model.sig",
     )
     parser.add_argument(
         "--witness",
@@ -84,7 +90,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
         action="append",
         default=[],
         metavar="NAME=PATH",
-        help="read that part of a seal there, not where it was sealed",
+        help="read that part of a seal there, not where it was sealed; of a model.sig, the model: --at PATH",
     )
 
     parser.add_argument(
@@ -92,13 +98,16 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
         metavar="FILE",
         type=Path,
         help="the public key that must have signed a seal (default: this home's), a bundle (default: the one "
-        "in it) or a proof, as a file with a vkey line",
+        "in it) or a proof, as a file with a vkey line; or a model, as one with PEM",
     )
 
 
 def execute(arguments: argparse.Namespace) -> int:
     """Verify; VerificationError and EvidenceError say what does not hold."""
     form = format_of(arguments, "text", "json")
+    signature = sealmodel.signature_named(arguments.run)
+    if signature is not None:
+        return sealmodel.verify(arguments, signature)
     if is_seal(arguments.run):
         return _verify_seal(arguments, form)
     policies = [policy_in(path) for path in arguments.policies]
@@ -113,7 +122,7 @@ def execute(arguments: argparse.Namespace) -> int:
     if arguments.run.endswith(PROOF):
         return _verify_proof(arguments, form, policies)
     if arguments.at or arguments.key:
-        raise UsageError("--at and --key are not for runs: a run's record and key lie where they lie")
+        raise UsageError("--at and --key are for seals and models: a run's record and key lie where they lie")
     from ..monitor.home import Home
     from ..monitor.verify import verify_run
 

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import base64
 import os
-import secrets
-import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +17,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from ..core.errors import EvidenceError, UsageError, VerificationError
+from .keyfiles import create_key_file, read_key_file
 from .note import ED25519, check_name, decode_base64, key_id
 
 _P = 2**255 - 19
@@ -39,7 +38,6 @@ SMALL_ORDER_Y = frozenset(
 KEY_FILE = "key.pem"
 """A home's own key."""
 KEY_NAME = "veracity.local"
-_MAX_KEY_FILE = 16 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +128,7 @@ class SigningKey:
         """The key in ``path``, made there (mode 0600) when the file does not exist yet."""
         check_name(name)
         if not os.path.lexists(path):
-            _create(path)
+            create_key_file(path, Ed25519PrivateKey.generate())
         return cls.load(path, name)
 
     @classmethod
@@ -140,7 +138,7 @@ class SigningKey:
         Raises UsageError when the file is missing, not ours, readable by others, or holds no Ed25519 key.
         """
         try:
-            private = serialization.load_pem_private_key(_read_private(path), password=None)
+            private = serialization.load_pem_private_key(read_key_file(path), password=None)
         except (ValueError, TypeError) as error:
             raise UsageError(
                 "the key file holds no unencrypted PEM key", where=str(path), remedy="restore it"
@@ -162,63 +160,3 @@ def _check_point(raw: bytes) -> None:
     square = (y * y - 1) * (_D * y * y + 1) % _P
     if pow(square, (_P - 1) // 2, _P) != 1:
         raise VerificationError("the public key is not a point on the curve")
-
-
-def _read_private(path: Path) -> bytes:
-    try:
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as error:
-        raise UsageError(f"the key file cannot be opened: {error.strerror}", where=str(path)) from error
-    with os.fdopen(handle, "rb") as stream:
-        status = os.fstat(stream.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise UsageError("the key file is not a regular file", where=str(path))
-        if status.st_uid != os.geteuid():
-            raise UsageError(
-                f"the key file belongs to user id {status.st_uid}, not to {os.geteuid()}",
-                where=str(path),
-                remedy="run as its owner, or use a key of your own",
-            )
-        if status.st_mode & 0o077:
-            raise UsageError(
-                f"the key file can be used by others (mode {stat.S_IMODE(status.st_mode):04o})",
-                where=str(path),
-                remedy=f"if nobody can have copied it: chmod 600 {path}; else make a new key",
-            )
-        data = stream.read(_MAX_KEY_FILE + 1)
-    if len(data) > _MAX_KEY_FILE:
-        raise UsageError("the key file is too large to be one", where=str(path))
-    return data
-
-
-def _create(path: Path) -> None:
-    """Write a new key so that the file is either absent or whole, whoever else does the same."""
-    pem = Ed25519PrivateKey.generate().private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(pem)
-                stream.flush()
-                os.fsync(stream.fileno())
-            # A link, unlike a rename, never replaces the key that another process made meanwhile.
-            os.link(draft, path)
-        except FileExistsError:
-            return
-        finally:
-            os.unlink(draft)
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    except OSError as error:
-        raise UsageError(
-            f"the signing key cannot be created: {error.strerror}",
-            where=str(path),
-            remedy="make the folder writable or choose another with --home",
-        ) from error

@@ -42,7 +42,7 @@ MAX_DEPTH = 256
 MAX_OPEN = 32
 TRIES = 3
 _BUFFER = 1 << 20
-_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 _KINDS = ((stat.S_ISFIFO, "p"), (stat.S_ISSOCK, "s"), (stat.S_ISBLK, "b"), (stat.S_ISCHR, "c"))
 
 Seen: TypeAlias = Callable[[bytes, Sequence[TreeEntry]], object]
@@ -89,7 +89,7 @@ def read_tree(
         try:
             real = os.path.realpath(os.fsencode(path), strict=True)
             parent, name = os.path.split(real)
-            with _opened(parent, os.O_DIRECTORY) as folder:
+            with opened(parent, os.O_DIRECTORY) as folder:
                 status = os.stat(name or b".", dir_fd=folder, follow_symlinks=False)
                 root = walk.entry(folder, name or b".", b"", status, 0)
         except OSError as error:
@@ -148,7 +148,7 @@ class _Walk:
         if depth > MAX_DEPTH:
             return self._lost(unread, path, f"folders lie more than {MAX_DEPTH} deep")
         try:
-            with _opened(name, os.O_DIRECTORY, folder=parent) as handle:
+            with opened(name, os.O_DIRECTORY, folder=parent) as handle:
                 status = os.fstat(handle)
                 unread = TreeEntry(FOLDER, stat.S_IMODE(status.st_mode), 0, label, UNREAD)
                 found = list(self._listed(handle, path, depth))
@@ -186,7 +186,7 @@ class _Walk:
         reason: OSError | str = ""
         for _ in range(TRIES):
             try:
-                handle = os.open(name, _FLAGS, dir_fd=folder)
+                handle = os.open(name, FLAGS, dir_fd=folder)
             except OSError as error:
                 reason = error
                 break
@@ -198,7 +198,7 @@ class _Walk:
                 if status.st_size > AT_ONCE:
                     return self._large(os.dup(handle), status, name, path)
                 data = os.read(handle, status.st_size + 1)
-                if len(data) == status.st_size and _same(status, os.fstat(handle)):
+                if len(data) == status.st_size and unchanged(status, os.fstat(handle)):
                     self.files += 1
                     self.size += len(data)
                     digest = hashlib.sha256(data).hexdigest()
@@ -232,7 +232,7 @@ class _Walk:
             for _ in range(TRIES):
                 digests = [chunk.result() for chunk in chunks]
                 after = os.fstat(handle)
-                if _same(status, after):
+                if unchanged(status, after):
                     self.files += 1
                     self.size += status.st_size
                     return self._large_entry(entry, status, digests)
@@ -287,7 +287,8 @@ def _once(function: Callable[[], TreeEntry]) -> Callable[[], TreeEntry]:
     return result
 
 
-def _same(before: os.stat_result, after: os.stat_result) -> bool:
+def unchanged(before: os.stat_result, after: os.stat_result) -> bool:
+    """Whether nothing was written between two looks at an open file, as far as its size and times tell."""
     return (before.st_size, before.st_mtime_ns, before.st_ctime_ns) == (
         after.st_size,
         after.st_mtime_ns,
@@ -304,8 +305,9 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 
 @contextmanager
-def _opened(path: bytes, flags: int, *, folder: int | None = None) -> Iterator[int]:
-    handle = os.open(path, _FLAGS | flags, dir_fd=folder)
+def opened(path: bytes, flags: int, *, folder: int | None = None) -> Iterator[int]:
+    """A handle for reading that is closed at the end; never through a link. Raises OSError."""
+    handle = os.open(path, FLAGS | flags, dir_fd=folder)
     try:
         yield handle
     finally:

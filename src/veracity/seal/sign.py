@@ -92,7 +92,7 @@ def _opened(envelope: bytes) -> tuple[bytes, list[bytes]]:
     if len(envelope) > MAX_ENVELOPE:
         raise EvidenceError("the envelope is larger than 256 MiB")
     try:
-        value = json.loads(envelope, object_pairs_hook=_unique)
+        value = json.loads(envelope, object_pairs_hook=unique_names)
     except (ValueError, RecursionError) as error:
         raise EvidenceError(f"not a DSSE envelope: {str(error)[:200]}") from error
     if not isinstance(value, dict) or value.get("payloadType") != PAYLOAD_TYPE:
@@ -104,19 +104,20 @@ def _opened(envelope: bytes) -> tuple[bytes, list[bytes]]:
     for signature in signatures:
         if not isinstance(signature, dict):
             raise EvidenceError("the envelope has a malformed signature")
-        found.append(_bytes_of(signature.get("sig"), "signature"))
-    return _bytes_of(value.get("payload"), "payload"), found
+        found.append(decode_base64(signature.get("sig"), "signature"))
+    return decode_base64(value.get("payload"), "payload"), found
 
 
-def _unique(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
-    """A JSON object whose names occur once: two readers must not see two documents."""
+def unique_names(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
+    """A JSON object whose names occur once: two readers must not see two documents. Raises ValueError."""
     value = dict(pairs)
     if len(value) != len(pairs):
         raise ValueError("a name occurs twice in one object")
     return value
 
 
-def _bytes_of(text: object, what: str) -> bytes:
+def decode_base64(text: object, what: str) -> bytes:
+    """The bytes of a base64 text in its one spelling; raises EvidenceError that names ``what``."""
     if not isinstance(text, str):
         raise EvidenceError(f"the envelope has no {what}")
     try:
