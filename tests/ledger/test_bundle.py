@@ -24,7 +24,7 @@ from veracity.ledger import bundle
 from veracity.ledger.blobs import Blobs
 from veracity.ledger.bundle import write_bundle
 from veracity.ledger.entry import Entry
-from veracity.ledger.keys import SigningKey
+from veracity.ledger.keys import SMALL_ORDER_Y, SigningKey, vkey_line
 from veracity.ledger.store import Ledger
 from veracity.seal.sign import sign_statement, statement
 
@@ -245,6 +245,17 @@ def test_another_signers_bundle_does_not_hold_before_the_owners_key(record: Reco
     code, said = check(theirs, "--key", key)
     assert code == 1
     assert "no signature of log.example holds" in said
+
+
+@pytest.mark.parametrize("sign", [0, 1])
+@pytest.mark.parametrize("y", [*sorted(SMALL_ORDER_Y), 2**255 - 19, 2**255 - 18, 2**255 - 1])
+def test_a_key_that_proves_nothing_is_refused(packed: Path, tmp_path: Path, y: int, sign: int) -> None:
+    """Under such a key one signature fits many records."""
+    raw = (y | sign << 255).to_bytes(32, "little")
+    key = tmp_path / "key.vkey"
+    key.write_text(vkey_line("log.example", 1, raw))
+    code, said = check(packed, "--key", key)
+    assert (code, "prove nothing" in said) == (1, True), said
 
 
 def test_a_name_that_stands_twice_does_not_hold(packed: Path, tmp_path: Path) -> None:

@@ -45,18 +45,15 @@ class Bundle:
         self.archive, self.members = archive, {one.filename: one for one in found}
         if len(self.members) < len(found) or not all(map(MEMBER.match, self.members)):
             raise Failed("the archive has a member twice, or one whose name is no member's name")
-        sizes = [one.file_size for one in found]
-        if len(found) > MAX_MEMBERS or sum(sizes) > MAX_TOTAL or max(sizes, default=0) > MAX_MEMBER:
-            raise ValueError("the archive is too large")
-        if any(one.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for one in found):
-            raise ValueError("the archive is compressed in a way that bundles are not")
+        sizes, kinds = [one.file_size for one in found], {one.compress_type for one in found}
+        large = len(found) > MAX_MEMBERS or sum(sizes) > MAX_TOTAL or max(sizes, default=0) > MAX_MEMBER
+        if large or kinds - {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
+            raise ValueError("the archive is too large, or compressed in a way that bundles are not")
 
     def read(self, name: str, limit: int = MAX_MEMBER, instead: str | None = None) -> bytes:
-        if instead:
-            return Path(instead).read_bytes()
-        if name not in self.members or self.members[name].file_size > limit:
+        if not instead and (name not in self.members or self.members[name].file_size > limit):
             raise ValueError(f"{name} is not in the bundle, or too large")
-        return self.archive.read(self.members[name])
+        return Path(instead).read_bytes() if instead else self.archive.read(self.members[name])
 
 
 def main() -> int:
@@ -118,6 +115,9 @@ def read_key(line: str, kind: int) -> tuple[str, bytes]:
     key = b64decode(encoded, validate=True)
     if len(key) != 33 or key[0] != kind or identity != sha256(name.encode() + b"\n" + key).hexdigest()[:8]:
         raise ValueError(f"not an Ed25519 public key of kind {kind}: {line[:120]}")
+    y, prime = int.from_bytes(key[1:], "little") % 2**255, 2**255 - 19
+    if y >= prime or y * (y * y - 1) * (121666 * (2 * y * y - 1) - 121665 * y**4) % prime == 0:
+        raise Failed(f"of small order or another spelling, so its signatures prove nothing: {line[:120]}")
     return name, key
 
 
