@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -276,3 +277,51 @@ def test_an_environment_that_nothing_vouches_for_is_incomplete(
 def test_a_lock_without_an_environment_is_refused(home: Path, tmp_path: Path) -> None:
     assert main(["seal", str(tmp_path), "--lock", str(tmp_path / "lock.txt")]) == 2
     assert main(["seal", "interpreter=.", "--python", str(tmp_path / "absent")]) == 2
+
+
+@pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="ssh-keygen is not installed")
+def test_a_seal_signed_with_an_ssh_key(
+    home: Path, code: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    private, public = tmp_path / "id", tmp_path / "id.pub"
+    keygen("-q", "-t", "ed25519", "-N", "", "-f", private)
+    assert main(["seal", str(code), "--key", str(private)]) == 0
+    assert "signed also with the SSH key SHA256:" in capsys.readouterr().out
+    (folder,) = (home / "seals").iterdir()
+    (tmp_path / "allowed").write_text(f"me {public.read_text()}")
+    words = ("-Y", "verify", "-f", tmp_path / "allowed", "-I", "me", "-n", "veracity-seal", "-s")
+    sealed, signature = folder / "seal.dsse.json", folder / "seal.dsse.json.sig"
+    keygen(*words, signature, stdin=sealed)
+    assert main(["verify", folder.name, "--key", str(public)]) == 0
+    assert main(["seal", "diff", folder.name, folder.name, "--key", str(public)]) == 0
+    assert main(["verify", folder.name]) == 0  # and with the home's own key, as ever
+    # Somebody else signs the same seal with their own tool.
+    signature.unlink()
+    assert main(["verify", folder.name, "--key", str(public)]) == 2
+    keygen("-Y", "sign", "-f", private, "-n", "veracity-seal", sealed)
+    assert main(["verify", folder.name, "--key", str(public)]) == 0
+    edit(code / "pkg" / "adamw.py")
+    assert main(["verify", folder.name, "--key", str(public)]) == 1
+    private.unlink()
+    public.unlink()
+    keygen("-q", "-t", "ed25519", "-N", "", "-f", private)
+    capsys.readouterr()
+    assert main(["verify", folder.name, "--key", str(public)]) == 1
+    assert "another SSH key" in capsys.readouterr().err
+
+
+def keygen(*words: str | Path, stdin: Path | None = None) -> None:
+    data = stdin.read_bytes() if stdin is not None else None
+    done = subprocess.run(["ssh-keygen", *map(str, words)], input=data, capture_output=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_private_key_in_a_public_ones_place_is_not_shown(
+    home: Path, code: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = seal(capsys, code)
+    secret = (home / "key.pem").read_text().splitlines()[1]
+    assert main(["verify", name, "--key", str(home / "key.pem")]) == 2
+    shown = capsys.readouterr()
+    assert "a PEM file" in shown.err
+    assert secret[:20] not in shown.err + shown.out

@@ -96,6 +96,7 @@ def execute(arguments: argparse.Namespace) -> int:
     form = format_of(arguments, "text", "json")
     if arguments.new_key is not None:
         return _new_key(arguments)
+    from ..ledger.keys import PublicKey
     from ..seal.approvals import approvable
     from ..seal.folder import LATEST, find_seal
     from ..seal.paths import read_seal
@@ -106,6 +107,12 @@ def execute(arguments: argparse.Namespace) -> int:
     folder = find_seal(home_of(arguments), arguments.seal or LATEST)
     policy = policy_for(arguments)
     key = key_for(arguments, folder.verifier, "seal_key")
+    if not isinstance(key, PublicKey):
+        raise UsageError(
+            "whose seal it is, is told by a vkey line, not by an SSH key",
+            where=str(arguments.seal_key),
+            remedy="name the seal.vkey of who made the seal",
+        )
     sealed = read_seal(folder, key)
     if sealed.seal != folder.seal:
         raise VerificationError(f"in the folder of {folder.seal} lies {sealed.seal}", where=str(folder.path))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..core.errors import UsageError
+from ..core.errors import EvidenceError, UsageError
 from . import sealmodel
 from .output import console_for, deliver, say
 from .parsing import Parser, add_verb, format_of, home_of
@@ -16,6 +17,7 @@ from .progress import Told
 
 if TYPE_CHECKING:
     from ..ledger.keys import PublicKey
+    from ..seal.sshsig import SshPublicKey, SshSigner
 
 _DESCRIPTION = """\
 Seal files and folders: name every file in them by kind, permissions and content, in one signed digest.
@@ -29,12 +31,18 @@ the wheels of a folder (--wheels); each .pyc is compared with a compile of its s
 
 With --model, each PATH is signed so that other tools accept it, and no seal is made."""
 
+KEY_HELP = (
+    "the key that signs: of a model a PEM file (P-256); of a seal an SSH key besides the home's own, as its "
+    "private file or the .pub file of one that ssh-agent holds; for diff, the public key of both seals"
+)
+
 _EXAMPLES = """\
   veracity seal                               this folder
   veracity seal code=src data/train.bin       two parts
   veracity seal src --python .venv --lock uv.lock --wheels wheels
   veracity verify seal-20250302-140211-a1b2c3
   veracity seal diff seal-20250302 latest
+  veracity seal --key ~/.ssh/id_ed25519.pub   signed also with an SSH key, here by ssh-agent
   veracity seal --model checkpoints/base      writes checkpoints/base/model.sig"""
 
 DIFF = "diff"
@@ -86,7 +94,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
         default=[],
         help="a package index that says what archives there are of what no lock names; they are fetched",
     )
-    parser.add_argument("--key", metavar="FILE", type=Path, help="the private key that signs a model")
+    parser.add_argument("--key", metavar="FILE", type=Path, help=KEY_HELP)
     sealmodel.add_flags(parser)
 
 
@@ -105,6 +113,7 @@ def execute(arguments: argparse.Namespace) -> int:
     from ..seal.paths import Wanted, make_seal
     from .environment import examination_of
 
+    also = _ssh_signer(arguments.key)
     home = home_of(arguments)
     read = Told(quiet=arguments.quiet)
     examination = examination_of(arguments, home, read)
@@ -116,13 +125,14 @@ def execute(arguments: argparse.Namespace) -> int:
     make_home(home)
     key = SigningKey.load_or_create(home / KEY_FILE, KEY_NAME)
     folder = create_folder(home, time.time_ns())
-    made = make_seal(folder, wanted, key, progress=read)
+    made = make_seal(folder, wanted, key, also=also, progress=read)
     read.done()
     if form == "json":
         deliver(arguments, seals.document(made, ()))
     elif not arguments.quiet or arguments.output is not None:
         console = console_for(sys.stdout, arguments.output)
-        text = seals.sealed(made, read.files, read.size, console)
+        name = also.verifier.name if also is not None else ""
+        text = seals.sealed(made, read.files, read.size, console, also=name)
         deliver(arguments, text if examination is None else text + examination.text(console))
     code = 0 if examination is None else examination.exit_code()
     return code or (2 if made.unread else 0)
@@ -165,19 +175,32 @@ def _diff(arguments: argparse.Namespace, names: list[str]) -> int:
     return 0 if all(one.is_complete for one in differences) else 2
 
 
-def key_for(arguments: argparse.Namespace, beside: Path, option: str = "key") -> PublicKey:
+def _ssh_signer(path: Path | None) -> SshSigner | None:
+    """The SSH key that was asked for, if any."""
+    if path is None:
+        return None
+    from ..seal.sshkeys import load_signer
+
+    return load_signer(path.expanduser(), os.environ.get("SSH_AUTH_SOCK", ""))
+
+
+def key_for(arguments: argparse.Namespace, beside: Path, option: str = "key") -> PublicKey | SshPublicKey:
     """The key that ``option`` asked for, else the home's own, else the one that lies beside the seal."""
+    from ..ledger.files import read_bounded
     from ..ledger.keys import KEY_FILE, KEY_NAME, PublicKey, SigningKey
     from ..render.visible import visible
+    from ..seal.sshsig import MAX_LINE, SshPublicKey
 
     asked: Path | None = getattr(arguments, option, None)
     home = home_of(arguments) / KEY_FILE
     if asked is None and home.exists():
         return SigningKey.load(home, KEY_NAME).verifier
     try:
-        text = (asked or beside).read_text("ascii")
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_bounded(asked or beside, MAX_LINE).decode("ascii")
+    except (EvidenceError, UnicodeDecodeError) as error:
         raise UsageError("the public key cannot be read", where=str(asked or beside)) from error
+    if asked is not None and text.lstrip().startswith("ssh-"):
+        return SshPublicKey.parse(text)
     if asked is None and not arguments.quiet:
         say(f"the key that lies beside the seal is taken, whoever put it there: {visible(text.strip())}")
     return PublicKey.parse(text)

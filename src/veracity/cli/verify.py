@@ -98,7 +98,8 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
         metavar="FILE",
         type=Path,
         help="the public key that must have signed a seal (default: this home's), a bundle (default: the one "
-        "in it) or a proof, as a file with a vkey line; or a model, as one with PEM",
+        "in it) or a proof, as a file with a vkey line, of a seal also with an SSH public key; or a model, "
+        "as one with PEM",
     )
 
 

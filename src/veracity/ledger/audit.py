@@ -10,14 +10,14 @@ from __future__ import annotations
 from ..core.errors import EvidenceError, VerificationError
 from .journal import Journal
 from .merkle import Frontier, leaf_hash, tree_root
-from .note import Verifier
+from .note import NoteVerifier
 from .shelf import Shelf
 from .tile import WIDTH, Place, width_at
 from .tree_head import TreeHead
 
 
 def verify_tree(
-    shelf: Shelf, published: TreeHead | None, journal: Journal | None, verifier: Verifier
+    shelf: Shelf, published: TreeHead | None, journal: Journal | None, verifier: NoteVerifier
 ) -> None:
     """Check the whole ledger; see ``Reader.verify_tree``."""
     if published is None and (journal is None or journal.base):

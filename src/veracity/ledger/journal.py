@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 from ..core.errors import EvidenceError, ResourceLimitError, VerificationError
 from .merkle import HASH_SIZE
-from .note import Verifier
+from .note import NoteVerifier
 from .tile import MAX_SIZE, WIDTH, decode_bundle
 from .tree_head import TreeHead
 
@@ -93,7 +93,7 @@ class Journal:
             )
         return entries
 
-    def verify_tail(self, verifier: Verifier) -> None:
+    def verify_tail(self, verifier: NoteVerifier) -> None:
         """Raise VerificationError when a later signed commit stands behind what could be read.
 
         A crash leaves at most the start of one commit there. A whole later one means that the part before

@@ -84,19 +84,24 @@ def read_vkey(vkey: str, algorithm: int) -> tuple[str, bytes]:
     """Name and 32 bytes of a key of that algorithm; raises EvidenceError when the line is none of it."""
     parts = vkey.strip().split("+", 2)
     if len(parts) != 3:
-        raise EvidenceError(f"not a verifier key: {vkey[:120]!r}")
+        raise EvidenceError(f"not a verifier key: {_shown(vkey)}")
     name, identity, encoded = parts
     try:
         check_name(name)
     except UsageError as error:
-        raise EvidenceError(f"not a verifier key: {vkey[:120]!r}") from error
+        raise EvidenceError(f"not a verifier key: {_shown(vkey)}") from error
     value = decode_base64(encoded)
     if len(value) != 33 or value[0] != algorithm:
-        raise EvidenceError(f"not an Ed25519 verifier key of kind {algorithm}: {vkey[:120]!r}")
+        raise EvidenceError(f"not an Ed25519 verifier key of kind {algorithm}: {_shown(vkey)}")
     expected = key_id(name, algorithm, value[1:]).hex()
     if identity != expected:
         raise EvidenceError(f"the id of the verifier key is {expected}, not {identity[:16]!r}")
     return name, value[1:]
+
+
+def _shown(vkey: str) -> str:
+    """The beginning of what is no key line; nothing of it when it may be a private key's file."""
+    return "a PEM file" if "-----" in vkey else repr(vkey[:120])
 
 
 class SigningKey:

@@ -17,6 +17,7 @@ from hashlib import sha256
 from typing import Protocol
 
 from ..core.errors import EvidenceError, ResourceLimitError, UsageError, VerificationError
+from .signer import Signer, Verifier
 
 ED25519 = 0x01
 """The algorithm byte of plain Ed25519 signatures over the text."""
@@ -26,35 +27,20 @@ _MARK = "\u2014 "
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f]")
 
 
-class Verifier(Protocol):
-    """A public key under a name."""
-
-    @property
-    def name(self) -> str:
-        """The key's name, as in the signature line."""
-        ...
+class NoteVerifier(Verifier, Protocol):
+    """A public key under a name that stands in signature lines."""
 
     @property
     def key_id(self) -> bytes:
         """The four bytes that tell keys of one name apart."""
-        ...
-
-    def verify(self, message: bytes, signature: bytes) -> None:
-        """Raise VerificationError unless ``signature`` is this key's over ``message``."""
-        ...
 
 
-class Signer(Protocol):
-    """Whatever can sign under a name: a key file, an agent, a service."""
+class NoteSigner(Signer, Protocol):
+    """A key that signs under such a name."""
 
     @property
-    def verifier(self) -> Verifier:
-        """The public side."""
-        ...
-
-    def sign(self, message: bytes) -> bytes:
-        """The signature over ``message``."""
-        ...
+    def verifier(self) -> NoteVerifier:
+        """The public half."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +74,7 @@ def check_name(name: str) -> None:
         )
 
 
-def sign_note(text: str, signer: Signer) -> bytes:
+def sign_note(text: str, signer: NoteSigner) -> bytes:
     """The note over ``text`` with one signature; raises UsageError when ``text`` cannot be a note's."""
     if not text.endswith("\n") or _has_control(text) or not _is_utf8(text):
         raise UsageError("the text of a note is lines of UTF-8 without control characters")
@@ -116,7 +102,7 @@ def parse_note(data: bytes) -> Note:
     return Note(body + "\n", tuple(signatures))
 
 
-def verify_note(note: Note, verifier: Verifier) -> None:
+def verify_note(note: Note, verifier: NoteVerifier) -> None:
     """Check the signature of one known key; raises VerificationError when it is missing or wrong."""
     known = [one for one in note.signatures if (one.name, one.key_id) == (verifier.name, verifier.key_id)]
     if not known:

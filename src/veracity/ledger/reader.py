@@ -12,7 +12,7 @@ from ..core.errors import EvidenceError, UsageError
 from . import audit
 from . import journal as journals
 from .journal import Journal, read_journal
-from .note import Verifier
+from .note import NoteVerifier
 from .shelf import Shelf, read_head
 from .tile import WIDTH, width_at
 from .tree_head import TreeHead
@@ -67,7 +67,7 @@ class Reader:
         if self._journal is not None:
             yield from _from_journal(self._journal, max(start, base), stop)
 
-    def verify_tree(self, verifier: Verifier) -> None:
+    def verify_tree(self, verifier: NoteVerifier) -> None:
         """Hash every entry again and hold it against tiles, tree and what ``verifier`` signed.
 
         Raises VerificationError or EvidenceError that names the entry, or the narrowest range known.

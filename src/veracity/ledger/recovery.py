@@ -9,13 +9,13 @@ from . import journal as journals
 from .audit import check_heads
 from .journal import Journal
 from .merkle import leaf_hash
-from .note import Verifier
+from .note import NoteVerifier
 from .shelf import read_head
 from .tiling import Tiling
 from .tree_head import FILE_NAME, TreeHead
 
 
-def replay(folder: Path, journal: Journal, verifier: Verifier) -> Tiling:
+def replay(folder: Path, journal: Journal, verifier: NoteVerifier) -> Tiling:
     """The tree after the last whole commit of ``journal``.
 
     What stands behind that commit is a torn write, never acknowledged. Raises VerificationError when

@@ -20,7 +20,7 @@ from . import journal as journals
 from .files import Files, SyncError
 from .journal import MAX_BATCH, encode_batch, encode_header, read_journal
 from .merkle import leaf_hash
-from .note import Signer
+from .note import NoteSigner
 from .recovery import replay
 from .shelver import DRAFT, Shelver, unwritable
 from .tile import MAX_ENTRY, encode_bundle
@@ -41,7 +41,7 @@ class Ledger:
     committed, nothing else.
     """
 
-    def __init__(self, folder: Path, signer: Signer, files: Files, journal_limit: int) -> None:
+    def __init__(self, folder: Path, signer: NoteSigner, files: Files, journal_limit: int) -> None:
         """For ``create`` and ``open`` only; takes the lock."""
         self._folder = folder
         self._signer = signer
@@ -64,7 +64,7 @@ class Ledger:
         cls,
         folder: Path,
         origin: str,
-        signer: Signer,
+        signer: NoteSigner,
         *,
         files: Files | None = None,
         journal_limit: int = JOURNAL_LIMIT,
@@ -101,7 +101,7 @@ class Ledger:
     def open(
         cls,
         folder: Path,
-        signer: Signer,
+        signer: NoteSigner,
         *,
         files: Files | None = None,
         journal_limit: int = JOURNAL_LIMIT,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from ..core.errors import EvidenceError, UsageError, VerificationError
 from .merkle import HASH_SIZE
-from .note import Signer, Verifier, decode_base64, parse_note, sign_note, verify_note
+from .note import NoteSigner, NoteVerifier, decode_base64, parse_note, sign_note, verify_note
 from .tile import MAX_SIZE
 
 FILE_NAME = "checkpoint"
@@ -29,7 +29,7 @@ class TreeHead:
     signed: bytes
 
     @classmethod
-    def sign(cls, origin: str, size: int, root: bytes, signer: Signer) -> TreeHead:
+    def sign(cls, origin: str, size: int, root: bytes, signer: NoteSigner) -> TreeHead:
         """A head signed by ``signer``."""
         check_origin(origin)
         text = f"{origin}\n{size}\n{base64.b64encode(root).decode('ascii')}\n"
@@ -52,11 +52,11 @@ class TreeHead:
             raise EvidenceError(f"a root has {HASH_SIZE} bytes, not {len(value)}")
         return cls(origin, int(size), value, data)
 
-    def verify(self, verifier: Verifier) -> None:
+    def verify(self, verifier: NoteVerifier) -> None:
         """Raise VerificationError unless ``verifier`` signed exactly this head."""
         verify_note(parse_note(self.signed), verifier)
 
-    def is_signed(self, verifier: Verifier) -> bool:
+    def is_signed(self, verifier: NoteVerifier) -> bool:
         """Whether ``verify`` holds: for finding the heads that are of one's own log among others."""
         try:
             self.verify(verifier)

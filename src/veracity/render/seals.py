@@ -20,8 +20,8 @@ _ORDER = {change: at for at, change in enumerate(Change)}
 _STYLES = {Change.MODE: "yellow", Change.UNREAD: "yellow"}
 
 
-def sealed(seal: Seal, files: int, size: int, console: Console | None = None) -> str:
-    """What was sealed, and what could not be read."""
+def sealed(seal: Seal, files: int, size: int, console: Console | None = None, *, also: str = "") -> str:
+    """What was sealed, and what could not be read. ``also``: the name of another key that signed."""
     page = Page()
     page.line(("sealed", "bold"), f"  {seal.seal}")
     for part in seal.parts:
@@ -29,6 +29,8 @@ def sealed(seal: Seal, files: int, size: int, console: Console | None = None) ->
         page.line(f"  {part.name:<14} {part.path}  {what}")
         page.line(f"  {'':<14} ", (f"sha256:{part.root.digest}", "dim"))
     page.line(f"  {count(files, 'file')} with {size:,} bytes were read")
+    if also:
+        page.line(f"  signed also with the SSH key {also}")
     for name, one in seal.unread[:MAX_SHOWN]:
         page.line(("  not read", "bold yellow"), f"  {name}: {one.path}: {one.reason}")
     if len(seal.unread) > MAX_SHOWN:

@@ -34,6 +34,11 @@ class SealFolder:
         return self.path / "seal.dsse.json"
 
     @property
+    def ssh_signature(self) -> Path:
+        """An SSH signature over the bytes of the envelope, where ``ssh-keygen -Y sign`` puts it; if any."""
+        return self.path / "seal.dsse.json.sig"
+
+    @property
     def manifest(self) -> Path:
         """The nodes of the sealed trees."""
         return self.path / "manifest"

@@ -22,13 +22,15 @@ from ..core.canonical import Json, encode
 from ..core.digest import Digest
 from ..core.errors import EvidenceError, UsageError
 from ..core.tree import KINDS, TreeEntry, escaped, unescaped
-from ..ledger.files import write_private
+from ..ledger.files import read_bounded, write_private
 from ..ledger.keys import PublicKey, SigningKey
+from ..ledger.signer import Signer
 from ..observe.tree import Progress, Seen, Unread, read_tree
 from .compare import Change, Changed, compare
 from .folder import SealFolder
 from .nodes import Added, Nodes, NodeWriter, Reading
 from .sign import SEAL_TYPE, sign_statement, statement, unverified_statement, verify_envelope
+from .sshsig import MAX_SIGNATURE, SshPublicKey
 
 SCHEMA = 1
 MAX_PARTS = 64
@@ -119,17 +121,26 @@ class Wanted:
 
 
 def make_seal(
-    folder: SealFolder, wanted: Wanted, key: SigningKey, *, progress: Progress | None = None
+    folder: SealFolder,
+    wanted: Wanted,
+    key: SigningKey,
+    *,
+    also: Signer | None = None,
+    progress: Progress | None = None,
 ) -> Seal:
     """Seal what is ``wanted`` into an empty directory.
 
-    Raises EvidenceError when nothing lies at one of the paths, OSError when the seal cannot be written; then
-    nothing of it is left.
+    ``also`` signs what ``key`` has signed, by an SSH signature beside it. Raises EvidenceError when nothing
+    lies at one of the paths, OSError when the seal cannot be written, what signing raises; then nothing of it
+    is left.
     """
     if not 0 < len(wanted.paths) <= MAX_PARTS:
         raise UsageError(f"a seal has 1 to {MAX_PARTS} parts, not {len(wanted.paths)}")
     try:
-        return _made(folder, wanted, key, progress)
+        made = _made(folder, wanted, key, progress)
+        if also is not None:
+            write_private(folder.ssh_signature, also.sign(_bytes_of(folder.envelope)))
+        return made
     except BaseException:
         shutil.rmtree(folder.path, ignore_errors=True)
         raise
@@ -170,13 +181,16 @@ def _into(tree: dict[bytes, TreeEntry]) -> Seen:
     return seen
 
 
-def read_seal(folder: SealFolder, key: PublicKey) -> Seal:
-    """What a seal says, its signature checked with ``key``.
+def read_seal(folder: SealFolder, key: PublicKey | SshPublicKey) -> Seal:
+    """What a seal says, its signature checked with ``key``: with an SSH key, the one that lies beside it.
 
     Raises VerificationError when the signature does not hold, EvidenceError when it is no seal.
     """
     envelope = _bytes_of(folder.envelope)
-    verify_envelope(envelope, key, SEAL_TYPE)
+    if isinstance(key, SshPublicKey):
+        key.verify(envelope, read_bounded(folder.ssh_signature, MAX_SIGNATURE))
+    else:
+        verify_envelope(envelope, key, SEAL_TYPE)
     found = unverified_statement(envelope, SEAL_TYPE)
     document = found["predicate"]
     if not isinstance(document, dict):

@@ -14,7 +14,8 @@ import json
 from ..core.canonical import Json, decode, encode
 from ..core.digest import Digest
 from ..core.errors import EvidenceError, VerificationError
-from ..ledger.keys import PublicKey, SigningKey
+from ..ledger.keys import SigningKey
+from ..ledger.signer import Verifier
 
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "https://veracity.example/run-manifest/v1"
@@ -49,7 +50,7 @@ def sign_statement(payload: bytes, key: SigningKey) -> bytes:
     )
 
 
-def verify_envelope(envelope: bytes, key: PublicKey, kind: str = PREDICATE_TYPE) -> None:
+def verify_envelope(envelope: bytes, key: Verifier, kind: str = PREDICATE_TYPE) -> None:
     """Check that ``key`` signed the envelope and that it holds a statement of ours of type ``kind``.
 
     Raises VerificationError when no signature of ``key`` holds, EvidenceError when it is not such an
