@@ -100,6 +100,9 @@ def test_model_flags_are_for_models(home: Path, net: Path, capsys: pytest.Captur
     for words in (["--follow-links"], ["--ignore", "x"], ["--signature", "x"]):
         assert main(["seal", str(net), *words]) == 2
         assert "--model" in capsys.readouterr().err
+    for words in (["--python", "x"], ["--sbom", "x"], ["--lock", "x"], ["--wheels", "x"]):
+        assert main(["seal", "--model", str(net), *words]) == 2
+        assert "by itself" in capsys.readouterr().err
     assert not home.exists()
 
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from tests.examples import examples
 from veracity.core.errors import EvidenceError, ResourceLimitError
 from veracity.observe import wholefiles
+from veracity.observe.tree import MAX_DEPTH
 from veracity.observe.wholefiles import SELF, HowToRead, WholeFile, read_whole_files
 
 
@@ -102,6 +103,17 @@ def test_a_file_that_changes_is_unread(folder: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(wholefiles, "_digest", growing)
     found = read_whole_files(folder / "a", HowToRead())
     assert [(one.path, one.reason) for one in found.unread] == [(".", "it changed while it was read")]
+
+
+def test_deep_folders_end(tmp_path: Path) -> None:
+    here = tmp_path
+    for _ in range(MAX_DEPTH + 2):
+        here = here / "d"
+        here.mkdir()
+    (here / "f").write_bytes(b"x")
+    found = read_whole_files(tmp_path, HowToRead())
+    assert found.files == {}
+    assert [one.reason for one in found.unread] == ["folders lie more than 256 deep"]
 
 
 def test_bounds(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..core.errors import EvidenceError, UsageError
-from . import sealmodel
+from . import sealmodel, sealsbom
 from .output import console_for, deliver, say
 from .parsing import Parser, add_verb, format_of, home_of
 from .progress import Told
@@ -29,7 +29,8 @@ With --python the interpreter, its standard library and its folders of packages 
 installed file is compared with the archive it came from, as a lock file names it by SHA-256 (--lock), or with
 the wheels of a folder (--wheels); each .pyc is compared with a compile of its source.
 
-With --model, each PATH is signed so that other tools accept it, and no seal is made."""
+With --model, each PATH is signed so that other tools accept it; with --sbom, a bill of materials of a Python
+environment is written. Then no seal is made."""
 
 KEY_HELP = (
     "the key that signs: of a model a PEM file (P-256); of a seal an SSH key besides the home's own, as its "
@@ -43,7 +44,8 @@ _EXAMPLES = """\
   veracity verify seal-20250302-140211-a1b2c3
   veracity seal diff seal-20250302 latest
   veracity seal --key ~/.ssh/id_ed25519.pub   signed also with an SSH key, here by ssh-agent
-  veracity seal --model checkpoints/base      writes checkpoints/base/model.sig"""
+  veracity seal --model checkpoints/base      writes checkpoints/base/model.sig
+  veracity seal --sbom env.cdx.json           what is installed for the python on PATH"""
 
 DIFF = "diff"
 
@@ -96,6 +98,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
     )
     parser.add_argument("--key", metavar="FILE", type=Path, help=KEY_HELP)
     sealmodel.add_flags(parser)
+    sealsbom.add_flags(parser)
 
 
 def execute(arguments: argparse.Namespace) -> int:
@@ -104,6 +107,8 @@ def execute(arguments: argparse.Namespace) -> int:
     if arguments.model:
         return sealmodel.execute(arguments)
     sealmodel.refuse_flags(arguments)
+    if arguments.sbom is not None:
+        return sealsbom.execute(arguments)
     if words[:1] == [DIFF] and len(words) != 1:
         return _diff(arguments, words[1:])
     form = format_of(arguments, "text", "json")

@@ -47,6 +47,8 @@ def add_flags(parser: Parser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     """Sign models; 0, or what the errors say: half a model is not signed."""
     form = format_of(arguments, "text", "json")
+    if arguments.sbom is not None or arguments.python is not None or arguments.lock or arguments.wheels:
+        raise UsageError("a model is signed by itself: leave --sbom, --python, --lock and --wheels out")
     from ..ledger.eckeys import EcSigningKey
     from ..ledger.files import write_private
     from ..render import models

@@ -189,7 +189,7 @@ class RecordIndex:
     def _bytes(self, distribution: Distribution) -> bytes:
         data = self._raw.get(distribution.info)
         if data is None:
-            data = _read(os.path.join(distribution.info, "RECORD"), MAX_RECORD)
+            data = read_small(os.path.join(distribution.info, "RECORD"), MAX_RECORD)
             if data is None:
                 self.unreadable.append(os.path.join(distribution.info, "RECORD"))
                 data = b""
@@ -214,7 +214,7 @@ def site_directories(python: str, version: str, environment: Mapping[str, str]) 
     folder = f"python{version}"
     prefix = os.path.dirname(os.path.dirname(os.path.abspath(python)))
     bases = [prefix]
-    settings = _read(os.path.join(prefix, "pyvenv.cfg"), MAX_SMALL)
+    settings = read_small(os.path.join(prefix, "pyvenv.cfg"), MAX_SMALL)
     own_only = settings is not None and b"include-system-site-packages = true" not in settings
     if not own_only:
         bases.append(os.path.dirname(os.path.dirname(os.path.realpath(python))))
@@ -309,7 +309,7 @@ def _size(text: str) -> int:
 def _distribution(directory: str, folder: str) -> Distribution:
     info = os.path.join(directory, folder)
     name, _, version = folder.removesuffix(".dist-info").partition("-")
-    for line in (_read(os.path.join(info, "METADATA"), MAX_SMALL, cut=True) or b"").splitlines():
+    for line in (read_small(os.path.join(info, "METADATA"), MAX_SMALL, cut=True) or b"").splitlines():
         if not line.strip():
             break
         key, _, value = line.decode("utf-8", "replace").partition(":")
@@ -317,13 +317,13 @@ def _distribution(directory: str, folder: str) -> Distribution:
             name = value.strip()[:200]
         elif key.lower() == "version" and value.strip():
             version = value.strip()[:200]
-    tool = _read(os.path.join(info, "INSTALLER"), 200, cut=True) or b""
+    tool = read_small(os.path.join(info, "INSTALLER"), 200, cut=True) or b""
     installer = tool.decode("utf-8", "replace").strip()
     return Distribution(name, version, installer, _is_editable(info), directory, info)
 
 
 def _is_editable(info: str) -> bool:
-    data = _read(os.path.join(info, "direct_url.json"), MAX_SMALL)
+    data = read_small(os.path.join(info, "direct_url.json"), MAX_SMALL)
     if data is None:
         return False
     try:
@@ -334,8 +334,8 @@ def _is_editable(info: str) -> bool:
     return isinstance(details, dict) and details.get("editable") is True
 
 
-def _read(path: str, limit: int, *, cut: bool = False) -> bytes | None:
-    """The bytes of a file; None when absent, unreadable or larger than ``limit`` (``cut``: cut there)."""
+def read_small(path: str, limit: int, *, cut: bool = False) -> bytes | None:
+    """A regular file's bytes; None when absent, unreadable or larger than ``limit`` (``cut``: cut there)."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (OSError, ValueError):
