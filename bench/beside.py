@@ -102,7 +102,7 @@ def interval(pairs: Sequence[Pair]) -> str:
 
 
 def beside(size: str, home: Path | None, seconds: float, settle: int, *, before: bool) -> Pair:
-    """One pair: a plain run, and another, guarded when there is a ``home``; the other starts ``before`` it."""
+    """One pair: a plain run, and another, guarded when there is a ``home``; it starts ``before`` or after."""
     with contextlib.ExitStack() as stack:
         homes = [home, None] if before else [None, home]
         both = [stack.enter_context(start(size, 10**6, 1, one)) for one in homes]
