@@ -261,6 +261,21 @@ def test_witnesses_of_one_name_are_told_apart(
         verify_run(folder.path, wanting(twin))
 
 
+def test_a_record_that_cannot_be_read_at_its_end_is_not_witnessed(
+    folder: RunFolder, key: SigningKey, known: KnownWitness
+) -> None:
+    """What was cosigned before is not the finished record."""
+    recorded(folder, key, 5)
+    asked = Witnessing(folder, [known], of(1, known))
+    asked._ask()
+    shutil.rmtree(folder.ledger)
+    asked.start()
+    told = asked.close()
+    assert told[0].startswith("ledger: ")
+    assert not asked.is_reached()
+    assert told[-1] == "too few witnesses have seen the whole record for the witness policy"
+
+
 class _Dripping(threading.Thread):
     """A service that sends a byte now and then and never comes to an end."""
 

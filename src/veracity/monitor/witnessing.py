@@ -31,6 +31,9 @@ ROUND_SECONDS = 25.0
 LAST_SECONDS = 2 * ROUND_SECONDS
 """How long the end of a run waits: for the round that goes on, and for the last one."""
 LAW = "record"
+LEDGER = "ledger"
+COSIGNED = "cosigned"
+POLICY = "witness.policy"
 NICENESS = 19
 
 
@@ -51,6 +54,7 @@ class Witnessing:
     witnesses: Sequence[KnownWitness]
     policy: Policy | None = None
     _heads: dict[KnownWitness, TreeHead] = field(default_factory=dict)
+    _whole: TreeHead | None = None
     _leaves: list[bytes] = field(default_factory=list)
     _failures: dict[str, _Failure] = field(default_factory=dict)
     _told: set[str] = field(default_factory=set)
@@ -67,7 +71,7 @@ class Witnessing:
             wanted = Policy.requiring(
                 [one.key for one in self.witnesses], [one.url for one in self.witnesses]
             )
-        self._write("witness.policy", wanted.encode())
+        self._write(POLICY, wanted.encode())
         self._thread = threading.Thread(target=self._work, name="witnesses", daemon=True)
         self._thread.start()
 
@@ -91,21 +95,28 @@ class Witnessing:
         if self._thread is None:
             return []
         self._thread.join(LAST_SECONDS)
-        told = [f"{failure.name}: {failure.reason}" for failure in list(self._failures.values())]
-        told += [f"{one.key.name}: did not answer in time" for one in list(self._busy)]
-        if self._thread.is_alive() and not told:
-            told.append("the witnesses did not answer in time: the end of the record is not cosigned")
+        failures = dict(self._failures)
+        told = [f"{one.name}: {one.reason}" for at, one in failures.items() if at in (LEDGER, COSIGNED)]
+        for witness in self.witnesses:
+            if LEDGER not in failures and not self._has_seen(witness):
+                failure = failures.get(witness.key.vkey)
+                reason = "did not answer in time" if failure is None else failure.reason
+                told.append(f"{witness.key.name}: {reason}")
         if self.policy is not None and not self.is_reached():
             told.append("too few witnesses have seen the whole record for the witness policy")
         return told
 
     def is_reached(self) -> bool:
-        """Whether the policy, if there is one, has its cosignatures on the record as it is now."""
+        """Whether the policy, if there is one, has its cosignatures on the finished record."""
         if self.policy is None:
             return True
-        size = len(self._leaves)
-        seen = {known.key for known, head in list(self._heads.items()) if head.size == size}
+        seen = {one.key for one in self.witnesses if self._has_seen(one)}
         return self.policy.is_reached({one.name for one in self.policy.witnesses if one.key in seen})
+
+    def _has_seen(self, witness: KnownWitness) -> bool:
+        """Whether the witness has cosigned the finished record, whose head was read after its end."""
+        head = self._heads.get(witness)
+        return head is not None and self._whole is not None and head.size == self._whole.size
 
     def _work(self) -> None:
         with contextlib.suppress(OSError):
@@ -113,17 +124,20 @@ class Witnessing:
         while not self._ended.wait(ASK_EVERY):
             self._ask()
         self._failures.clear()
-        self._ask()
+        self._whole = self._ask()
 
-    def _ask(self) -> None:
-        """One round: all witnesses at once, but those that are still at an earlier question."""
+    def _ask(self) -> TreeHead | None:
+        """One round: all witnesses at once, but those that are still at an earlier question.
+
+        Returns the head that was shown, None when the record could not be read.
+        """
         try:
             with Reader(self.folder.ledger) as reader:
                 head = reader.tree_head
                 self._leaves += map(leaf_hash, reader.entries(len(self._leaves), head.size))
         except Error as error:
-            self._failures["ledger"] = _Failure("ledger", str(error))
-            return
+            self._failures[LEDGER] = _Failure(LEDGER, str(error))
+            return None
         asked = []
         for witness in self.witnesses:
             if witness not in self._busy:
@@ -135,7 +149,8 @@ class Witnessing:
         for thread in asked:
             thread.join(max(0.0, until - time.monotonic()))
         if self._heads:
-            self._write("cosigned", write_cosigned(list(self._heads.values())))
+            self._write(COSIGNED, write_cosigned(list(self._heads.values())))
+        return head
 
     def _ask_one(self, witness: KnownWitness, head: TreeHead) -> None:
         known = self._heads.get(witness)
