@@ -113,13 +113,13 @@ def beside(size: str, home: Path | None, seconds: float, settle: int, *, before:
                 pin(both, turn)
                 turn += 1
                 time.sleep(SETTLING)
-            before, began = (plain.rows(), other.rows()), time.monotonic()
+            rows, began = (plain.rows(), other.rows()), time.monotonic()
             busy = cpu_seconds(other.process.pid)
             for _ in range(2 * max(1, round(seconds / SLICE / 2))):
                 pin(both, turn)
                 turn += 1
                 time.sleep(SLICE)
-            made = plain.rows() - before[0], other.rows() - before[1]
+            made = plain.rows() - rows[0], other.rows() - rows[1]
             took = time.monotonic() - began
             busy = cpu_seconds(other.process.pid) - busy
         finally:

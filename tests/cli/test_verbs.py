@@ -122,7 +122,7 @@ def test_output_to_a_device_does_not_replace_it(home: Path) -> None:
 def test_verify_says_what_was_checked(home: Path, put: Put, capsys: Captured) -> None:
     put(
         "veracity.monitor.verify",
-        verify_run=lambda folder, witnesses: [f"{folder.name} was read\x1b", "and so on"],
+        verify_run=lambda folder, policies, authorities: [f"{folder.name} was read\x1b", "and so on"],
     )
     assert main(["verify"]) == 0
     assert (
@@ -136,7 +136,7 @@ def test_verify_says_what_was_checked(home: Path, put: Put, capsys: Captured) ->
 
 
 def test_verify_of_an_edited_record_exits_1(home: Path, put: Put, capsys: Captured) -> None:
-    def refuse(folder: Path, witnesses: Sequence[object]) -> list[str]:
+    def refuse(folder: Path, policies: Sequence[object], authorities: object) -> list[str]:
         raise VerificationError("entry 7 is not what was signed", where=str(folder))
 
     put("veracity.monitor.verify", verify_run=refuse)

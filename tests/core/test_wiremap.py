@@ -11,6 +11,10 @@ def test_each_kind_stands_for_one_observation() -> None:
 
 def test_what_only_the_monitor_can_know_has_no_frame() -> None:
     outside = {
+        seen.BytecodeCompared,
+        seen.DistributionCompared,
+        seen.SealChecked,
+        seen.StrayFile,
         seen.RecordDamaged,
         seen.RecordsMissing,
         seen.ReferenceDeclared,
