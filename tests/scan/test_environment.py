@@ -12,6 +12,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -24,9 +25,11 @@ from veracity.core.errors import TransportError
 from veracity.core.finding import Finding
 from veracity.core.rule import Severity
 from veracity.core.tree import CHUNK
+from veracity.observe.dpkg import files_below
 from veracity.observe.interpreter import find_environment
 from veracity.observe.lockfile import LockedArchive, read_lock
 from veracity.observe.tree import read_tree
+from veracity.scan import environment
 from veracity.scan.archives import Archives, Network
 from veracity.scan.examine import Asked, Examined, examine
 from veracity.seal.nodes import Nodes, NodeWriter
@@ -78,16 +81,16 @@ class Place:
         return self.examined_with(archives, home / "cache")
 
     def examined_with(self, archives: Archives, cache: Path) -> Examined:
-        environment = find_environment(self.root / "venv", {})
+        found = find_environment(self.root / "venv", {})
         manifest = self.root / "manifest"
         manifest.unlink(missing_ok=True)
         writer = NodeWriter.at(manifest)
-        read = {site: read_tree(Path(site), writer.keep).root for site in environment.sites}
+        read = {site: read_tree(Path(site), writer.keep).root for site in found.sites}
         writer.close()
         with Nodes(manifest) as nodes:
             trees = {site: dict(nodes.walk(root)) for site, root in read.items()}
         code = Path(veracity.__file__).resolve().parent
-        return examine(environment, trees, Asked(archives, {}, code.parent, code.name, cache))
+        return examine(found, trees, Asked(archives, {}, code.parent, code.name, cache))
 
     def found(self) -> list[tuple[str, str, str]]:
         """Rule, severity, and the last part of the subject's path of each finding."""
@@ -467,6 +470,34 @@ def test_an_archive_of_another_digest_is_not_taken(place: Place, tmp_path: Path)
     reasons = {one.name: one.reason for one in found.distributions if one.standing == "absent"}
     assert list(reasons) == ["beta"]
     assert "has the SHA-256" in reasons["beta"]
+
+
+@edits
+def test_what_the_systems_packages_brought_is_compared_with_their_database(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (place.site / "apt_pkg.py").write_text("x = 1\n")
+    (place.site / "tool-2.0.dist-info").mkdir()
+    (place.site / "tool-2.0.dist-info/METADATA").write_text("Name: tool\nVersion: 2.0\n")
+    (place.site / "old.egg-info").write_text("Name: old\n")
+    start = str(place.site).strip("/")
+    lines = []
+    for name in ("apt_pkg.py", "tool-2.0.dist-info/METADATA", "old.egg-info"):
+        digest = hashlib.md5((place.site / name).read_bytes(), usedforsecurity=False).hexdigest()
+        lines.append(f"{digest}  {start}/{name}\n")
+    (tmp_path / "python3-tool:amd64.md5sums").write_text("".join(lines))
+    (tmp_path / "python3-tool:amd64.list").write_text(f"/.\n/{start}\n/{start}/conf.py\n")
+    (place.site / "conf.py").write_text("")
+    monkeypatch.setattr(environment, "SYSTEM", str(place.root))
+    monkeypatch.setattr(environment, "files_below", partial(files_below, info=str(tmp_path)))
+    found = place.examined()
+    assert found.findings == ()
+    standing = {one.name: (one.standing, one.reason) for one in found.distributions}
+    assert standing["tool"] == ("content", "of the system package python3-tool")
+    assert standing["python3-tool"] == ("system", "")
+    (place.site / "apt_pkg.py").write_text("x = 2\n")
+    (place.site / "other.py").write_text("")
+    assert place.found() == [(ALTERED, "error", "apt_pkg.py"), (STRAY, "warning", "other.py")]
 
 
 def test_an_index_names_what_no_lock_does(place: Place, tmp_path: Path) -> None:

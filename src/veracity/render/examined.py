@@ -22,6 +22,7 @@ MAX_SHOWN = 50
 MAX_SEALED = 2_000
 _STANDINGS = {
     "compared": "compared with its archive",
+    "system": "belongs to the system, compared with its package database",
     "content": "has no archive, sealed by content",
     "unlocked": "is named by no lock",
     "version": "has another version than the lock names",

@@ -10,11 +10,12 @@ import hashlib
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ..core.observation import DistributionCompared, FileDifference, Gap, StrayFile
 from ..core.origin import Origin, monitor_origin
 from ..core.tree import LINK, TreeEntry
+from ..observe.dpkg import files_below
 from ..observe.entryscript import calls_entry
 from ..observe.interpreter import PythonEnvironment
 from ..observe.pyenv import Distribution, list_distributions
@@ -25,7 +26,10 @@ from .reading import mark, read_file
 from .records import Record
 from .strays import Explained, find_strays
 
+SYSTEM = "/usr/lib/"
+"""Where a system's package manager puts packages for Python."""
 MAX_DIFFERENCES = 200
+MAX_SYSTEM_FILE = 64 << 20
 MAX_SCRIPT = 1 << 20
 
 Tree = Mapping[bytes, TreeEntry]
@@ -44,6 +48,14 @@ class _Compared:
     more: int = 0
 
 
+@dataclass(slots=True)
+class _System:
+    """What was compared of a system package."""
+
+    files: int = 0
+    differing: list[FileDifference] = field(default_factory=list)
+
+
 class EnvironmentCheck:
     """Compares the folder of packages ``site`` of an environment, which was read as ``tree``."""
 
@@ -55,6 +67,7 @@ class EnvironmentCheck:
         self._origin: Origin = monitor_origin(time.time_ns())
         self._records: dict[str, Record] = {}
         self._claimed: set[str] = set()
+        self._system = files_below(site) if site.startswith(SYSTEM) else {}
         self.vouched: set[str] = set()
         """Paths in the folder whose content is that of an archive."""
 
@@ -76,6 +89,7 @@ class EnvironmentCheck:
         for one in compared:
             self._compare(one, shared)
             yield self._result(one)
+        yield from self._of_the_system()
         explained = self._explained(compared, by_content)
         yield from find_strays(self._site, self._tree, explained, self._origin)
 
@@ -91,6 +105,9 @@ class EnvironmentCheck:
             return self._without(
                 distribution, "content", f"locked as {how}" if how else "an editable install"
             )
+        package = self._package(distribution)
+        if package and not any(is_version(version, one) for one in versions):
+            return self._without(distribution, "content", f"of the system package {package}")
         if asked and not versions:
             return self._without(distribution, "absent", asked)
         if distribution.editable or not versions:
@@ -116,6 +133,33 @@ class EnvironmentCheck:
             why = "; ".join(reasons[:3]) or "it was locked as no wheel"
             return self._without(distribution, "absent", why)
         return best
+
+    def _package(self, distribution: Distribution) -> str:
+        """The system package that brought a distribution, empty when none did."""
+        info = os.path.basename(distribution.info)
+        return self._system.get(f"{info}/METADATA", ("", ""))[0]
+
+    def _of_the_system(self) -> Iterator[DistributionCompared]:
+        """Each system package, its files compared with the MD5 that the system's database has."""
+        packages: dict[str, _System] = {}
+        for path, (package, expected) in sorted(self._system.items()):
+            entry = self._tree.get(os.fsencode(path))
+            if not expected or entry is None or not entry.is_file:
+                continue
+            one = packages.setdefault(package, _System())
+            data = read_file(os.path.join(self._site, path), MAX_SYSTEM_FILE)
+            observed = "" if data is None else hashlib.md5(data, usedforsecurity=False).hexdigest()
+            one.files += 1
+            if observed != expected and len(one.differing) < MAX_DIFFERENCES:
+                place = os.path.join(self._site, path)
+                one.differing.append(FileDifference(place, "content", expected, observed, "", *mark(place)))
+        for package, one in packages.items():
+            bare = Distribution(package, "", "dpkg", editable=False, directory=self._site, info="")
+            named = f"the package {package}"
+            yield replace(
+                self._without(bare, "system", ""),
+                archive=named, named_by="dpkg (MD5)", files=one.files, differing=one.differing,
+            )  # fmt: skip
 
     def _tags(self, distribution: Distribution) -> list[str]:
         data = read_file(os.path.join(distribution.info, "WHEEL"), MAX_SCRIPT) or b""
@@ -280,6 +324,7 @@ class EnvironmentCheck:
         return Explained(
             expected={file.path for one in compared for file in one.wheel.files if file.scheme == LIB},
             claimed=self._claimed,
+            system=self._system.keys(),
             by_content={os.path.basename(one.info) for one in by_content},
             infos={os.path.basename(one.distribution.info) for one in compared},
             records=list(self._records.values()),

@@ -29,12 +29,14 @@ class Explained:
     """What may lie in a folder, as paths from it.
 
     ``expected``: files of archives. ``claimed``: those in the RECORD of a distribution that was compared with
-    none; ``by_content``: the ``dist-info`` folders of such. ``infos``: those of the others. ``records``: of
-    all distributions. ``virtual``: it is the folder of a virtual environment.
+    none, ``system`` those that a system package brought; ``by_content``: the ``dist-info`` folders of the
+    former. ``infos``: those of the others. ``records``: of all distributions. ``virtual``: it is the folder
+    of a virtual environment.
     """
 
     expected: Set[str]
     claimed: Set[str]
+    system: Set[str]
     by_content: Set[str]
     infos: Set[str]
     records: Sequence[Record]
@@ -43,7 +45,7 @@ class Explained:
     def explains(self, path: str) -> bool:
         """Whether it is known why there is a file at ``path``."""
         top, _, rest = path.partition("/")
-        if path in self.expected or top in self.by_content:
+        if path in self.expected or top in self.by_content or path in self.system:
             return True
         if top in self.infos and rest in WRITTEN_BY_INSTALLERS:
             return True

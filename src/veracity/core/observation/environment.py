@@ -34,7 +34,8 @@ class FileDifference:
 class DistributionCompared(Observation):
     """An installed distribution and its archive.
 
-    ``standing``: ``compared``; ``content`` (an editable or local install: there is no archive);
+    ``standing``: ``compared``; ``system`` (a package of the operating system, compared with the MD5 that its
+    database has); ``content`` (an editable or local install: there is no archive);
     ``unlocked`` (no lock names it), ``version`` (the lock names another version: ``reason``), ``absent``
     (the archive is named but could not be had: ``reason``). ``archive`` and ``sha256`` name what it was
     compared with, ``named_by`` what vouches for that digest. ``files``: how many were compared;

@@ -22,9 +22,10 @@ or a note where none of them can be imported; a permission to execute a note.
 
 ## What fools it
 
-A lock file or a folder of wheels that was edited as well: keep the lock where the job cannot write. The
-memory of what an archive holds, for who can write the home. What was edited and put back before anybody
-looked.
+What a system's package manager brought is compared with the MD5 in its database, which who has no root
+cannot edit. A lock file or a folder of wheels that was edited as well: keep the lock where the job cannot
+write. The memory of what an archive holds, for who can write the home. What was edited and put back before
+anybody looked.
 
 ## What to do
 
@@ -75,7 +76,7 @@ class FileAltered:
         if not isinstance(observation, DistributionCompared):
             return
         one = observation
-        if one.standing != "compared":
+        if one.standing not in ("compared", "system"):
             self._coverage.skip(f"{one.name} {one.version}: {_why_not(one)}")
             return
         self._coverage.checked += one.files
@@ -99,7 +100,7 @@ class FileAltered:
             locations=(Location(difference.path),),
             evidence=(
                 Evidence("content", difference.expected, difference.observed, digest=difference.observed),
-                Evidence("archive", f"{one.archive} sha256:{one.sha256}", f"named by {one.named_by}"),
+                Evidence("archive", _named(one), f"named by {one.named_by}"),
                 *(
                     [Evidence("SHA-256 in RECORD", observed=difference.recorded)]
                     if difference.recorded
@@ -124,7 +125,7 @@ class FileAltered:
             yield self._group(one, text, executable, Severity.NOTE)
 
     def _group(self, one: DistributionCompared, text: str, paths: list[str], severity: Severity) -> Finding:
-        archive = Evidence("archive", f"{one.archive} sha256:{one.sha256}", f"named by {one.named_by}")
+        archive = Evidence("archive", _named(one), f"named by {one.named_by}")
         return finding_of(
             self.rule,
             one.name,
@@ -152,6 +153,10 @@ def _why_not(one: DistributionCompared) -> str:
         "version": f"locked as {one.reason}",
         "absent": f"its archive could not be had: {one.reason}",
     }.get(one.standing, one.reason)
+
+
+def _named(one: DistributionCompared) -> str:
+    return f"{one.archive} sha256:{one.sha256}" if one.sha256 else one.archive
 
 
 def _record(difference: FileDifference) -> str:
