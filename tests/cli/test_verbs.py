@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,8 @@ import pytest
 from tests.render import samples
 from veracity.cli.main import main
 from veracity.core.errors import VerificationError
+from veracity.ledger.keys import SigningKey
+from veracity.ledger.witness.cosignature import WitnessKey
 from veracity.render import text
 
 Put = Callable[..., None]
@@ -122,7 +124,7 @@ def test_output_to_a_device_does_not_replace_it(home: Path) -> None:
 def test_verify_says_what_was_checked(home: Path, put: Put, capsys: Captured) -> None:
     put(
         "veracity.monitor.verify",
-        verify_run=lambda folder, policies, authorities: [f"{folder.name} was read\x1b", "and so on"],
+        verify_run=lambda folder, *_: [f"{folder.name} was read\x1b", "and so on"],
     )
     assert main(["verify"]) == 0
     assert (
@@ -136,7 +138,7 @@ def test_verify_says_what_was_checked(home: Path, put: Put, capsys: Captured) ->
 
 
 def test_verify_of_an_edited_record_exits_1(home: Path, put: Put, capsys: Captured) -> None:
-    def refuse(folder: Path, policies: Sequence[object], authorities: object) -> list[str]:
+    def refuse(folder: Path, *_: object) -> list[str]:
         raise VerificationError("entry 7 is not what was signed", where=str(folder))
 
     put("veracity.monitor.verify", verify_run=refuse)
@@ -159,6 +161,18 @@ def test_attach_shows_the_run_it_took_up(home: Path, put: Put, capsys: Captured)
     assert capsys.readouterr().out.startswith("held  ")
     assert main(["attach", "--format", "json"]) == 0
     assert json.loads(capsys.readouterr().out)["verdict"] == "held"
+
+
+def test_attach_asks_witnesses_for_what_it_added(home: Path, put: Put, capsys: Captured) -> None:
+    put("veracity.monitor.attach", attach_run=lambda *_: samples.held())
+    key = WitnessKey(SigningKey.generate("w").verifier).vkey
+    words = ["--witness", f"http://127.0.0.1:9={key}", "--timestamp", "http://127.0.0.1:9/"]
+    assert main(["attach", "run-20250227", *words]) == 0
+    said = capsys.readouterr().err
+    assert "not cosigned: " in said
+    assert "not stamped: " in said
+    assert main(["attach", "run-20250227", "--witness", "nonsense"]) == 2
+    assert main(["attach", "run-20250227", "--timestamp", "nonsense"]) == 2
 
 
 def test_demo_passes_home_and_quiet_on(home: Path, put: Put) -> None:

@@ -59,8 +59,8 @@ def test_cosignatures_in_the_bundle_are_checked(record: Record, tmp_path: Path) 
     lines = said.splitlines()
     assert lines[4:8] == [
         "  5. the witness policy in the bundle is taken",
-        "  6. w0.example had seen this tree head by Tue Nov 14 22:13:20 2023 UTC",
-        "  7. w1.example had seen this tree head by Tue Nov 14 22:13:20 2023 UTC",
+        "  6. w0.example had seen this head by 2023-11-14 22:13:20 UTC",
+        "  7. w1.example had seen this head by 2023-11-14 22:13:20 UTC",
         "  8. for it, enough witnesses have cosigned this tree head",
     ]
 

@@ -191,7 +191,7 @@ def test_a_guarded_run_is_cosigned(
     assert main([*words[:2], "bundle", "--output", str(bundle)]) == 0
     checked = subprocess.run([sys.executable, CHECKER, bundle], capture_output=True, text=True, check=False)
     assert checked.returncode == 0, checked.stdout
-    assert "w.example had seen this tree head by" in checked.stdout
+    assert "w.example had seen this head by" in checked.stdout
     policy = tmp_path / "two.policy"
     policy.write_bytes(of(2, known, nobody("absent")).encode())
     named = ["--witness-policy", str(policy)]
@@ -274,6 +274,33 @@ def test_a_record_that_cannot_be_read_at_its_end_is_not_witnessed(
     assert told[0].startswith("ledger: ")
     assert not asked.is_reached()
     assert told[-1] == "too few witnesses have seen the whole record for the witness policy"
+
+
+def test_what_was_cosigned_before_a_crash_is_kept(
+    folder: RunFolder, key: SigningKey, known: KnownWitness, tmp_path: Path
+) -> None:
+    """Another monitor takes up the record and asks again: of those that do not answer the old heads stay."""
+    signer = SigningKey.generate("second.example")
+    witness = Witness(tmp_path / "second", signer, [key.verifier])
+    recorded(folder, key, 300)
+    with WitnessServer(("127.0.0.1", 0), witness) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        second = KnownWitness(f"http://127.0.0.1:{server.server_address[1]}", WitnessKey(signer.verifier))
+        asked = Witnessing(folder, [known, second])
+        asked.start()
+        assert asked.close() == []
+        server.shutdown()
+    witness.close()
+    recorded(folder, key, 300, more=40)
+    asked = Witnessing(folder, [known, second])
+    asked.start()
+    assert len(asked.close()) == 1
+    verify_run(folder.path, wanting(known))
+    with pytest.raises(VerificationError, match=r"second.example has not cosigned the last 40 of them"):
+        verify_run(folder.path, wanting(second))
+    recorded(folder, key, 300, word="b")
+    with pytest.raises(VerificationError, match="cosigned another record"):
+        verify_run(folder.path, wanting(second))
 
 
 class _Dripping(threading.Thread):

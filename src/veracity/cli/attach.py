@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from .output import console_for, deliver
+from .outsiders import add_outsiders, tell_unsigned, timestamps_of, witnesses_of
 from .parsing import RUN_HELP, Parser, add_verb, format_of, home_of
 
 _DESCRIPTION = """\
@@ -13,7 +14,8 @@ meantime or has ended; nothing that was written is lost. Ends when the job does.
 
 _EXAMPLES = """\
   veracity attach latest
-  veracity attach run-20250302-140211-a1b2c3 --format json"""
+  veracity attach run-20250302-140211-a1b2c3 --format json
+  veracity attach latest --witness-policy witnesses.policy"""
 
 
 def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
@@ -25,6 +27,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
     parser.add_argument(
         "run", metavar="RUN", nargs="?", default="latest", help=RUN_HELP + " (default: latest)"
     )
+    add_outsiders(parser)
 
 
 def execute(arguments: argparse.Namespace) -> int:
@@ -37,7 +40,18 @@ def execute(arguments: argparse.Namespace) -> int:
     from ..render import json_document, text
 
     home = home_of(arguments)
-    summary = attach_run(home, Home(home).resolve(arguments.run).name)
+    witnesses, policy = witnesses_of(arguments)
+    timestamps = timestamps_of(arguments)
+    folder = Home(home).resolve(arguments.run)
+    summary = attach_run(home, folder.name)
+    if witnesses or timestamps:
+        from ..monitor.folder import RunFolder
+        from ..monitor.stamping import stamp
+        from ..monitor.witnessing import Witnessing
+
+        witnessing = Witnessing(RunFolder(folder), witnesses, policy)
+        witnessing.start()
+        tell_unsigned(witnessing.close(), stamp(RunFolder(folder), timestamps))
     if form == "json":
         deliver(arguments, json_document.document(summary))
     else:

@@ -12,15 +12,13 @@ from ..core.errors import Error, EvidenceError, UsageError, VerificationError
 from ..core.rule import Severity
 from ..core.verdict import Outcome
 from .output import console_for, deliver, say, tell_error
+from .outsiders import add_outsiders, tell_unsigned, timestamps_of, witnesses_of
 from .parsing import CONFIG_HELP, Parser, add_verb, format_of, home_of, share
 from .progress import Told
-from .witness import policy_in
 
 if TYPE_CHECKING:
     from ..core.observation import SealChecked
     from ..core.summary import RunSummary
-    from ..ledger.witness.asking import KnownWitness
-    from ..ledger.witness.policy import Policy
 
 _DESCRIPTION = """\
 Run CMD as you would without `veracity run --` in front of it. Its output, its signals and its exit code
@@ -100,39 +98,13 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
         help="functions that say what steps of optimizers that are not torch's compute, so that these steps "
         "are checked too; the file is read, not run (may be given several times)",
     )
-    _add_witness(parser)
+    add_outsiders(parser)
     _add_seal(parser)
     parser.add_argument(
         "command",
         nargs=argparse.REMAINDER,
         metavar="-- CMD ...",
         help="the command to run, with its arguments",
-    )
-
-
-def _add_witness(parser: Parser) -> None:
-    parser.add_argument(
-        "--witness",
-        dest="witnesses",
-        action="append",
-        default=[],
-        metavar="URL=KEY",
-        help="have the record cosigned by this witness, now and then and at its end (may be given several "
-        "times; see `veracity witness`)",
-    )
-    parser.add_argument(
-        "--witness-policy",
-        type=Path,
-        metavar="FILE",
-        help="whose cosignatures are enough, as a C2SP tlog-policy; those with an address in it are asked",
-    )
-    parser.add_argument(
-        "--timestamp",
-        dest="timestamps",
-        action="append",
-        default=[],
-        metavar="URL",
-        help="have the finished record stamped by this RFC 3161 authority (may be given several times)",
     )
 
 
@@ -178,16 +150,12 @@ def execute(arguments: argparse.Namespace) -> int:
     if arguments.seal is None and (arguments.unsafe_override is not None or arguments.config is not None):
         raise UsageError("--unsafe-override and --config speak of a seal: name it with --seal")
     form = format_of(arguments, "text", "json")
-    from ..ledger.timestamp import check_address
     from ..monitor.job import RunOptions, run_job
     from ..monitor.launch import CommandError
     from ..monitor.references import read_references
     from ..render import json_document, text
-    from ..render.visible import visible
 
-    witnesses, policy = _witnesses(arguments)
-    for url in arguments.timestamps:
-        check_address(url)
+    witnesses, policy = witnesses_of(arguments)
     options = RunOptions(
         home=home_of(arguments),
         sealed=None if arguments.seal is None else _sealed(arguments),
@@ -202,7 +170,7 @@ def execute(arguments: argparse.Namespace) -> int:
         references=read_references(arguments.references),
         witnesses=witnesses,
         witness_policy=policy,
-        timestamps=tuple(dict.fromkeys(arguments.timestamps)),
+        timestamps=timestamps_of(arguments),
     )
     try:
         result = run_job(arguments.command, options)
@@ -212,10 +180,7 @@ def execute(arguments: argparse.Namespace) -> int:
     if not arguments.quiet:
         # On standard error: standard output is the job's own.
         say(text.closing(result.summary, console_for(sys.stderr)))
-    for sentence in result.uncosigned:
-        say(f"not cosigned: {visible(sentence)}")
-    for sentence in result.unstamped:
-        say(f"not stamped: {visible(sentence)}")
+    tell_unsigned(result.uncosigned, result.unstamped)
     if form == "json":
         deliver(arguments, json_document.document(result.summary))
     elif arguments.output is not None:
@@ -266,30 +231,6 @@ def refusal(checked: SealChecked, refused: Sequence[str]) -> Error:
     remedy = f"see `veracity approve --list {checked.seal}` and `veracity verify {checked.seal}`"
     decided = checked.drift or checked.outside or checked.standing not in ("approved", "unknown")
     return (VerificationError if decided else EvidenceError)(what, remedy=remedy)
-
-
-def _witnesses(arguments: argparse.Namespace) -> tuple[tuple[KnownWitness, ...], Policy | None]:
-    """The witnesses to ask, and the policy; raises UsageError when they cannot be enough for it."""
-    from ..ledger.witness.asking import KnownWitness
-    from ..ledger.witness.policy import Policy
-
-    asked = [KnownWitness.parse(text) for text in dict.fromkeys(arguments.witnesses)]
-    if arguments.witness_policy is None:
-        Policy.requiring([one.key for one in asked])  # refuses one witness at two addresses
-        return tuple(asked), None
-    policy = policy_in(arguments.witness_policy)
-    keys = {one.key for one in asked}
-    asked += [
-        KnownWitness.at(one.url, one.key) for one in policy.witnesses if one.url and one.key not in keys
-    ]
-    keys = {one.key for one in asked}
-    if not policy.is_reached({one.name for one in policy.witnesses if one.key in keys}):
-        raise UsageError(
-            "the witnesses that have an address are too few for the policy",
-            where=str(arguments.witness_policy),
-            remedy="write addresses behind keys in the policy, or give them with --witness URL=KEY",
-        )
-    return tuple(asked), policy
 
 
 def _seconds(text: str) -> float:

@@ -160,7 +160,7 @@ def witnessed(policy: bytes, log: bytes, text: str, lines: str, said: list[str])
             has_seen[words[0]] = at is not None
             once.append(key.hex())
             if at is not None:
-                said.append(f"{name} had seen this tree head by {time.asctime(time.gmtime(at))} UTC")
+                said.append(f"{name} had seen this head by {time.strftime('%F %T', time.gmtime(at))} UTC")
         elif kind == "group" and len(words) > 2 and is_new:
             needed = {"any": 1, "all": len(words) - 2}.get(words[1]) or int(words[1])
             has_seen[words[0]] = sum(has_seen[member] for member in words[2:]) >= max(1, needed)

@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from ..core.errors import Error, VerificationError
+from ..core.errors import Error, EvidenceError, VerificationError
 from ..core.observation import Gap
 from ..core.origin import Origin, Trust
 from ..ledger.files import write_private
@@ -22,7 +22,7 @@ from ..ledger.merkle import leaf_hash
 from ..ledger.reader import Reader
 from ..ledger.tree_head import TreeHead
 from ..ledger.witness.asking import KnownWitness, ask
-from ..ledger.witness.cosigned import write_cosigned
+from ..ledger.witness.cosigned import MAX_HEADS, read_cosigned, write_cosigned
 from ..ledger.witness.policy import Policy
 from .folder import RunFolder
 
@@ -54,6 +54,7 @@ class Witnessing:
     witnesses: Sequence[KnownWitness]
     policy: Policy | None = None
     _heads: dict[KnownWitness, TreeHead] = field(default_factory=dict)
+    _earlier: list[TreeHead] = field(default_factory=list)
     _whole: TreeHead | None = None
     _leaves: list[bytes] = field(default_factory=list)
     _failures: dict[str, _Failure] = field(default_factory=dict)
@@ -71,6 +72,10 @@ class Witnessing:
             wanted = Policy.requiring(
                 [one.key for one in self.witnesses], [one.url for one in self.witnesses]
             )
+        try:
+            self._earlier = read_cosigned(self.folder.cosigned)
+        except EvidenceError as error:
+            self._failures[COSIGNED] = _Failure(COSIGNED, str(error))
         self._write(POLICY, wanted.encode())
         self._thread = threading.Thread(target=self._work, name="witnesses", daemon=True)
         self._thread.start()
@@ -149,7 +154,8 @@ class Witnessing:
         for thread in asked:
             thread.join(max(0.0, until - time.monotonic()))
         if self._heads:
-            self._write(COSIGNED, write_cosigned(list(self._heads.values())))
+            # What another monitor had cosigned before a crash still speaks of what was there then.
+            self._write(COSIGNED, write_cosigned([*self._heads.values(), *self._earlier][:MAX_HEADS]))
         return head
 
     def _ask_one(self, witness: KnownWitness, head: TreeHead) -> None:
