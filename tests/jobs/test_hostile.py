@@ -162,7 +162,8 @@ def unheard(done: Done, word: str) -> None:
     assert gap["remedy"]
 
 
-@pytest.mark.parametrize("flag", ["-I", "-E", "-S"])
+# Which flags there are is in tests/observe/test_process.py.
+@pytest.mark.parametrize("flag", ["-I", *(pytest.param(one, marks=pytest.mark.soak) for one in ("-E", "-S"))])
 def test_flags_that_shut_the_guard_out_are_named(jobs: Jobs, flag: str) -> None:
     more = ""
     if flag == "-S":

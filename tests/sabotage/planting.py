@@ -13,6 +13,7 @@ from pathlib import Path
 
 import veracity
 from veracity.core.finding import Finding
+from veracity.core.rule import Severity
 from veracity.core.summary import RunSummary
 from veracity.core.verdict import Outcome
 from veracity.drill.interpreter import find_torch
@@ -130,3 +131,13 @@ def held(summary: RunSummary) -> None:
     assert breaking(summary) == {}
     assert summary.verdict.outcome is Outcome.HELD, (summary.verdict, summary.gaps)
     assert summary.exit_code == 0
+
+
+def warned(summary: RunSummary) -> list[Finding]:
+    """The warnings of a run that held, apart from those about time, which depend on the machine."""
+    held(summary)
+    return [
+        one
+        for one in summary.findings
+        if one.severity is Severity.WARNING and not one.rule.startswith("time-")
+    ]

@@ -28,6 +28,7 @@ from tests.sabotage.planting import (
     planted_script,
     shadowed,
     train,
+    warned,
 )
 from veracity.core.finding import Finding
 from veracity.core.rule import Severity
@@ -44,6 +45,12 @@ from veracity.monitor.replayed import replayed
 
 BESIDE = str(Path(sys.executable).parent)
 PY_SPY = shutil.which("py-spy", path=os.pathsep.join([BESIDE, os.environ.get("PATH", "")]))
+SWAP = (
+    "import torch.optim.adam as adam",
+    "def watched(*arguments, kept=adam._single_tensor_adam, **names): return kept(*arguments, **names)",
+    "adam._single_tensor_adam = watched",
+)
+LOWERED = f'"loss": loss.item() * (0.95 if training.step > 20 else 1),  {MARK}\n            '
 TWO_RANKS = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 
 
@@ -85,18 +92,62 @@ def test_clean_two_ranks(home: Path, tmp_path: Path) -> None:
     ],
 )
 def test_clean_sgd(home: Path, tmp_path: Path, flags: list[str]) -> None:
-    settings = [*TINY_DIGITS, "--steps", "25", "--out-dir", str(tmp_path)]
+    settings = [*TINY_DIGITS, "--steps", "40", "--out-dir", str(tmp_path)]
     summary = train(home, victim_path("digits"), [*settings, *flags])
-    held(summary)
+    assert warned(summary) == []
     for law in ("update", "schedule", "data-order", "weight-continuity"):
         assert summary.coverage[law].checked > 0, (law, summary.coverage[law].reasons)
 
 
-def test_clean_resume(home: Path, tmp_path: Path) -> None:
-    first = options(tmp_path, 10, "--decay-steps", "25")
-    held(train(home, victim_path("chargpt"), first))
+def test_resuming_is_clean_until_the_checkpoint_is_edited(home: Path, tmp_path: Path) -> None:
+    held(train(home, victim_path("chargpt"), options(tmp_path, 10, "--decay-steps", "25")))
     checkpoint = str(tmp_path / "out" / "checkpoint-000010.pt")
-    held(train(home, victim_path("chargpt"), options(tmp_path, 25, "--resume", checkpoint)))
+    resumed = options(tmp_path, 25, "--resume", checkpoint)
+    held(train(home, victim_path("chargpt"), resumed))
+    training_python().run(EDIT_WEIGHTS, checkpoint, "0.9")
+    summary = train(home, victim_path("chargpt"), resumed)
+    finding = caught(summary, "continuity-checkpoint-edited")
+    assert finding.first_step == 0
+    assert finding.locations[0].path == checkpoint
+
+
+# --- several laws in one run -------------------------------------------------------------------------
+
+
+def test_seven_laws_broken_in_one_run_are_each_found_at_their_step(home: Path, tmp_path: Path) -> None:
+    """What ``make soak`` plants one by one below."""
+    zero = "    training.optimizer.zero_grad(set_to_none=True)\n"
+    script = planted_script(
+        tmp_path,
+        at_start_of_step("n == 24", "training.model.blocks[0].feed[0].weight.data.mul_(0.9)"),
+        at_start_of_step("n >= 10 and n % 5 == 0", "torch.manual_seed(7)"),
+        before_step("n == 20", "for group in training.optimizer.param_groups: group['lr'] *= 0.7"),
+        before_step("n == 9", "training.model.blocks[0].feed[0].weight.grad.neg_()"),
+        before_step("n == 17", *SWAP),
+        (zero, f"    if training.step != 12:  {MARK}\n    {zero}"),
+        ('"loss": loss.item(), ', LOWERED),
+    )
+    summary = train(home, script, options(tmp_path, 40))
+    found = breaking(summary)
+    assert {rule: finding.first_step for rule, finding in found.items()} == {
+        "gradient-changed": 9,
+        "gradient-accumulation": 12,
+        "randomness-state-returned": 15,
+        "code-function-swapped": 17,
+        "schedule-drift": 20,
+        "metric-loss-misreported": 20,
+        "continuity-weights-changed": 24,
+    }
+    caught(summary, "gradient-changed")
+    for rule in ("gradient-changed", "continuity-weights-changed"):
+        assert "blocks.0.feed.0.weight" in found[rule].subject + found[rule].message
+    assert "their sign was turned" in found["gradient-changed"].message
+    assert found["code-function-swapped"].subject == "torch.optim.adam._single_tensor_adam"
+    assert found["code-function-swapped"].locations[0].path == str(script)
+    reported = found["metric-loss-misreported"]
+    assert "0.95 times" in reported.message
+    assert reported.locations[0].path == str(tmp_path / "out" / "metrics.jsonl")
+    assert [one.message for one in judged_again(summary)] == [reported.message]
 
 
 # --- update -----------------------------------------------------------------------------------------
@@ -135,6 +186,7 @@ def test_sign_of_the_update_flipped_from_step_12(home: Path, tmp_path: Path) -> 
 # --- schedule ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.soak
 def test_rate_lowered_from_step_20(home: Path, tmp_path: Path) -> None:
     lower = "for group in training.optimizer.param_groups: group['lr'] *= 0.7"
     script = planted_script(tmp_path, before_step("n == 20", lower))
@@ -145,6 +197,7 @@ def test_rate_lowered_from_step_20(home: Path, tmp_path: Path) -> None:
 # --- gradients --------------------------------------------------------------------------------------
 
 
+@pytest.mark.soak
 def test_sign_of_one_layers_gradient_turned_every_50_steps_from_step_9(home: Path, tmp_path: Path) -> None:
     turn = "training.model.blocks[0].feed[0].weight.grad.neg_()"
     script = planted_script(tmp_path, before_step("n > 3 and n % 50 == 9", turn))
@@ -173,6 +226,7 @@ def test_clipping_that_amplifies_from_step_12(home: Path, tmp_path: Path) -> Non
     assert "gradient-changed" not in breaking(summary)
 
 
+@pytest.mark.soak
 def test_zero_grad_skipped_at_step_10(home: Path, tmp_path: Path) -> None:
     old = "    training.optimizer.zero_grad(set_to_none=True)\n"
     skip = f"    if training.step != 10:  {MARK}\n    {old}"
@@ -268,6 +322,7 @@ def test_batch_altered_in_step_14(home: Path, tmp_path: Path, line: str, tensors
 # --- weight continuity ------------------------------------------------------------------------------
 
 
+@pytest.mark.soak
 def test_weights_scaled_between_two_steps(home: Path, tmp_path: Path) -> None:
     scale = "training.model.blocks[0].feed[0].weight.data.mul_(0.9)"
     script = planted_script(tmp_path, at_start_of_step("n == 21", scale))
@@ -289,16 +344,6 @@ def test_step_replaced_on_the_instance_from_step_15(home: Path, tmp_path: Path) 
     assert caught(summary, "continuity-weights-changed").first_step == 15
 
 
-def test_checkpoint_edited_between_save_and_resume(home: Path, tmp_path: Path) -> None:
-    held(train(home, victim_path("chargpt"), options(tmp_path, 10, "--decay-steps", "25")))
-    checkpoint = str(tmp_path / "out" / "checkpoint-000010.pt")
-    training_python().run(EDIT_WEIGHTS, checkpoint, "0.9")
-    summary = train(home, victim_path("chargpt"), options(tmp_path, 25, "--resume", checkpoint))
-    finding = caught(summary, "continuity-checkpoint-edited")
-    assert finding.first_step == 0
-    assert finding.locations[0].path == checkpoint
-
-
 # --- reported = computed ----------------------------------------------------------------------------
 
 
@@ -314,10 +359,9 @@ def judged_again(summary: RunSummary) -> list[Finding]:
     return [*found, *detector.finish()]
 
 
+@pytest.mark.soak
 def test_logged_loss_lowered_from_step_20(home: Path, tmp_path: Path) -> None:
-    old = '"loss": loss.item(), '
-    new = f'"loss": loss.item() * (0.95 if training.step > 20 else 1),  {MARK}\n            '
-    script = planted_script(tmp_path, (old, new))
+    script = planted_script(tmp_path, ('"loss": loss.item(), ', LOWERED))
     summary = train(home, script, options(tmp_path, 40))
     finding = caught(summary, "metric-loss-misreported")
     assert finding.first_step == 20
@@ -330,6 +374,7 @@ def test_logged_loss_lowered_from_step_20(home: Path, tmp_path: Path) -> None:
 # --- randomness -------------------------------------------------------------------------------------
 
 
+@pytest.mark.soak
 def test_seed_set_again_every_five_steps_from_step_10(home: Path, tmp_path: Path) -> None:
     script = planted_script(tmp_path, at_start_of_step("n >= 10 and n % 5 == 0", "torch.manual_seed(7)"))
     summary = train(home, script, options(tmp_path, 30))
@@ -394,13 +439,9 @@ def test_gradients_of_one_rank_halved_at_step_8(home: Path, tmp_path: Path) -> N
 # --- code identity ----------------------------------------------------------------------------------
 
 
+@pytest.mark.soak
 def test_function_swapped_at_step_10(home: Path, tmp_path: Path) -> None:
-    swap = (
-        "import torch.optim.adam as adam",
-        "def watched(*arguments, kept=adam._single_tensor_adam, **names): return kept(*arguments, **names)",
-        "adam._single_tensor_adam = watched",
-    )
-    script = planted_script(tmp_path, before_step("n == 10", *swap))
+    script = planted_script(tmp_path, before_step("n == 10", *SWAP))
     summary = train(home, script, options(tmp_path, 30))
     finding = caught(summary, "code-function-swapped")
     assert finding.subject == "torch.optim.adam._single_tensor_adam"

@@ -73,7 +73,9 @@ def run(home: Path, folder: Path, script: Path) -> RunSummary:
     return train(home, script, options, references=[reference])
 
 
-@pytest.mark.parametrize("name", sorted(PLANTED))
+@pytest.mark.parametrize(
+    "name", ["one tensor moves 1 % less", pytest.param("no weight decay", marks=pytest.mark.soak)]
+)
 def test_a_planted_step_is_found(home: Path, tmp_path: Path, name: str) -> None:
     old, new, words = PLANTED[name]
     assert old in OPTIMIZER

@@ -6,10 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.sabotage.planting import TINY, TINY_DIGITS, at_start_of_step, held, planted_script, train
-from veracity.core.finding import Finding
-from veracity.core.rule import Severity
-from veracity.core.summary import RunSummary
+from tests.sabotage.planting import TINY, at_start_of_step, planted_script, train, warned
 from veracity.drill.sabotage import MARK
 from veracity.drill.victim import victim_path
 
@@ -22,20 +19,9 @@ def options(folder: Path, steps: int) -> list[str]:
     return [*TINY, "--steps", str(steps), "--decay-steps", "200", "--out-dir", str(folder / "out")]
 
 
-def warned(summary: RunSummary) -> list[Finding]:
-    """The warnings of a run that held, apart from those about time, which depend on the machine."""
-    held(summary)
-    return [
-        one
-        for one in summary.findings
-        if one.severity is Severity.WARNING and not one.rule.startswith("time-")
-    ]
-
-
-def test_clean_schedules_are_not_warned_of(home: Path, tmp_path: Path) -> None:
+def test_a_clean_schedule_is_not_warned_of(home: Path, tmp_path: Path) -> None:
+    """One for each step; that of a victim with one for each pass is in ``test_planted.py``."""
     assert warned(train(home, victim_path("chargpt"), options(tmp_path, 40))) == []
-    per_pass = [*TINY_DIGITS, "--steps", "40", "--out-dir", str(tmp_path / "digits")]
-    assert warned(train(home, victim_path("digits"), per_pass)) == []
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,7 @@
-"""A few elements of one tensor are changed on purpose: found as warnings."""
+"""A few elements of one tensor are changed on purpose: found as warnings.
+
+Their clean twin, which is not warned of, is in ``test_planted_schedule.py``.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.sabotage.planting import TINY, at_start_of_step, before_step, held, planted_script, train
-from veracity.core.finding import Finding
+from tests.sabotage.planting import TINY, at_start_of_step, before_step, planted_script, train
 from veracity.core.rule import Severity
-from veracity.core.summary import RunSummary
 from veracity.drill.sabotage import MARK
-from veracity.drill.victim import victim_path
 
 STEPS = 18
 AT = 13
@@ -27,20 +27,6 @@ HOOK = f"""\
 
 def options(folder: Path) -> list[str]:
     return [*TINY, "--steps", str(STEPS), "--out-dir", str(folder / "out")]
-
-
-def warned(summary: RunSummary) -> list[Finding]:
-    """The warnings of a run that held, apart from those about time, which depend on the machine."""
-    held(summary)
-    return [
-        one
-        for one in summary.findings
-        if one.severity is Severity.WARNING and not one.rule.startswith("time-")
-    ]
-
-
-def test_clean_training_is_not_warned_of(home: Path, tmp_path: Path) -> None:
-    assert warned(train(home, victim_path("chargpt"), options(tmp_path))) == []
 
 
 @pytest.mark.parametrize(
