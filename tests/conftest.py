@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import json
 import os
 import shutil
@@ -20,12 +22,19 @@ from tests.once import once
 # Read by torch when it is imported, so before any test module is.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# A worker comes to need torch, with what an optimizer imports: twice as quick before anything is traced.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    with contextlib.suppress(ModuleNotFoundError):
+        importlib.import_module("torch._dynamo")
+
 # How long an example takes says how busy the machine is, nothing about the code.
 for _name, _examples in PROFILES.items():
     settings.register_profile(
         _name, max_examples=_examples, deadline=None, suppress_health_check=[HealthCheck.too_slow]
     )
 settings.load_profile("ci")  # --hypothesis-profile comes later and wins
+
+pytest_plugins = ["tests.tracing"]
 
 _EVERYTHING = """\
 import importlib
