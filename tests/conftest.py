@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -35,6 +36,17 @@ for _name, _examples in PROFILES.items():
 settings.load_profile("ci")  # --hypothesis-profile comes later and wins
 
 pytest_plugins = ["tests.tracing"]
+
+
+def pytest_collection_finish() -> None:
+    """Leave what was imported out of all later looks at what is alive.
+
+    A guard looks through everything for modules and schedulers when it meets an optimizer. That is a million
+    objects in a process that imported all tests, and the collector goes through them as well.
+    """
+    gc.collect()
+    gc.freeze()
+
 
 _EVERYTHING = """\
 import importlib
