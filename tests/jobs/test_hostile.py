@@ -277,10 +277,11 @@ PACED = """
 """
 
 
-def paced(jobs: Jobs, steps: int) -> tuple[Path, Path]:
-    """A program that tells in a file how far it is, and that file."""
+def paced(jobs: Jobs, steps: int, *, train: bool = True) -> tuple[Path, Path]:
+    """A program that tells in a file how far it is, and that file; without ``train``, one without torch."""
     mark = jobs.folder / "mark"
-    return jobs.write(PACED.format(steps=steps, mark=str(mark)), train=True), mark
+    text = PACED.format(steps=steps, mark=str(mark))
+    return jobs.write(text if train else text.replace("steps(1)", "pass"), train=train), mark
 
 
 def has_stepped(mark: Path) -> Callable[[], bool]:
@@ -369,7 +370,7 @@ def test_signals_to_the_monitor_reach_the_job(jobs: Jobs, number: signal.Signals
 
 @pytest.mark.serial
 def test_a_program_that_handles_a_signal_ends_as_it_likes(jobs: Jobs) -> None:
-    program, mark = paced(jobs, 2000)
+    program, mark = paced(jobs, 2000, train=False)
     handler = "import signal, sys\nsignal.signal(signal.SIGTERM, lambda *_: sys.exit(5))\n"
     program.write_text(handler + program.read_text())
     process = jobs.start(sys.executable, program)
@@ -380,7 +381,7 @@ def test_a_program_that_handles_a_signal_ends_as_it_likes(jobs: Jobs) -> None:
 
 @pytest.mark.serial
 def test_ctrl_c_at_a_terminal_arrives_once(jobs: Jobs) -> None:
-    program, mark = paced(jobs, 2000)
+    program, mark = paced(jobs, 2000, train=False)
     count = jobs.folder / "count"
     handler = f"""
 import signal, sys, time
@@ -422,7 +423,7 @@ signal.signal(signal.SIGINT, interrupted)
 
 @pytest.mark.serial
 def test_a_job_killed_by_somebody_else_is_told(jobs: Jobs) -> None:
-    program, mark = paced(jobs, 2000)
+    program, mark = paced(jobs, 2000, train=False)
     process = jobs.start(sys.executable, program)
     until(has_stepped(mark))
     (pid,) = children(process.pid, "program.py")
