@@ -17,6 +17,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -48,12 +49,15 @@ def python_folders() -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    """This environment without the user's own settings for Veracity and for colours."""
-    colours = ("FORCE_COLOR", "CLICOLOR_FORCE", "PY_COLORS")
+    """This environment without the user's own settings for Veracity and for colours.
+
+    And with bytecode kept: hundreds of processes would compile the package, and two workers all tests.
+    """
+    left_out = ("FORCE_COLOR", "CLICOLOR_FORCE", "PY_COLORS", "PYTHONDONTWRITEBYTECODE")
     return {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith("VERACITY_") and name not in colours
+        if not name.startswith("VERACITY_") and name not in left_out
     }
 
 
@@ -99,8 +103,8 @@ def _captured(command: tuple[str, ...]) -> tuple[subprocess.CompletedProcess[str
     return done, time.monotonic() - started
 
 
-def static_checks(outcome: Outcome) -> None:
-    """Style, types, architecture and sizes."""
+def static_checks(outcome: Outcome, **more: tuple[str, ...]) -> None:
+    """Style, types, architecture and sizes, and ``more``, all beside mypy, which leaves a core idle."""
     python, folders = sys.executable, python_folders()
     contracts = "from importlinter.cli import lint_imports_command as c; c()"
     check_all(
@@ -112,6 +116,7 @@ def static_checks(outcome: Outcome) -> None:
             "import-linter": (python, "-c", contracts),
             "module sizes": (python, "scripts/module_sizes.py"),
             "generated docs": (python, "scripts/generate_docs.py", "--check"),
+            **more,
         },
     )
 
@@ -139,15 +144,21 @@ def run_pytest(outcome: Outcome, name: str, *arguments: str, may_be_empty: bool 
     report(outcome, name, time.monotonic() - started, "failed" if process.returncode and not empty else "")
 
 
+def files_with(marker: str) -> list[str]:
+    """The test files that use ``marker``: what to import when only its tests are wanted."""
+    files = sorted((ROOT / "tests").rglob("test_*.py"))
+    return [str(file.relative_to(ROOT)) for file in files if f"mark.{marker}" in file.read_text("utf-8")]
+
+
 def tests(outcome: Outcome, chosen: list[str]) -> None:
     """The tests on two workers, then those that want the machine to themselves, then the floors."""
     if chosen:
         run_pytest(outcome, "pytest", *chosen)
         return
-    # Only what has a floor is traced: tracing makes a test half as slow again.
+    # Only what has a floor is traced, and only where that matters (tests/tracing.py).
     coverage = (*(f"--cov=src/veracity/{room}" for room in FLOORED_ROOMS), "--cov-report=")
     run_pytest(outcome, "pytest", "-m", "not serial and not soak", *WORKERS, *coverage)
-    alone = ("-m", "serial and not soak", *coverage, "--cov-append")
+    alone = ("-m", "serial and not soak", *files_with("serial"))
     run_pytest(outcome, "pytest, serial", *alone, may_be_empty=True)
     for room in FLOORED_ROOMS:
         floor = ("--include", f"*/veracity/{room}/*", f"--fail-under={FLOOR}")
@@ -171,12 +182,16 @@ def main() -> int:
     parser.add_argument("pytest", nargs="*", help="after --: run pytest alone, with these arguments")
     asked = parser.parse_args()
     outcome = Outcome()
-    if asked.soak:
-        soak(outcome)
-    elif not asked.pytest:
-        static_checks(outcome)
-    if not asked.lint and not asked.soak:
-        tests(outcome, asked.pytest)
+    with tempfile.TemporaryDirectory(prefix="veracity-tests-") as shared:
+        os.environ["TESTS_SHARED"] = shared
+        if asked.soak:
+            soak(outcome)
+        elif asked.lint:
+            static_checks(outcome)
+        elif not asked.pytest:
+            static_checks(outcome, knowledge=(sys.executable, "-m", "tests.knowledge", shared))
+        if not asked.lint and not asked.soak:
+            tests(outcome, asked.pytest)
     if outcome.failed:
         print(f"\nfailed: {', '.join(outcome.failed)}")
     if outcome.tests:

@@ -19,10 +19,12 @@ from pathlib import Path
 import pytest
 
 from scripts import generate_docs
+from tests.knowledge import warmed
 
 ROOT = Path(__file__).resolve().parents[2]
 TIMEOUT = 300
 _BLOCK = re.compile(r"^<!-- runs -->\n```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_HOME = re.compile(r"--home (\w+) run ")
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 
 
@@ -103,8 +105,11 @@ def assert_shown(example: Example, expected: list[str], printed: str) -> None:
 @pytest.mark.parametrize(
     "page", [page for page in documents() if examples_in(page)], ids=lambda page: str(page.relative_to(ROOT))
 )
-def test_examples_run(page: Path, warm_home: Path) -> None:
-    for example in examples_in(page):
+def test_examples_run(page: Path, warm_home: Path, knowledge: Path) -> None:
+    examples = examples_in(page)
+    for name in {name for example in examples for name in _HOME.findall(example.text)}:
+        warmed(knowledge, warm_home.parent / name)
+    for example in examples:
         run_example(example, warm_home.parent)
 
 
