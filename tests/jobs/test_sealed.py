@@ -130,3 +130,38 @@ def test_what_cannot_be_asked_for(jobs: Jobs, made: Approving) -> None:
     done = subprocess.run(words, env=jobs.environment(), capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "name it with --seal" in done.stderr
+
+
+SWAPPING = """
+import pathlib
+helper = pathlib.Path(__file__).with_name("helper.py")
+sealed = helper.read_bytes()
+swap = {swap}
+if swap:
+    helper.write_text("value = 2\\n")  # PLANTED: what somebody else does while the job starts
+import helper as module
+if swap:
+    helper.write_bytes(sealed)
+print("value", module.value)
+steps(3)
+"""
+
+
+@pytest.mark.parametrize("swap", [False, True])
+def test_a_file_swapped_between_look_and_import_is_found(jobs: Jobs, made: Approving, swap: bool) -> None:
+    training = jobs.write(SWAPPING.format(swap=swap), train=True)
+    (made.code / "train.py").write_text(training.read_text())
+    (made.code / "helper.py").write_text("value = 1\n")
+    made.folder = made.seal()
+    made.approve("lead", "second")
+    done = run(jobs, made, "--policy", "observe")
+    assert ("value 2" if swap else "value 1") in done.stdout
+    shown = jobs.show()
+    found = [one["rule"] for one in shown["findings"] if one["severity"] == "error"]
+    assert shown["coverage"]["sealed-code"]["checked"] >= 1
+    if swap:
+        assert "code-unlike-seal" in found
+        assert shown["verdict"] == "broken"
+    else:
+        assert found == []
+        assert shown["verdict"] == "held"

@@ -14,6 +14,7 @@ from .rules.code.bytecode_forged import BytecodeForged
 from .rules.code.function_swapped import FunctionSwapped
 from .rules.code.loaded_elsewhere import LoadedElsewhere
 from .rules.code.source_altered import SourceAltered
+from .rules.code.unlike_seal import UnlikeSeal
 from .rules.continuity.buffers_written import BuffersWritten
 from .rules.continuity.checkpoint_edited import CheckpointEdited
 from .rules.continuity.checkpoint_unknown_origin import CheckpointUnknownOrigin
@@ -110,6 +111,7 @@ DETECTORS: tuple[type[Detector], ...] = (
     LossMisreported,
     NormMisreported,
     SourceAltered,
+    UnlikeSeal,
     BytecodeForged,
     LoadedElsewhere,
     FunctionSwapped,

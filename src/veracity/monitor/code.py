@@ -6,12 +6,25 @@ import os
 import sys
 import time
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from ..core.observation import FunctionsExpected, FunctionsSeen, Gap, Hello, ModuleChecked, ModuleImported
+from ..core.errors import Error, VerificationError
+from ..core.observation import (
+    FunctionsExpected,
+    FunctionsSeen,
+    Gap,
+    Hello,
+    ModuleChecked,
+    ModuleImported,
+    SealChecked,
+)
 from ..core.origin import monitor_origin
+from ..ledger.keys import KEY_FILE, KEY_NAME, SigningKey
 from ..observe import process
 from ..observe.pyenv import Distribution, RecordIndex, site_directories
+from ..seal.folder import SealFolder
+from ..seal.lookup import SealedFiles
+from ..seal.paths import read_seal
 from .codecheck import CodeChecker
 from .folder import RunFolder
 from .sources import SourceStore
@@ -39,6 +52,7 @@ class Code:
         self._waiting: deque[tuple[ModuleImported | FunctionsSeen, bytes]] = deque()
         self._problem = ""
         self._refused = 0
+        self._sealed: SealedFiles | None = None
         self.checked: dict[str, ModuleChecked] = {}
         self.interpreter: Interpreter | None = None
         self.pids: set[int] = set()
@@ -69,6 +83,20 @@ class Code:
             python, self._folder.archive, home / "cache", self._records, sources, self._started_at
         )
         self._checker.optimize = hello.optimize
+
+    def started_on(self, checked: SealChecked) -> list[Gap]:
+        """The seal that the run was started on, in which imports are looked up; a gap if it cannot be."""
+        home = self._folder.home
+        folder = SealFolder(home / "seals" / checked.seal)
+        try:
+            seal = read_seal(folder, SigningKey.load(home / KEY_FILE, KEY_NAME).verifier)
+            if seal.digest != checked.digest:
+                raise VerificationError("it is another seal now than before the start")
+            self._sealed = SealedFiles(folder, seal)
+        except Error as error:
+            what = f"modules are not compared with {checked.seal}"
+            return [Gap(checked.origin, what, str(error), law="sealed-code", stops=True)]
+        return []
 
     def imported(self, module: ModuleImported, body: bytes) -> None:
         """A module was imported in some process of the job."""
@@ -110,10 +138,30 @@ class Code:
             why = f"more than {MAX_HELD} were waiting for their check"
             found.append(Gap(monitor_origin(time.time_ns()), what, why, law="code-identity", stops=True))
             self._refused = 0
+        found = self._looked_up(found)
         for one in found:
             if isinstance(one, ModuleChecked) and len(self.checked) < MAX_HELD:
                 self.checked[one.path] = one
         return found
+
+    def _looked_up(
+        self, found: list[ModuleChecked | FunctionsExpected | Gap]
+    ) -> list[ModuleChecked | FunctionsExpected | Gap]:
+        """The same with what the seal says of each module's source."""
+        if self._sealed is None:
+            return found
+        said: list[ModuleChecked | FunctionsExpected | Gap] = []
+        for one in found:
+            if not isinstance(one, ModuleChecked) or self._sealed is None or not one.source_digest:
+                said.append(one)
+                continue
+            try:
+                said.append(replace(one, sealed=self._sealed.standing(one.path, one.source_digest)))
+            except Error as error:
+                self._sealed = None
+                what = "modules are not compared with the seal any more"
+                said += [one, Gap(one.origin, what, str(error), law="sealed-code", stops=True)]
+        return said
 
     @staticmethod
     def _submit(checker: CodeChecker, one: ModuleImported | FunctionsSeen, body: bytes) -> None:
@@ -156,6 +204,8 @@ class Code:
 
     def close(self) -> None:
         """End the checker's process."""
+        if self._sealed is not None:
+            self._sealed.close()
         if self._checker is not None:
             self._checker.close()
 

@@ -119,9 +119,9 @@ class Pipeline:
         pipeline._recorder.entry("run", entry)
         pipeline._observe_all(joined.said)
         pipeline._peers = joined.peers
-        pipeline._observe_all(
-            options.references if options.sealed is None else [options.sealed, *options.references]
-        )
+        if options.sealed is not None:
+            pipeline._observe_all([options.sealed, *pipeline._code.started_on(options.sealed)])
+        pipeline._observe_all(options.references)
         pipeline._recorder.commit(publish=True)
         write_document(folder.document, run_document(entry))
         return pipeline

@@ -33,6 +33,8 @@ class ModuleChecked(Observation):
     ``bytecode``: ``same`` as a fresh compile, ``forged``, ``stale`` (differs, but the file was changed after
     launch and no RECORD vouches for it), ``compiled`` (source was executed), ``unchecked`` with ``reason``.
     ``diff``: unified diff lines against the last trusted text, ``diff_from`` says which.
+    ``sealed``: how the source stands in the seal that the run was started on: ``same``, ``differs``,
+    ``added`` (into a sealed folder), ``outside``, ``unknown``; empty without a seal.
     """
 
     module: str
@@ -48,6 +50,7 @@ class ModuleChecked(Observation):
     diff: list[str]
     diff_from: str
     first_line: int
+    sealed: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from veracity.detect.detector import Detector
 from veracity.detect.rules.code.bytecode_forged import UNRECORDED, BytecodeForged
 from veracity.detect.rules.code.loaded_elsewhere import LoadedElsewhere
 from veracity.detect.rules.code.source_altered import SourceAltered
+from veracity.detect.rules.code.unlike_seal import UnlikeSeal
 
 ORIGIN = Origin("monitor", Trust.SERVICE, 7, 0, -1, 1)
 RECORDED, OTHER = "a" * 64, "b" * 64
@@ -139,3 +140,28 @@ def test_findings_are_bounded() -> None:
 def test_impossible_times_are_left_out() -> None:
     (finding,) = judged(SourceAltered(), checked(source="altered", source_digest=OTHER, modified_at=10**19))
     assert all("time" not in item.name or item.observed for item in finding.evidence)
+
+
+@pytest.mark.parametrize("standing", ["differs", "added"])
+def test_a_module_that_is_not_as_sealed(standing: str) -> None:
+    detector = UnlikeSeal()
+    (finding,) = judged(detector, checked(sealed=standing), checked(sealed=standing), checked(sealed="same"))
+    assert finding.breaks
+    assert finding.rule == "code-unlike-seal"
+    assert finding.locations[0].path == "/site/torch/optim/adam.py"
+    assert (detector.coverage().checked, detector.coverage().possible) == (3, 3)
+
+
+def test_modules_as_sealed_or_outside_are_no_finding() -> None:
+    detector = UnlikeSeal()
+    assert (
+        judged(detector, checked(sealed="same"), checked(sealed="outside"), checked(sealed="unknown")) == []
+    )
+    assert (detector.coverage().checked, detector.coverage().possible) == (1, 3)
+    assert detector.coverage().reasons == {"in no part of the seal": 1, "not read for the seal": 1}
+
+
+def test_runs_without_a_seal_are_not_counted() -> None:
+    detector = UnlikeSeal()
+    assert judged(detector, checked()) == []
+    assert detector.coverage().reasons == {"the run was started without --seal": 1}
