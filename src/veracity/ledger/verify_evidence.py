@@ -96,7 +96,7 @@ def check(bundle: Bundle, key_file: str | None, policy_file: str | None, said: l
         policy = bundle.read("witness.policy", MAX_NOTE, policy_file)
         said.append(f"the witness policy {'that you named' if policy_file else 'in the bundle'} is taken")
         if witnessed(policy, key, head[0], lines, said):
-            said.append("for it, enough witnesses have cosigned this tree head")
+            said.append(f"for it, {sum(' had seen this head ' in one for one in said)} witnesses are enough")
         elif policy_file:
             raise Failed("for the witness policy, too few have cosigned this tree head")
         else:

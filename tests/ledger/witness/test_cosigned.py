@@ -18,6 +18,7 @@ from veracity.ledger.witness.cosigned import (
     Record,
     hold_against,
     read_cosigned,
+    seen_head,
     verify_policy,
     with_cosignatures,
     write_cosigned,
@@ -139,6 +140,14 @@ def test_a_witness_that_was_rolled_back_is_one_of_several(log: Log, tmp_path: Pa
         verify_policy(needing(1), [head, seen(log.head(100), SIGNERS[1])], of(rewritten))
     forgetful.close()
     other.close()
+
+
+def test_a_policy_that_asks_nobody_is_told_as_that(log: Log) -> None:
+    for said in (
+        verify_policy(Policy("none"), [], of(log)),
+        seen_head(Policy("none"), log.head(5)).said,
+    ):
+        assert said == ["by the policy no witness is needed: nothing shows that others have seen it"]
 
 
 def test_what_is_lacking_is_told(log: Log) -> None:

@@ -128,7 +128,7 @@ def hold_against(policy: Policy, heads: Sequence[TreeHead], record: Record) -> W
             lacking.append(f"{witness.key.name} has not cosigned the last {size - newest} of them")
     enough = policy.is_reached(reached)
     if enough:
-        said.append(f"{len(reached)} of {len(policy.witnesses)} witnesses cosigned it to its end: enough")
+        said.append(_enough(policy, len(reached), "cosigned it to its end"))
     return Witnessed(said, lacking, enough)
 
 
@@ -147,8 +147,14 @@ def seen_head(policy: Policy, head: TreeHead) -> Witnessed:
     lacking = [f"{one.key.name} has not cosigned it" for one in policy.witnesses if one not in there]
     enough = policy.is_reached({one.name for one in there})
     if enough:
-        said.append(f"{len(there)} of {len(policy.witnesses)} witnesses cosigned it: enough")
+        said.append(_enough(policy, len(there), "cosigned it"))
     return Witnessed(said, lacking, enough)
+
+
+def _enough(policy: Policy, count: int, did: str) -> str:
+    if policy.is_reached(()):
+        return "by the policy no witness is needed: nothing shows that others have seen it"
+    return f"{count} of {len(policy.witnesses)} witnesses {did}: enough"
 
 
 def _moment(at: int) -> str:
