@@ -111,6 +111,7 @@ def test_what_does_not_count(record: Record, tmp_path: Path) -> None:
         "as a log signs": TreeHead.sign(head.origin, head.size, head.root, SIGNERS[1]).signed.splitlines(
             True
         )[-1],
+        "under another key's id": b" ".join([b"\xe2\x80\x94", name, b"AAAAA" + value[5:]]),
         "under another name": good.replace(b"w1.example", b"w2.example"),
         "of another time": b" ".join([b"\xe2\x80\x94", name, value[:12] + b"AAAA" + value[16:]]),
     }

@@ -151,7 +151,9 @@ def test_a_policy_that_asks_nobody_is_told_as_that(log: Log) -> None:
 
 
 def test_what_is_lacking_is_told(log: Log) -> None:
-    held = hold_against(needing(2), [seen(log.head(90), SIGNERS[2])], of(log))
+    heads = [seen(log.head(90), SIGNERS[2]), seen(log.head(0), SIGNERS[1])]
+    held = hold_against(needing(2), heads, of(log))
+    assert len(held.said) == 1
     assert held.lacking == [
         "w0.example has not cosigned this record",
         "w1.example has not cosigned this record",
