@@ -52,7 +52,7 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched]:
     monkeypatch.setattr(time, "monotonic", lambda: watched.now)
     monkeypatch.setattr(process, "maps_torch", lambda pid: watched.torch)
     monkeypatch.setattr(processes_module, "explain_silence", lambda pid, archive: watched.silence)
-    monkeypatch.setattr(process, "descendants", lambda pid: [])
+    monkeypatch.setattr(process.Descent, "look", lambda self: [])
     yield watched
     watched.processes.close()
     selector.close()

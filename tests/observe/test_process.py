@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -44,7 +45,7 @@ def test_a_live_process(sleeper: subprocess.Popen[bytes]) -> None:
     assert process.read_environ(sleeper.pid, frozenset({"HOME"})) == {}
     assert os.path.realpath(sys.executable) == process.read_exe(sleeper.pid)
     assert process.read_cwd(sleeper.pid) == os.getcwd()
-    assert sleeper.pid in process.descendants(os.getpid())
+    assert sleeper.pid in process.Descent(os.getpid()).look()
     assert process.maps_torch(sleeper.pid) is False
     libraries = process.shared_objects(sleeper.pid)
     assert libraries is not None
@@ -86,7 +87,7 @@ def test_a_process_that_is_gone() -> None:
     )
     for reader in readers:
         assert reader(GONE) is None
-    assert process.descendants(GONE) == []
+    assert process.Descent(GONE).look() == []
     assert silence.explain_silence(GONE, "/archive") is None
 
 
@@ -207,3 +208,45 @@ def test_standing(sleeper: subprocess.Popen[bytes]) -> None:
 @given(st.binary(max_size=100))
 def test_any_bytes_may_stand_in_status(data: bytes) -> None:
     assert process.parse_standing(b"TracerPid:\t0\nCpus_allowed:\t" + data) is None or data.strip()
+
+
+def test_descendants_are_found_when_they_come_and_lost_when_they_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    descent = process.Descent(os.getpid())
+    before = descent.look()
+    read: list[int] = []
+    reading = process.read_stat
+
+    def noted(pid: int) -> process.Stat | None:
+        read.append(pid)
+        return reading(pid)
+
+    monkeypatch.setattr(process, "read_stat", noted)
+    inner = "import subprocess, sys; subprocess.run(['sleep', '60'])"
+    with subprocess.Popen([sys.executable, "-c", inner], start_new_session=True) as child:
+        found: list[int] = []
+        while len(found) < 2:
+            found = [pid for pid in descent.look() if pid not in before]
+        assert found[0] == child.pid
+        assert child.pid in read
+        os.killpg(child.pid, signal.SIGKILL)
+    assert not set(found) & set(descent.look())
+
+
+def test_numbers_that_stay_are_read_again_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A number may be another process' by now, and a child another parent's."""
+    parents = {1: 0, 10: 1, 11: 1, 12: 10}
+    monkeypatch.setattr(os, "listdir", lambda _: [*map(str, parents), "self"])
+    monkeypatch.setattr(process, "read_stat", lambda pid: Parent(parents[pid]))
+    descent = process.Descent(10)
+    assert descent.look() == [12]
+    parents[11] = 12
+    found = [descent.look() for _ in range(process.READ_AGAIN)]
+    assert found[0] == [12]
+    assert found[-1] == [12, 11]
+
+
+@dataclass(frozen=True)
+class Parent:
+    """What is read of a process here."""
+
+    ppid: int

@@ -67,6 +67,7 @@ class Processes:
     _unheard: list[Gap] = field(default_factory=list)
     _appeared: Counter[tuple[str, str]] = field(default_factory=Counter)
     _next_scan: float = 0.0
+    _descent: process.Descent = field(default_factory=lambda: process.Descent(os.getpid()))
 
     def __post_init__(self) -> None:
         self._add(self.root, "root")
@@ -92,7 +93,7 @@ class Processes:
         if now < self._next_scan:
             return
         self._next_scan = now + SCAN_EVERY
-        for pid in process.descendants(os.getpid()):
+        for pid in self._descent.look():
             if pid not in self.known and len(self.known) < MAX_PROCESSES and not self.is_ours(pid):
                 appeared = self._appear(self._add(pid, "other"))
                 if appeared is not None:

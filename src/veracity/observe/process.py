@@ -13,6 +13,8 @@ PROC = "/proc"
 MAX_DESCRIPTORS = 512
 MAX_READ = 4 << 20
 MAX_PROCESSES = 100_000
+READ_AGAIN = 8
+"""Looks at the processes of the machine until all are read again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,30 +235,53 @@ def read_wchan(pid: int) -> str | None:
     return "" if name == "0" else name
 
 
-def descendants(pid: int) -> list[int]:
-    """Children, their children and so on, parents before children.
+class Descent:
+    """Whose child each process of the machine is, asked again and again for the descendants of one.
 
-    A process whose parent ended has been adopted by another one and is not found any more.
+    A machine has thousands of processes and few of them are new: only those are read, and all of them once
+    in :data:`READ_AGAIN` looks, since a number may be given to another process and a child to another parent.
     """
-    children: dict[int, list[int]] = {}
-    try:
-        names = [name for name in os.listdir(PROC) if name.isdigit()][:MAX_PROCESSES]
-    except OSError:
-        return []
-    for name in names:
-        status = read_stat(int(name))
-        if status is not None:
-            children.setdefault(status.ppid, []).append(status.pid)
-    found: list[int] = []
-    seen = {pid}
-    pending = [pid]
-    while pending:
-        for child in children.get(pending.pop(0), []):
-            if child not in seen:
-                seen.add(child)
-                found.append(child)
-                pending.append(child)
-    return found
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self._parents: dict[int, int] = {}
+        self._looks = 0
+
+    def look(self) -> list[int]:
+        """Children, their children and so on, parents before children.
+
+        A process whose parent ended has been adopted by another one and is not found any more.
+        """
+        try:
+            numbers = [int(name) for name in os.listdir(PROC) if name.isdigit()][:MAX_PROCESSES]
+        except OSError:
+            return []
+        known = self._parents if self._looks % READ_AGAIN else {}
+        self._looks += 1
+        self._parents = {}
+        for number in numbers:
+            parent = known.get(number)
+            if parent is None:
+                status = read_stat(number)
+                parent = None if status is None else status.ppid
+            if parent is not None:
+                self._parents[number] = parent
+        return self._below()
+
+    def _below(self) -> list[int]:
+        children: dict[int, list[int]] = {}
+        for number, parent in self._parents.items():
+            children.setdefault(parent, []).append(number)
+        found: list[int] = []
+        seen = {self._pid}
+        pending = [self._pid]
+        while pending:
+            for child in children.get(pending.pop(0), []):
+                if child not in seen:
+                    seen.add(child)
+                    found.append(child)
+                    pending.append(child)
+        return found
 
 
 def oom_kills(pid: int) -> int | None:
