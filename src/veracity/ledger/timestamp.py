@@ -20,6 +20,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from ..core.errors import EvidenceError, TransportError, UsageError, VerificationError
+from .address import is_address
 from .files import read_bounded, write_private
 from .tree_head import TreeHead
 
@@ -46,12 +47,7 @@ def request_for(data: bytes, nonce: int) -> bytes:
 
 def check_address(url: str) -> None:
     """Raise UsageError unless this is the address of an authority."""
-    try:
-        parts = urllib.parse.urlsplit(url)
-        fits = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        fits = False
-    if not fits or not url.isprintable() or " " in url:
+    if not is_address(url):
         raise UsageError(f"not an authority's address: {url[:120]!r}", remedy="write http://HOST:PORT/PATH")
 
 

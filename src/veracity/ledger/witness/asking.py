@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ...core.errors import TransportError, UsageError, VerificationError
+from ..address import is_address
 from ..merkle import consistency_proof
 from ..note import parse_note
 from ..tree_head import TreeHead
@@ -43,12 +44,7 @@ class KnownWitness:
     @classmethod
     def at(cls, url: str, key: WitnessKey) -> KnownWitness:
         """The witness behind an address; raises UsageError for what is no address."""
-        try:
-            parts = urllib.parse.urlsplit(url)
-            fits = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-        except ValueError:
-            fits = False
-        if not fits or not url.isprintable() or " " in url:
+        if not is_address(url):
             raise UsageError(f"not a witness' address: {url[:120]!r}", remedy="write http://HOST:PORT")
         return cls(url.rstrip("/"), key)
 
