@@ -85,7 +85,7 @@ def read_tree(
     """
     skipped = {identity for one in skip if (identity := _identity(one)) is not None}
     with ThreadPoolExecutor(threads or os.cpu_count() or 1, "read-tree") as pool:
-        walk = _Walk(keep, pool, progress, skipped, seen)
+        walk = _Walk(keep, pool, progress, skipped, {inode for _, inode in skipped}, seen)
         try:
             real = os.path.realpath(os.fsencode(path), strict=True)
             parent, name = os.path.split(real)
@@ -115,6 +115,7 @@ class _Walk:
     pool: ThreadPoolExecutor
     progress: Progress | None
     skipped: set[tuple[int, int]]
+    skipped_inodes: set[int]
     seen: Seen | None = None
     files: int = 0
     size: int = 0
@@ -169,7 +170,8 @@ class _Walk:
             name = os.fsencode(item.name)
             inside = path + b"/" + name if path else name
             try:
-                if item.is_file(follow_symlinks=False) and not self.skipped:
+                # The listing has the inode's number: most names need no look of their own.
+                if item.is_file(follow_symlinks=False) and item.inode() not in self.skipped_inodes:
                     yield self.file(folder, name, inside)
                     continue
                 status = item.stat(follow_symlinks=False)
