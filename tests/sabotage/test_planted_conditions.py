@@ -34,8 +34,6 @@ from veracity.core.summary import RunSummary
 from veracity.drill.interpreter import training_python
 from veracity.drill.sabotage import MARK, Edit
 
-pytestmark = pytest.mark.serial
-
 BESIDE = str(Path(sys.executable).parent)
 PY_SPY = shutil.which("py-spy", path=os.pathsep.join([BESIDE, os.environ.get("PATH", "")]))
 TWO_RANKS = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
@@ -81,6 +79,7 @@ def writes_pid() -> tuple[str, str]:
 # --- time and life ----------------------------------------------------------------------------------
 
 
+@pytest.mark.serial
 @needs_stacks
 def test_a_rank_that_is_slow_in_each_step_and_then_sleeps(home: Path, tmp_path: Path) -> None:
     sleep = ("end = time.monotonic() + 12", "while time.monotonic() < end: time.sleep(0.05)")
@@ -102,6 +101,7 @@ def test_a_rank_that_is_slow_in_each_step_and_then_sleeps(home: Path, tmp_path: 
     held(summary)
 
 
+@pytest.mark.serial
 @needs_stacks
 def test_stopped_and_reniced_from_outside(home: Path, tmp_path: Path) -> None:
     script = planted_script(tmp_path, writes_pid(), before_step("n >= 60", BUSY))
@@ -123,6 +123,7 @@ def test_stopped_and_reniced_from_outside(home: Path, tmp_path: Path) -> None:
     held(summary)
 
 
+@pytest.mark.serial
 @needs_stacks
 def test_workers_that_sleep_while_training_waits(home: Path, tmp_path: Path) -> None:
     start = "        start = index * self.block_size\n"
