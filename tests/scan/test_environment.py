@@ -31,6 +31,7 @@ from veracity.observe.lockfile import LockedArchive, read_lock
 from veracity.observe.tree import read_tree
 from veracity.scan import environment
 from veracity.scan.archives import Archives, Network
+from veracity.scan.bytecode import BytecodeCheck, Programs
 from veracity.scan.examine import Asked, Examined, examine
 from veracity.seal.nodes import Nodes, NodeWriter
 
@@ -302,6 +303,26 @@ def swap_body(place: Place, *, fits: bool = True) -> None:
     rewrite(path, header + marshal.dumps(code))
 
 
+def linked_bytecode(place: Place) -> None:
+    path = Path(importlib.util.cache_from_source(str(place.site / "alpha/adamw.py")))
+    swap_body(place)
+    shutil.move(path, place.root / "moved.pyc")
+    path.symlink_to(place.root / "moved.pyc")
+
+
+def bytecode_of_no_source(place: Place) -> None:
+    sourceless(place)
+    for folder in ("__pycache__", "x__pycache__"):
+        (place.site / folder).mkdir(exist_ok=True)
+        shutil.copy(place.site / "hidden.pyc", place.site / folder / "hidden.pyc")
+    (place.site / "hidden.pyc").unlink()
+
+
+def nested_metadata(place: Place) -> None:
+    (place.site / "alpha/_vendor/evil.dist-info").mkdir(parents=True)
+    (place.site / "alpha/_vendor/evil.dist-info/entry_points.txt").write_text("[torch.backends]\nx = beta\n")
+
+
 def unchecked(place: Place) -> None:
     mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
     py_compile.compile(str(place.site / "alpha/sgd.py"), invalidation_mode=mode)
@@ -365,6 +386,9 @@ CACHED = "adamw.{tag}.pyc"
         (other_version, [(LOCKED, "warning", "beta"), (ALTERED, "warning", "__init__.py")]),
         (sourceless, [(STRAY, "warning", "hidden.pyc")]),
         (swap_body, [(BYTECODE, "error", CACHED)]),
+        (linked_bytecode, [(BYTECODE, "error", CACHED)]),
+        (bytecode_of_no_source, [(STRAY, "warning", "hidden.pyc")] * 2),
+        (nested_metadata, [(STRAY, "error", "entry_points.txt")]),
         (unchecked, [(BYTECODE, "warning", "sgd.{tag}.pyc")]),
         (unchecked_and_other, [(BYTECODE, "error", "sgd.{tag}.pyc"), (ALTERED, "error", "sgd.py")]),
     ],
@@ -393,11 +417,36 @@ def test_record_rewritten_with_the_file_is_told_from_one_that_was_not(place: Pla
 
 
 @edits
-def test_bytecode_that_python_would_not_load_is_counted_and_no_finding(place: Place) -> None:
+def test_other_bytecode_that_waits_for_its_sources_time_is_a_note(place: Place) -> None:
+    """Times are no part of a seal: once the source's is set, nothing would tell of it any more."""
     swap_body(place, fits=False)
     found = place.examined()
-    assert found.findings == ()
+    assert [(one.rule, one.severity) for one in found.findings] == [(BYTECODE, Severity.NOTE)]
     assert found.coverage["bytecode-truth"].reasons == {"its source was changed since": 1}
+
+
+@edits
+@pytest.mark.parametrize("kind", ["padded", "pipe"])
+def test_bytecode_that_cannot_be_compared_is_never_taken_for_clean(place: Place, kind: str) -> None:
+    path = Path(importlib.util.cache_from_source(str(place.site / "alpha/adamw.py")))
+    swap_body(place)
+    if kind == "padded":  # Python ignores what follows the code
+        os.truncate(path, CHUNK + 100)
+    else:
+        path.unlink()
+        os.mkfifo(path)
+    found = place.examined()
+    assert [gap.law for gap in found.gaps] == ["bytecode-truth"]
+    assert not found.is_complete
+
+
+@edits
+def test_files_cannot_outvote_the_interpreter_on_what_bytecode_begins_with(place: Place) -> None:
+    """Of another version than the one that seals: most files say another magic number."""
+    check = BytecodeCheck("", {}, Programs("", "3.10", Path(), "", 1), place.root / "none", set())
+    assert check._magic() == (3439).to_bytes(2, "little") + b"\r\n"
+    unknown = BytecodeCheck("", {}, Programs("", "3.99", Path(), "", 1), place.root / "none", set())
+    assert unknown._magic() == b""
 
 
 @edits

@@ -15,15 +15,14 @@ import re
 import struct
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
 
-from ..core.observation import BytecodeCompared
+from ..core.observation import BytecodeCompared, Gap
 from ..core.origin import monitor_origin
-from ..core.tree import FILE, LINK, UNREAD, TreeEntry
+from ..core.tree import FILE, FOLDER, LINK, UNREAD, TreeEntry
 from ..observe.torchzip import FileDigest, digest_file
 from .checkworker import Answered, CheckWorker
 from .environment import Tree
@@ -32,9 +31,13 @@ from .reading import mark, read_file
 
 MAX_FILE = 64 << 20
 HEADER = 16
+LAW = "bytecode-truth"
 AT_ONCE = 64
 """Requests that wait at one worker."""
 _HASHED, _CHECKED = 1, 2
+_MAGICS = {"3.10": 3439, "3.11": 3495, "3.12": 3531, "3.13": 3571, "3.14": 3627}
+"""What the .pyc files of a version begin with (``importlib.util.MAGIC_NUMBER``, Python's own table)."""
+_CHANGED = "its source was changed since"
 _NAME = re.compile(r"(?P<stem>.+)\.cpython-3(?P<minor>\d{1,3})t?(\.opt-[12])?\.pyc\Z")
 
 
@@ -75,18 +78,32 @@ class BytecodeCheck:
         self._known = KnownBytecode(cache, "pyc")
         self._vouched = vouched
         self._origin = monitor_origin(time.time_ns())
-        self._magics: Counter[bytes] = Counter()
         self._remembering = True
         self.counted = 0
         """How many files were compared or remembered."""
 
-    def run(self, progress: Callable[[int], object] | None = None) -> Iterator[BytecodeCompared]:
-        """Each .pyc below a ``__pycache__``, those of other versions of Python left out."""
+    def run(self, progress: Callable[[int], object] | None = None) -> Iterator[BytecodeCompared | Gap]:
+        """Each .pyc below a ``__pycache__``, those of other versions of Python left out.
+
+        A gap for those that could not be compared: one made to be beyond the checker is no clean one.
+        """
+        unread: list[BytecodeCompared] = []
+        for found in self._compared(progress):
+            if found.standing == "unread":
+                unread.append(found)
+            yield found
+        if unread:
+            first = unread[0]
+            what = f"{len(unread)} .pyc files were not compared with their sources, {first.path} among them"
+            yield Gap(self._origin, what, first.reason, law=LAW)
+
+    def _compared(self, progress: Callable[[int], object] | None) -> Iterator[BytecodeCompared]:
         pending: list[_Job] = []
         for raw, entry in self._tree.items():
-            if not raw.endswith(b".pyc") or b"__pycache__/" not in raw or not entry.is_file:
+            if not raw.endswith(b".pyc") or b"__pycache__/" not in raw:
                 continue
-            found = self._prepare(os.fsdecode(raw), entry)
+            path = os.fsdecode(raw)
+            found = self._prepare(path, entry)
             if isinstance(found, BytecodeCompared):
                 self.counted += 1
                 yield found
@@ -94,16 +111,20 @@ class BytecodeCheck:
                 pending.append(found)
         yield from self._compile(pending, progress)
 
-    def _prepare(self, path: str, entry: TreeEntry) -> _Job | BytecodeCompared | None:
+    def _prepare(self, path: str, named_entry: TreeEntry) -> _Job | BytecodeCompared | None:
         folder, _, name = path.rpartition("/")
         named = _NAME.match(name)
         if named is None or f"3.{named['minor']}" != self._programs.version:
             return None  # another Python's, or no name that Python looks for
         parent = folder.rpartition("__pycache__")[0]
         source = f"{parent}{named['stem']}.py"
-        source_entry = self._source(source)
+        source_entry = self._behind(source, self._tree.get(os.fsencode(source)))
         if source_entry is None:
             return self._result(path, source, "orphan", "there is no source, and Python does not load it")
+        entry = self._behind(path, named_entry)
+        if entry is None:
+            is_there = named_entry.kind != FOLDER and os.path.exists(os.path.join(self._folder, path))
+            return self._result(path, source, "unread", "it is no file") if is_there else None
         if UNREAD in (entry.digest, source_entry.digest):
             return self._result(path, source, "unread", "it could not be read")
         if source_entry.digest in self._known.sources(tag_of(name), entry.digest):
@@ -111,14 +132,12 @@ class BytecodeCheck:
         header = _head(os.path.join(self._folder, path))
         if len(header) < HEADER:
             return self._result(path, source, "stale", "it is too short, and Python does not load it")
-        self._magics[header[:4]] += 1
         return _Job(
             path, source, entry, source_entry, struct.unpack("<I", header[4:8])[0], header[:4], header[8:]
         )
 
-    def _source(self, path: str) -> TreeEntry | None:
-        """The entry of a source; of the file that a link leads to, since Python follows it."""
-        entry = self._tree.get(os.fsencode(path))
+    def _behind(self, path: str, entry: TreeEntry | None) -> TreeEntry | None:
+        """The entry of a file; of the file that a link leads to, since Python follows it."""
         if entry is not None and entry.kind == LINK:
             found = digest_file(os.path.join(self._folder, path))
             if not isinstance(found, FileDigest):
@@ -168,7 +187,7 @@ class BytecodeCheck:
         for path, entry in ((job.path, job.entry), (job.source, job.source_entry)):
             data = read_file(os.path.join(self._folder, path), MAX_FILE)
             if data is None or hashlib.sha256(data).hexdigest() != entry.digest:
-                return "it changed after it was read"
+                return f"it changed after it was read, or is larger than {MAX_FILE >> 20} MiB"
             contents.append(data)
         tag = tag_of(job.path)
         return {
@@ -187,6 +206,8 @@ class BytecodeCheck:
             return self._result(job.path, job.source, "unchecked-hash" if unchecked else "same", "")
         if same is False:
             stale = self._why_stale(job, unchecked=unchecked)
+            if stale == _CHANGED and job.source in self._vouched:
+                return self._result(job.path, job.source, "waiting", stale)
             return self._result(job.path, job.source, "stale" if stale else "forged", stale or reason)
         return self._result(job.path, job.source, "unread", reason or "the checker gave no answer")
 
@@ -200,7 +221,8 @@ class BytecodeCheck:
 
     def _why_stale(self, job: _Job, *, unchecked: bool) -> str:
         """Why Python would compile the source again instead of loading this; empty when it would not."""
-        if job.magic != self._magic():
+        magic = self._magic()
+        if magic and job.magic != magic:
             return "it is of another Python"
         if unchecked:
             return ""
@@ -211,20 +233,22 @@ class BytecodeCheck:
         except OSError:
             return ""
         time_and_size = struct.pack("<II", int(status.st_mtime) & 0xFFFFFFFF, status.st_size & 0xFFFFFFFF)
-        return "" if job.header == time_and_size else "its source was changed since"
+        return "" if job.header == time_and_size else _CHANGED
 
     def _hash_differs(self, job: _Job) -> str:
         if not self._is_own_version():
             return ""  # the hash is keyed by the interpreter: take the worse
         data = read_file(os.path.join(self._folder, job.source), MAX_FILE)
         fits = data is not None and importlib.util.source_hash(data) == job.header
-        return "" if fits else "its source was changed since"
+        return "" if fits else _CHANGED
 
     def _magic(self) -> bytes:
-        """What the interpreter's .pyc files begin with: what most of them do."""
+        """What the interpreter's .pyc files begin with; empty when not known. Files are never asked: they
+        could outvote the true one."""
         if self._is_own_version():
             return importlib.util.MAGIC_NUMBER
-        return self._magics.most_common(1)[0][0]
+        known = _MAGICS.get(self._programs.version)
+        return b"" if known is None else struct.pack("<H", known) + b"\r\n"
 
     def _is_own_version(self) -> bool:
         return self._programs.version == f"{sys.version_info[0]}.{sys.version_info[1]}"

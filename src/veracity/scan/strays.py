@@ -20,6 +20,8 @@ WRITTEN_BY_INSTALLERS = frozenset(
 )
 _CUSTOMIZE = re.compile(r"(sitecustomize|usercustomize)(\.py|\.pyc|\.[\w-]+\.so|\.so|/__init__\.pyc?)\Z")
 _LIBRARY = re.compile(r".*\.so(\.\d+)*\Z", re.S)
+# A .pyc of another name in such a folder is one that can be imported, as __pycache__.name.
+_CACHED = re.compile(rb"(\A|/)__pycache__/[^/]*\.[^/]*\.pyc\Z", re.S)
 # importlib.metadata takes these names in any case, and entry points of what it finds there.
 _METADATA = (".dist-info", ".egg-info", ".egg")
 
@@ -60,7 +62,7 @@ def find_strays(
     folders = {path.rpartition("/")[0] for path in explained.expected}
     given = 0
     for raw, entry in tree.items():
-        if entry.kind == FOLDER or (raw.endswith(b".pyc") and b"__pycache__/" in raw):
+        if entry.kind == FOLDER or _CACHED.search(raw):
             continue  # the latter are compared with their sources, elsewhere
         path = os.fsdecode(raw)
         if explained.explains(path):
@@ -89,7 +91,8 @@ def find_strays(
 def _kind(path: str) -> str:
     """What a file that came with no archive is for Python or the loader; empty when for neither."""
     folder, _, name = path.rpartition("/")
-    if path.partition("/")[0].lower().endswith(_METADATA):
+    # Below a package, too: some packages put a folder of theirs on the path.
+    if any(part.lower().endswith(_METADATA) for part in path.split("/")):
         return "metadata"
     if (not folder and name.endswith(".pth")) or _CUSTOMIZE.match(path):
         return "startup"
@@ -97,7 +100,7 @@ def _kind(path: str) -> str:
         return "library"
     if not name.endswith((".py", ".pyc")):
         return ""
-    parts = [*filter(None, folder.split("/")), name.partition(".")[0]]
+    parts = [*filter(None, folder.split("/")), name.rpartition(".")[0]]
     if not all(part.isidentifier() for part in parts):
         return ""
     return "bytecode" if name.endswith(".pyc") else "module"

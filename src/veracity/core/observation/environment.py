@@ -82,7 +82,9 @@ class StrayFile(Observation):
 class BytecodeCompared(Observation):
     """A .pyc file and the source that it would be loaded for.
 
-    ``standing``: ``same``; ``stale`` (Python would compile the source again); ``forged``; ``unchecked-hash``
+    ``standing``: ``same``; ``stale`` (Python would compile the source again); ``waiting`` (stale and other
+    code, while the source is as its archive has it: with the source's time set to the one in its header,
+    Python would load it); ``forged``; ``unchecked-hash``
     (Python loads it whatever the source is, and it is the source's); ``orphan`` (there is no source, and
     Python does not load it); ``unread`` (``reason`` says why). ``source_standing``: ``archive`` when the
     source is as an archive has it, ``content`` otherwise.

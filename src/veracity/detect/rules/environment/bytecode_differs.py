@@ -15,13 +15,15 @@ Python is told not to check is loaded whatever the source says.
 Every `.pyc` in a `__pycache__` of the environment is compared with a fresh compile of its source, under the
 environment's own interpreter, as code objects: marshalled bytes differ for honest reasons. A difference is
 an error when Python would load the file, as its header says. A file that Python would not load, since its
-source changed, is counted only. A hash that is not checked is a warning; a `.pyc` whose source is gone a
-note.
+source changed, is counted only; where the source is as its archive has it, a note. A hash that is not
+checked is a warning; a `.pyc` whose source is gone a note. One that is beyond the checker (larger than
+64 MiB, no file, or made to break it) is a gap, and the exit code is 2.
 
 ## What fools it
 
 An interpreter that was exchanged, since it compiles for us: seal it. A stale `.pyc` that is made valid later
-by putting back its source's time: then it is one more file that changed. The memory of what was compared,
+by setting its source's time: times are no part of a seal, so verifying it finds nothing; the note at the
+seal is all there is. `.pyc` files in another folder (PYTHONPYCACHEPREFIX). The memory of what was compared,
 for who can write the home.
 
 ## What to do
@@ -67,6 +69,7 @@ class BytecodeDiffers:
         self._found = 0
         self._orphans: list[str] = []
         self._orphaned = 0
+        self._waiting: list[str] = []
 
     def observe(self, observation: Observation) -> Iterator[Finding]:
         """Judge and count one file."""
@@ -79,6 +82,8 @@ class BytecodeDiffers:
             self._orphaned += 1
             if len(self._orphans) < MAX_FINDINGS:
                 self._orphans.append(one.path)
+        elif one.standing == "waiting":
+            self._waiting.append(one.path)
         elif one.standing in _WHAT:
             self._found += 1
             if self._found > MAX_FINDINGS:
@@ -100,7 +105,17 @@ class BytecodeDiffers:
         )
 
     def finish(self) -> Iterator[Finding]:
-        """Tell of those without a source, together."""
+        """Tell of those without a source together, and of those that wait for a time together."""
+        if self._waiting:
+            first = self._waiting[0]
+            yield finding_of(
+                self.rule,
+                first,
+                f"{len(self._waiting)} .pyc files are other code than their sources, {first} among them;"
+                " Python loads them once a source's time is set to theirs: delete them",
+                locations=tuple(map(Location, self._waiting[:20])),
+                severity=Severity.NOTE,
+            )
         if self._orphaned:
             first = self._orphans[0]
             yield finding_of(
