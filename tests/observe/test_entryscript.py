@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from veracity.observe.entryscript import calls_entry
+from veracity.observe.entryscript import calls_entry, interpreter_of
 
 RENAMED = """\
 #!/x/bin/python
@@ -81,3 +81,42 @@ def test_a_cut_that_calls_something_is_told(cut: str) -> None:
 def test_a_script_of_any_size_is_bounded() -> None:
     assert not calls_entry(RENAMED.encode() + b"#" * (1 << 20), "pkg.cli:main")
     assert not calls_entry(b"(" * 60_000, "pkg.cli:main")
+
+
+OWN = '"$(dirname -- "$(realpath -- "$0")")"/'
+
+
+@pytest.mark.parametrize(
+    ("start", "interpreter"),
+    [
+        ("#!/x/bin/python\n", "/x/bin/python"),
+        ("#! /x/bin/python -sE\n", "/x/bin/python"),
+        ("#!/bin/sh\n'''exec' /x/bin/python \"$0\" \"$@\"\n' '''\n", "/x/bin/python"),
+        ("#!/bin/sh\n'''exec' /x/bin/python -E \"$0\" \"$@\"\n' '''\n", "/x/bin/python"),
+        ("#!/bin/sh\n'''exec' \"/x y/bin/python\" \"$0\" \"$@\"\n' '''\n", "/x y/bin/python"),
+        ("#!/bin/sh\n'''exec' '/x y/bin/python' \"$0\" \"$@\"\n' '''\n", "/x y/bin/python"),
+        (f"#!/bin/sh\n'''exec' {OWN}'python' \"$0\" \"$@\"\n' '''\n", "/own/python"),
+    ],
+)
+def test_a_scripts_interpreter_is_told_however_it_is_written(start: str, interpreter: str) -> None:
+    assert interpreter_of(f"{start}x = 1\n".encode(), "/own") == (interpreter, b"x = 1\n")
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        "#!/x/bin/python -cevil()\n",
+        "#!/x/bin/python -Icevil()\n",
+        "#!/x/bin/python -E -c\n",
+        "#!/x/bin/python\r\n",  # the kernel takes it for a part of the name
+        "#!/bin/sh\nevil; '''exec' /x/bin/python \"$0\" \"$@\"\n' '''\n",
+        "#!/bin/sh\n'''exec' evil; /x/bin/python \"$0\" \"$@\"\n' '''\n",
+        "#!/bin/sh\n'''exec' $(evil)/x/bin/python \"$0\" \"$@\"\n' '''\n",
+        "#!/bin/sh\n'''exec' \"$(evil)/x\" \"$0\" \"$@\"\n' '''\n",
+        "#!/bin/sh\n'''exec' /x/bin/python -cevil() \"$0\" \"$@\"\n' '''\n",
+        "#!/bin/sh\n'''exec' /x/bin/python \"$0\" \"$@\"\nevil '''\n",
+        "",
+    ],
+)
+def test_an_interpreter_that_is_given_more_is_none(start: str) -> None:
+    assert interpreter_of(f"{start}x = 1\n".encode(), "/own")[0] == ""

@@ -203,6 +203,18 @@ def other_interpreter(place: Place) -> None:
     path.write_text("#!/usr/bin/env python\n" + path.read_text().partition("\n")[2])
 
 
+def code_in_the_first_line(place: Place) -> None:
+    path = place.root / "venv/bin/alpha-run"
+    head, _, rest = path.read_text().partition("\n")
+    path.write_text(f"{head} -cevil()\n{rest}")
+
+
+def another_launcher(place: Place) -> None:
+    path = place.root / "venv/bin/alpha-run"
+    launcher = "#!/bin/sh\n'''exec' /evil/python \"$0\" \"$@\"\n' '''\n"
+    path.write_text(launcher + path.read_text().partition("\n")[2])
+
+
 def shipped_script(place: Place) -> None:
     path = place.root / "venv/bin/alpha-tool"
     path.write_text(path.read_text() + "print('more')\n")
@@ -359,6 +371,8 @@ CACHED = "adamw.{tag}.pyc"
         (gone, [(BYTECODE, "note", "gamma.{tag}.pyc"), (ALTERED, "warning", "gamma")]),
         (script, [(ALTERED, "warning", "alpha-run")]),
         (other_interpreter, [(ALTERED, "warning", "alpha-run")]),
+        (code_in_the_first_line, [(ALTERED, "warning", "alpha-run")]),
+        (another_launcher, [(ALTERED, "warning", "alpha-run")]),
         (shipped_script, [(ALTERED, "error", "alpha-tool")]),
         (data_file, [(ALTERED, "error", "settings.json")]),
         (executable, [(ALTERED, "note", "alpha")]),

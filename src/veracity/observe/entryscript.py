@@ -7,10 +7,44 @@ is in no archive. Its syntax tree says whether it does more than it should; noth
 from __future__ import annotations
 
 import ast
+import os
+import re
 
 MAX_SCRIPT = 64 << 10
 _MODULES = frozenset({"re", "sys"})
 _PROGRAM = "sys.argv[0]"
+_FLAGS = "(?: -[BEIPsu]+)?"
+"""Nothing that names code (``-c``), or leaves out a part of the program (``-O``)."""
+_LINE = re.compile(rf'#![ \t]*(?:"(?P<quoted>[^"]+)"|(?P<plain>[^\s"]+)){_FLAGS}[ \t]*\Z')
+_OWN_FOLDER = "|".join(
+    re.escape(f'"$({command})"/')
+    for command in ('dirname -- "$(realpath -- "$0")"', 'CDPATH= cd -- "$(dirname -- "$0")" && echo "$PWD"')
+)
+_LAUNCH = re.compile(
+    f"'''exec' (?P<own>{_OWN_FOLDER})?"
+    r"""(?:"(?P<double>[^"$`\\]+)"|'(?P<single>[^']+)'|(?P<bare>[\w@%+=:,./-]+))"""
+    rf'{_FLAGS} "\$0" "\$@"\s*\Z'
+)
+
+
+def interpreter_of(data: bytes, folder: str) -> tuple[str, bytes]:
+    """The interpreter that the script in ``data`` is started with, and what follows the lines that say so.
+
+    For a long path, or one with blanks, installers write two lines that a shell reads as a command; a script
+    of an environment that may be moved looks beside itself, which is in ``folder``. Empty when it is
+    started otherwise, or with more than an interpreter and flags that change no meaning.
+    """
+    head, _, rest = data.partition(b"\n")
+    if head.rstrip() != b"#!/bin/sh":
+        found = _LINE.match(os.fsdecode(head))
+        return (found["quoted"] or found["plain"] if found else ""), rest
+    command, _, rest = rest.partition(b"\n")
+    end, _, rest = rest.partition(b"\n")
+    found = _LAUNCH.match(os.fsdecode(command))
+    if found is None or end.strip() != b"' '''":
+        return "", rest
+    path = found["double"] or found["single"] or found["bare"]
+    return (os.path.join(folder, path) if found["own"] and "/" not in path else path), rest
 
 
 def calls_entry(data: bytes, entry: str) -> bool:
@@ -22,7 +56,7 @@ def calls_entry(data: bytes, entry: str) -> bool:
     if len(data) > MAX_SCRIPT or not module or not attribute:
         return False
     try:
-        tree = ast.parse(_without_launcher(data))
+        tree = ast.parse(interpreter_of(data, "")[1])
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False
     imported = called = False
@@ -43,16 +77,6 @@ def calls_entry(data: bytes, entry: str) -> bool:
         else:
             return False
     return imported and called
-
-
-def _without_launcher(data: bytes) -> bytes:
-    """For a long path to the interpreter, installers write two lines that a shell reads as a command."""
-    lines = data.split(b"\n")
-    if lines[0].rstrip() == b"#!/bin/sh" and len(lines) > 2:
-        starts = lines[1].startswith(b"'''exec' ") and lines[1].rstrip().endswith(b'"$0" "$@"')
-        if starts and lines[2].strip() == b"' '''":
-            return b"\n".join(lines[3:])
-    return data
 
 
 def _imports(statement: ast.ImportFrom, module: str, name: str) -> bool:

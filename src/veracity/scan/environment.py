@@ -16,7 +16,7 @@ from ..core.observation import DistributionCompared, FileDifference, Gap, StrayF
 from ..core.origin import Origin, monitor_origin
 from ..core.tree import LINK, TreeEntry
 from ..observe.dpkg import files_below
-from ..observe.entryscript import calls_entry
+from ..observe.entryscript import calls_entry, interpreter_of
 from ..observe.interpreter import PythonEnvironment
 from ..observe.pyenv import Distribution, list_distributions
 from ..observe.torchzip import FileDigest, digest_file
@@ -259,11 +259,11 @@ class EnvironmentCheck:
             self._compare_elsewhere(one, file, place)
             return
         one.files += 1
-        head, _, rest = data.partition(b"\n")
+        interpreter, rest = interpreter_of(data, os.path.dirname(place))
         if hashlib.sha256(rest).hexdigest() != file.rest:
             self._differs(one, place, "content", file.rest, hashlib.sha256(rest).hexdigest(), "")
-        elif not self._is_ours(head):
-            self._differs(one, place, "script", "", head[:200].decode("utf-8", "replace"), "")
+        elif not self._is_ours(interpreter):
+            self._differs(one, place, "script", "", data[:200].decode("utf-8", "replace"), "")
 
     def _compare_elsewhere(self, one: _Compared, file: WheelFile, place: str) -> None:
         """A file outside the folder of packages, which was not read yet."""
@@ -289,16 +289,13 @@ class EnvironmentCheck:
                 self._differs(one, place, "kind", "", "", "")
             return  # not all installers write all of them
         one.files += 1
-        head = data.partition(b"\n")[0]
         if not calls_entry(data, entry):
             self._differs(one, place, "script", entry, hashlib.sha256(data).hexdigest(), "")
-        elif head.rstrip() != b"#!/bin/sh" and not self._is_ours(head):
-            self._differs(one, place, "script", "", head[:200].decode("utf-8", "replace"), "")
+        elif not self._is_ours(interpreter_of(data, os.path.dirname(place))[0]):
+            self._differs(one, place, "script", "", data[:200].decode("utf-8", "replace"), "")
 
-    def _is_ours(self, head: bytes) -> bool:
-        """Whether a script's first line names this environment's interpreter, whatever it is called there."""
-        line = os.fsdecode(head).removeprefix("#!").strip().strip('"')
-        interpreter = line.partition(" ")[0]
+    def _is_ours(self, interpreter: str) -> bool:
+        """Whether it is this environment's interpreter, whatever it is called there."""
         folder = os.path.join(self._environment.prefix, "bin")
         inside = os.path.realpath(os.path.dirname(interpreter)) == os.path.realpath(folder)
         return inside and os.path.realpath(interpreter) == os.path.realpath(self._environment.python)
