@@ -235,7 +235,7 @@ def only_record(place: Place) -> None:
 
 
 def path_file(place: Place) -> None:
-    (place.site / "zz.pth").write_text("import os\n")
+    (place.site / "zz.pth").write_text("import sys\n")
 
 
 def sitecustomize(place: Place) -> None:

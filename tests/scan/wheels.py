@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
+import re
+import shutil
 import subprocess
 import sys
+import sysconfig
 import venv
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -59,14 +63,37 @@ def write_requirements(path: Path, wheels: Sequence[Path]) -> Path:
 def make_environment(folder: Path, wheels: Sequence[Path]) -> Path:
     """A virtual environment with these wheels, installed by pip, and their bytecode; its interpreter.
 
-    What is taken for its standard library is a file: the real one takes many seconds to compile.
+    It is made from an installation whose library is links: the real one takes many seconds to compile.
     """
+    base = make_installation(folder.with_name(f"{folder.name}-base"))
     venv.create(folder, with_pip=False, symlinks=True)
     python = folder / "bin" / "python"
-    (packages(python).parent / "os.py").write_text("sep = '/'\n")
+    for name in ("python", "python3", base.name):
+        (folder / "bin" / name).unlink(missing_ok=True)
+        (folder / "bin" / name).symlink_to(base)
+    settings = (folder / "pyvenv.cfg").read_text()
+    (folder / "pyvenv.cfg").write_text(re.sub(r"(?m)^home.*", f"home = {base.parent}", settings))
+    if not wheels:
+        return python
     pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-index"]
     subprocess.run([*pip, "--no-deps", "--compile", *map(str, wheels)], check=True, timeout=120)
     return python
+
+
+def make_installation(folder: Path) -> Path:
+    """A Python whose library is links to this one's; its interpreter."""
+    name = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+    real = Path(sysconfig.get_path("stdlib"))
+    library = folder / "lib" / name
+    library.mkdir(parents=True)
+    (folder / "bin").mkdir()
+    for path in real.iterdir():
+        if path.name not in ("__pycache__", "site-packages", "dist-packages"):
+            (library / path.name).symlink_to(path)
+    for path in real.parent.glob("libpython*"):
+        (folder / "lib" / path.name).symlink_to(path)
+    shutil.copy(os.path.realpath(sys.executable), folder / "bin" / name)
+    return folder / "bin" / name
 
 
 def packages(python: Path) -> Path:

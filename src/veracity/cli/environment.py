@@ -44,7 +44,7 @@ class Examination:
         own = {INTERPRETER: Path(os.path.realpath(one.python))}
         if one.library:
             own[LIBRARY] = Path(one.library)
-        if os.path.isfile(os.path.join(one.prefix, "pyvenv.cfg")):
+        if one.virtual:
             own[COMMANDS] = Path(one.prefix, "bin")
         for number, site in enumerate(one.sites, start=1):
             own[PACKAGES if number == 1 else f"{PACKAGES}-{number}"] = Path(site)

@@ -13,18 +13,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..core.errors import UsageError
-from .pyenv import site_directories
+from .pyenv import read_settings, site_directories
 
-_VERSION = re.compile(r"^version(?:_info)?\s*=\s*(3\.\d{1,3})\b", re.M)
+_VERSION = re.compile(r"(3\.\d{1,3})\b")
 _FOLDER = re.compile(r"python(3\.\d{1,3})t?\Z")
-MAX_CFG = 64 << 10
 
 
 @dataclass(frozen=True, slots=True)
 class PythonEnvironment:
     """``python`` as it is called, its ``version`` (``3.11``), and the folders it imports packages from.
 
-    Folders are named without links. ``library``: the standard library's, empty when not found.
+    Folders are named without links. ``library``: the standard library's, empty when not found. ``virtual``:
+    it is a virtual environment. ``doubts``: why what its files say may not be what it starts with.
     """
 
     python: str
@@ -32,6 +32,8 @@ class PythonEnvironment:
     prefix: str
     sites: tuple[str, ...]
     library: str
+    virtual: bool = False
+    doubts: tuple[str, ...] = ()
 
 
 def find_environment(path: Path, variables: Mapping[str, str]) -> PythonEnvironment:
@@ -49,31 +51,49 @@ def find_environment(path: Path, variables: Mapping[str, str]) -> PythonEnvironm
         )
     called = os.path.abspath(python)
     prefix = os.path.dirname(os.path.dirname(called))
-    bases = [prefix, os.path.dirname(os.path.dirname(os.path.realpath(called)))]
-    version = _version(prefix, called, bases)
+    settings = read_settings(prefix)
+    real = os.path.dirname(os.path.dirname(os.path.realpath(called)))
+    # A virtual environment has no library of its own, whatever lies at its place.
+    home = os.path.dirname((settings or {}).get("home", "").rstrip("/"))
+    bases = [prefix, real] if settings is None else [home, real] if home else [real]
+    version, told = _version(called, bases, settings or {})
     if not version:
         raise UsageError("it cannot be told of which version this Python is", where=called)
     own = {name: value for name, value in variables.items() if name != "PYTHONPATH"}
     # lib64 is often a link to lib, and a folder is read once.
     sites = dict.fromkeys(map(os.path.realpath, site_directories(called, version, own)))
-    libraries = [os.path.join(base, "lib", f"python{version}") for base in bases]
-    library = next((one for one in libraries if os.path.isfile(os.path.join(one, "os.py"))), "")
+    libraries = [found for base in bases if (found := _library(base, version))]
+    doubts = []
+    if told and told != version:
+        doubts.append(f"pyvenv.cfg says that it is of version {told}, and the interpreter is {version}")
+    if settings is not None and len(set(libraries)) > 1:
+        doubts.append(f"pyvenv.cfg leads to {libraries[0]}, and the interpreter is of {libraries[-1]}")
+    if not sites:
+        doubts.append("it has no folder of packages")
+    library = libraries[0] if libraries else ""
     return PythonEnvironment(
-        called, version, prefix, tuple(sites), os.path.realpath(library) if library else ""
+        called, version, prefix, tuple(sites), library, settings is not None, tuple(doubts)
     )
 
 
-def _version(prefix: str, python: str, bases: list[str]) -> str:
-    try:
-        with open(os.path.join(prefix, "pyvenv.cfg"), encoding="utf-8", errors="replace") as file:
-            found = _VERSION.search(file.read(MAX_CFG))
-    except OSError:
-        found = None
-    if found is not None:
-        return found[1]
+def _library(base: str, version: str) -> str:
+    """The standard library below a folder, without links; empty when it is not there."""
+    for folder in ("lib", "lib64"):
+        found = os.path.join(base, folder, f"python{version}")
+        if os.path.isfile(os.path.join(found, "os.py")):
+            return os.path.realpath(found)
+    return ""
+
+
+def _version(python: str, bases: list[str], settings: Mapping[str, str]) -> tuple[str, str]:
+    """The version, by the interpreter's name before all else, and the one that ``pyvenv.cfg`` tells."""
+    found = _VERSION.match(settings.get("version", "") or settings.get("version_info", ""))
+    told = found[1] if found is not None else ""
     named = _FOLDER.search(os.path.basename(os.path.realpath(python)))
     if named is not None:
-        return named[1]
+        return named[1], told
+    if told and any(_library(base, told) for base in bases):
+        return told, told
     for base in bases:
         try:
             folders = [
@@ -82,5 +102,5 @@ def _version(prefix: str, python: str, bases: list[str]) -> str:
         except OSError:
             continue
         if len(folders) == 1:
-            return folders[0]
-    return ""
+            return folders[0], told
+    return told, told

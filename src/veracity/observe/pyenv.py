@@ -214,9 +214,10 @@ def site_directories(python: str, version: str, environment: Mapping[str, str]) 
     folder = f"python{version}"
     prefix = os.path.dirname(os.path.dirname(os.path.abspath(python)))
     bases = [prefix]
-    settings = read_small(os.path.join(prefix, "pyvenv.cfg"), MAX_SMALL)
-    own_only = settings is not None and b"include-system-site-packages = true" not in settings
-    if not own_only:
+    settings = read_settings(prefix)
+    if settings is None or settings.get("include-system-site-packages", "").lower() == "true":
+        if settings and settings.get("home"):
+            bases.append(os.path.dirname(settings["home"].rstrip("/")))
         bases.append(os.path.dirname(os.path.dirname(os.path.realpath(python))))
         home = environment.get("PYTHONUSERBASE") or os.path.join(environment.get("HOME", ""), ".local")
         if not environment.get("PYTHONNOUSERSITE") and os.path.isabs(home):
@@ -228,6 +229,15 @@ def site_directories(python: str, version: str, environment: Mapping[str, str]) 
         entries.append(os.path.join(base, "lib", "python3", "dist-packages"))
         entries.append(os.path.join(base, "local", "lib", folder, "dist-packages"))
     return [entry for entry in dict.fromkeys(entries) if os.path.isdir(entry)]
+
+
+def read_settings(prefix: str) -> dict[str, str] | None:
+    """What ``pyvenv.cfg`` says, as Python reads it (the last line of a key counts); None without one."""
+    data = read_small(os.path.join(prefix, "pyvenv.cfg"), MAX_SMALL, cut=True)
+    if data is None:
+        return None
+    pairs = (line.partition("=") for line in os.fsdecode(data).splitlines())
+    return {key.strip().lower(): value.strip() for key, equals, value in pairs if equals}
 
 
 def import_root(path: str, module: str) -> str:

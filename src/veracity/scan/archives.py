@@ -24,6 +24,8 @@ from ..observe.wheel import Wheel, WheelFile, read_archive, read_wheel, wheel_na
 FORMAT = 1
 MAX_REMEMBERED = 256 << 20
 MAX_LISTED = 100_000
+BUNDLED = frozenset({"pip", "setuptools", "wheel"})
+"""What Python brings wheels of: one of another name beside them was put there."""
 
 Fetch: TypeAlias = Callable[[LockedArchive], IO[bytes]]
 """Brings an archive whose SHA-256 is as named; raises TransportError or VerificationError."""
@@ -72,7 +74,7 @@ class Archives:
             for archive in lock.archives:
                 self._named.setdefault(archive.name, []).append(archive)
         self._in_folders = _by_name(folders)
-        self._bundled = _by_name(bundled)
+        self._bundled = {name: paths for name, paths in _by_name(bundled).items() if name in BUNDLED}
 
     def ask(self, name: str) -> str:
         """Ask the indexes about a distribution that no lock names; why that failed, empty when it did not."""

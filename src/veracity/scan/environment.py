@@ -70,6 +70,8 @@ class EnvironmentCheck:
         self._system = files_below(site) if site.startswith(SYSTEM) else {}
         self.vouched: set[str] = set()
         """Paths in the folder whose content is that of an archive."""
+        self.commands: set[str] = set()
+        """Names in the folder of commands that a distribution brings."""
 
     def run(self) -> Iterator[DistributionCompared | StrayFile | Gap]:
         """Each distribution, then each file that came with none of them."""
@@ -86,7 +88,11 @@ class EnvironmentCheck:
         self._claimed = {
             path for one in by_content for path in self._record(one).paths() if _brings(one, path)
         }
+        for each in by_content:
+            self.commands |= self._record(each).commands()
         for one in compared:
+            self.commands.update(one.wheel.commands)
+            self.commands.update(file.path for file in one.wheel.files if file.scheme == SCRIPTS)
             self._compare(one, shared)
             yield self._result(one)
         yield from self._of_the_system()
@@ -325,7 +331,7 @@ class EnvironmentCheck:
             by_content={os.path.basename(one.info) for one in by_content},
             infos={os.path.basename(one.distribution.info) for one in compared},
             records=list(self._records.values()),
-            virtual=os.path.isfile(os.path.join(self._environment.prefix, "pyvenv.cfg")),
+            virtual=self._environment.virtual,
         )
 
 

@@ -20,6 +20,7 @@ from ..observe.startup import VARIABLES, Interpreter, StartupReader
 from .archives import Archives
 from .bytecode import BytecodeCheck, Programs
 from .environment import EnvironmentCheck, Tree
+from .launch import find_launch
 from .strays import LAW
 
 
@@ -108,16 +109,19 @@ def _observed(
     programs = Programs(
         environment.python, environment.version, asked.code, asked.package, os.cpu_count() or 1
     )
+    commands: set[str] = set()
     for folder, tree in trees.items():
         vouched: set[str] = set()
         if folder in environment.sites and asked.archives is not None:
             check = EnvironmentCheck(environment, folder, tree, asked.archives)
             yield from check.run()
             vouched = check.vouched
+            commands |= check.commands
         compare = BytecodeCheck(folder, tree, programs, asked.cache, vouched)
         yield from compare.run(
             None if progress is None else lambda done: progress(".pyc files compiled", done)
         )
+    yield from find_launch(environment, None if asked.archives is None else commands)
     yield from startup(environment, asked.variables)
 
 

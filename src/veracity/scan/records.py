@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 from collections.abc import Iterable
 from functools import cached_property
 
@@ -11,6 +12,7 @@ from ..observe.pyenv import Distribution, parse_record
 from .reading import read_file
 
 MAX_RECORD = 64 << 20
+_COMMAND = re.compile(rb"(?:\.\./){1,8}bin/([^/,]+),")
 
 
 class Record:
@@ -43,6 +45,10 @@ class Record:
     def names(self, path: str) -> bool:
         """Whether it names ``path``."""
         return path in self._parsed
+
+    def commands(self) -> set[str]:
+        """The names in the environment's folder of commands that it names."""
+        return {os.fsdecode(found[1]) for found in map(_COMMAND.match, self._data.splitlines()) if found}
 
     def paths(self) -> Iterable[str]:
         """All paths below the folder of packages that it names."""
