@@ -27,11 +27,20 @@ if __name__ == "__main__":
         sys.argv[0] = sys.argv[0][:-4]
     sys.exit(app.run())
 """
+SUFFIX = """\
+#!/x/bin/python
+import sys
+from pkg.cli import main
+if __name__ == '__main__':
+    sys.argv[0] = sys.argv[0].removesuffix('.exe')
+    sys.exit(main())
+"""
 LONG = "#!/bin/sh\n'''exec' \"/x/bin/python\" \"$0\" \"$@\"\n' '''\n" + RENAMED.partition("\n")[2]
 
 
 @pytest.mark.parametrize(
-    ("text", "entry"), [(RENAMED, "pkg.cli:main"), (CUT, "pkg.cli:app.run"), (LONG, "pkg.cli:main")]
+    ("text", "entry"),
+    [(RENAMED, "pkg.cli:main"), (SUFFIX, "pkg.cli:main"), (CUT, "pkg.cli:app.run"), (LONG, "pkg.cli:main")],
 )
 def test_what_installers_write_is_taken(text: str, entry: str) -> None:
     assert calls_entry(text.encode(), entry)

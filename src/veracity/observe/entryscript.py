@@ -105,7 +105,7 @@ def _renames(statement: ast.stmt) -> bool:
         return False
     value = statement.value
     if isinstance(value, ast.Call):
-        return _is_plain(value, "re.sub")
+        return _is_plain(value, "re.sub") or _is_plain(value, f"{_PROGRAM}.removesuffix")
     bounds = (ast.Slice, ast.Constant, ast.UnaryOp, ast.USub)
     return (
         isinstance(value, ast.Subscript)
