@@ -12,6 +12,7 @@ from typing import ClassVar
 import pytest
 
 from veracity.core.errors import TransportError, UsageError, VerificationError
+from veracity.observe import index
 from veracity.observe.index import Index, fetch
 from veracity.observe.lockfile import LockedArchive
 
@@ -127,3 +128,30 @@ def test_an_archive_that_cannot_be_had_is_an_error(url: str) -> None:
 def test_an_archive_that_is_gone_is_an_error(server: str) -> None:
     with pytest.raises(TransportError, match="404"):
         fetch(named(f"{server}/gone.whl"))
+
+
+@pytest.mark.parametrize("kind", [JSON_TYPE, "text/html"])
+@pytest.mark.parametrize("url", ["http://[x", "//[::1", "http://a:99999999/x"])
+def test_an_address_that_is_none_is_passed_over_or_an_error(server: str, kind: str, url: str) -> None:
+    files = [{"filename": WHEEL, "url": url, "hashes": {"sha256": SHA}}]
+    text = (
+        json.dumps({"files": files}) if kind == JSON_TYPE else f'<a href="{url}/{WHEEL}#sha256={SHA}">x</a>'
+    )
+    Handler.pages["/some-name/"] = (200, kind, text.encode())
+    for one in Index(server).archives("some-name"):
+        with pytest.raises(TransportError):
+            fetch(one)
+    with pytest.raises(UsageError):
+        Index("http://[x")
+    with pytest.raises(TransportError):
+        fetch(named("http://[x"))
+
+
+def test_an_answer_that_drips_is_given_up(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(index, "SECONDS", 0.0)
+    monkeypatch.setattr(index, "SLOWEST", 1 << 60)
+    Handler.pages["/some-name/"] = (200, "text/html", b"<a>x</a>")
+    with pytest.raises(TransportError, match="bytes come in a second"):
+        Index(server).archives("some-name")
+    with pytest.raises(TransportError, match="bytes come in a second"):
+        fetch(named(f"{server}/some-name/"))

@@ -120,6 +120,13 @@ def test_a_lock_that_is_not_there_is_an_error(tmp_path: Path) -> None:
             read_lock(tmp_path / name)
 
 
+def test_a_line_of_blanks_is_read_in_its_length(tmp_path: Path) -> None:
+    """With a pattern that tries each split of them, this takes an hour."""
+    (tmp_path / "lock.txt").write_text(f"a{' ' * 1_000_000}x --hash=sha256:{'a' * 64}\n")
+    with pytest.raises(EvidenceError):
+        read_lock(tmp_path / "lock.txt")
+
+
 def test_digests_that_are_none_do_not_vouch(tmp_path: Path) -> None:
     assert "torch" not in read(tmp_path, "uv.lock", UV.replace(A, "z" * 64).replace(B, "md5:1"))
 

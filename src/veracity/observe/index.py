@@ -15,6 +15,7 @@ import ipaddress
 import json
 import re
 import tempfile
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -28,6 +29,8 @@ from .pyenv import normalised
 from .wheel import MAX_ARCHIVE, wheel_name
 
 SECONDS = 30.0
+SLOWEST = 1024
+"""Bytes in a second, after the first ``SECONDS``: an answer that drips would take for ever."""
 MAX_PAGE = 64 << 20
 MAX_LINKS = 200_000
 _ACCEPTED = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1"
@@ -58,12 +61,14 @@ class Index:
         address = f"{self._url}/{urllib.parse.quote(normalised(name))}/"
         try:
             with _opened(address, _ACCEPTED, safe=True) as answer:
-                data = answer.read(MAX_PAGE + 1)
+                data = b"".join(_parts(answer, MAX_PAGE + 1))
                 kind, address = answer.headers.get_content_type(), answer.geturl()
         except urllib.error.HTTPError as error:
             if error.code == http.client.NOT_FOUND:
                 return []
             raise TransportError(f"the index refused with {error.code}", where=address) from error
+        except (OSError, http.client.HTTPException) as error:
+            raise TransportError(f"the index could not be read: {error}", where=address) from error
         if len(data) > MAX_PAGE:
             raise ResourceLimitError(f"the index names more than {MAX_PAGE >> 20} MiB for {name}")
         links = _from_json(data) if kind.endswith("json") else _from_html(data)
@@ -90,7 +95,7 @@ def _copy(archive: LockedArchive, copy: IO[bytes]) -> None:
     sha, size = hashlib.sha256(), 0
     try:
         with _opened(archive.url, "*/*", safe=False) as answer:
-            while part := answer.read(_PART):
+            for part in _parts(answer, MAX_ARCHIVE + 1):
                 size += len(part)
                 if size > MAX_ARCHIVE:
                     raise ResourceLimitError(f"{archive.filename} is larger than {MAX_ARCHIVE >> 30} GiB")
@@ -112,6 +117,16 @@ def _copy(archive: LockedArchive, copy: IO[bytes]) -> None:
         )
 
 
+def _parts(answer: http.client.HTTPResponse, limit: int) -> Iterator[bytes]:
+    """What is answered, up to ``limit`` bytes; raises TimeoutError for an answer that drips."""
+    start, size = time.monotonic(), 0
+    while size < limit and (part := answer.read1(min(_PART, limit - size))):
+        size += len(part)
+        yield part
+        if size < SLOWEST * (time.monotonic() - start - SECONDS):
+            raise TimeoutError(f"less than {SLOWEST} bytes come in a second")
+
+
 class _Redirects(urllib.request.HTTPRedirectHandler):
     """Follows no redirect that leaves TLS where the answer is believed."""
 
@@ -131,8 +146,8 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
 
 def _opened(url: str, accept: str, *, safe: bool) -> http.client.HTTPResponse:
     """The answer to a GET; raises TransportError, or HTTPError for a status that is none of success."""
-    parts = urllib.parse.urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    parts = _split(url)
+    if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
         raise TransportError("this is no address of an archive", where=url[:300])
     opener = urllib.request.build_opener(*([_Redirects()] if safe else []))
     request = urllib.request.Request(url, headers={"Accept": accept, "User-Agent": "veracity"})  # noqa: S310
@@ -145,9 +160,18 @@ def _opened(url: str, accept: str, *, safe: bool) -> http.client.HTTPResponse:
     return answer
 
 
+def _split(url: str) -> urllib.parse.SplitResult | None:
+    try:
+        return urllib.parse.urlsplit(url)
+    except ValueError:
+        return None
+
+
 def _is_safe(url: str) -> bool:
     """Whether it is asked over TLS, or is of this machine."""
-    parts = urllib.parse.urlsplit(url)
+    parts = _split(url)
+    if parts is None:
+        return False
     if parts.scheme == "https":
         return bool(parts.hostname)
     if parts.scheme != "http":
@@ -163,7 +187,10 @@ def _wheels(name: str, page: str, links: Iterator[tuple[str, str, str]]) -> Iter
         parsed = wheel_name(filename)
         if parsed is None or normalised(parsed.name) != name or not _SHA256.match(sha256):
             continue
-        absolute = urllib.parse.urljoin(page, url)
+        try:
+            absolute = urllib.parse.urljoin(page, url)
+        except ValueError:
+            continue  # no address: a host in brackets that do not end
         yield LockedArchive(name, parsed.version, filename, sha256, absolute, -1, page)
 
 
@@ -196,5 +223,5 @@ def _from_html(data: bytes) -> Iterator[tuple[str, str, str]]:
     parser.feed(data.decode("utf-8", "replace"))
     for link in parser.found:
         url, _, fragment = link.partition("#")
-        filename = urllib.parse.unquote(urllib.parse.urlsplit(url).path.rpartition("/")[2])
+        filename = urllib.parse.unquote(url.partition("?")[0].rpartition("/")[2])
         yield filename, url, fragment.lower().removeprefix("sha256=") if "sha256=" in fragment.lower() else ""

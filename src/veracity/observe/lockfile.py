@@ -23,7 +23,7 @@ from .wheel import wheel_name
 MAX_LOCK = 64 << 20
 MAX_ARCHIVES = 500_000
 _HASH = re.compile(r"--hash[= ]sha256:([0-9a-fA-F]{64})(?=\s|\Z)")
-_PINNED = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)\s*(\[[^\]]*\])?\s*===?\s*([^\s;,]+)")
+_PINNED = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)\s{0,99}(\[[^\]]*\])?\s{0,99}===?\s{0,99}([^\s;,]+)")
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 
 
