@@ -148,7 +148,7 @@ def test_an_address_that_is_none_is_passed_over_or_an_error(server: str, kind: s
 
 
 def test_an_answer_that_drips_is_given_up(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(index, "SECONDS", 0.0)
+    monkeypatch.setattr(index, "AFTER", 0.0)
     monkeypatch.setattr(index, "SLOWEST", 1 << 60)
     Handler.pages["/some-name/"] = (200, "text/html", b"<a>x</a>")
     with pytest.raises(TransportError, match="bytes come in a second"):

@@ -29,8 +29,8 @@ from .pyenv import normalised
 from .wheel import MAX_ARCHIVE, wheel_name
 
 SECONDS = 30.0
-SLOWEST = 1024
-"""Bytes in a second, after the first ``SECONDS``: an answer that drips would take for ever."""
+SLOWEST, AFTER = 1024, 30.0
+"""Bytes in a second, asked for after that many seconds: an answer that drips would take for ever."""
 MAX_PAGE = 64 << 20
 MAX_LINKS = 200_000
 _ACCEPTED = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1"
@@ -123,7 +123,7 @@ def _parts(answer: http.client.HTTPResponse, limit: int) -> Iterator[bytes]:
     while size < limit and (part := answer.read1(min(_PART, limit - size))):
         size += len(part)
         yield part
-        if size < SLOWEST * (time.monotonic() - start - SECONDS):
+        if size < SLOWEST * (time.monotonic() - start - AFTER):
             raise TimeoutError(f"less than {SLOWEST} bytes come in a second")
 
 
