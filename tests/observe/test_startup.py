@@ -81,6 +81,8 @@ def test_virtualenv_is_known_unless_its_module_does_more(prefix: Path) -> None:
     assert [item.standing for item in read(prefix)] == ["known"]
     (site / "_virtualenv.py").write_text(PATCH)
     assert [(item.standing, item.effect) for item in read(prefix)] == [("none", ""), ("none", "replaces")]
+    (site / "_virtualenv.py").write_text("import helper\n")  # nothing that effects would be told of
+    assert [item.standing for item in read(prefix)] == ["none", "none"]
 
 
 def test_customizing_modules_by_the_path(prefix: Path, tmp_path: Path) -> None:

@@ -29,8 +29,8 @@ def environment(tmp_path: Path) -> Path:
     (site / "_virtualenv.pth").write_text("import _virtualenv")
     (site / "_virtualenv.py").write_text(
         "import sys\n\n\n"
-        "class Finder:\n    def find_spec(self, name, path, target=None):\n        return None\n\n\n"
-        "sys.meta_path.insert(0, Finder())\n"
+        "class _Finder:\n    def find_spec(self, fullname, path, target=None):\n        return None\n\n\n"
+        "sys.meta_path.insert(0, _Finder())\n"
     )
     _install_editable(site, tmp_path / "project")
     return site

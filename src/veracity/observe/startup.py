@@ -19,9 +19,10 @@ from hashlib import sha256
 
 from ..core.observation import StartupItem
 from ..core.origin import Origin
-from .effects import LEVELS, Effects, read_effects
+from .effects import Effects, read_effects
 from .ownership import NOBODY, Owner, Ownership
 from .pyenv import RecordIndex, site_directories
+from .virtualenvpatch import only_patches
 
 MAX_ITEMS = 500
 MAX_FILE = 4 << 20
@@ -158,9 +159,9 @@ class StartupReader:
         """``_virtualenv.pth`` and its module, which virtualenv and uv write and no RECORD names."""
         if os.path.basename(path) != "_virtualenv.pth" or line.strip() != "import _virtualenv":
             return False
-        text = _text(os.path.join(os.path.dirname(path), "_virtualenv.py"))
+        data = _read(os.path.join(os.path.dirname(path), "_virtualenv.py"))
         made = os.path.isfile(os.path.join(self.interpreter.prefix, "pyvenv.cfg"))
-        return made and bool(text) and _is_mild(read_effects(text))
+        return made and bool(data) and only_patches(data or b"")
 
     def _module(self, kind: str, name: str, via: str) -> None:
         """A module and the packages it lies in, as an import of ``name`` would execute them."""
@@ -273,10 +274,6 @@ class StartupReader:
             self.items.append(item)
         else:
             self.more += 1
-
-
-def _is_mild(effects: Effects) -> bool:
-    return not effects.unread and LEVELS.index(effects.level) <= LEVELS.index("hooks")
 
 
 def _entry_points(text: str) -> Iterator[tuple[str, str, str]]:
