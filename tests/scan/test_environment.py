@@ -31,7 +31,6 @@ from veracity.observe.lockfile import LockedArchive, read_lock
 from veracity.observe.tree import read_tree
 from veracity.scan import environment
 from veracity.scan.archives import Archives, Network
-from veracity.scan.bytecode import BytecodeCheck, Programs
 from veracity.scan.examine import Asked, Examined, examine
 from veracity.seal.nodes import Nodes, NodeWriter
 
@@ -452,15 +451,6 @@ def test_bytecode_that_cannot_be_compared_is_never_taken_for_clean(place: Place,
     found = place.examined()
     assert [gap.law for gap in found.gaps] == ["bytecode-truth"]
     assert not found.is_complete
-
-
-@edits
-def test_files_cannot_outvote_the_interpreter_on_what_bytecode_begins_with(place: Place) -> None:
-    """Of another version than the one that seals: most files say another magic number."""
-    check = BytecodeCheck("", {}, Programs("", "3.10", Path(), "", 1), place.root / "none", set())
-    assert check._magic() == (3439).to_bytes(2, "little") + b"\r\n"
-    unknown = BytecodeCheck("", {}, Programs("", "3.99", Path(), "", 1), place.root / "none", set())
-    assert unknown._magic() == b""
 
 
 @edits

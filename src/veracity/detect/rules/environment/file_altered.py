@@ -17,13 +17,17 @@ lock names. Each file in it is compared with the one installed. RECORD is no ref
 whether it agrees with the archive or was rewritten with the file. Where several packages bring one path, any
 of them will do. Scripts for entry points are in no archive: their syntax tree must import one function and
 call it. Another content is an error of high confidence, a warning where a package that could not be compared
-brings the path, too; a script that is none of the known forms a warning; files that are missing a warning,
+brings the path, too; a script that is none of the known forms, or that is started by another interpreter or
+with code in its first line, a warning (the commands of an environment that was moved, too: they start the
+Python at its old place); files that are missing a warning,
 or a note where none of them can be imported; a permission to execute a note.
 
 ## What fools it
 
 What a system's package manager brought is compared with the MD5 in its database, which who has no root
-cannot edit. A lock file or a folder of wheels that was edited as well: keep the lock where the job cannot
+cannot edit. An interpreter or a standard library that was exchanged as a whole: nothing vouches for them at
+the first seal, and the wheel of pip that lies in the library vouches for pip. Header files are not compared.
+A lock file or a folder of wheels that was edited as well: keep the lock where the job cannot
 write. The memory of what an archive holds, for who can write the home. What was edited and put back before
 anybody looked.
 

@@ -10,7 +10,9 @@ A `.pth`, `sitecustomize` or `usercustomize` put into the folder of packages: it
 environment. A file put into a package's `dist-info`, or an `egg-info` of its own, whose entry points are
 loaded. A module put there, which shadows another or is imported by an edited one, or a link to a folder of
 them. A native library. A `.pyc` without a source, which Python imports like a module. A line for it in some
-package's RECORD makes it look installed.
+package's RECORD makes it look installed. A module in the folder of commands, from which `torchrun` imports
+first. A `._pth` or a second `pyvenv.cfg` beside the interpreter, an archive `python311.zip` beside the
+standard library: each replaces where Python looks.
 
 ## How it is checked
 
@@ -23,7 +25,11 @@ has no use for are not listed.
 ## What fools it
 
 A distribution with a made-up `dist-info` explains its files, and is a finding of its own (`environment-not-
-locked`). Folders outside the environment that a `.pth` or PYTHONPATH brings in.
+locked`). Whatever says of itself that it is an editable install, when wheels alone and no lock were given:
+its `.pth` runs, and the seal counts it among those sealed by content. The name of a project that the lock
+has as editable, a folder or from version control: a `dist-info` of that name explains its files. Folders
+outside the environment that a `.pth` or PYTHONPATH brings in. Modules in the folder of commands of an
+environment that is no virtual one. A file that is a link and whose target is edited after the seal.
 
 ## What to do
 
