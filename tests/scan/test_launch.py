@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import sys
 from collections.abc import Callable
@@ -10,9 +11,11 @@ from pathlib import Path
 import pytest
 
 from tests.scan.wheels import make_environment, make_installation, make_wheel, packages
-from veracity.core.observation import Gap
+from veracity.core.observation import DistributionCompared, Gap, StrayFile
+from veracity.core.tree import FILE, UNREAD, TreeEntry
 from veracity.observe.interpreter import find_environment
 from veracity.scan.archives import Archives
+from veracity.scan.environment import EnvironmentCheck
 from veracity.scan.launch import find_launch
 
 VERSION = f"{sys.version_info[0]}.{sys.version_info[1]}"
@@ -120,3 +123,35 @@ def test_settings_are_read_as_python_reads_them(tmp_path: Path, line: str) -> No
     key, _, value = line.partition("=")
     settings(tmp_path, key, value)
     assert str(site) in find_environment(tmp_path / "env", {}).sites
+
+
+def test_data_among_packages_and_commands_came_with_its_archive(tmp_path: Path) -> None:
+    site = f"lib/python{VERSION}/site-packages"
+    data = {f"alpha-1.0.data/data/{name}": b"" for name in (f"{site}/placed.py", "bin/tool.py")}
+    made = make_wheel(tmp_path, "alpha", {"alpha.py": b"x = 1\n", **data})
+    make_environment(tmp_path / "env", [made])
+    tree = {name.encode(): TreeEntry(FILE, 0o644, 0, name.encode(), sha256(b"")) for name in ("placed.py",)}
+    check = checked(tmp_path, tree)
+    assert not [one for one in check.run() if isinstance(one, StrayFile)]
+    assert "tool.py" in check.commands
+
+
+def test_a_file_that_cannot_be_read_is_a_gap_and_no_altered_file(tmp_path: Path) -> None:
+    made = make_wheel(tmp_path, "alpha", {"alpha.py": b"x = 1\n"})
+    make_environment(tmp_path / "env", [made])
+    check = checked(tmp_path, {b"alpha.py": TreeEntry(FILE, 0, 6, b"alpha.py", UNREAD)})
+    compared, gap = check.run()
+    assert isinstance(compared, DistributionCompared)
+    assert compared.differing == []
+    assert isinstance(gap, Gap)
+    assert gap.reason == "they could not be read"
+
+
+def checked(root: Path, tree: dict[bytes, TreeEntry]) -> EnvironmentCheck:
+    """Files that are not in ``tree`` are read where they lie."""
+    environment = find_environment(root / "env", {})
+    return EnvironmentCheck(environment, environment.sites[0], tree, Archives(root / "cache", [], [root]))
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

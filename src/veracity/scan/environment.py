@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 
 from ..core.observation import DistributionCompared, FileDifference, Gap, StrayFile
 from ..core.origin import Origin, monitor_origin
-from ..core.tree import LINK, TreeEntry
+from ..core.tree import LINK, UNREAD, TreeEntry
 from ..observe.dpkg import files_below
 from ..observe.entryscript import calls_entry, interpreter_of
 from ..observe.interpreter import PythonEnvironment
@@ -24,7 +24,7 @@ from ..observe.wheel import DATA, LIB, SCRIPTS, Wheel, WheelFile
 from .archives import Archives, Found, is_version
 from .reading import mark, read_file
 from .records import Record
-from .strays import Explained, find_strays
+from .strays import LAW, Explained, find_strays
 
 SYSTEM = "/usr/lib/"
 """Where a system's package manager puts packages for Python."""
@@ -72,6 +72,7 @@ class EnvironmentCheck:
         """Paths in the folder whose content is that of an archive."""
         self.commands: set[str] = set()
         """Names in the folder of commands that a distribution brings."""
+        self._unread: list[str] = []
 
     def run(self) -> Iterator[DistributionCompared | StrayFile | Gap]:
         """Each distribution, then each file that came with none of them."""
@@ -91,10 +92,12 @@ class EnvironmentCheck:
         for each in by_content:
             self.commands |= self._record(each).commands()
         for one in compared:
-            self.commands.update(one.wheel.commands)
-            self.commands.update(file.path for file in one.wheel.files if file.scheme == SCRIPTS)
+            self.commands.update(_commands(one.wheel))
             self._compare(one, shared)
             yield self._result(one)
+        if self._unread:
+            what = f"{len(self._unread)} installed files were not compared, {self._unread[0]} among them"
+            yield Gap(self._origin, what, "they could not be read", law=LAW)
         yield from self._of_the_system()
         explained = self._explained(compared, by_content)
         yield from find_strays(self._site, self._tree, explained, self._origin)
@@ -217,9 +220,12 @@ class EnvironmentCheck:
     def _compare_lib(
         self, one: _Compared, file: WheelFile, alternatives: Sequence[WheelFile], record: Record
     ) -> None:
-        one.files += 1
         entry = self._tree.get(os.fsencode(file.path))
         place = os.path.join(self._site, file.path)
+        if entry is not None and entry.digest == UNREAD:
+            self._unread.append(place)
+            return
+        one.files += 1
         is_same = self._is_same(file) or any(self._is_same(other) for other in alternatives if other != file)
         if not is_same:
             self._compare_other(one, file, entry, place, record.sha256(file.path))
@@ -320,12 +326,21 @@ class EnvironmentCheck:
     def _record(self, distribution: Distribution) -> Record:
         return self._records.setdefault(distribution.info, Record(distribution))
 
+    def _placed(self, wheel: Wheel) -> Iterator[str]:
+        """Paths in this folder of the files of a wheel; its data may lie here, too."""
+        start = os.path.relpath(self._site, os.path.realpath(self._environment.prefix)) + "/"
+        for file in wheel.files:
+            if file.scheme == LIB:
+                yield file.path
+            elif file.scheme == DATA and file.path.startswith(start):
+                yield file.path.removeprefix(start)
+
     # --- what came with none ----------------------------------------------------------------------
 
     def _explained(self, compared: Sequence[_Compared], by_content: Sequence[Distribution]) -> Explained:
         """What is known of the files in the folder."""
         return Explained(
-            expected={file.path for one in compared for file in one.wheel.files if file.scheme == LIB},
+            expected={path for one in compared for path in self._placed(one.wheel)},
             claimed=self._claimed,
             system=self._system.keys(),
             by_content={os.path.basename(one.info) for one in by_content},
@@ -343,6 +358,16 @@ def _brings(one: Distribution, path: str) -> bool:
     return not one.editable or (
         "/" not in path and (path.startswith("__editable__") or path.endswith(".pth"))
     )
+
+
+def _commands(wheel: Wheel) -> Iterator[str]:
+    """Names in the folder of commands that come with a wheel; some bring them as data."""
+    yield from wheel.commands
+    for file in wheel.files:
+        if file.scheme == SCRIPTS:
+            yield file.path
+        elif file.scheme == DATA:
+            yield file.path.removeprefix("bin/")
 
 
 def _shared(compared: Sequence[_Compared]) -> dict[str, list[WheelFile]]:

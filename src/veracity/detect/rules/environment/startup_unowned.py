@@ -26,8 +26,9 @@ was other, in the last run of this environment that held.
 ## What fools it
 
 A forged RECORD or ``dist-info`` beside the file. A ``_virtualenv.py`` that does other things in the words of
-virtualenv's and uv's alone. Text that is written to be read as harmless: then there is the warning alone. Libraries that torch opens later, and files that only the standard library's folder
-holds. Processes that Veracity's guard did not enter.
+virtualenv's and uv's alone. Text that is written to be read as harmless: then there is the warning alone.
+Libraries that torch opens later, and files that only the standard library's folder holds. Processes that
+Veracity's guard did not enter.
 
 ## What to do
 
