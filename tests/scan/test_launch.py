@@ -39,7 +39,16 @@ def settings(root: Path, key: str, value: str) -> None:
 
 def other_home(root: Path) -> None:
     make_installation(root / "evil")
-    settings(root, "home", str(root / "evil/bin"))
+    path = root / "env/pyvenv.cfg"
+    path.write_text(f"Home={root / 'evil/bin'}\n{path.read_text()}")  # the first one counts
+
+
+def hidden_home(root: Path) -> None:
+    """A line for who ends lines as Python does not."""
+    path = root / "env/pyvenv.cfg"
+    true = path.read_text()
+    other_home(root)
+    path.write_text(f"x\x0b{true.splitlines()[0]}\n{path.read_text()}")
 
 
 def other_program(root: Path) -> None:
@@ -63,6 +72,7 @@ def put(name: str, text: str = "") -> Callable[[Path], None]:
     ("edit", "says"),
     [
         (other_home, "pyvenv.cfg leads to"),
+        (hidden_home, "pyvenv.cfg leads to"),
         (lambda root: settings(root, "version", "3.8"), "pyvenv.cfg says that it is of version 3.8"),
         (no_packages, "it has no folder of packages"),
         (other_program, "env/bin/python3 is another program"),

@@ -16,7 +16,7 @@ import json
 import os
 import re
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 MAX_RECORD = 64 << 20
@@ -232,12 +232,24 @@ def site_directories(python: str, version: str, environment: Mapping[str, str]) 
 
 
 def read_settings(prefix: str) -> dict[str, str] | None:
-    """What ``pyvenv.cfg`` says, as Python reads it (the last line of a key counts); None without one."""
+    """What ``pyvenv.cfg`` says, as Python reads it; None without one.
+
+    The interpreter takes the first ``home`` and ends lines with line feeds alone; the module ``site`` takes
+    the last line of any other key, and ends lines with carriage returns, too.
+    """
     data = read_small(os.path.join(prefix, "pyvenv.cfg"), MAX_SMALL, cut=True)
     if data is None:
         return None
-    pairs = (line.partition("=") for line in os.fsdecode(data).splitlines())
-    return {key.strip().lower(): value.strip() for key, equals, value in pairs if equals}
+    text = os.fsdecode(data)
+    found = dict(_pairs(re.split("[\r\n]", text)))
+    homes = [value for key, value in _pairs(text.split("\n")) if key == "home"]
+    return {**found, "home": homes[0] if homes else ""}
+
+
+def _pairs(lines: Sequence[str]) -> Iterator[tuple[str, str]]:
+    for key, equals, value in (line.partition("=") for line in lines):
+        if equals:
+            yield key.strip().lower(), value.strip()
 
 
 def import_root(path: str, module: str) -> str:
