@@ -23,11 +23,12 @@ from pathlib import Path
 from ..core.observation import BytecodeCompared, Gap
 from ..core.origin import monitor_origin
 from ..core.tree import FILE, FOLDER, LINK, UNREAD, TreeEntry
+from ..observe.pyenv import read_small
 from ..observe.torchzip import FileDigest, digest_file
 from .checkworker import Answered, CheckWorker
 from .environment import Tree
 from .knownbytecode import KnownBytecode, tag_of
-from .reading import mark, read_file
+from .marks import mark
 
 MAX_FILE = 64 << 20
 HEADER = 16
@@ -185,7 +186,7 @@ class BytecodeCheck:
         """What a worker is asked; or why it cannot be."""
         contents = []
         for path, entry in ((job.path, job.entry), (job.source, job.source_entry)):
-            data = read_file(os.path.join(self._folder, path), MAX_FILE)
+            data = read_small(os.path.join(self._folder, path), MAX_FILE)
             if data is None or hashlib.sha256(data).hexdigest() != entry.digest:
                 return f"it changed after it was read, or is larger than {MAX_FILE >> 20} MiB"
             contents.append(data)
@@ -238,7 +239,7 @@ class BytecodeCheck:
     def _hash_differs(self, job: _Job) -> str:
         if not self._is_own_version():
             return ""  # the hash is keyed by the interpreter: take the worse
-        data = read_file(os.path.join(self._folder, job.source), MAX_FILE)
+        data = read_small(os.path.join(self._folder, job.source), MAX_FILE)
         fits = data is not None and importlib.util.source_hash(data) == job.header
         return "" if fits else _CHANGED
 

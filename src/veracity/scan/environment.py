@@ -18,11 +18,11 @@ from ..core.tree import LINK, UNREAD, TreeEntry
 from ..observe.dpkg import files_below
 from ..observe.entryscript import calls_entry, interpreter_of
 from ..observe.interpreter import PythonEnvironment
-from ..observe.pyenv import Distribution, list_distributions
+from ..observe.pyenv import Distribution, list_distributions, read_small
 from ..observe.torchzip import FileDigest, digest_file
 from ..observe.wheel import DATA, LIB, SCRIPTS, Wheel, WheelFile
 from .archives import Archives, Found, is_version
-from .reading import mark, read_file
+from .marks import mark
 from .records import Record
 from .strays import LAW, Explained, find_strays
 
@@ -156,7 +156,7 @@ class EnvironmentCheck:
             if not expected or entry is None or not entry.is_file:
                 continue
             one = packages.setdefault(package, _System())
-            data = read_file(os.path.join(self._site, path), MAX_SYSTEM_FILE)
+            data = read_small(os.path.join(self._site, path), MAX_SYSTEM_FILE)
             observed = "" if data is None else hashlib.md5(data, usedforsecurity=False).hexdigest()
             one.files += 1
             if observed != expected and len(one.differing) < MAX_DIFFERENCES:
@@ -171,7 +171,7 @@ class EnvironmentCheck:
             )  # fmt: skip
 
     def _tags(self, distribution: Distribution) -> list[str]:
-        data = read_file(os.path.join(distribution.info, "WHEEL"), MAX_SCRIPT) or b""
+        data = read_small(os.path.join(distribution.info, "WHEEL"), MAX_SCRIPT) or b""
         lines = data.decode("utf-8", "replace").splitlines()
         return [line[4:].strip() for line in lines if line.startswith("Tag:")]
 
@@ -266,7 +266,7 @@ class EnvironmentCheck:
 
     def _compare_script(self, one: _Compared, file: WheelFile) -> None:
         place = os.path.join(self._environment.prefix, "bin", file.path)
-        data = read_file(place, MAX_SCRIPT)
+        data = read_small(place, MAX_SCRIPT)
         if not file.rest or data is None:
             self._compare_elsewhere(one, file, place)
             return
@@ -294,7 +294,7 @@ class EnvironmentCheck:
         if "/" in command or command in (".", ".."):
             return
         place = os.path.join(self._environment.prefix, "bin", command)
-        data = read_file(place, MAX_SCRIPT)
+        data = read_small(place, MAX_SCRIPT)
         if data is None:
             if os.path.lexists(place):
                 one.files += 1

@@ -15,7 +15,7 @@ from ..core.observation import Gap, StrayFile
 from ..core.origin import Origin, monitor_origin
 from ..observe.interpreter import PythonEnvironment
 from ..observe.torchzip import FileDigest, digest_file
-from .reading import mark
+from .marks import mark
 
 MAX_NAMES = 100_000
 _MODULE = re.compile(r"(?P<stem>[^.]+)\.(pyc?|so|[\w-]+\.so)\Z")

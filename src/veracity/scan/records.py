@@ -8,8 +8,7 @@ import re
 from collections.abc import Iterable
 from functools import cached_property
 
-from ..observe.pyenv import Distribution, parse_record
-from .reading import read_file
+from ..observe.pyenv import Distribution, parse_record, read_small
 
 MAX_RECORD = 64 << 20
 _COMMAND = re.compile(rb"(?:\.\./){1,8}bin/([^/,]+),")
@@ -23,7 +22,7 @@ class Record:
 
     @cached_property
     def _data(self) -> bytes:
-        return read_file(os.path.join(self.distribution.info, "RECORD"), MAX_RECORD) or b""
+        return read_small(os.path.join(self.distribution.info, "RECORD"), MAX_RECORD) or b""
 
     @cached_property
     def _lines(self) -> frozenset[bytes]:

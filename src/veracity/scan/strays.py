@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from ..core.observation import Gap, StrayFile
 from ..core.origin import Origin
 from ..core.tree import FOLDER, LINK, UNREAD, TreeEntry
-from .reading import mark
+from .marks import mark
 from .records import Record
 
 LAW = "wheel-truth"
