@@ -1,6 +1,6 @@
 """What the guard and the monitor cost, side by side: each training on a core of its own, which they exchange.
 
-    python -m bench.beside [--sizes small medium] [--pairs 12] [--seconds 24] [--settle 400]
+    python -m bench.beside [--sizes small medium] [--pairs 12] [--seconds 24] [--settle 2000]
 
 A plain and a guarded run of the character GPT, one thread each, train at the same time on two cores;
 whatever belongs to the guarded one, its monitor and its loader's workers too, has its core. Every few
@@ -59,7 +59,7 @@ def main() -> int:
     parser.add_argument("--sizes", nargs="+", default=["small", "medium"])
     parser.add_argument("--pairs", type=int, default=12, help="guarded pairs, and as many plain ones")
     parser.add_argument("--seconds", type=float, default=24.0, help="how long a pair is compared")
-    parser.add_argument("--settle", type=int, default=400, help="steps of a guarded run before that")
+    parser.add_argument("--settle", type=int, default=2000, help="steps of a guarded run before that")
     arguments = parser.parse_args()
     home = Path(tempfile.mkdtemp(prefix="veracity-bench-home-"))
     print(f"{platform.machine()}, {os.cpu_count()} CPUs, Python {platform.python_version()}")
