@@ -120,11 +120,11 @@ def examined(python: Path, wheels: Path, home: Path, rounds: int) -> None:
     The first one reads the archives and compiles every source; those after it find both remembered.
     """
     environment = find_environment(python, {})
-    parts = [environment.library, *environment.sites, str(Path(environment.prefix, "bin"))]
+    parts = [environment.stdlib, *environment.sites, str(Path(environment.prefix, "bin"))]
     files = []
     for part in parts:
         for folder, names, inside in os.walk(part):
-            if folder == environment.library:
+            if folder == environment.stdlib:
                 names[:] = [one for one in names if one not in ("site-packages", "dist-packages")]
             files += [os.path.join(folder, one) for one in inside]
     files = [path for path in files if not os.path.islink(path)]

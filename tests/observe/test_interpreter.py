@@ -24,7 +24,7 @@ def test_a_virtual_environment_by_its_folder_and_by_its_interpreter(tmp_path: Pa
         assert found.sites == (
             os.path.realpath(tmp_path / "env" / "lib" / f"python{VERSION}" / "site-packages"),
         )
-        assert Path(found.library, "os.py").is_file()
+        assert Path(found.stdlib, "os.py").is_file()
 
 
 def test_an_installation_is_told_by_its_folders(tmp_path: Path) -> None:
@@ -34,7 +34,7 @@ def test_an_installation_is_told_by_its_folders(tmp_path: Path) -> None:
     python.write_text("")
     python.chmod(0o755)
     found = find_environment(python, {})
-    assert (found.version, found.library) == ("3.12", "")
+    assert (found.version, found.stdlib) == ("3.12", "")
     assert found.sites == (str(tmp_path / "lib" / "python3.12" / "site-packages"),)
 
 

@@ -538,11 +538,12 @@ def test_what_the_systems_packages_brought_is_compared_with_their_database(
     for name in ("apt_pkg.py", "tool-2.0.dist-info/METADATA", "old.egg-info"):
         digest = hashlib.md5((place.site / name).read_bytes(), usedforsecurity=False).hexdigest()
         lines.append(f"{digest}  {start}/{name}\n")
-    (tmp_path / "python3-tool:amd64.md5sums").write_text("".join(lines))
-    (tmp_path / "python3-tool:amd64.list").write_text(f"/.\n/{start}\n/{start}/conf.py\n")
+    (tmp_path / "info").mkdir()
+    (tmp_path / "info" / "python3-tool:amd64.md5sums").write_text("".join(lines))
+    (tmp_path / "info" / "python3-tool:amd64.list").write_text(f"/.\n/{start}\n/{start}/conf.py\n")
     (place.site / "conf.py").write_text("")
     monkeypatch.setattr(environment, "SYSTEM", str(place.root))
-    monkeypatch.setattr(environment, "files_below", partial(files_below, info=str(tmp_path)))
+    monkeypatch.setattr(environment, "files_below", partial(files_below, dpkg=str(tmp_path)))
     found = place.examined()
     assert found.findings == ()
     standing = {one.name: (one.standing, one.reason) for one in found.distributions}

@@ -110,7 +110,7 @@ def test_a_virtual_environment_has_no_library_of_its_own(tmp_path: Path) -> None
     make_environment(tmp_path / "env", [])
     own = tmp_path / f"env/lib/python{VERSION}"
     (own / "os.py").write_text("")
-    library = find_environment(tmp_path / "env", {}).library
+    library = find_environment(tmp_path / "env", {}).stdlib
     assert library == str(tmp_path / f"env-base/lib/python{VERSION}")
 
 

@@ -42,8 +42,8 @@ class Examination:
 
         one = self.environment
         own = {INTERPRETER: Path(os.path.realpath(one.python))}
-        if one.library:
-            own[LIBRARY] = Path(one.library)
+        if one.stdlib:
+            own[LIBRARY] = Path(one.stdlib)
         if one.virtual:
             own[COMMANDS] = Path(one.prefix, "bin")
         for number, site in enumerate(one.sites, start=1):
@@ -52,7 +52,7 @@ class Examination:
             raise UsageError(f"two parts are called {name!r}", remedy="give yours another name: NAME=PATH")
         # Packages of an environment that a virtual one was made from are no part of the latter.
         folders = ("site-packages", "dist-packages")
-        without = {LIBRARY: [Path(one.library, name) for name in folders if Path(one.library, name).is_dir()]}
+        without = {LIBRARY: [Path(one.stdlib, name) for name in folders if Path(one.stdlib, name).is_dir()]}
         return Wanted({**paths, **own}, without, self.examine)
 
     def examine(self, trees: Trees) -> dict[str, Json]:
@@ -65,7 +65,7 @@ class Examination:
         one = self.environment
         code = Path(veracity.__file__).resolve().parent
         asked = Asked(self.archives, os.environ, code.parent, code.name, self.home / "cache")
-        folders = {path: trees[path] for path in (one.library, *one.sites) if path in trees}
+        folders = {path: trees[path] for path in (one.stdlib, *one.sites) if path in trees}
         self.found = examine(one, folders, asked, self.told)
         return sealed_part(self.found, one.python, one.version, self.named_by)
 
@@ -112,7 +112,7 @@ def examination_of(arguments: argparse.Namespace, home: Path, told: Told) -> Exa
     network = Network(fetch if arguments.fetch or indexes else None, asked)
     archives = None
     if named:
-        bundled = [Path(environment.library, "ensurepip", "_bundled"), Path(DEBIAN_WHEELS)]
+        bundled = [Path(environment.stdlib, "ensurepip", "_bundled"), Path(DEBIAN_WHEELS)]
         present = [folder for folder in bundled if folder.is_dir()]
         archives = Archives(home / "cache", [read_lock(path) for path in locks], folders, present, network)
     return Examination(environment, archives, tuple(named), home, told.note)

@@ -23,7 +23,7 @@ _FOLDER = re.compile(r"python(3\.\d{1,3})t?\Z")
 class PythonEnvironment:
     """``python`` as it is called, its ``version`` (``3.11``), and the folders it imports packages from.
 
-    Folders are named without links. ``library``: the standard library's, empty when not found. ``virtual``:
+    Folders are named without links. ``stdlib``: the standard library's, empty when not found. ``virtual``:
     it is a virtual environment. ``doubts``: why what its files say may not be what it starts with.
     """
 
@@ -31,7 +31,7 @@ class PythonEnvironment:
     version: str
     prefix: str
     sites: tuple[str, ...]
-    library: str
+    stdlib: str
     virtual: bool = False
     doubts: tuple[str, ...] = ()
 

@@ -90,7 +90,7 @@ class Ownership:
             inside = [os.path.relpath(path, prefix) for path in spellings if path.startswith(prefix + os.sep)]
             if not inside or not os.path.isdir(meta):
                 continue
-            for name, data in _database(meta, ".json"):
+            for name, data in database(meta, ".json"):
                 for relative in inside:
                     if json.dumps(relative).encode() in data:
                         found = _conda_entry(data, relative)
@@ -105,7 +105,7 @@ class Ownership:
         if not places:
             return None
         wanted = [one for path in places for one in (path, path.removeprefix("/usr"))]
-        for name, listing in _database(os.path.join(self._dpkg, "info"), ".list"):
+        for name, listing in database(os.path.join(self._dpkg, "info"), ".list"):
             for path in wanted:
                 if b"\n" + os.fsencode(path) + b"\n" in b"\n" + listing:
                     return self._dpkg_standing(name.removesuffix(".list"), wanted, data)
@@ -165,7 +165,7 @@ def _by_root_alone(path: str) -> bool:
     return status.st_uid == 0 and not status.st_mode & 0o022 and os.getuid() != 0
 
 
-def _database(folder: str, suffix: str) -> Iterator[tuple[str, bytes]]:
+def database(folder: str, suffix: str) -> Iterator[tuple[str, bytes]]:
     """Name and content of the database's files, up to a bound on their bytes."""
     left = MAX_DATABASE
     for name in _names(folder, suffix):

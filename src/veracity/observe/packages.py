@@ -13,11 +13,11 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit, urlunsplit
 
-from .pyenv import MAX_DISTRIBUTIONS, MAX_RECORD, MAX_SMALL, normalised, read_small
+from .pyenv import MAX_DISTRIBUTIONS, MAX_RECORD, MAX_SMALL, header_fields, normalised, read_small
 
 MAX_TEXT = 200
 MAX_LICENCES = 20
@@ -96,7 +96,7 @@ def _package(info: str) -> Package | None:
     data = None
     for name in inside:
         data = data or read_small(os.path.join(info, name) if name else info, MAX_SMALL, cut=True)
-    fields = list(_fields(data or b""))
+    fields = list(header_fields(data or b""))
     name, version = _first(fields, "name"), _first(fields, "version")
     if not name or not version:
         return None
@@ -110,24 +110,6 @@ def _package(info: str) -> Package | None:
         _origin(read_small(os.path.join(info, "direct_url.json"), MAX_SMALL)),
         hashlib.sha256(record).hexdigest() if record is not None else "",
     )
-
-
-def _fields(data: bytes) -> Iterator[tuple[str, str]]:
-    """The headers, names in small letters; a value of several lines has line breaks."""
-    name, value = "", ""
-    for line in data.decode("utf-8", "replace").split("\n"):
-        text = line.rstrip("\r")
-        if text[:1] in (" ", "\t"):
-            value += "\n" + text.strip()
-            continue
-        if name:
-            yield name, value
-        if not text:
-            return
-        key, colon, value = text.partition(":")
-        name, value = (key.lower(), value.strip()) if colon else ("", "")
-    if name:
-        yield name, value
 
 
 def _first(fields: Sequence[tuple[str, str]], name: str) -> str:

@@ -303,6 +303,24 @@ def comparable(version: str) -> tuple[object, ...]:
     return (*parts, "+", *re.findall(r"[0-9a-z]+", local)) if local else tuple(parts)
 
 
+def header_fields(data: bytes) -> Iterator[tuple[str, str]]:
+    """Headers of METADATA or WHEEL, names in small letters; a value of several lines has line breaks."""
+    name, value = "", ""
+    for line in data.decode("utf-8", "replace").split("\n"):
+        text = line.rstrip("\r")
+        if text[:1] in (" ", "\t"):
+            value += "\n" + text.strip()
+            continue
+        if name:
+            yield name, value
+        if not text:
+            return
+        key, colon, value = text.partition(":")
+        name, value = (key.lower(), value.strip()) if colon else ("", "")
+    if name:
+        yield name, value
+
+
 def _quoted(text: str) -> list[str]:
     if len(text) > 4 * MAX_PATH:
         return []
@@ -331,14 +349,11 @@ def _size(text: str) -> int:
 def _distribution(directory: str, folder: str) -> Distribution:
     info = os.path.join(directory, folder)
     name, _, version = folder.removesuffix(".dist-info").partition("-")
-    for line in (read_small(os.path.join(info, "METADATA"), MAX_SMALL, cut=True) or b"").splitlines():
-        if not line.strip():
-            break
-        key, _, value = line.decode("utf-8", "replace").partition(":")
-        if key.lower() == "name" and value.strip():
-            name = value.strip()[:200]
-        elif key.lower() == "version" and value.strip():
-            version = value.strip()[:200]
+    for key, value in header_fields(read_small(os.path.join(info, "METADATA"), MAX_SMALL, cut=True) or b""):
+        if key == "name" and value:
+            name = value[:200]
+        elif key == "version" and value:
+            version = value[:200]
     tool = read_small(os.path.join(info, "INSTALLER"), 200, cut=True) or b""
     installer = tool.decode("utf-8", "replace").strip()
     return Distribution(name, version, installer, _is_editable(info), directory, info)

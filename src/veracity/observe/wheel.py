@@ -25,7 +25,7 @@ from typing import IO
 
 from ..core.errors import EvidenceError, ResourceLimitError
 from ..core.tree import CHUNK, add_chunks
-from .pyenv import parse_record
+from .pyenv import header_fields, parse_record
 
 LIB, SCRIPTS, HEADERS, DATA = "lib", "scripts", "headers", "data"
 MAX_ARCHIVE = 16 << 30
@@ -33,6 +33,7 @@ MAX_MEMBERS = 200_000
 MAX_UNPACKED = 64 << 30
 MAX_SMALL = 64 << 20
 MAX_SCRIPTS = 10_000
+MAX_TEXT = 500
 _SCHEMES = {"purelib": LIB, "platlib": LIB, "scripts": SCRIPTS, "headers": HEADERS, "data": DATA}
 _PART = 1 << 20
 _NAME = re.compile(
@@ -179,14 +180,15 @@ def _read(archive: zipfile.ZipFile, name: str) -> Wheel:
             continue  # with its signatures: they cannot name themselves
         if expected != found.sha256:
             unlike.append(member.filename)
-    headers = _headers(_small(archive, f"{info}/METADATA"))
-    tags = _headers(_small(archive, f"{info}/WHEEL")).get("tag", [])
+    headers = dict(reversed(list(header_fields(_small(archive, f"{info}/METADATA")))))
+    wheel = header_fields(_small(archive, f"{info}/WHEEL"))
+    tags = [value[:MAX_TEXT] for key, value in wheel if key == "tag"]
     commands = _commands(
         _small(archive, f"{info}/entry_points.txt") if f"{info}/entry_points.txt" in names else b""
     )
     return Wheel(
-        headers.get("name", [""])[0],
-        headers.get("version", [""])[0],
+        headers.get("name", "")[:MAX_TEXT],
+        headers.get("version", "")[:MAX_TEXT],
         tuple(tags),
         tuple(files),
         commands,
@@ -250,18 +252,6 @@ def _small(archive: zipfile.ZipFile, name: str) -> bytes:
     if member.file_size > MAX_SMALL:
         raise ResourceLimitError(f"its {name} is larger than {MAX_SMALL >> 20} MiB")
     return archive.read(member)
-
-
-def _headers(data: bytes) -> dict[str, list[str]]:
-    """The fields of a file of headers, by their names in small letters."""
-    found: dict[str, list[str]] = {}
-    for line in data.decode("utf-8", "replace").splitlines():
-        if not line.strip():
-            break
-        key, colon, value = line.partition(":")
-        if colon and not key[:1].isspace():
-            found.setdefault(key.strip().lower(), []).append(value.strip()[:500])
-    return found
 
 
 def _commands(data: bytes) -> dict[str, str]:

@@ -16,19 +16,19 @@ import struct
 import sys
 import time
 from collections.abc import Callable, Iterator, Set
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from itertools import cycle
 from pathlib import Path
 
 from ..core.observation import BytecodeCompared, Gap
 from ..core.origin import monitor_origin
 from ..core.tree import FILE, FOLDER, LINK, UNREAD, TreeEntry
+from ..observe.marks import NOBODY, mark_of
 from ..observe.pyenv import read_small
 from ..observe.torchzip import FileDigest, digest_file
 from .checkworker import Answered, CheckWorker
 from .environment import Tree
 from .knownbytecode import KnownBytecode, tag_of
-from .marks import mark
 
 MAX_FILE = 64 << 20
 HEADER = 16
@@ -80,8 +80,6 @@ class BytecodeCheck:
         self._vouched = vouched
         self._origin = monitor_origin(time.time_ns())
         self._remembering = True
-        self.counted = 0
-        """How many files were compared or remembered."""
 
     def run(self, progress: Callable[[int], object] | None = None) -> Iterator[BytecodeCompared | Gap]:
         """Each .pyc below a ``__pycache__``, those of other versions of Python left out.
@@ -106,7 +104,6 @@ class BytecodeCheck:
             path = os.fsdecode(raw)
             found = self._prepare(path, entry)
             if isinstance(found, BytecodeCompared):
-                self.counted += 1
                 yield found
             elif found is not None:
                 pending.append(found)
@@ -173,7 +170,6 @@ class BytecodeCheck:
                     done += 1
                     if progress is not None:
                         progress(done)
-                    self.counted += 1
                     if isinstance(result, Answered):
                         yield self._judged(job, result.body)
                     else:
@@ -256,10 +252,9 @@ class BytecodeCheck:
 
     def _result(self, path: str, source: str, standing: str, reason: str) -> BytecodeCompared:
         place = f"{self._folder}/{path}"
-        marked = mark(place) if standing not in ("same", "stale") else (-1, "", 0)
-        vouched = "archive" if source in self._vouched else "content"
+        marked = mark_of(place) if standing not in ("same", "stale") else NOBODY
         source = f"{self._folder}/{source}"
-        return BytecodeCompared(self._origin, place, source, vouched, standing, reason, *marked)
+        return BytecodeCompared(self._origin, place, source, standing, reason, *astuple(marked))
 
 
 def _head(path: str) -> bytes:

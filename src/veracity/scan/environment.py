@@ -10,7 +10,7 @@ import hashlib
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
 
 from ..core.observation import DistributionCompared, FileDifference, Gap, StrayFile
 from ..core.origin import Origin, monitor_origin
@@ -18,11 +18,11 @@ from ..core.tree import LINK, UNREAD, TreeEntry
 from ..observe.dpkg import files_below
 from ..observe.entryscript import calls_entry, interpreter_of
 from ..observe.interpreter import PythonEnvironment
+from ..observe.marks import mark_of
 from ..observe.pyenv import Distribution, list_distributions, read_small
 from ..observe.torchzip import FileDigest, digest_file
 from ..observe.wheel import DATA, LIB, SCRIPTS, Wheel, WheelFile
 from .archives import Archives, Found, is_version
-from .marks import mark
 from .records import Record
 from .strays import LAW, Explained, find_strays
 
@@ -161,7 +161,8 @@ class EnvironmentCheck:
             one.files += 1
             if observed != expected and len(one.differing) < MAX_DIFFERENCES:
                 place = os.path.join(self._site, path)
-                one.differing.append(FileDifference(place, "content", expected, observed, "", *mark(place)))
+                marked = astuple(mark_of(place))
+                one.differing.append(FileDifference(place, "content", expected, observed, "", *marked))
         for package, one in packages.items():
             bare = Distribution(package, "", "dpkg", editable=False, directory=self._site, info="")
             named = f"the package {package}"
@@ -318,10 +319,8 @@ class EnvironmentCheck:
         if len(one.differing) >= MAX_DIFFERENCES:
             one.more += 1
             return
-        uid, user, changed_at = mark(place)
-        one.differing.append(
-            FileDifference(place, change, expected, observed, recorded, uid, user, changed_at)
-        )
+        marked = astuple(mark_of(place))
+        one.differing.append(FileDifference(place, change, expected, observed, recorded, *marked))
 
     def _record(self, distribution: Distribution) -> Record:
         return self._records.setdefault(distribution.info, Record(distribution))

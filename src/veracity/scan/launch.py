@@ -10,12 +10,13 @@ import os
 import re
 import time
 from collections.abc import Iterator, Set
+from dataclasses import astuple
 
 from ..core.observation import Gap, StrayFile
 from ..core.origin import Origin, monitor_origin
 from ..observe.interpreter import PythonEnvironment
+from ..observe.marks import mark_of
 from ..observe.torchzip import FileDigest, digest_file
-from .marks import mark
 
 MAX_NAMES = 100_000
 _MODULE = re.compile(r"(?P<stem>[^.]+)\.(pyc?|so|[\w-]+\.so)\Z")
@@ -34,9 +35,9 @@ def find_launch(environment: PythonEnvironment, commands: Set[str] | None) -> It
     for name in names:
         if name == "pyvenv.cfg" or (name.startswith("python") and name.endswith("._pth")):
             yield _stray(origin, os.path.join(folder, name), "startup")
-    if environment.library:
+    if environment.stdlib:
         archive = f"python{environment.version.replace('.', '')}.zip"
-        place = os.path.join(os.path.dirname(environment.library), archive)
+        place = os.path.join(os.path.dirname(environment.stdlib), archive)
         if os.path.lexists(place):
             yield _stray(origin, place, "module")
     if not environment.virtual:
@@ -81,7 +82,7 @@ def _package(place: str) -> str:
 def _stray(origin: Origin, place: str, kind: str) -> StrayFile:
     found = digest_file(place)
     digest, size = (found.sha256, found.size) if isinstance(found, FileDigest) else ("", 0)
-    return StrayFile(origin, place, kind, digest, size, "", *mark(place))
+    return StrayFile(origin, place, kind, digest, size, "", *astuple(mark_of(place)))
 
 
 def _names(folder: str) -> list[str]:

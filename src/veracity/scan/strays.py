@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 from ..core.observation import Gap, StrayFile
 from ..core.origin import Origin
 from ..core.tree import FOLDER, LINK, UNREAD, TreeEntry
-from .marks import mark
+from ..observe.marks import mark_of
 from .records import Record
 
 LAW = "wheel-truth"
@@ -85,7 +85,7 @@ def find_strays(
             return
         digest = entry.digest if entry.digest != UNREAD else ""
         recorded = next((one.distribution.name for one in explained.records if one.names(path)), "")
-        yield StrayFile(origin, place, kind, digest, entry.size, recorded, *mark(place))
+        yield StrayFile(origin, place, kind, digest, entry.size, recorded, *astuple(mark_of(place)))
 
 
 def _kind(path: str) -> str:

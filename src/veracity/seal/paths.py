@@ -8,12 +8,10 @@ as they are read, so that nothing but the document needs a signature.
 from __future__ import annotations
 
 import os
-import pwd
 import shutil
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias
@@ -25,6 +23,7 @@ from ..core.tree import KINDS, TreeEntry, escaped, unescaped
 from ..ledger.files import read_bounded, write_private
 from ..ledger.keys import PublicKey, SigningKey
 from ..ledger.signer import Signer
+from ..observe.marks import NOBODY, Mark, mark_of
 from ..observe.tree import Progress, Seen, Unread, read_tree
 from .compare import Change, Changed, compare
 from .folder import SealFolder
@@ -71,19 +70,6 @@ Trees: TypeAlias = Mapping[str, Mapping[bytes, TreeEntry]]
 """Each part that is a folder, by where it lies: path from there → entry."""
 Examine: TypeAlias = Callable[[Trees], Mapping[str, Json]]
 """Looks at what was read before it is signed, and says what is to stand in the seal."""
-
-
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """What the file system says of a file that changed: its owner, and when it was last changed in any way.
-
-    ``changed_at`` (ctime) in ns since the epoch. Its owner cannot set it to another time, who owns the
-    machine can.
-    """
-
-    uid: int
-    user: str
-    changed_at: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,19 +212,10 @@ def check_seal(
 
 
 def _marks(root: Path, changed: Sequence[Changed]) -> dict[bytes, Mark]:
-    found = {}
-    for one in changed[:MAX_MARKS]:
-        with suppress(OSError, ValueError):
-            status = os.lstat(os.path.join(os.fsencode(root), one.path) if one.path else os.fsencode(root))
-            found[one.path] = Mark(status.st_uid, _user(status.st_uid), status.st_ctime_ns)
-    return found
-
-
-def _user(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return ""
+    start = os.fsencode(root)
+    places = ((one.path, os.path.join(start, one.path) if one.path else start) for one in changed[:MAX_MARKS])
+    marks = ((path, mark_of(place)) for path, place in places)
+    return {path: mark for path, mark in marks if mark is not NOBODY}
 
 
 def compare_seals(one: tuple[SealFolder, Seal], other: tuple[SealFolder, Seal]) -> Iterator[Difference]:

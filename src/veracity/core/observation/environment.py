@@ -86,13 +86,11 @@ class BytecodeCompared(Observation):
     code, while the source is as its archive has it: with the source's time set to the one in its header,
     Python would load it); ``forged``; ``unchecked-hash``
     (Python loads it whatever the source is, and it is the source's); ``orphan`` (there is no source, and
-    Python does not load it); ``unread`` (``reason`` says why). ``source_standing``: ``archive`` when the
-    source is as an archive has it, ``content`` otherwise.
+    Python does not load it); ``unread`` (``reason`` says why).
     """
 
     path: str
     source: str
-    source_standing: str
     standing: str
     reason: str
     uid: int
