@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,11 @@ import pytest
 from tests.seal.approving import Approving
 from veracity.cli.main import main
 from veracity.cli.revoke import time_of
+from veracity.core.canonical import Json
 from veracity.core.errors import UsageError
 from veracity.ledger.keys import SigningKey
+from veracity.seal.folder import create_folder
+from veracity.seal.paths import Wanted, make_seal
 
 Captured = pytest.CaptureFixture[str]
 
@@ -44,6 +48,32 @@ def test_two_people_approve(made: Approving, capsys: Captured) -> None:
     assert (code, document["standing"]) == (0, "approved")
     assert [one["worth"] for one in document["approvals"]] == ["counts", "counts"]
     assert document["parts"][0]["approved_by"] == ["lead", "second"]
+
+
+def test_what_was_found_in_the_environment_is_told_who_approves(made: Approving, capsys: Captured) -> None:
+    found: dict[str, Json] = {
+        "findings": [
+            {"severity": "error", "rule": "environment-file-altered", "message": "adamw.py\x1b is another"},
+            {"severity": "note", "rule": "environment-bytecode-differs", "message": "no source"},
+        ],
+        "distributions": [{"name": "torch", "version": "2.13.0", "standing": "absent"}, "nonsense"],
+        "gaps": [{"what": "a folder", "reason": "a link"}],
+    }
+    folder = create_folder(made.home, time.time_ns() + 10**10)
+    make_seal(folder, Wanted({"code": made.code}, examine=lambda _: found), made.own)
+    assert main(["approve", folder.seal, "--key", "lead.pem", "--quiet"]) == 0
+    said = capsys.readouterr().err
+    assert "environment that is not what vouches for it" in said
+    assert "error: environment-file-altered: adamw.py" in said
+    assert "\x1b" not in said
+    assert "not compared: torch 2.13.0" in said
+    assert "not compared: a folder: a link" in said
+    assert "no source" not in said
+    clean = create_folder(made.home, time.time_ns() + 2 * 10**10)
+    nothing: dict[str, Json] = {"findings": [], "distributions": [], "gaps": []}
+    make_seal(clean, Wanted({"code": made.code}, examine=lambda _: nothing), made.own)
+    assert main(["approve", clean.seal, "--key", "lead.pem", "--quiet"]) == 0
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from ..core.approval import Approvable
     from ..core.policy import Principal
     from ..ledger.keys import SigningKey
+    from ..seal.paths import Seal
     from ..seal.policyfile import PolicyFile
+
+MAX_TOLD = 20
 
 _DESCRIPTION = """\
 Approve what was sealed: a signed statement about the seal's digest, kept in the home's log of approvals. Who
@@ -117,6 +120,7 @@ def execute(arguments: argparse.Namespace) -> int:
     if sealed.seal != folder.seal:
         raise VerificationError(f"in the folder of {folder.seal} lies {sealed.seal}", where=str(folder.path))
     seal = approvable(sealed, key)
+    _warn(sealed)
     if arguments.list:
         return _tell(arguments, policy, seal, form)
     if arguments.detached:
@@ -125,6 +129,20 @@ def execute(arguments: argparse.Namespace) -> int:
     _take_in(arguments, policy, seal)
     _tell(arguments, policy, seal, form)
     return 0
+
+
+def _warn(seal: Seal) -> None:
+    """Tell what was found in an environment when it was sealed: nobody is to approve that unawares."""
+    from ..render.examined import sealed_findings
+    from ..render.visible import clip, visible
+
+    said = [] if seal.examined is None else sealed_findings(seal.examined)
+    if said:
+        say(f"{seal.seal} was sealed with an environment that is not what vouches for it:")
+    for sentence in said[:MAX_TOLD]:
+        say(f"  {visible(clip(sentence, 300))}")
+    if len(said) > MAX_TOLD:
+        say(f"  and {len(said) - MAX_TOLD:,} more")
 
 
 def policy_for(arguments: argparse.Namespace) -> PolicyFile:

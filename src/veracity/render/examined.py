@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ..core.canonical import Json
@@ -82,6 +82,24 @@ def sealed_part(
         "findings_count": len(ordered),
         "gaps": [{"what": one.what, "reason": one.reason} for one in found.gaps[:MAX_SEALED]],
     }
+
+
+def sealed_findings(examined: Mapping[str, Json]) -> list[str]:
+    """Of what stands in a seal: each error and warning, and what was not compared, a sentence each."""
+    said = []
+    for one in _objects(examined.get("findings")):
+        if one.get("severity") != Severity.NOTE.value:
+            said.append(f"{one.get('severity')}: {one.get('rule')}: {one.get('message')}")
+    missing = [one for one in _objects(examined.get("distributions")) if one.get("standing") == "absent"]
+    said += [f"not compared: {one.get('name')} {one.get('version')}" for one in missing]
+    said += [
+        f"not compared: {one.get('what')}: {one.get('reason')}" for one in _objects(examined.get("gaps"))
+    ]
+    return said
+
+
+def _objects(value: Json | None) -> list[dict[str, Json]]:
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
 
 
 def _distribution(one: DistributionCompared) -> dict[str, Json]:
