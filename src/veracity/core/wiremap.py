@@ -12,6 +12,7 @@ KINDS: dict[str, type[seen.Observation]] = {
     "optimizer": seen.OptimizerDeclared,
     "scheduler": seen.SchedulerDeclared,
     "scheduled": seen.SchedulerStepped,
+    "schedules": seen.SchedulersStepped,
     "step": seen.StepRecord,
     "rested": seen.StepsPassed,
     "moved": seen.WeightsMoved,

@@ -3,6 +3,10 @@
 A live function does not show a module's top level, and a ``.pyc`` may be gone a moment after it was read.
 So the code is captured where the import system unmarshals or compiles it: the body of the ``.pyc`` that
 was read, or the digest of the source that was compiled.
+
+Bodies wait for their way out until the program begins to train. They would wait between the modules' own
+objects and leave hundreds of holes there, in which each step's tensors are then searched a place, so the
+heap is left alone: what the monitor knows already is not kept, and the rest lies in memory mapped for it.
 """
 
 from __future__ import annotations
@@ -10,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import importlib.abc
 import importlib.machinery
+import mmap
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -23,6 +28,10 @@ if TYPE_CHECKING:
 MAX_HELD = 48 << 20
 MAX_MODULES = 50_000
 LOOKED_THROUGH = 8
+PIECE = 2 << 20
+NOTHING = memoryview(b"")
+
+Buffer = bytes | bytearray | memoryview
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +43,27 @@ class Capture:
     cached: str
     how: str
     sha256: str
-    body: bytes
+    body: memoryview
+
+
+class Bodies:
+    """Bytes kept apart from the heap, in pieces of mapped memory that go when nothing in them is used."""
+
+    def __init__(self) -> None:
+        self.held = 0
+        self._room = NOTHING
+
+    def keep(self, body: memoryview) -> memoryview:
+        """A copy of ``body`` (bytes, one dimension); empty when :data:`MAX_HELD` is reached."""
+        size = len(body)
+        if not size or self.held + size > MAX_HELD:
+            return NOTHING
+        if size > len(self._room):
+            self._room = memoryview(mmap.mmap(-1, max(PIECE, size)))
+        kept, self._room = self._room[:size], self._room[size:]
+        kept[:] = body
+        self.held += size
+        return kept
 
 
 class ImportWatch:
@@ -43,20 +72,21 @@ class ImportWatch:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._pending: list[Capture] = []
-        self._held = 0
+        self._bodies = Bodies()
         self._seen: set[str] = set()
         self._known: frozenset[str] | None = None
         self._count = self._calls = 0
 
-    def bytecode(self, body: bytes, name: str, cached: str, path: str) -> None:
+    def bytecode(self, body: Buffer, name: str, cached: str, path: str) -> None:
         """A .pyc is being executed for module ``name``."""
-        hold = body if self._held + len(body) <= MAX_HELD else b""
-        self._held += len(hold)
-        self._add(Capture(name, path, cached, "bytecode", hashlib.sha256(body).hexdigest(), hold))
+        digest = hashlib.sha256(body).hexdigest()
+        known = digest in self._known_bytecode()
+        kept = NOTHING if known else self._bodies.keep(memoryview(body).cast("B"))
+        self._add(Capture(name, path, cached, "bytecode", digest, kept))
 
-    def source(self, data: bytes, path: str) -> None:
+    def source(self, data: Buffer, path: str) -> None:
         """Source text is being compiled (the name is not known here; the path identifies it)."""
-        self._add(Capture("", path, "", "source", hashlib.sha256(data).hexdigest(), b""))
+        self._add(Capture("", path, "", "source", hashlib.sha256(data).hexdigest(), NOTHING))
 
     def _add(self, capture: Capture) -> None:
         if len(self._pending) + len(self._seen) < MAX_MODULES:
@@ -71,18 +101,17 @@ class ImportWatch:
         self._count, self._calls = count, self._calls + 1
         if not self._pending and count == before and self._calls % LOOKED_THROUGH:
             return
-        pending, self._pending, self._held = self._pending, [], 0
+        pending, self._pending, self._bodies = self._pending, [], Bodies()
         by_path = {}
         for name, module in list(sys.modules.items()):
             path = getattr(module, "__file__", None)
             if isinstance(path, str):
                 by_path[path] = name
-        known = self._known_bytecode()
         captured = set()
         for capture in pending:
             name = capture.module or by_path.get(capture.path, "")
             captured.add(capture.path)
-            self._ship(capture, name, b"" if capture.sha256 in known else capture.body, "")
+            self._ship(capture, name, "")
         for path, name in by_path.items():
             if path not in captured and path not in self._seen:
                 self._ship_uncaptured(path, name)
@@ -98,9 +127,9 @@ class ImportWatch:
             if loader in ("SourceFileLoader", "FrozenImporter", "type")
             else f"loaded by {loader}"
         )
-        self._ship(Capture(name, path, "", "none", "", b""), name, b"", reason)
+        self._ship(Capture(name, path, "", "none", "", NOTHING), name, reason)
 
-    def _ship(self, capture: Capture, name: str, blob: bytes, reason: str) -> None:
+    def _ship(self, capture: Capture, name: str, reason: str) -> None:
         loader = type(getattr(sys.modules.get(name), "__loader__", None)).__name__
         body = {
             "module": name,
@@ -111,7 +140,7 @@ class ImportWatch:
             "sha256": capture.sha256,
             "reason": reason,
         }
-        self._session.emit("module", body, blob)
+        self._session.emit("module", body, bytes(capture.body))
 
     def _known_bytecode(self) -> frozenset[str]:
         """Digests of bodies the monitor has already verified: they need not be shipped again."""
@@ -164,12 +193,12 @@ def watch_imports(session: Session) -> ImportWatch:
 
 def _captured_bytecode(watch: ImportWatch, data: object, name: str, cached: str, path: str) -> None:
     if isinstance(data, (bytes, bytearray, memoryview)):
-        watch.bytecode(bytes(data), name, cached, path)
+        watch.bytecode(data, name, cached, path)
 
 
 def _captured_source(watch: ImportWatch, data: object, path: object) -> None:
     if isinstance(data, (bytes, bytearray, memoryview)) and isinstance(path, str):
-        watch.source(bytes(data), path)
+        watch.source(data, path)
 
 
 def after_import(name: str, callback: Callable[[ModuleType], object]) -> None:

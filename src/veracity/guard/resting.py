@@ -26,7 +26,8 @@ WARM = 64
 """Steps that are looked at first, so that what a program always does is known."""
 ALL = 0.5
 """A budget from which on every step is looked at."""
-NOTED_EVERY = 16
+NOTED_EVERY = 64
+"""Calls of schedulers that one record tells of at most."""
 SAID_EVERY = 5_000_000_000
 """Nanoseconds after which a rest that goes on is heard of."""
 SAID_STEPS = 4096
@@ -49,7 +50,7 @@ class Rest:
         self._index = -1
         self.ends: Callable[[], object] = bool
         """Called when a rest ends, before that is said."""
-        self._later: list[tuple[str, dict[str, object]]] = []
+        self._later: list[dict[str, object]] = []
         self._stretch = 0
         self._first = self._count = self._took = 0
         self._each: list[int] = []
@@ -136,12 +137,12 @@ class Rest:
         self._backwards += 1
         return self._backwards > BACKWARDS * (self._usual + 1)
 
-    def emit(self, kind: str, body: dict[str, object]) -> None:
-        """Ship a record; later, with others, while the guard rests: one by one they are dear."""
+    def scheduled(self, body: dict[str, object]) -> None:
+        """A scheduler stepped; told later, with others, while the guard rests: one by one they are dear."""
         if not self.on:
-            self._session.emit(kind, body)
+            self._session.emit("scheduled", body)
             return
-        self._later.append((kind, body))
+        self._later.append(body)
         self._session.waiting = self._flush
         if len(self._later) >= NOTED_EVERY:
             self._flush()
@@ -149,8 +150,8 @@ class Rest:
     def _flush(self) -> None:
         later, self._later = self._later, []
         self._session.waiting = None
-        for kind, body in later:
-            self._session.emit(kind, body)
+        if later:
+            self._session.emit("schedules", {"calls": later})
 
     def end(self) -> None:
         """The coming step is looked at."""

@@ -15,6 +15,8 @@ import struct
 from dataclasses import dataclass
 
 _SMOOTH = 0.3
+_WORDS = 4
+"""Draws that one digest gives."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,7 @@ class Schedule:
         self._trained = 0.0
         self._step = 0.0
         self._cost = 0.0
+        self._drawn: tuple[tuple[int, int], bytes] = ((-1, -1), b"")
 
     def stepped(self, seconds: float) -> None:
         """A step took so long, what the guard did apart from it not counted."""
@@ -101,5 +104,7 @@ class Schedule:
 
     def draws(self, of: int, step: int) -> bool:
         """Whether ``step`` of the optimizer or other thing numbered ``of`` is to be looked at."""
-        data = hashlib.sha256(self._key + struct.pack("<QQ", of, step)).digest()
-        return int.from_bytes(data[:8], "little") < self.probability * 2.0**64
+        which, at = (of, step // _WORDS), step % _WORDS * 8
+        if which != self._drawn[0]:
+            self._drawn = which, hashlib.sha256(self._key + struct.pack("<QQ", *which)).digest()
+        return int.from_bytes(self._drawn[1][at : at + 8], "little") < self.probability * 2.0**64

@@ -83,7 +83,7 @@ class Schedulers:
         if tracked is not None and within and len(tracked.scheduled) < MAX_WITHIN:
             tracked.scheduled.append(body)
         else:
-            self._steps.rest.emit("scheduled", body)
+            self._steps.rest.scheduled(body)
 
     def reloaded(self, scheduler: object) -> None:
         """``load_state_dict`` was called: the scheduler declares itself anew."""

@@ -9,7 +9,14 @@ from .channel import CallFrame, ChannelUsed, FileWritten, ProcessAppeared, Socke
 from .code import FunctionIdentity, FunctionsExpected, FunctionsSeen, ModuleChecked, ModuleImported
 from .condition import GroupLoad, JobStuck, MonitorHeld, ProcessChanged, ProcessHeld, RankStuck, WorkersSeen
 from .data import BatchesDrawn, DatasetWritten, LoaderStarted, SamplerStarted
-from .declared import OptimizerDeclared, ReferenceDeclared, SchedulerDeclared, SchedulerStepped
+from .declared import (
+    OptimizerDeclared,
+    ReferenceDeclared,
+    SchedulerCall,
+    SchedulerDeclared,
+    SchedulersStepped,
+    SchedulerStepped,
+)
 from .earlier import EarlierRun, EarlierRuns, EarlierSeries
 from .environment import BytecodeCompared, DistributionCompared, FileDifference, StrayFile
 from .files import CheckpointLoaded, CheckpointSaved, FileDigested, StateRestored, TensorCopy, TensorDigest
@@ -29,7 +36,8 @@ __all__ = [
     "GroupLoad", "JobStuck", "MonitorHeld", "ProcessChanged", "ProcessHeld", "RankStuck", "WorkersSeen",
     "FunctionIdentity", "FunctionsExpected", "FunctionsSeen", "ModuleChecked", "ModuleImported",
     "BatchesDrawn", "DatasetWritten", "LoaderStarted", "SamplerStarted",
-    "OptimizerDeclared", "ReferenceDeclared", "SchedulerDeclared", "SchedulerStepped",
+    "OptimizerDeclared", "ReferenceDeclared", "SchedulerCall", "SchedulerDeclared", "SchedulerStepped",
+    "SchedulersStepped",
     "EarlierRun", "EarlierRuns", "EarlierSeries",
     "BytecodeCompared", "DistributionCompared", "FileDifference", "StrayFile",
     "CheckpointLoaded", "CheckpointSaved", "FileDigested", "StateRestored", "TensorCopy", "TensorDigest",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from ..contract import OptimizerDeclaration, SchedulerDeclaration
@@ -39,6 +40,38 @@ class SchedulerStepped(Observation):
     before_step: int
     lrs: list[float]
     base_lrs: list[float] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class SchedulerCall:
+    """What :class:`SchedulerStepped` says, without where it comes from."""
+
+    scheduler: int
+    last_epoch: int
+    explicit: bool
+    before_step: int
+    lrs: list[float]
+    base_lrs: list[float] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class SchedulersStepped(Observation):
+    """Many calls in their order, between steps that the guard let pass: one by one they are dear."""
+
+    calls: list[SchedulerCall]
+
+    def each(self) -> Iterator[SchedulerStepped]:
+        """The calls as if each had been told by itself."""
+        for one in self.calls:
+            yield SchedulerStepped(
+                self.origin,
+                one.scheduler,
+                one.last_epoch,
+                one.explicit,
+                one.before_step,
+                one.lrs,
+                one.base_lrs,
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,13 @@ from tests.detect.recording import (
 from tests.examples import examples
 from veracity.core.contract import Hyper, SchedulerDeclaration
 from veracity.core.finding import Finding
-from veracity.core.observation import Observation, SchedulerStepped, StateRestored
+from veracity.core.observation import (
+    Observation,
+    SchedulerCall,
+    SchedulersStepped,
+    SchedulerStepped,
+    StateRestored,
+)
 from veracity.core.rule import Severity
 from veracity.detect.rules.schedule.course import GOES_ON
 from veracity.detect.rules.schedule.drift import BY_HAND, CARRIED, ScheduleDrift
@@ -103,6 +109,25 @@ def test_a_scaled_rate_is_found_at_its_first_step_and_once(run: Run, factor: flo
     assert f"{factor:.6g} times" in finding.message
     assert "CosineAnnealingLR at position" in finding.evidence[0].excerpt[0]
     assert finding.locations[0].line == 200
+
+
+@pytest.mark.parametrize("factor", [1.0, 0.9, 1.005])
+def test_calls_told_in_one_record_lead_to_the_same_rates(run: Run, factor: float) -> None:
+    """As the guard tells of them while steps pass unseen."""
+    run.declare()
+    scheduler = cosine(run)
+    run.step(scheduler)
+    calls = []
+    for _ in range(30):
+        run.optimizer.step()
+        scheduler.step()  # type: ignore[attr-defined]
+        run.step_number += 1
+        told = scheduler_stepped(scheduler, run.step_number)
+        calls.append(SchedulerCall(0, told.last_epoch, False, told.before_step, told.lrs, told.base_lrs))
+    run.see(SchedulersStepped(origin(), calls))
+    run.step(scheduler, scale=factor)
+    assert [one.first_step for one in run.findings] == ([] if factor == 1.0 else [31])
+    assert run.detector.coverage().checked == 2
 
 
 def test_a_rate_changed_in_the_group_itself_is_found_though_the_recursion_goes_on_from_it(run: Run) -> None:

@@ -45,6 +45,7 @@ from ....core.observation import (
     LoaderStarted,
     Observation,
     SchedulerDeclared,
+    SchedulersStepped,
     SchedulerStepped,
     StateRestored,
     StepRecord,
@@ -187,6 +188,9 @@ class ScheduleCadence:
                 clock.passed = True
         elif isinstance(observation, SchedulerStepped):
             self._stepped(source, observation)
+        elif isinstance(observation, SchedulersStepped):
+            for one in observation.each():
+                self._stepped(source, one)
         elif isinstance(observation, SchedulerDeclared):
             self._declared(source, process, observation)
         elif isinstance(observation, LoaderStarted):

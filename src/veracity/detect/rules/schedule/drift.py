@@ -45,6 +45,7 @@ from ....core.observation import (
     Observation,
     OptimizerDeclared,
     SchedulerDeclared,
+    SchedulersStepped,
     SchedulerStepped,
     StateRestored,
     StepRecord,
@@ -89,10 +90,10 @@ class ScheduleDrift:
         if isinstance(observation, StepRecord):
             yield from self._step((rank, pid, observation.optimizer), observation)
         elif isinstance(observation, SchedulerStepped):
-            course = self._courses.get((rank, pid, self._owners.get((rank, pid, observation.scheduler), -1)))
-            if course is not None:
-                course.step(observation, resync=lost)
-            yield from self._bases.step(observation)
+            yield from self._scheduled(observation, lost=lost)
+        elif isinstance(observation, SchedulersStepped):
+            for number, one in enumerate(observation.each()):
+                yield from self._scheduled(one, lost=lost and not number)
         elif isinstance(observation, OptimizerDeclared):
             key = (rank, pid, observation.optimizer.index)
             rates = rates_of(observation.optimizer.groups)
@@ -122,6 +123,13 @@ class ScheduleDrift:
     def coverage(self) -> Coverage:
         """Steps whose rates were compared with a derivation."""
         return self._coverage
+
+    def _scheduled(self, seen: SchedulerStepped, *, lost: bool) -> Iterator[Finding]:
+        rank, pid = seen.origin.rank, seen.origin.pid
+        course = self._courses.get((rank, pid, self._owners.get((rank, pid, seen.scheduler), -1)))
+        if course is not None:
+            course.step(seen, resync=lost)
+        yield from self._bases.step(seen)
 
     def _step(self, key: tuple[int, int, int], step: StepRecord) -> Iterator[Finding]:
         course = self._courses.get(key)
