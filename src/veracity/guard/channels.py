@@ -32,10 +32,12 @@ _SITES = (os.sep + "site-packages" + os.sep, os.sep + "dist-packages" + os.sep)
 _CODE = (".py", ".so", ".pyd", ".pth", ".pyc")
 _CACHE = "__pycache__"
 _PACKAGE = __name__.rpartition(".")[0] + "."
+_HERE = os.path.dirname(__file__) + os.sep
 # The functions of the guard that stand between the hook and the call it is about.
 _DISPATCH = frozenset(
     {"hook", "connected", "bound", "spawned", "shelled", "mapped", "opened", "moved", "removed", "_touched"}
 )
+_IMPORT, _OURS, _LIBRARY, _PROGRAM = "import", "ours", "library", "program"
 _LOADS = ("load", "_load", "_legacy_load")
 
 
@@ -206,17 +208,19 @@ def _call(frame: FrameType | None) -> _Call | None:
     call, depth, outside = _Call(), 0, False
     while frame is not None and depth < MAX_DEPTH:
         depth += 1
-        path, name = frame.f_code.co_filename, frame.f_code.co_name
-        ours = str(frame.f_globals.get("__name__", "")).startswith(_PACKAGE)
-        if path.startswith("<frozen importlib"):
+        code = frame.f_code
+        kind = _kind(code.co_filename)
+        if kind == _OURS and not str(frame.f_globals.get("__name__", "")).startswith(_PACKAGE):
+            kind = _PROGRAM
+        if kind == _IMPORT:
             call.importing = call.importing or not call.inside
-        elif ours and not outside and name not in _DISPATCH:
+        elif kind == _OURS and not outside and code.co_name not in _DISPATCH:
             return None
-        elif not ours and not _is_stdlib(path):
+        elif kind == _PROGRAM:
             outside = True
             if len(call.frames) < MAX_FRAMES:
-                call.frames.append((path, frame.f_lineno or 0, name))
-            call.inside = call.inside or _inside(path, name)
+                call.frames.append((code.co_filename, frame.f_lineno or 0, code.co_name))
+            call.inside = call.inside or _inside(code.co_filename, code.co_name)
             if call.inside and len(call.frames) >= MAX_FRAMES:
                 break
         frame = frame.f_back
@@ -237,6 +241,15 @@ def _inside(path: str, name: str) -> str:
 
 
 @lru_cache(maxsize=4096)
+def _kind(path: str) -> str:
+    """Whose code a file is; a stack of twenty frames is asked about for each batch of a loader."""
+    if path.startswith("<frozen importlib"):
+        return _IMPORT
+    if path.startswith(_HERE):
+        return _OURS
+    return _LIBRARY if _is_stdlib(path) else _PROGRAM
+
+
 def _is_stdlib(path: str) -> bool:
     if path.startswith("<frozen"):
         return True
