@@ -4,6 +4,7 @@ Those that come from the guard are decoded from its frames (field names are the 
 are made by the monitor from ``/proc``, files and its own clock. Detectors see nothing else.
 """
 
+from ..trial import GradientTrial
 from .approved import SealChecked, SealDrift
 from .channel import CallFrame, ChannelUsed, FileWritten, ProcessAppeared, SocketsSeen
 from .code import FunctionIdentity, FunctionsExpected, FunctionsSeen, ModuleChecked, ModuleImported
@@ -20,7 +21,7 @@ from .declared import (
 from .earlier import EarlierRun, EarlierRuns, EarlierSeries
 from .environment import BytecodeCompared, DistributionCompared, FileDifference, StrayFile
 from .files import CheckpointLoaded, CheckpointSaved, FileDigested, StateRestored, TensorCopy, TensorDigest
-from .gradient import BackwardRoot, GradientChecked, GradientTrial, HookActed, LossChecked
+from .gradient import BackwardRoot, GradientChecked, HookActed, LossChecked
 from .job import JobJoined, PeerReplicas, PeerSeen, ReplicaStep
 from .life import HostLoad, ProcessEnded, SignalForwarded, StackFrame, StackSampled, StacksUnavailable
 from .loading import NamedGlobal, ObjectsLoaded

@@ -16,8 +16,8 @@ from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from ...core.observation import GradientTrial
 from ...core.sample import keyed_order
+from ...core.trial import GradientTrial
 from ..programhooks import hooks_that_change
 from ..schedule import TRUTH, Schedule
 from ..tensors import is_plain, walk

@@ -18,7 +18,7 @@ from .rerun import NotRepeatableError
 if TYPE_CHECKING:
     import torch
 
-    from ...core.observation import GradientTrial
+    from ...core.trial import GradientTrial
     from .direction import Direction
     from .trial import Bench
 

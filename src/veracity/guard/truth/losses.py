@@ -16,8 +16,8 @@ from dataclasses import asdict
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from ...core.observation import GradientTrial
 from ...core.sample import keyed_order
+from ...core.trial import GradientTrial
 from ..protection import Loss, registry
 from .circumstances import kept_generators
 from .direction import GRADIENT, RANDOM, seed_of

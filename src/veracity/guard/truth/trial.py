@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ...core.observation import GradientTrial
+from ...core.trial import GradientTrial
 from .direction import RANDOM, Direction
 from .rerun import Rerun
 
