@@ -22,7 +22,7 @@ from veracity.core.coverage import Coverage
 from veracity.core.finding import Finding
 from veracity.core.rule import Severity
 from veracity.detect.rules.gradient.not_derivative import STALE, NotDerivative
-from veracity.guard import schedule
+from veracity.guard import resting, schedule
 from veracity.guard.truth import check
 
 STEPS = 14
@@ -32,6 +32,7 @@ STEPS = 14
 def checked(guarded: Guarded, monkeypatch: pytest.MonkeyPatch) -> Guarded:
     """A guard that checks every step."""
     monkeypatch.setattr(check, "TRUTH", replace(schedule.TRUTH, credit=1e9, eager=1.0))
+    monkeypatch.setattr(resting, "WARM", 10**6)  # how soon it rests depends on how busy the machine is
     torch.manual_seed(5)
     return guarded
 
