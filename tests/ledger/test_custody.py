@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.ledger.test_bundle import Record, check, edited, make
 from veracity.core.digest import Digest
 from veracity.core.errors import EvidenceError, ResourceLimitError, UsageError, VerificationError
-from veracity.ledger.bundle import write_bundle
+from veracity.ledger.bundle import Beside, write_bundle
 from veracity.ledger.custody import (
     MAX_LINES,
     MAX_WORD,
@@ -193,9 +193,8 @@ def record(tmp_path_factory: pytest.TempPathFactory) -> Record:
 def packed(record: Record, tmp_path: Path) -> Path:
     hand = Hand(PACKING, record.key)
     target = tmp_path / "case.zip"
-    write_bundle(
-        target, record.folder / "ledger", record.folder / "blobs", record.key.verifier, {}, hand=hand
-    )
+    beside = Beside(hand=hand)
+    write_bundle(target, record.folder / "ledger", record.folder / "blobs", record.key.verifier, {}, beside)
     return target
 
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tests.ledger.authority import Authority
 from tests.ledger.test_bundle import Record, check, edited, make
 from veracity.core.errors import EvidenceError, TransportError, UsageError, VerificationError
-from veracity.ledger.bundle import STAMPED, write_bundle
+from veracity.ledger.bundle import STAMPED, Beside, write_bundle
 from veracity.ledger.handover import verify_bundle
 from veracity.ledger.keys import SigningKey
 from veracity.ledger.reader import Reader
@@ -172,7 +172,8 @@ def test_bundles_carry_timestamps(record: Record, authority: Authority, url: str
     target = tmp_path / "case.zip"
     stamps = [ask_authority(url, head)]
     key = record.key.verifier
-    write_bundle(target, record.folder / "ledger", record.folder / "blobs", key, {}, timestamps=stamps)
+    beside = Beside(timestamps=stamps)
+    write_bundle(target, record.folder / "ledger", record.folder / "blobs", key, {}, beside)
     said, _ = verify_bundle(target, None, None, [], authority.certificates)
     assert any("had seen the tree head by" in one for one in said)
     assert check(target)[0] == 0

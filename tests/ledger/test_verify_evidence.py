@@ -21,7 +21,7 @@ from tests.ledger.witness.test_policy import KEYS, LOG, policies
 from tests.ledger.witness.test_policy import SIGNERS as POLICY_SIGNERS
 from veracity.core.errors import VerificationError
 from veracity.ledger import verify_evidence
-from veracity.ledger.bundle import write_bundle
+from veracity.ledger.bundle import Beside, write_bundle
 from veracity.ledger.keys import SigningKey
 from veracity.ledger.note import parse_note
 from veracity.ledger.reader import Reader
@@ -46,9 +46,8 @@ def head_of(record: Record) -> TreeHead:
 
 def pack(record: Record, target: Path, policy: Policy | None, *signers: SigningKey) -> Path:
     heads = [seen(head_of(record), one) for one in signers]
-    write_bundle(
-        target, record.folder / "ledger", record.folder / "blobs", record.key.verifier, {}, heads, policy
-    )
+    beside = Beside(heads, policy)
+    write_bundle(target, record.folder / "ledger", record.folder / "blobs", record.key.verifier, {}, beside)
     return target
 
 
@@ -162,8 +161,7 @@ def test_a_fork_that_a_witness_has_seen_is_not_packed(record: Record, tmp_path: 
             record.folder / "blobs",
             record.key.verifier,
             {},
-            [fork],
-            needing(1),
+            Beside([fork], needing(1)),
         )
     assert list(tmp_path.iterdir()) == []
 

@@ -19,7 +19,10 @@ from .parsing import RUN_HELP, Parser, add_verb, format_of, home_of
 from .witness import policy_in
 
 if TYPE_CHECKING:
+    from ..ledger.bundle import Packed
     from ..ledger.custody import Hand
+    from ..ledger.keys import PublicKey
+    from ..ledger.redaction import Redaction
     from ..ledger.witness.policy import Policy
     from ..monitor.folder import RunFolder
 
@@ -29,14 +32,19 @@ Who gets it needs Python, openssl and the public key, and need not believe this 
 
 Of a bundle, FILE.zip: copy it and add a line to its custody log, which says through whose hands it went.
 
-With --entry, write one entry and the proof that it stands in the record, and nothing else of it."""
+With --entry, write one entry and the proof that it stands in the record, and nothing else of it.
+
+With --redact, names of people, hosts, paths, commands and values of the environment stand behind pseudonyms;
+what they stand for is written to --redaction-key alone. Entries with names are withheld: their hashes are in
+the bundle, so that the tree and its signatures are checked as ever, and a copy with pseudonyms is shown."""
 
 _EXAMPLES = """\
   veracity bundle latest --output case.zip
   unzip -p case.zip verify_evidence.py > verify_evidence.py
   python3 verify_evidence.py case.zip --key ledger.vkey
   veracity bundle case.zip --to "the auditor" --output case-2.zip
-  veracity bundle latest --entry 7 --output seven.tlog-proof"""
+  veracity bundle latest --entry 7 --output seven.tlog-proof
+  veracity bundle latest --redact all --redaction-key names.key --output case.zip"""
 
 
 def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
@@ -44,7 +52,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
     codes = (
         ("0", "packed, with all that the record names"),
         ("1", "a signature, digest or order does not hold: nothing was packed"),
-        ("2", "the record could not be read, some payloads are no longer kept, or too few witnesses signed"),
+        ("2", "could not be read, some payloads are no longer kept, or too few witnesses signed"),
     )
     parser = add_verb(subparsers, "bundle", "pack evidence to hand on", _DESCRIPTION, _EXAMPLES, codes)
     parser.add_argument(
@@ -67,6 +75,19 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
         metavar="FILE",
         help="whose cosignatures are wanted, as a C2SP tlog-policy (default: those the run asked for)",
     )
+    parser.add_argument(
+        "--redact",
+        metavar="CLASSES",
+        help="put names behind pseudonyms: user, host, path, command, environment and text (words that are "
+        "not ours), with commas between them, or `all`",
+    )
+    parser.add_argument(
+        "--redaction-key",
+        type=Path,
+        metavar="FILE",
+        help="where the key of the pseudonyms and the names are written (mode 0600); one that is there is "
+        "used again, so that several bundles have the same pseudonyms",
+    )
 
 
 def _hand_on(arguments: argparse.Namespace, form: str) -> int:
@@ -75,8 +96,10 @@ def _hand_on(arguments: argparse.Namespace, form: str) -> int:
     from ..ledger.handover import hand_on
     from ..render.visible import visible
 
-    if arguments.entry is not None or arguments.witness_policy is not None:
-        raise UsageError("--entry and --witness-policy are for records: a bundle is handed on as it is")
+    if arguments.entry is not None or arguments.witness_policy is not None or arguments.redact is not None:
+        raise UsageError(
+            "--entry, --witness-policy and --redact are for records: a bundle is handed on as it is"
+        )
     if not arguments.to:
         raise UsageError("a bundle is handed on to somebody", remedy="say to whom with --to")
     if arguments.output in (None, "-"):
@@ -106,6 +129,27 @@ def _hand(arguments: argparse.Namespace, did: str) -> Hand:
         account += f" ({pwd.getpwuid(os.getuid()).pw_name})"
     host = os.uname().nodename
     return Hand(Handling(did, account, host, time.time_ns(), arguments.to, arguments.note), key)
+
+
+def _redaction(arguments: argparse.Namespace, key: PublicKey) -> Redaction | None:
+    """What to withhold; raises UsageError when the record's own key is not here to sign what is shown."""
+    from ..ledger.keys import KEY_FILE, KEY_NAME, SigningKey
+    from ..ledger.redaction import KeyFile, Redaction, classes_of
+
+    if arguments.redact is None and arguments.redaction_key is None:
+        return None
+    if arguments.redact is None or arguments.redaction_key is None or arguments.entry is not None:
+        raise UsageError(
+            "--redact and --redaction-key go together, and not with --entry",
+            remedy="veracity bundle RUN --redact all --redaction-key names.key",
+        )
+    signer = SigningKey.load(home_of(arguments) / KEY_FILE, KEY_NAME)
+    if signer.verifier.raw != key.raw:
+        raise UsageError(
+            "what is shown in the place of entries is signed by the record's key, and it is not here"
+        )
+    secret = KeyFile.load_or_new(arguments.redaction_key)
+    return Redaction.of(secret, signer, classes_of(arguments.redact))
 
 
 def _prove(arguments: argparse.Namespace, form: str, run: RunFolder, policy: Policy | None) -> int:
@@ -165,14 +209,13 @@ def execute(arguments: argparse.Namespace) -> int:
     form = format_of(arguments, "text", "json")
     if arguments.run.endswith(".zip"):
         return _hand_on(arguments, form)
-    from ..ledger.bundle import write_bundle
+    from ..ledger.bundle import Beside, write_bundle
     from ..ledger.custody import PACKED
     from ..ledger.witness.cosigned import read_cosigned
     from ..monitor.folder import RunFolder
     from ..monitor.home import Home
     from ..monitor.stamping import read_timestamps
     from ..monitor.verify import key_of
-    from ..render.visible import visible
 
     run = RunFolder(Home(home_of(arguments)).resolve(arguments.run))
     file: Path | None = arguments.witness_policy or (run.policy if run.policy.exists() else None)
@@ -183,23 +226,40 @@ def execute(arguments: argparse.Namespace) -> int:
     if arguments.output == "-":
         raise UsageError("a bundle is a file: name one with --output FILE")
     about: dict[str, Json] = {"run": run.run}
+    key = key_of(run)
+    redaction = _redaction(arguments, key)
     heads = read_cosigned(run.cosigned)
-    hand = _hand(arguments, PACKED)
-    stamps = read_timestamps(run.timestamps)
-    packed = write_bundle(target, run.ledger, run.blobs, key_of(run), about, heads, policy, hand, stamps)
+    beside = Beside(heads, policy, _hand(arguments, PACKED), read_timestamps(run.timestamps))
+    packed = write_bundle(
+        target, run.ledger, run.blobs, key, about, beside, redaction, arguments.redaction_key
+    )
+    _tell(arguments, form, target, packed)
+    return 2 if packed.missing or packed.unwitnessed else 0
+
+
+def _tell(arguments: argparse.Namespace, form: str, target: Path, packed: Packed) -> None:
+    """What is in the bundle, and what is not."""
+    from ..render.visible import visible
+
+    entries, payloads = packed.withheld
     if form == "json":
         document = {"bundle": str(target), "entries": packed.entries, "payloads": packed.payloads}
-        sys.stdout.write(json.dumps({**document, "missing": packed.missing}, indent=2) + "\n")
+        withheld = {"withheld": {"entries": entries, "payloads": payloads}} if entries else {}
+        sys.stdout.write(json.dumps({**document, "missing": packed.missing, **withheld}, indent=2) + "\n")
     elif not arguments.quiet:
         sys.stdout.write(
             f"packed  {target}\n  {packed.entries:,} entries, {packed.payloads:,} payloads of"
             f" {packed.size:,} bytes, and verify_evidence.py, which checks them\n"
         )
+    if entries and not arguments.quiet:
+        say(
+            f"{entries:,} entries and {payloads:,} payloads are withheld; what the pseudonyms stand for is in"
+            f" {visible(str(arguments.redaction_key))}, which belongs into nobody's hands but a judge's"
+        )
     if packed.missing and not arguments.quiet:
         say(f"{packed.missing:,} payloads are no longer kept; the bundle says so")
     for sentence in packed.unwitnessed:
         say(f"too few witnesses: {visible(sentence)}")
-    return 2 if packed.missing or packed.unwitnessed else 0
 
 
 def _number(text: str) -> int:

@@ -40,6 +40,7 @@ what changed."""
 _EXAMPLES = """\
   veracity verify latest
   veracity verify run-20250302-140211-a1b2c3 --format json
+  veracity verify case.zip --redaction-key names.key
   veracity verify latest --witness-policy witnesses.policy
   veracity verify seal-20250302-140211-a1b2c3
   veracity verify seal-20250302-140211-a1b2c3 --at code=/copy/of/src
@@ -101,6 +102,16 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
         "in it) or a proof, as a file with a vkey line, of a seal also with an SSH public key; or a model, "
         "as one with PEM",
     )
+    _add_redaction_key(parser)
+
+
+def _add_redaction_key(parser: Parser) -> None:
+    parser.add_argument(
+        "--redaction-key",
+        type=Path,
+        metavar="FILE",
+        help="of a redacted bundle, the file with its names: what is withheld is made whole and checked",
+    )
 
 
 def execute(arguments: argparse.Namespace) -> int:
@@ -122,6 +133,8 @@ def execute(arguments: argparse.Namespace) -> int:
         return _verify_bundle(arguments, form)
     if arguments.run.endswith(PROOF):
         return _verify_proof(arguments, form, policies)
+    if arguments.redaction_key:
+        raise UsageError("--redaction-key is for bundles")
     if arguments.at or arguments.key:
         raise UsageError("--at and --key are for seals and models: a run's record and key lie where they lie")
     from ..monitor.home import Home
@@ -158,7 +171,9 @@ def _verify_bundle(arguments: argparse.Namespace, form: str) -> int:
         raise UsageError("a bundle is verified by --key and one --witness-policy")
     policy = arguments.policies[0] if arguments.policies else None
     keys = keys_in(arguments.key) if arguments.key else []
-    said, lacking = verify_bundle(Path(arguments.run), arguments.key, policy, keys, arguments.timestamp_ca)
+    said, lacking = verify_bundle(
+        Path(arguments.run), arguments.key, policy, keys, arguments.timestamp_ca, arguments.redaction_key
+    )
     _tell(arguments, form, {"bundle": Path(arguments.run).name, "lacking": [*lacking]}, said)
     for sentence in lacking:
         say(f"what is there holds, but {visible(sentence)}")

@@ -21,6 +21,8 @@ from .files import whole_file
 from .keys import PublicKey
 from .note import MAX_NOTE, parse_note
 from .packing import Packing
+from .redaction import MEMBER as REDACTION
+from .redaction import KeyFile, verify_redaction
 from .timestamp import MAX_TIMESTAMPS, MAX_TOKEN, SUFFIX, verify_timestamps
 from .tree_head import TreeHead
 
@@ -34,11 +36,13 @@ def verify_bundle(
     policy: Path | None,
     keys: Sequence[PublicKey],
     authorities: Path | None = None,
+    redaction_key: Path | None = None,
 ) -> tuple[list[str], list[str]]:
     """Sentences about what holds, and about what is lacking.
 
     ``key`` and ``policy``: files of the verifier's own, as for ``verify_evidence.py``, which this runs;
-    ``keys``: known to sign custody; ``authorities``: certificates of those one of whom must have stamped it.
+    ``keys``: known to sign custody; ``authorities``: certificates of those one of whom must have stamped it;
+    ``redaction_key``: the file with which a redacted bundle's names are put back.
     Raises VerificationError for what does not hold, EvidenceError when it
     cannot be checked.
     """
@@ -49,10 +53,21 @@ def verify_bundle(
         if authorities is not None:
             line = bundle.read("ledger.vkey", MAX_NOTE, files[0]).decode("ascii")
             said += _stamped(bundle, PublicKey.parse(line), authorities)
+        if redaction_key is not None:
+            said += _restored(bundle, KeyFile.load(redaction_key))
         content = content_of({name: sha256(bundle.read(name)).digest() for name in bundle.members})
         told = verify_custody(_custody(bundle), content, keys)
     said += told or ["the bundle has no custody log"]
     return said, lacking
+
+
+def _restored(bundle: verify_evidence.Bundle, secret: KeyFile) -> list[str]:
+    """That the entries which are withheld are those that are shown; the root over them was verified."""
+    if REDACTION not in bundle.members:
+        raise EvidenceError("nothing in this bundle is redacted", remedy="verify it without --redaction-key")
+    size = TreeHead.parse(bundle.read(HEAD, MAX_NOTE)).size
+    entries = list(verify_evidence.read_entries(bundle, size))
+    return verify_redaction(bundle.read(REDACTION), entries, secret)
 
 
 def _stamped(bundle: verify_evidence.Bundle, key: PublicKey, authorities: Path) -> list[str]:

@@ -16,8 +16,8 @@ from ..core.errors import UsageError
 _MAX_KEY_FILE = 16 * 1024
 
 
-def read_key_file(path: Path) -> bytes:
-    """What a private key's file holds, at most 16 KiB.
+def read_key_file(path: Path, limit: int = _MAX_KEY_FILE) -> bytes:
+    """What a private key's file holds, at most ``limit`` bytes.
 
     Raises UsageError when it is missing, not a regular file, not ours, usable by others or too large.
     """
@@ -41,8 +41,8 @@ def read_key_file(path: Path) -> bytes:
                 where=str(path),
                 remedy=f"if nobody can have copied it: chmod 600 {path}; else make a new key",
             )
-        data = stream.read(_MAX_KEY_FILE + 1)
-    if len(data) > _MAX_KEY_FILE:
+        data = stream.read(limit + 1)
+    if len(data) > limit:
         raise UsageError("the key file is too large to be one", where=str(path))
     return data
 

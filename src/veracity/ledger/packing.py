@@ -8,7 +8,9 @@ from types import TracebackType
 from typing import BinaryIO
 
 from ..core.digest import Digest
+from ..core.errors import ResourceLimitError
 from .custody import content_of
+from .verify_evidence import MAX_MEMBER
 
 _MOMENT = (1980, 1, 1, 0, 0, 0)  # when it was packed is in its custody log; equal content gives equal bytes
 
@@ -26,7 +28,12 @@ class Packing:
         return content_of(self._members)
 
     def add(self, name: str, data: bytes) -> None:
-        """Put in one member."""
+        """Put in one member; raises ResourceLimitError for one that no verifier would read."""
+        if len(data) > MAX_MEMBER:
+            raise ResourceLimitError(
+                f"{name} is more than a member of a bundle holds: {MAX_MEMBER >> 20} MiB",
+                remedy="hand on single entries with `veracity bundle RUN --entry N`, or the run's own folder",
+            )
         member = zipfile.ZipInfo(name, _MOMENT)
         member.compress_type = zipfile.ZIP_DEFLATED
         member.external_attr = 0o600 << 16

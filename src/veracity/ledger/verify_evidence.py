@@ -3,10 +3,9 @@
 
     python3 verify_evidence.py BUNDLE.zip [--key FILE] [--witness-policy FILE]
 
-Needs Python 3.8 and ``openssl`` 3.0 or later, and nothing of the program that made the bundle. ``--key``: the
-log's public key as its owner handed it over, one line ``name+id+base64``. ``--witness-policy``: whose
-cosignatures must be there (c2sp.org/tlog-policy). Without them those in the bundle are taken: that shows only
-that it agrees with itself. Exit code 0: all of it holds. 1: something does not. 2: not all could be checked.
+Needs Python 3.8 and ``openssl`` 3.0 or later. ``--key``: the log's public key as its owner handed it over,
+``name+id+base64``; ``--witness-policy``: whose cosignatures must be there (c2sp.org/tlog-policy); without
+them those in the bundle are taken. Exit code 0: all holds. 1: not all does. 2: not all could be checked.
 """
 
 from __future__ import annotations
@@ -27,9 +26,8 @@ from typing import Any, Iterator
 
 WIDTH, MAX_NOTE, MAX_SHOWN = 256, 128 << 10, 100
 MAX_MEMBERS, MAX_MEMBER, MAX_TOTAL, MAX_ENTRIES = 1_000_000, 256 << 20, 64 << 30, 2 << 30
-PAYLOADS = ("frame", "data", "envelope")
 MEMBER = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9_.-]*/)*[A-Za-z0-9_][A-Za-z0-9_.-]*\Z")
-DIGEST = re.compile(r"sha256:([0-9a-f]{64})\Z")
+PAYLOADS, DIGEST = ("frame", "data", "envelope"), re.compile(r"sha256:([0-9a-f]{64})\Z")
 HEAD = re.compile(r"([^\n]+)\n(0|[1-9][0-9]{0,18})\n([A-Za-z0-9+/]{43}=)\n(?:[^\n]+\n)*\Z")
 MALFORMED = (LookupError, TypeError, ValueError, EOFError, AttributeError, ArithmeticError, RuntimeError)
 
@@ -57,7 +55,7 @@ class Bundle:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Check an evidence bundle of a training run.")
+    parser = argparse.ArgumentParser()
     parser.add_argument("bundle")
     parser.add_argument("--key", help="a file with the public key: name+id+base64")
     parser.add_argument("--witness-policy", help="a file that says whose cosignatures must be there")
@@ -82,16 +80,18 @@ def check(bundle: Bundle, key_file: str | None, policy_file: str | None, said: l
     said.append(f"the key {'that you named' if key_file else 'in the bundle'} is taken: {line}")
     name, key = read_key(line, 1)
     text, _, lines = bundle.read("ledger/checkpoint", MAX_NOTE).decode().rpartition("\n\n")
-    head = HEAD.match(text + "\n")
-    if head is None or signed_at(name, key, head[0], lines) is None:
+    if (head := HEAD.match(text + "\n")) is None or signed_at(name, key, head[0], lines) is None:
         raise Failed(f"no signature of {name} holds for the tree head")
     said.append(f"{name} signed the tree head of {head[1]}: {head[2]} entries")
     entries = list(read_entries(bundle, int(head[2])))
     if merkle_root(entries) != b64decode(head[3]):
         raise Failed(f"the root over the {head[2]} entries is not the one that was signed")
-    said.append(f"all {head[2]} entries were hashed again, and their root is the one that was signed")
-    bodies = [json.loads(entry) for entry in entries]
-    lacking = payloads(bundle, bodies, said)
+    told, hidden = redaction(bundle, key, head[0]), sum(one[:1] == b"\0" for one in entries)
+    said.append(f"{len(entries) - hidden} of {head[2]} entries were hashed again, and the root is as signed")
+    said += [f"redaction, in the words of the log's key: {line}" for line in told["says"][:MAX_SHOWN]]
+    bodies = [told["entries"][str(at)] if e[:1] == b"\0" else json.loads(e) for at, e in enumerate(entries)]
+    lacking = [f"{hidden} entries and {told['payloads']} payloads are withheld"] if hidden else []
+    lacking += payloads(bundle, bodies, said)
     if policy_file or "witness.policy" in bundle.members:
         policy = bundle.read("witness.policy", MAX_NOTE, policy_file)
         said.append(f"the witness policy {'that you named' if policy_file else 'in the bundle'} is taken")
@@ -126,17 +126,14 @@ def signed_at(name: str, key: bytes, text: str, lines: str) -> int | None:
     mark, identity = f"\u2014 {name} ", sha256(name.encode() + b"\n" + key).digest()[:4]
     for line in [line for line in lines.split("\n") if line.startswith(mark)][:8]:
         raw = b64decode(line[len(mark) :], validate=True)
-        at, said, signature = 0, text, raw[4:]
-        if key[0] == 4:
-            at, signature = int.from_bytes(raw[4:12], "big"), raw[12:]
-            said = f"cosignature/v1\ntime {at}\n{text}"
-        if raw[:4] == identity and verified(key, said.encode(), signature):
+        at = int.from_bytes(raw[4:12], "big") if key[0] == 4 else 0
+        said, begin = (f"cosignature/v1\ntime {at}\n{text}", 12) if key[0] == 4 else (text, 4)
+        if raw[:4] == identity and verified(key, said.encode(), raw[begin:]):
             return at
     return None
 
 
 def verified(key: bytes, message: bytes, signature: bytes) -> bool:
-    """Whether openssl says that the signature is the key's over the message."""
     with tempfile.TemporaryDirectory() as place:
         der = bytes.fromhex("302a300506032b6570032100") + key[1:]
         for name, data in (("message", message), ("signature", signature), ("key", der)):
@@ -157,9 +154,8 @@ def witnessed(policy: bytes, log: bytes, text: str, lines: str, said: list[str])
         elif kind == "witness" and len(words) in (2, 3) and is_new:
             name, key = read_key(words[1], 4)
             at = signed_at(name, key, text, lines)
-            has_seen[words[0]] = at is not None
             once.append(key.hex())
-            if at is not None:
+            if has_seen.setdefault(words[0], at is not None):
                 said.append(f"{name} had seen this head by {time.strftime('%F %T', time.gmtime(at))} UTC")
         elif kind == "group" and len(words) > 2 and is_new:
             needed = {"any": 1, "all": len(words) - 2}.get(words[1]) or int(words[1])
@@ -184,19 +180,28 @@ def read_entries(bundle: Bundle, size: int) -> Iterator[bytes]:
         groups = format(number, "03,").split(",")
         path = "".join(f"x{group.zfill(3)}/" for group in groups[:-1]) + groups[-1].zfill(3)
         data = bundle.read("ledger/tile/entries/" + (path if width == WIDTH else f"{path}.p/{width}"))
-        at = count = 0
-        while at < len(data):
-            end = at + 2 + int.from_bytes(data[at : at + 2], "big")
-            if end > len(data):
-                raise Failed(f"bundle {number} of entries is cut off")
-            yield data[at + 2 : end]
-            at, count = end, count + 1
-        if count != width:
-            raise Failed(f"bundle {number} holds {count} entries, not {width}")
+        at = 0
+        for _ in range(width):
+            start, at = at + 2, at + 2 + int.from_bytes(data[at : at + 2], "big")
+            yield data[start:at]
+        if at != len(data):
+            raise Failed(f"bundle {number} of entries is cut off, or does not hold {width}")
+
+
+def redaction(bundle: Bundle, key: bytes, head: str) -> dict[str, Any]:
+    """What the log's key says of entries that are withheld: what is shown in their place, and why."""
+    if "redaction.json" not in bundle.members:
+        return {"entries": {}, "says": [], "payloads": 0}
+    found = json.loads(bundle.read("redaction.json"))
+    text = "veracity-redaction/v1\n" + json.dumps(found["redaction"], sort_keys=True, separators=(",", ":"))
+    if found["redaction"]["head"] != head or not verified(key, text.encode(), b64decode(found["signature"])):
+        raise Failed("the redaction is not signed by the key, or belongs to another tree head")
+    return {**found["redaction"]}
 
 
 def merkle_root(entries: list[bytes]) -> bytes:
-    level = [sha256(b"\0" + entry).digest() for entry in entries]
+    # An entry is JSON; where one is withheld, a zero byte and its hash stand in its place.
+    level = [one[1:] if one[:1] == b"\0" else sha256(b"\0" + one).digest() for one in entries]
     while len(level) > 1:
         pairs = [sha256(b"\1" + a + b).digest() for a, b in zip(level[::2], level[1::2])]
         level = pairs + level[len(level) - len(level) % 2 :]
@@ -205,11 +210,8 @@ def merkle_root(entries: list[bytes]) -> bytes:
 
 def payloads(bundle: Bundle, bodies: list[dict[str, Any]], said: list[str]) -> list[str]:
     """What entries name by digest is in the bundle and has that digest."""
-    named: dict[str, int] = {}
-    for number, body in enumerate(bodies):
-        for match in (DIGEST.match(str(body.get(name))) for name in PAYLOADS):
-            if match:
-                named.setdefault(match[1], number)
+    found = [(DIGEST.match(str(body.get(name))), at) for at, body in enumerate(bodies) for name in PAYLOADS]
+    named = {match[1]: at for match, at in reversed(found) if match}
     missing = [number for digest, number in named.items() if "blobs/" + digest not in bundle.members]
     for name in (name for name in bundle.members if name.startswith("blobs/")):
         if name[6:] not in named:
@@ -233,14 +235,12 @@ def record(bundle: Bundle, bodies: list[dict[str, Any]], key: bytes, said: list[
             if not any(verified(key, message, b64decode(one["sig"])) for one in envelope["signatures"][:8]):
                 raise Failed(f"the seal of entry {number} is not signed by the key")
             told = f"the seal of entry {number}, which says what ran, is signed by the same key"
-        stream, at = body.get("stream"), body.get("seq")
-        if isinstance(stream, str) and isinstance(at, int):
+        if isinstance(stream := body.get("stream"), str) and isinstance(at := body.get("seq"), int):
             if at <= last.get(stream, -1):
                 raise Failed(f"entry {number} is out of order: record {at} of {stream}")
             last[stream] = at
-    judged = ["not there", *(body["outcome"] for body in bodies if body["k"] == "judged")]
-    said += [told, f"the records of {len(last)} processes stand in their order"]
-    said.append(f"the record's verdict is {judged[-1]}")
+    judged = ["not there", *(body["outcome"] for body in bodies if body["k"] == "judged")][-1]
+    said += [told, f"the records of {len(last)} processes stand in their order", f"its verdict is {judged}"]
     for finding in [body["finding"] for body in bodies if body["k"] == "finding"][:MAX_SHOWN]:
         since = "" if finding["first_step"] is None else f" from step {finding['first_step']}"
         said.append(f"it has a finding: {finding['rule']}{since}: {str(finding['message'])[:300]}")

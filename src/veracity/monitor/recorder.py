@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Mapping
 
 import msgspec
@@ -23,6 +24,7 @@ from .decode import Header
 INLINE_BYTES = 2048
 BATCH_BYTES = 32 << 20
 MAX_DEPTH = 48
+SALT_BYTES = 16
 MAX_FINDING = 48 << 10
 FLOAT = "~f"
 _CLIPS = ((1000, 20), (200, 8), (80, 3))
@@ -41,7 +43,8 @@ class Recorder:
     def entry(self, kind: str, body: Mapping[str, Json]) -> int:
         """Append one entry; its index, or -1 when it was refused."""
         try:
-            data = Entry(kind, dict(body)).encode()
+            # Without a salt, whoever sees the entry's hash and all of it but a name could try names out.
+            data = Entry(kind, {**body, "salt": secrets.token_urlsafe(SALT_BYTES)}).encode()
             self._waiting += len(data)
             index = self._ledger.append(data)
             if self._waiting > BATCH_BYTES:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ...core.errors import EvidenceError, ResourceLimitError, VerificationError
 from ..keys import PublicKey
@@ -152,6 +152,14 @@ class Policy:
         lines.append(["quorum", self.quorum])
         text = "".join(" ".join(word for word in line if word) + "\n" for line in lines)
         return text.encode("utf-8", "surrogateescape")
+
+    def without_addresses(self) -> Policy:
+        """The same policy, not saying where anybody is reached."""
+        return replace(
+            self,
+            witnesses=tuple(replace(one, url="") for one in self.witnesses),
+            logs=tuple(replace(one, url="") for one in self.logs),
+        )
 
     def is_reached(self, seen_by: Collection[str]) -> bool:
         """Whether witnesses of these names are enough."""
