@@ -77,7 +77,34 @@ def test_enforce_does_not_start_the_rest(jobs: Jobs, made: Approving, what: str)
     said = "content changed: code: train.py, owner " if what == "drifted" else "0 of 2 approvals by reviewer"
     assert said in done.stderr
     assert not ran(jobs)
-    assert not (jobs.home / "runs").exists()
+    assert_recorded(jobs, done, said)
+
+
+def assert_recorded(jobs: Jobs, done: subprocess.CompletedProcess[str], said: str) -> None:
+    """The refusal stands in the list of runs, and in a record of its own that verifies."""
+    words = jobs.command("runs", "--format", "json")
+    listed = subprocess.run(words, env=jobs.environment(), capture_output=True, text=True, check=True)
+    (one,) = json.loads(listed.stdout)
+    assert (one["verdict"], one["override"]) == ("refused", False)
+    assert f"the refusal is recorded as {one['run']}" in done.stderr
+    shown = jobs.show()
+    assert shown["verdict"] == "refused"
+    assert said in " ".join(shown["refused"])
+    assert shown["findings"] == []
+    words = jobs.command("verify", "latest")
+    checked = subprocess.run(words, env=jobs.environment(), capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stderr
+    with Reader(jobs.folders()[-1] / "ledger") as reader:
+        kinds = [Entry.decode(data).kind for data in reader.entries()]
+    assert kinds == ["run", "observed", "refused", "judged"]
+
+
+def test_a_refusal_that_cannot_be_recorded_is_one_all_the_same(jobs: Jobs, made: Approving) -> None:
+    drift(made)
+    (jobs.home / "runs").write_text("in the way")
+    done = run(jobs, made, "--policy", "enforce")
+    assert (done.returncode, ran(jobs)) == (1, False)
+    assert "the refusal is not recorded" in done.stderr
 
 
 def test_observe_starts_and_says_so(jobs: Jobs, made: Approving) -> None:
@@ -112,6 +139,8 @@ def test_an_override_starts_and_is_recorded(jobs: Jobs, made: Approving) -> None
     (finding,) = jobs.show()["findings"]
     assert "--unsafe-override of user id" in finding["message"]
     assert "the deadline" in finding["message"]
+    document = json.loads((jobs.folders()[-1] / "run.json").read_text())
+    assert (document["verdict"], document["override"]) == ("broken", True)
 
 
 def test_a_policy_without_override_has_none(jobs: Jobs, made: Approving) -> None:
@@ -119,6 +148,7 @@ def test_a_policy_without_override_has_none(jobs: Jobs, made: Approving) -> None
     done = run(jobs, made, "--policy", "enforce", "--unsafe-override", "the deadline")
     assert (done.returncode, ran(jobs)) == (1, False)
     assert "allows no override" in done.stderr
+    assert "the policy allows no override" in jobs.show()["refused"][0]
 
 
 def test_what_cannot_be_asked_for(jobs: Jobs, made: Approving) -> None:

@@ -13,6 +13,7 @@ class Listing:
     started_at: int
     command: tuple[str, ...]
     verdict: str
+    override: bool = False
 
 
 ONE = Listing(samples.RUN, samples.START, ("python", "train.py\x1b[2J"), "held")
@@ -35,6 +36,11 @@ def test_table_lists_each_run_on_one_line() -> None:
     assert len(lines) == 3
 
 
+def test_a_run_that_was_started_by_an_override_is_marked() -> None:
+    (line,) = runs.table([Listing(samples.RUN, 0, (), "broken", True)]).splitlines()[1:]
+    assert "broken, override" in line
+
+
 def test_an_empty_home_teaches_the_first_command() -> None:
     assert runs.table([]) == "no run yet: veracity run -- python train.py\n"
 
@@ -45,5 +51,6 @@ def test_document_is_a_list_of_runs() -> None:
         "started_at": samples.START,
         "command": ["python", "train.py\x1b[2J"],
         "verdict": "held",
+        "override": False,
     }
     assert json.loads(runs.document([])) == []

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from ..core.errors import Error, EvidenceError, UsageError, VerificationError
 from ..core.rule import Severity
 from ..core.verdict import Outcome
+from ..render.visible import visible
 from .output import console_for, deliver, say, tell_error
 from .outsiders import add_outsiders, tell_unsigned, timestamps_of, witnesses_of
 from .parsing import CONFIG_HELP, Parser, add_verb, format_of, home_of, share
@@ -19,6 +20,7 @@ from .progress import Told
 if TYPE_CHECKING:
     from ..core.observation import SealChecked
     from ..core.summary import RunSummary
+    from ..monitor.job import RunOptions
 
 _DESCRIPTION = """\
 Run CMD as you would without `veracity run --` in front of it. Its output, its signals and its exit code
@@ -156,9 +158,10 @@ def execute(arguments: argparse.Namespace) -> int:
     from ..render import json_document, text
 
     witnesses, policy = witnesses_of(arguments)
+    sealed, refused = (None, []) if arguments.seal is None else _sealed(arguments)
     options = RunOptions(
         home=home_of(arguments),
-        sealed=None if arguments.seal is None else _sealed(arguments),
+        sealed=sealed,
         policy=arguments.policy,
         name=arguments.name,
         stacks=arguments.stacks,
@@ -172,6 +175,8 @@ def execute(arguments: argparse.Namespace) -> int:
         witness_policy=policy,
         timestamps=timestamps_of(arguments),
     )
+    if sealed is not None and refused:
+        raise _refuse(arguments, options, sealed, refused)
     try:
         result = run_job(arguments.command, options)
     except CommandError as error:
@@ -190,10 +195,9 @@ def execute(arguments: argparse.Namespace) -> int:
     return exit_code_of(result.summary, result.exit_code, arguments.fail_on)
 
 
-def _sealed(arguments: argparse.Namespace) -> SealChecked:
-    """How the seal stands; raises VerificationError or EvidenceError where it must not be started on."""
+def _sealed(arguments: argparse.Namespace) -> tuple[SealChecked, list[str]]:
+    """How the seal stands, and why the command must not be started on it; nothing where it may."""
     from ..monitor.startcheck import check_start, refusals
-    from ..render.visible import visible
     from ..seal.folder import find_seal
     from ..seal.policyfile import find_policy
 
@@ -208,19 +212,37 @@ def _sealed(arguments: argparse.Namespace) -> SealChecked:
         )
     if arguments.unsafe_override is not None and not override.strip():
         raise UsageError("an override needs a reason: --unsafe-override 'why it cannot wait'")
-    if override and policy is not None and not policy.policy.override:
-        raise VerificationError("the policy allows no override", where=str(policy.path))
     read = Told(quiet=arguments.quiet)
     checked = check_start(home, folder, policy, arguments.command, override=override, progress=read)
     read.done()
     refused = refusals(checked)
+    if override and policy is not None and not policy.policy.override:
+        return checked, [f"the policy allows no override: {policy.path}", *refused]
     if refused and enforces and not override:
-        raise refusal(checked, refused)
+        return checked, refused
     if refused or override:
         does = "OVERRIDE, started although" if override else "started although"
         for sentence in refused or ["nothing stood against it: the override was not needed"]:
             say(f"veracity: {does}: {visible(sentence)}")
-    return checked
+    return checked, []
+
+
+def _refuse(
+    arguments: argparse.Namespace, options: RunOptions, sealed: SealChecked, refused: Sequence[str]
+) -> Error:
+    """Record the refusal, and give the error that says it; it is refused even if it cannot be recorded."""
+    from ..monitor.refused import record_refusal
+
+    error = refusal(sealed, refused)
+    outcome = Outcome.BROKEN if isinstance(error, VerificationError) else Outcome.INCOMPLETE
+    try:
+        run, uncosigned = record_refusal(arguments.command, options, refused, outcome)
+    except (Error, OSError) as failure:
+        say(f"veracity: the refusal is not recorded: {visible(str(failure))}")
+        return error
+    say(f"veracity: the refusal is recorded as {run}")
+    tell_unsigned(uncosigned, ())
+    return error
 
 
 def refusal(checked: SealChecked, refused: Sequence[str]) -> Error:
@@ -229,7 +251,8 @@ def refusal(checked: SealChecked, refused: Sequence[str]) -> Error:
     more = f"\n  and {len(refused) - MAX_REFUSALS:,} more" if len(refused) > MAX_REFUSALS else ""
     what = f"not started on {checked.seal}:\n{lines}{more}"
     remedy = f"see `veracity approve --list {checked.seal}` and `veracity verify {checked.seal}`"
-    decided = checked.drift or checked.outside or checked.standing not in ("approved", "unknown")
+    decided = bool(checked.drift or checked.outside or checked.override)
+    decided = decided or checked.standing not in ("approved", "unknown")
     return (VerificationError if decided else EvidenceError)(what, remedy=remedy)
 
 

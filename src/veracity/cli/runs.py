@@ -10,7 +10,8 @@ from .parsing import Parser, add_verb, format_of, home_of
 
 _DESCRIPTION = """\
 List the runs of the home, newest first, with their verdicts: held, broken, incomplete, unfinished (no
-verdict yet), or unreadable (the run's directory was edited or is damaged; `veracity verify` says how)."""
+verdict yet), refused (not started, on a seal that the policy does not let run), or unreadable (the run's
+directory was edited or is damaged; `veracity verify` says how)."""
 
 _EXAMPLES = """\
   veracity runs

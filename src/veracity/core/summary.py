@@ -94,3 +94,5 @@ class RunSummary:
     """The job over several nodes that it says it is part of, empty without one."""
     peers: tuple[str, ...] = ()
     """``node (run id)`` of the other monitors of that job that it met."""
+    refused: tuple[str, ...] = ()
+    """Why it was not started; empty for what was."""

@@ -24,11 +24,12 @@ from ..core.verdict import Outcome
 LATEST = "latest"
 UNFINISHED = "unfinished"
 UNREADABLE = "unreadable"
+REFUSED = "refused"
 MAX_LISTED = 10_000
 MAX_DOCUMENT = 1 << 20
 
 _RUN = re.compile(r"run-(\d{8}-\d{6})-[0-9a-f]{6}\Z", re.ASCII)
-_VERDICTS = frozenset(outcome.value for outcome in Outcome)
+_VERDICTS = frozenset({REFUSED, *(outcome.value for outcome in Outcome)})
 _NANOSECONDS = 10**9
 _LATEST_TIME = 2**63
 
@@ -38,8 +39,9 @@ class RunListing:
     """One run as a list shows it.
 
     ``started_at`` is in ns since the epoch. ``verdict`` is held, broken, incomplete, ``unfinished`` while
-    there is none, or ``unreadable`` when ``run.json`` is missing, edited or not a file; then ``command`` is
-    empty and ``started_at`` is what the id says.
+    there is none, ``refused`` when it was not started, or ``unreadable`` when ``run.json`` is missing,
+    edited or not a file; then ``command`` is empty and ``started_at`` is what the id says. ``override``: it
+    was started by ``--unsafe-override``.
     """
 
     run: str
@@ -47,6 +49,7 @@ class RunListing:
     command: tuple[str, ...]
     verdict: str
     folder: Path
+    override: bool = False
 
 
 class Home:
@@ -180,11 +183,12 @@ def _listing_of(folder: Path, document: Mapping[str, object]) -> RunListing | No
     words = tuple(word for word in command if isinstance(word, str))
     if len(words) != len(command):
         return None
+    override = document.get("override") is True
     if verdict is None:
-        return RunListing(folder.name, started_at, words, UNFINISHED, folder)
+        return RunListing(folder.name, started_at, words, UNFINISHED, folder, override)
     if not isinstance(verdict, str) or verdict not in _VERDICTS:
         return None
-    return RunListing(folder.name, started_at, words, verdict, folder)
+    return RunListing(folder.name, started_at, words, verdict, folder, override)
 
 
 def _time_of(run: str) -> int:

@@ -19,19 +19,18 @@ from .folder import RunFolder
 
 if TYPE_CHECKING:
     from .job import RunOptions
-    from .prepare import Prepared
 
 
 def opening_entry(
-    folder: RunFolder, command: Sequence[str], started_at: int, prepared: Prepared, options: RunOptions
+    folder: RunFolder, command: Sequence[str], started_at: int, key: bytes, archive: str, options: RunOptions
 ) -> dict[str, Json]:
-    """The body of the ``run`` entry.
+    """The body of the ``run`` entry. ``key``: the sampling key; ``archive``: digest of the guard's archive.
 
-    ``key`` is a commitment to the sampling key (its SHA-256): shown later, it proves which elements were
-    chosen in advance. ``same_account``: monitor and job share one account, so the record is
+    In the entry ``key`` is a commitment to the sampling key (its SHA-256): shown later, it proves which
+    elements were chosen in advance. ``same_account``: monitor and job share one account, so the record is
     tamper-visible only. ``references``: digests of the reference files, whose texts are the entries after
-    this one; runs without them, and older ones, have none. ``seal``: id and digest of the seal that the
-    run was started on, where it was.
+    this one; runs without them, and older ones, have none. ``seal``: id and digest of the seal that the run
+    was started on, where it was.
     """
     sealed = options.sealed
     references: list[Json] = [{"path": one.path, "digest": one.digest} for one in options.references]
@@ -40,7 +39,7 @@ def opening_entry(
         **({"seal": seal_of(sealed)} if sealed is not None else {}),
         "run": folder.run,
         "version": __version__,
-        "command": list(masker_of(prepared.key).command(command)),
+        "command": list(masker_of(key).command(command)),
         "name": options.name,
         "policy": options.policy,
         "overhead": float(options.overhead).hex(),
@@ -52,8 +51,8 @@ def opening_entry(
         "uid": os.getuid(),
         "monitor": os.getpid(),
         "same_account": True,
-        "archive": str(prepared.archive),
-        "key": str(Digest.of(prepared.key)),
+        "archive": archive,
+        "key": str(Digest.of(key)),
     }
 
 
@@ -63,9 +62,11 @@ def seal_of(sealed: SealChecked) -> Json:
     return {"id": sealed.seal, "digest": sealed.digest, "approvals": log}
 
 
-def run_document(entry: dict[str, Json]) -> dict[str, Json]:
-    """``run.json`` while the run goes on, from the body of its ``run`` entry."""
+def run_document(entry: dict[str, Json], sealed: SealChecked | None) -> dict[str, Json]:
+    """``run.json`` while the run goes on, from the body of its ``run`` entry and how its seal stood."""
     kept: dict[str, Json] = {name: entry[name] for name in ("run", "name", "command", "started_at")}
+    if sealed is not None and sealed.override:
+        kept["override"] = True
     return {**kept, "verdict": None}
 
 

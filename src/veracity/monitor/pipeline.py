@@ -115,7 +115,7 @@ class Pipeline:
         ledger = Ledger.create(folder.ledger, f"{KEY_NAME}/{folder.run}", signer)
         pipeline = cls(folder, ledger, signer, started_at, command, prepared.key)
         write_private(folder.verifier, signer.verifier.vkey.encode() + b"\n")
-        entry = opening_entry(folder, command, started_at, prepared, options)
+        entry = opening_entry(folder, command, started_at, prepared.key, str(prepared.archive), options)
         pipeline._recorder.entry("run", entry)
         pipeline._observe_all(joined.said)
         pipeline._peers = joined.peers
@@ -123,7 +123,7 @@ class Pipeline:
             pipeline._observe_all([options.sealed, *pipeline._code.started_on(options.sealed)])
         pipeline._observe_all(options.references)
         pipeline._recorder.commit(publish=True)
-        write_document(folder.document, run_document(entry))
+        write_document(folder.document, run_document(entry, options.sealed))
         return pipeline
 
     @classmethod

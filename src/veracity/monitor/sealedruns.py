@@ -38,11 +38,13 @@ def runs_on(home: Path, digests: Container[str]) -> list[SealedRun]:
     found = []
     for name in _newest(home, MAX_RUNS):
         try:
-            seal = _seal_of(home, name)
+            opening = _opening_of(home, name)
         except Error as error:
             found.append(SealedRun(name, "", str(error)))
             continue
-        if seal is not None and str(seal.get("digest")) in digests:
+        seal = opening.get("seal")
+        started = opening.get("refused") is not True
+        if started and isinstance(seal, dict) and str(seal.get("digest")) in digests:
             found.append(SealedRun(name, str(seal.get("id"))))
     return found
 
@@ -53,10 +55,10 @@ def check_heads(home: Path, log: Log) -> None:
     said = 0
     for name in _newest(home, MAX_ASKED):
         try:
-            seal = _seal_of(home, name)
+            seal = _opening_of(home, name).get("seal")
         except Error:
             continue  # what one run's record has lost, another may still say
-        head = seal.get("approvals") if seal is not None else None
+        head = seal.get("approvals") if isinstance(seal, dict) else None
         size = head.get("size") if isinstance(head, dict) else None
         if isinstance(head, dict) and isinstance(size, int):
             said += 1
@@ -76,9 +78,8 @@ def _newest(home: Path, most: int) -> Iterator[str]:
     yield from heapq.nlargest(most, (name for name in names if name.startswith("run-")))
 
 
-def _seal_of(home: Path, run: str) -> dict[str, Json] | None:
-    """What a run's opening entry says of the seal it was started on."""
+def _opening_of(home: Path, run: str) -> dict[str, Json]:
+    """A run's opening entry, which says on what seal it was to be started."""
     with Reader(RunFolder(home / "runs" / run).ledger) as reader:
         opening = next((Entry.decode(data) for data in reader.entries(0, min(1, reader.size))), None)
-    seal = opening.body.get("seal") if opening is not None else None
-    return seal if isinstance(seal, dict) else None
+    return opening.body if opening is not None else {}

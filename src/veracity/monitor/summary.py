@@ -70,6 +70,7 @@ class _Gathered:
     sealed: list[SealedItem] = field(default_factory=list)
     job: str = ""
     peers: dict[str, None] = field(default_factory=dict)
+    refused: tuple[str, ...] = ()
 
 
 def load_summary(folder: Path) -> RunSummary:
@@ -124,6 +125,7 @@ def load_summary(folder: Path) -> RunSummary:
         tree_root=root,
         job=gathered.job,
         peers=tuple(gathered.peers),
+        refused=gathered.refused,
     )
 
 
@@ -133,6 +135,8 @@ def _take(gathered: _Gathered, entry: Entry, blobs: Blobs) -> None:
         gathered.opening = body
     elif entry.kind == "judged":
         gathered.judged = body
+    elif entry.kind == "refused":
+        gathered.refused = tuple(map(str, _list(body.get("reasons")))) or ("no reason was recorded",)
     elif entry.kind == "finding":
         gathered.findings.append(_convert(body.get("finding"), Finding))
     elif entry.kind == "record":

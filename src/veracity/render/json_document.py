@@ -19,6 +19,7 @@ def document(summary: RunSummary) -> str:
         "run": summary.run,
         "verdict": verdict_word(summary),
         "reasons": list(summary.verdict.reasons) if summary.verdict is not None else [],
+        "refused": list(summary.refused),
         "findings": [_finding(finding) for finding in worst_first(summary.findings)],
         "gaps": [_gap(gap) for gap in summary.gaps],
         "coverage": {law: _coverage(part) for law, part in sorted(summary.coverage.items())},

@@ -32,7 +32,11 @@ class Listing(Protocol):
 
     @property
     def verdict(self) -> str:
-        """held, broken, incomplete, unfinished or unreadable."""
+        """held, broken, incomplete, unfinished, refused or unreadable."""
+
+    @property
+    def override(self) -> bool:
+        """Whether it was started by an override of the policy."""
 
 
 def table(listings: Sequence[Listing], console: Console | None = None) -> str:
@@ -46,7 +50,7 @@ def table(listings: Sequence[Listing], console: Console | None = None) -> str:
         rows.append(
             (
                 listing.run,
-                (listing.verdict, VERDICT_STYLES.get(listing.verdict, "")),
+                (_word(listing), VERDICT_STYLES.get(listing.verdict, "")),
                 moment(listing.started_at),
                 brief(" ".join(listing.command), 80),
             )
@@ -55,14 +59,19 @@ def table(listings: Sequence[Listing], console: Console | None = None) -> str:
     return page.show(console)
 
 
+def _word(listing: Listing) -> str:
+    return f"{listing.verdict}, override" if listing.override else listing.verdict
+
+
 def document(listings: Sequence[Listing]) -> str:
-    """A JSON list of ``{run, started_at, command, verdict}``."""
+    """A JSON list of ``{run, started_at, command, verdict, override}``."""
     rows = [
         {
             "run": listing.run,
             "started_at": listing.started_at,
             "command": list(listing.command),
             "verdict": listing.verdict,
+            "override": listing.override,
         }
         for listing in listings
     ]

@@ -22,7 +22,7 @@ main,header>div,footer{max-width:1040px;margin:0 auto;padding:0 24px}
 header{background:var(--card);border-bottom:1px solid var(--line);border-top:6px solid var(--tone);
 padding:28px 0 24px}
 header.held,.tile.held{--tone:var(--held);--tint:var(--held-bg)}
-header.broken,.tile.broken{--tone:var(--broken);--tint:var(--broken-bg)}
+header.broken,header.refused,.tile.broken{--tone:var(--broken);--tint:var(--broken-bg)}
 header.incomplete,.tile.incomplete{--tone:var(--incomplete);--tint:var(--incomplete-bg)}
 header.unfinished{--tone:var(--unfinished);--tint:var(--unfinished-bg)}
 .brand{display:flex;justify-content:space-between;gap:16px;color:var(--soft);font-size:14px}

@@ -15,7 +15,12 @@ from .visible import brief, clip
 if TYPE_CHECKING:
     from rich.console import Console
 
-VERDICT_STYLES = {"held": "bold green", "broken": "bold red", "incomplete": "bold yellow"}
+VERDICT_STYLES = {
+    "held": "bold green",
+    "broken": "bold red",
+    "incomplete": "bold yellow",
+    "refused": "bold red",
+}
 _SEVERITY_STYLES = {Severity.ERROR: "bold red", Severity.WARNING: "bold yellow", Severity.NOTE: "bold cyan"}
 _MAX_FINDINGS = 50
 _MAX_GAPS = 50

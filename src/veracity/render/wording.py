@@ -47,7 +47,9 @@ def _badness(finding: Finding) -> tuple[int, int, float, str, int]:
 
 
 def verdict_word(summary: RunSummary) -> str:
-    """``held``, ``broken``, ``incomplete``, or ``unfinished`` while there is no verdict."""
+    """``held``, ``broken``, ``incomplete``, ``unfinished`` while there is no verdict, or ``refused``."""
+    if summary.refused:
+        return "refused"
     return summary.verdict.outcome.value if summary.verdict is not None else UNFINISHED
 
 
@@ -177,6 +179,11 @@ def remarkable(item: SealedItem) -> bool:
 
 def happened(summary: RunSummary) -> str:
     """One or two sentences of plain language: what happened in this run."""
+    if summary.refused:
+        others = len(summary.refused) - 1
+        return f"Not started: {summary.refused[0]}" + (
+            f", and {count(others, 'more reason')}." if others else "."
+        )
     ranks, steps = ranks_and_steps(summary)
     ran = f"{count(steps, 'step')} on {count(ranks, 'rank')}"
     if summary.verdict is None:
