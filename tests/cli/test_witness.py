@@ -24,8 +24,9 @@ from veracity.ledger.witness.cosignature import WitnessKey, verify_cosignature
 
 
 @contextmanager
-def serving(folder: Path, log: Log) -> Iterator[tuple[subprocess.Popen[str], KnownWitness]]:
-    (folder / "logs").write_text(f"# the training cluster's\n{log.key.verifier.vkey}\n")
+def serving(folder: Path, vkey: str) -> Iterator[tuple[subprocess.Popen[str], KnownWitness]]:
+    """A witness of the log with this key, as a process."""
+    (folder / "logs").write_text(f"# the training cluster's\n{vkey}\n")
     words = ["witness", "--log", str(folder / "logs"), "--listen", "127.0.0.1:0", "--name", "w.example"]
     process = subprocess.Popen(
         [sys.executable, "-m", "veracity.cli.main", *words, "--state", str(folder / "state")],
@@ -49,11 +50,11 @@ def serving(folder: Path, log: Log) -> Iterator[tuple[subprocess.Popen[str], Kno
 
 def test_a_witness_serves_and_remembers(tmp_path: Path) -> None:
     log = Log()
-    with serving(tmp_path, log) as (process, known):
+    with serving(tmp_path, log.key.verifier.vkey) as (process, known):
         head = ask(known, log.head(50), log.leaves)
         assert verify_cosignature(parse_note(head.signed), known.key) > 0
     assert process.returncode == 0
-    with serving(tmp_path, log) as (_, again):
+    with serving(tmp_path, log.key.verifier.vkey) as (_, again):
         assert again.key == known.key
         head = ask(again, log.head(70), log.leaves)
         assert verify_cosignature(parse_note(head.signed), known.key) > 0

@@ -17,7 +17,8 @@ from .seal import key_for
 if TYPE_CHECKING:
     from ..core.approval import Approvable
     from ..core.policy import Principal
-    from ..ledger.keys import SigningKey
+    from ..ledger.keys import PublicKey, SigningKey
+    from ..seal.approvals import Log
     from ..seal.paths import Seal
     from ..seal.policyfile import PolicyFile
 
@@ -42,7 +43,10 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
     codes = (
         ("0", "approved as asked; with --list: the seal is approved"),
         ("1", "with --list: the seal is not approved; or a signature or the log does not hold"),
-        ("2", "the policy does not let this principal do it, or something could not be read"),
+        (
+            "2",
+            "the policy does not let this principal do it, something could not be read, or too few witnesses",
+        ),
     )
     parser = add_verb(subparsers, "approve", "approve a seal", _DESCRIPTION, _EXAMPLES, codes)
     parser.add_argument(
@@ -92,6 +96,18 @@ def add_signer(parser: Parser) -> None:
         help="the private key to sign with, mode 0600 (default: this home's)",
     )
     parser.add_argument("--config", type=Path, metavar="FILE", help=CONFIG_HELP)
+    add_log_witnesses(parser)
+
+
+def add_log_witnesses(parser: Parser) -> None:
+    """Whose word on the log of approvals is wanted."""
+    parser.add_argument(
+        "--witness-policy",
+        type=Path,
+        metavar="FILE",
+        help="witnesses that are to confirm the log of approvals, as a C2SP tlog-policy with addresses, "
+        "besides those that the policy names",
+    )
 
 
 def execute(arguments: argparse.Namespace) -> int:
@@ -127,8 +143,7 @@ def execute(arguments: argparse.Namespace) -> int:
         deliver(arguments, _signed(arguments, policy, seal).decode("ascii") + "\n")
         return 0
     _take_in(arguments, policy, seal)
-    _tell(arguments, policy, seal, form)
-    return 0
+    return 2 if _tell(arguments, policy, seal, form) == 2 else 0
 
 
 def _warn(seal: Seal) -> None:
@@ -214,7 +229,10 @@ def _take_in(arguments: argparse.Namespace, policy: PolicyFile, seal: Approvable
             raise VerificationError(f"this approval is of another seal, {found.seal[:80]!r}")
         if policy.policy.holder_of(found.identity) is None:
             raise VerificationError("this approval is signed by nobody that the policy knows")
-    add_to_log(home, SigningKey.load(home / KEY_FILE, KEY_NAME), "approval", envelope, now)
+    own = SigningKey.load(home / KEY_FILE, KEY_NAME)
+    # A log that was cut back must not be added to: it would grow past what its witnesses know.
+    heard_log(arguments, home, own.verifier, policy)
+    add_to_log(home, own, "approval", envelope, now)
 
 
 def _tell(arguments: argparse.Namespace, policy: PolicyFile, seal: Approvable, form: str) -> int:
@@ -222,10 +240,10 @@ def _tell(arguments: argparse.Namespace, policy: PolicyFile, seal: Approvable, f
     from ..ledger.keys import KEY_FILE, KEY_NAME, SigningKey
     from ..monitor.sealedruns import check_heads
     from ..render import approvals
-    from ..seal.approvals import read_log
 
     home = home_of(arguments)
-    log = read_log(home, SigningKey.load(home / KEY_FILE, KEY_NAME).verifier)
+    key = SigningKey.load(home / KEY_FILE, KEY_NAME).verifier
+    log, lacking = heard_log(arguments, home, key, policy)
     now = time.time_ns()
     log.check_clock(now)
     check_heads(home, log)
@@ -235,7 +253,37 @@ def _tell(arguments: argparse.Namespace, policy: PolicyFile, seal: Approvable, f
     elif not arguments.quiet or arguments.output is not None:
         console = console_for(sys.stdout, arguments.output)
         deliver(arguments, approvals.listed(policy.policy, seal, stands, console))
+    if lacking:
+        return 2
     return 0 if stands.word is Word.APPROVED else 1
+
+
+def heard_log(
+    arguments: argparse.Namespace, home: Path, key: PublicKey, policy: PolicyFile
+) -> tuple[Log, str]:
+    """The log of approvals, told to and confirmed by its witnesses; what is lacking when too few are heard.
+
+    Raises VerificationError when one of them has seen another log, or more of it.
+    """
+    from ..core.errors import TransportError
+    from ..render.visible import visible
+    from ..seal.approvals import read_log
+    from ..seal.policyfile import witnesses_of
+    from ..seal.witnessed import confirmed_log
+    from .witness import policy_in
+
+    named = witnesses_of(policy.policy)
+    policies = [] if named is None else [named]
+    if arguments.witness_policy is not None:
+        policies.append(policy_in(arguments.witness_policy))
+    try:
+        log, said = confirmed_log(home, key, policies)
+    except TransportError as error:
+        say(f"veracity: {visible(str(error))}")
+        return read_log(home, key), str(error)
+    for sentence in [] if arguments.quiet else said:
+        say(visible(sentence))
+    return log, ""
 
 
 def _new_key(arguments: argparse.Namespace) -> int:

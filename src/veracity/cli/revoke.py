@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..core.errors import Error, UsageError
 from ..core.policy import SECOND
-from .approve import add_signer, policy_for, signer_for
+from .approve import add_signer, heard_log, policy_for, signer_for
 from .output import console_for, deliver
 from .parsing import Parser, add_verb, format_of, home_of
 
@@ -38,8 +38,11 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
     """Add ``revoke``."""
     codes = (
         ("0", "revoked"),
-        ("1", "the log of approvals does not hold: nothing was written"),
-        ("2", "the policy does not let this principal do it, or something could not be read"),
+        ("1", "the log of approvals does not hold, or is not what its witnesses know: nothing was written"),
+        (
+            "2",
+            "the policy does not let this principal do it, something could not be read, or too few witnesses",
+        ),
     )
     parser = add_verb(subparsers, "revoke", "take back approvals", _DESCRIPTION, _EXAMPLES, codes)
     parser.add_argument(
@@ -64,7 +67,7 @@ def execute(arguments: argparse.Namespace) -> int:
     from ..ledger.keys import KEY_FILE, KEY_NAME, SigningKey
     from ..monitor.sealedruns import runs_on
     from ..render import approvals
-    from ..seal.approvals import add_to_log, read_log, sign_revocation
+    from ..seal.approvals import add_to_log, sign_revocation
 
     home = home_of(arguments)
     since = time_of(arguments.since)
@@ -72,11 +75,11 @@ def execute(arguments: argparse.Namespace) -> int:
     whom = _named(policy.policy, arguments.principal)
     key, by = signer_for(arguments, policy)
     own = SigningKey.load(home / KEY_FILE, KEY_NAME)
-    before = read_log(home, own.verifier)
+    before, _ = heard_log(arguments, home, own.verifier, policy)
     now = time.time_ns()
     envelope = sign_revocation(key, by, policy.policy, whom, since=since, at=now, reason=arguments.reason)
     add_to_log(home, own, "revocation", envelope, now)
-    after = read_log(home, own.verifier)
+    after, lacking = heard_log(arguments, home, own.verifier, policy)
     seals, unread = _seals(home, own.verifier)
     concerned = [
         (seal, standing(policy.policy, seal, after.approvals, after.revocations, now))
@@ -89,7 +92,7 @@ def execute(arguments: argparse.Namespace) -> int:
     elif not arguments.quiet or arguments.output is not None:
         console = console_for(sys.stdout, arguments.output)
         deliver(arguments, approvals.fallen(whom.name, since, concerned, runs, unread, console))
-    return 0
+    return 2 if lacking else 0
 
 
 def _named(policy: Policy, name: str) -> Principal:

@@ -16,6 +16,7 @@ from .output import console_for, deliver, say, tell_error
 from .outsiders import add_outsiders, tell_unsigned, timestamps_of, witnesses_of
 from .parsing import CONFIG_HELP, Parser, add_verb, format_of, home_of, share
 from .progress import Told
+from .witness import policy_in
 
 if TYPE_CHECKING:
     from ..core.observation import SealChecked
@@ -213,7 +214,11 @@ def _sealed(arguments: argparse.Namespace) -> tuple[SealChecked, list[str]]:
     if arguments.unsafe_override is not None and not override.strip():
         raise UsageError("an override needs a reason: --unsafe-override 'why it cannot wait'")
     read = Told(quiet=arguments.quiet)
-    checked = check_start(home, folder, policy, arguments.command, override=override, progress=read)
+    file: Path | None = arguments.witness_policy
+    witnesses = [policy_in(file)] if file is not None else []
+    checked = check_start(
+        home, folder, policy, arguments.command, override=override, progress=read, witnesses=witnesses
+    )
     read.done()
     refused = refusals(checked)
     if override and policy is not None and not policy.policy.override:

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 
 from ..core.canonical import Json
 from ..core.errors import UsageError
+from ..render.visible import visible
 from . import sealmodel
 from .output import console_for, deliver, say
 from .parsing import RUN_HELP, Parser, add_verb, format_of, home_of
 from .progress import Told
 from .seal import key_for, parts_of
+from .verifyapprovals import NAME, check_approvals
 from .witness import keys_in, policy_in
 
 if TYPE_CHECKING:
@@ -30,6 +32,8 @@ compare its root and signature with the recorded ones. Says in numbered sentence
 
 Of a seal: check its signature, read everything that was sealed again, and say what changed.
 
+Of `approvals`: check the home's log of approvals, and ask its witnesses whether they know more of it.
+
 Of a bundle, FILE.zip: do what the verify_evidence.py in it does, and tell through whose hands it went.
 
 Of a proof, FILE.tlog-proof: check that the entry in it stands in a record that --key signed, and show it.
@@ -41,6 +45,7 @@ _EXAMPLES = """\
   veracity verify latest
   veracity verify run-20250302-140211-a1b2c3 --format json
   veracity verify case.zip --redaction-key names.key
+  veracity verify approvals
   veracity verify latest --witness-policy witnesses.policy
   veracity verify seal-20250302-140211-a1b2c3
   veracity verify seal-20250302-140211-a1b2c3 --at code=/copy/of/src
@@ -61,7 +66,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
         metavar="RUN",
         nargs="?",
         default="latest",
-        help=RUN_HELP + " (default: latest); or a seal, a bundle, a proof, a model.sig",
+        help=RUN_HELP + " (default: latest); or a seal, a bundle, a proof, a model.sig, or `approvals`",
     )
     parser.add_argument(
         "--witness",
@@ -78,7 +83,8 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
         default=[],
         type=Path,
         metavar="FILE",
-        help="which witnesses must have cosigned all of a run's record, as a C2SP tlog-policy",
+        help="which witnesses must have cosigned all of a run's record, as a C2SP tlog-policy; of approvals, "
+        "which must confirm them now",
     )
     parser.add_argument(
         "--timestamp-ca",
@@ -127,6 +133,12 @@ def execute(arguments: argparse.Namespace) -> int:
         from ..ledger.witness.policy import Policy
 
         policies.append(Policy.requiring([witness_key(text) for text in arguments.witnesses]))
+    if arguments.run == NAME:
+        said, lacking = check_approvals(arguments, policies)
+        _tell(arguments, form, {"log": NAME, "lacking": [lacking] if lacking else []}, said)
+        if lacking:
+            say(f"what is there holds, but {visible(lacking)}")
+        return 2 if lacking else 0
     if arguments.timestamp_ca and arguments.run.endswith(PROOF):
         raise UsageError("--timestamp-ca is for runs and bundles")
     if arguments.run.endswith(BUNDLE):
@@ -150,8 +162,6 @@ def _tell(
     arguments: argparse.Namespace, form: str, what: dict[str, Json], checked: list[str], shown: str = ""
 ) -> None:
     """What was verified, and the sentences that say how far; ``shown`` stands below them."""
-    from ..render.visible import visible
-
     if form == "json":
         document = {**what, "verified": not what.get("lacking"), "checked": checked}
         deliver(arguments, json.dumps(document, ensure_ascii=True, indent=2) + "\n")
@@ -165,7 +175,6 @@ def _tell(
 
 def _verify_bundle(arguments: argparse.Namespace, form: str) -> int:
     from ..ledger.handover import verify_bundle
-    from ..render.visible import visible
 
     if arguments.at or arguments.witnesses or len(arguments.policies) > 1:
         raise UsageError("a bundle is verified by --key and one --witness-policy")

@@ -29,6 +29,7 @@ MAX_PRINCIPALS = 1000
 MAX_LISTED = 256
 MAX_LIFETIME = 3650 * 86400 * SECOND
 MAX_TEXT = 512
+MAX_WITNESSES = 64 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,8 @@ class Policy:
     """What ``[policy]`` says. ``lifetime`` in ns, None: approvals do not end by themselves.
 
     ``own``: who made a seal may approve it. ``override``: a run may be started against the policy, recorded.
-    ``revoke``: roles that may revoke others; everybody may revoke themselves.
+    ``revoke``: roles that may revoke others; everybody may revoke themselves. ``witnesses``: whose
+    cosignatures the log of approvals needs, as lines of a C2SP tlog-policy; empty: nobody's.
     """
 
     principals: tuple[Principal, ...]
@@ -70,6 +72,7 @@ class Policy:
     own: bool
     override: bool
     revoke: tuple[str, ...]
+    witnesses: str = ""
 
     def document(self) -> dict[str, Json]:
         """What the policy says, in its one form."""
@@ -91,6 +94,8 @@ class Policy:
             "own": self.own,
             "override": self.override,
             "revoke": _sorted(self.revoke),
+            # So that who leaves the witnesses out makes all approvals fall that were given under them.
+            **({"witnesses": _without_addresses(self.witnesses)} if self.witnesses else {}),
         }
 
     def digest(self) -> Digest:
@@ -132,7 +137,7 @@ def policy_of(value: object) -> Policy:
     Raises UsageError for unknown keys, names that occur twice, roles that nobody has, and numbers of
     approvers that cannot be had.
     """
-    known = {"expires", "own", "override", "revoke", "principals", "approve"}
+    known = {"expires", "own", "override", "revoke", "principals", "approve", "witnesses"}
     table = _table(value, "policy", known)
     principals = tuple(
         _principal(name, one) for name, one in _tables(table.get("principals"), "policy.principals")
@@ -151,6 +156,7 @@ def policy_of(value: object) -> Policy:
         _flag(table, "own", usual=False),
         _flag(table, "override", usual=True),
         _words(table.get("revoke", []), "policy.revoke", _NAME),
+        _witnesses(table.get("witnesses", "")),
     )
     _check(policy)
     return policy
@@ -244,6 +250,20 @@ def _words(value: object, where: str, form: re.Pattern[str] | None) -> tuple[str
     if not good or (form is not None and not all(map(form.match, found))):
         raise UsageError(f"{where} is no list of different names: {_shown(value)}")
     return found
+
+
+def _witnesses(value: object) -> str:
+    """Lines of a witness policy; whether it is one is asked where witnesses are known."""
+    if not isinstance(value, str) or len(value) > MAX_WITNESSES:
+        raise UsageError(f"policy.witnesses is no text of a witness policy: {_shown(value)}")
+    return value if not value or value.endswith("\n") else f"{value}\n"
+
+
+def _without_addresses(witnesses: str) -> list[Json]:
+    """The lines without comments, and without where a witness is reached, which may change."""
+    kept = {"witness": 3, "log": 2}
+    lines = [line.split() for line in witnesses.splitlines()]
+    return [" ".join(words[: kept.get(words[0])]) for words in lines if words and words[0][0] != "#"]
 
 
 def _flag(table: Mapping[str, object], name: str, *, usual: bool) -> bool:

@@ -18,12 +18,14 @@ from ..core.observation import SealChecked, SealDrift
 from ..core.origin import monitor_origin
 from ..core.tree import escaped
 from ..ledger.keys import KEY_FILE, KEY_NAME, PublicKey, SigningKey
+from ..ledger.witness.policy import Policy as WitnessPolicy
 from ..observe.tree import Progress
-from ..seal.approvals import Log, approvable, read_log
+from ..seal.approvals import Log, approvable
 from ..seal.compare import Change
 from ..seal.folder import SealFolder
 from ..seal.paths import Difference, Part, Seal, check_seal, read_seal
-from ..seal.policyfile import PolicyFile
+from ..seal.policyfile import PolicyFile, witnesses_of
+from ..seal.witnessed import confirmed_log
 from .sealedruns import check_heads
 
 MAX_DRIFT = 200
@@ -41,11 +43,13 @@ def check_start(
     override: str = "",
     progress: Progress | None = None,
     now: int | None = None,
+    witnesses: Sequence[WitnessPolicy] = (),
 ) -> SealChecked:
     """How the seal in ``folder`` stands now, and what is no longer as it was sealed.
 
-    ``now`` in ns since the epoch, the clock's own without. What does not hold or cannot be read is said in
-    the answer and not raised: a run that only observes starts all the same.
+    ``now`` in ns since the epoch, the clock's own without. ``witnesses``: whose word on the log of approvals
+    is wanted besides that of those whom the policy names; all are asked now. What does not hold or cannot be
+    read is said in the answer and not raised: a run that only observes starts all the same.
     """
     now = time.time_ns() if now is None else now
     word = "unknown"
@@ -54,10 +58,11 @@ def check_start(
     log = Log()
     drift: list[SealDrift] = []
     unread: list[str] = []
+    said: list[str] = []
     try:
         key = SigningKey.load(home / KEY_FILE, KEY_NAME).verifier
         seal = read_seal(folder, key)
-        word, reasons, log = _stands(home, folder, seal, key, policy, now)
+        word, reasons, log, said = _stands(home, folder, seal, key, policy, now, witnesses)
     except VerificationError as error:
         word, reasons = "refused", [str(error)]
     except Error as error:
@@ -80,6 +85,7 @@ def check_start(
         unread[:MAX_DRIFT],
         override,
         str(os.getuid()) if override else "",
+        said,
     )
 
 
@@ -116,17 +122,24 @@ def refusals(checked: SealChecked) -> list[str]:
 
 
 def _stands(
-    home: Path, folder: SealFolder, seal: Seal, key: PublicKey, policy: PolicyFile | None, now: int
-) -> tuple[str, list[str], Log]:
+    home: Path,
+    folder: SealFolder,
+    seal: Seal,
+    key: PublicKey,
+    policy: PolicyFile | None,
+    now: int,
+    witnesses: Sequence[WitnessPolicy],
+) -> tuple[str, list[str], Log, list[str]]:
     if seal.seal != folder.seal:
         raise VerificationError(f"in the folder of {folder.seal} lies {seal.seal}")
     if policy is None:
-        return NO_POLICY, [], Log()
-    log = read_log(home, key)
+        return NO_POLICY, [], Log(), []
+    named = witnesses_of(policy.policy)
+    log, said = confirmed_log(home, key, [*witnesses, *([] if named is None else [named])])
     log.check_clock(now)
     check_heads(home, log)
     stands = standing(policy.policy, approvable(seal, key), log.approvals, log.revocations, now)
-    return stands.word.value, list(stands.reasons), log
+    return stands.word.value, list(stands.reasons), log, said
 
 
 def _moved(part: Part) -> SealDrift:

@@ -23,12 +23,14 @@ from ..ledger.keys import KEY_NAME, PublicKey, SigningKey
 from ..ledger.merkle import leaf_hash, tree_root
 from ..ledger.reader import Reader
 from ..ledger.store import Ledger
+from ..ledger.tree_head import TreeHead
 from .paths import Seal
 from .sign import sign_statement, statement, unverified_statement, verify_envelope
 
 APPROVAL_TYPE = "https://veracity.example/approval/v1"
 REVOCATION_TYPE = "https://veracity.example/revocation/v1"
 ORIGIN = f"{KEY_NAME}/approvals"
+"""What logs were called before witnesses saw them; a witnessed one has its key's number in its name."""
 SCHEMA = 1
 MAX_ENTRIES = 1_000_000
 MAX_REASON = 1000
@@ -38,7 +40,10 @@ _KINDS = {"approval": APPROVAL_TYPE, "revocation": REVOCATION_TYPE}
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """What the log holds. ``newest``: the time of its last entry, 0 without any; ``leaves``: their hashes."""
+    """What the log holds. ``newest``: the time of its last entry, 0 without any; ``leaves``: their hashes.
+
+    ``head``: its signed tree head, None while there is no log.
+    """
 
     approvals: tuple[Approval, ...] = ()
     revocations: tuple[Revocation, ...] = ()
@@ -46,6 +51,7 @@ class Log:
     root: str = ""
     newest: int = 0
     leaves: Sequence[bytes] = ()
+    head: TreeHead | None = None
 
     def check_continues(self, size: int, root: str, where: str) -> None:
         """Raise VerificationError unless the log continues the one of ``size`` entries seen by ``where``."""
@@ -62,6 +68,11 @@ class Log:
                 "the clock was set back: the log of approvals has an entry of a later time than now",
                 remedy="set the clock right; until then nobody can say which approvals have expired",
             )
+
+
+def origin_of(key: PublicKey) -> str:
+    """What the log of a home with this key is called: keys of all homes have one name, logs must not."""
+    return f"{ORIGIN}/{key.key_id.hex()}"
 
 
 def log_folder(home: Path) -> Path:
@@ -154,7 +165,7 @@ def add_to_log(home: Path, key: SigningKey, kind: str, envelope: bytes, now: int
     """
     folder = log_folder(home)
     if not os.path.lexists(folder / "journal"):
-        Ledger.create(folder, ORIGIN, key).close()
+        Ledger.create(folder, origin_of(key.verifier), key).close()
     with Ledger.open(folder, key) as ledger:
         log = read_log(home, key.verifier)
         log.check_clock(now)
@@ -180,14 +191,14 @@ def read_log(home: Path, key: PublicKey) -> Log:
     if not os.path.lexists(folder):
         return Log()
     with Reader(folder) as reader:
-        if reader.tree_head.origin != ORIGIN:
+        if reader.tree_head.origin not in (ORIGIN, origin_of(key)):
             raise VerificationError("the log of approvals is another log", where=str(folder))
         if reader.size > MAX_ENTRIES:
             raise EvidenceError(f"the log of approvals has more than {MAX_ENTRIES:,} entries")
         reader.verify_tree(key)
         entries = list(reader.entries())
         found = [_taken(number, Entry.decode(data)) for number, data in enumerate(entries)]
-        size, root = reader.size, reader.tree_head.root.hex()
+        head = reader.tree_head
     for before, after in pairwise(found):
         if after.at < before.at:
             raise VerificationError(
@@ -196,10 +207,11 @@ def read_log(home: Path, key: PublicKey) -> Log:
     return Log(
         tuple(one for one in found if isinstance(one, Approval)),
         tuple(one for one in found if isinstance(one, Revocation)),
-        size,
-        root,
+        head.size,
+        head.root.hex(),
         found[-1].at if found else 0,
         tuple(map(leaf_hash, entries)),
+        head,
     )
 
 

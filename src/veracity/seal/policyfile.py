@@ -9,6 +9,7 @@ from pathlib import Path
 from ..core.errors import EvidenceError, UsageError, VerificationError
 from ..core.policy import Policy, policy_of
 from ..ledger.keys import PublicKey
+from ..ledger.witness.policy import Policy as WitnessPolicy
 from ..observe.toml import read_toml
 
 FILE_NAME = "veracity.toml"
@@ -42,6 +43,14 @@ def find_policy(home: Path, folder: Path, given: Path | None = None) -> PolicyFi
     return None
 
 
+def witnesses_of(policy: Policy) -> WitnessPolicy | None:
+    """Whose cosignatures the policy wants on the log of approvals, None where it wants nobody's.
+
+    Raises EvidenceError when its lines are no witness policy.
+    """
+    return WitnessPolicy.parse(policy.witnesses.encode("utf-8")) if policy.witnesses else None
+
+
 def _read(path: Path) -> PolicyFile | None:
     try:
         if path.stat().st_mode & 0o002:
@@ -60,6 +69,7 @@ def _read(path: Path) -> PolicyFile | None:
         policy = policy_of(value["policy"])
         for principal in policy.principals:
             PublicKey.parse(principal.key)
+        witnesses_of(policy)
     except OSError as error:
         raise UsageError(f"the configuration cannot be read: {error.strerror}", where=str(path)) from error
     except (EvidenceError, UsageError, VerificationError) as error:

@@ -45,7 +45,8 @@ class SealChecked(Observation):
     head of the log of approvals, so that a log that is shorter later is found out. ``drift`` has the first
     names that differ, ``more`` counts the others. ``outside``: programs of the command that no code of the
     seal contains. ``unread``: what could not be compared. ``override``: the reason that was given for
-    starting whatever the policy says, and by which user id; empty without one.
+    starting whatever the policy says, and by which user id; empty without one. ``witnessed``: what witnesses
+    said of the log of approvals when they were asked before the start.
     """
 
     seal: str
@@ -62,6 +63,7 @@ class SealChecked(Observation):
     unread: list[str] = field(default_factory=list)
     override: str = ""
     override_by: str = ""
+    witnessed: list[str] = field(default_factory=list)
 
     @property
     def approved(self) -> bool:
