@@ -69,11 +69,37 @@ def test_what_was_found_in_the_environment_is_told_who_approves(made: Approving,
     assert "not compared: torch 2.13.0" in said
     assert "not compared: a folder: a link" in said
     assert "no source" not in said
+    assert "1 of these stand against it until it is approved with --despite-findings as well" in said
     clean = create_folder(made.home, time.time_ns() + 2 * 10**10)
     nothing: dict[str, Json] = {"findings": [], "distributions": [], "gaps": []}
     make_seal(clean, Wanted({"code": made.code}, examine=lambda _: nothing), made.own)
     assert main(["approve", clean.seal, "--key", "lead.pem", "--quiet"]) == 0
     assert capsys.readouterr().err == ""
+
+
+def test_an_altered_environment_is_approved_knowingly_or_not_at_all(
+    made: Approving, capsys: Captured
+) -> None:
+    made.write_policy(top='despite = ["security"]')
+    found: dict[str, Json] = {
+        "findings": [{"severity": "error", "rule": "environment-file-altered", "message": "adamw.py"}]
+    }
+    folder = create_folder(made.home, time.time_ns() + 10**10)
+    make_seal(folder, Wanted({"code": made.code}, examine=lambda _: found), made.own)
+    for name in ("lead", "second"):
+        assert main(["approve", folder.seal, "--key", f"{name}.pem"]) == 0
+    code, document = listed(capsys, folder.seal)
+    assert (code, document["standing"]) == (1, "not approved")
+    assert document["parts"][-1]["part"] == "what was found"
+    assert main(["run", "--policy", "enforce", "--seal", folder.seal, "--", "true"]) == 1
+    assert "nobody with the role security has approved it despite that" in capsys.readouterr().err
+    assert main(["approve", folder.seal, "--key", "lead.pem", "--despite-findings"]) == 2
+    assert "does not let lead approve despite findings" in capsys.readouterr().err
+    assert main(["approve", folder.seal, "--key", "security.pem", "--despite-findings"]) == 0
+    assert "despite what was found" in capsys.readouterr().out
+    assert listed(capsys, folder.seal)[0] == 0
+    assert main(["approve", made.folder.seal, "--key", "security.pem", "--despite-findings"]) == 2
+    assert "nothing was found" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +19,7 @@ from veracity.core.approval import (
     Standing,
     Why,
     Word,
+    blocking,
     rested_on,
     standing,
 )
@@ -253,3 +255,72 @@ def test_a_standing_is_what_its_sound_approvals_make_it(
         assert (part.word is Word.APPROVED) == enough
         assert bool(part.reason) != enough
     assert found.word is max((one.word for one in found.parts), key=list(Word).index)
+
+
+# --- what was found in a sealed environment -------------------------------------------------------------
+
+FOUND_ERROR = replace(
+    SEAL, found=(("error", "environment-file-altered: adamw.py"), ("warning", "w"), ("note", "n"))
+)
+
+
+def policy_with(**top: object) -> Policy:
+    return policy_of({**table(), **top})
+
+
+def given_by(policy: Policy, *identities: str, knowing: Sequence[str] = ()) -> Standing:
+    approvals = [
+        approval(one, number=at, policy=str(policy.digest()), despite=one in knowing)
+        for at, one in enumerate(identities)
+    ]
+    return standing(policy, FOUND_ERROR, approvals, (), NOW)
+
+
+def test_an_error_in_the_environment_stands_against_approvals_that_do_not_know_it() -> None:
+    both = given_by(POLICY, LEAD, SECOND_ONE)
+    assert both.word is Word.NOT_APPROVED
+    assert both.reasons == (
+        "what was found: environment-file-altered: adamw.py; nobody has approved it despite that",
+    )
+
+
+def test_who_may_approves_despite_it() -> None:
+    policy = policy_with(despite=["security"])
+    assert given_by(policy, LEAD, SECOND_ONE).word is Word.NOT_APPROVED
+    assert given_by(policy, LEAD, SECOND_ONE, knowing=[LEAD]).word is Word.NOT_APPROVED, (
+        "lead has another role"
+    )
+    stands = given_by(policy, LEAD, SECOND_ONE, knowing=[SECOND_ONE])
+    assert (stands.word, stands.parts[-1].counted) == (Word.APPROVED, ("second",))
+    assert given_by(policy, SECOND_ONE, knowing=[SECOND_ONE]).word is Word.NOT_APPROVED, (
+        "two are needed all the same"
+    )
+
+
+def test_a_revocation_takes_the_knowing_word_away() -> None:
+    policy = policy_with(despite=["security"])
+    approvals = [
+        approval(one, number=at, policy=str(policy.digest()), despite=one == SECOND_ONE)
+        for at, one in enumerate((LEAD, SECOND_ONE))
+    ]
+    revoked = [revocation(SECOND_ONE)]
+    assert standing(policy, FOUND_ERROR, approvals, revoked, NOW).word is not Word.APPROVED
+    assert rested_on(policy, FOUND_ERROR, approvals, (), SECOND_ONE, 0)
+    one = policy_of({**table(), "despite": ["security"], "approve": {"code": {"roles": ["reviewer"]}}})
+    approvals = [replace(each, policy=str(one.digest())) for each in approvals]
+    assert rested_on(one, FOUND_ERROR, approvals, (), SECOND_ONE, 0)
+    assert not rested_on(one, FOUND_ERROR, approvals, (), LEAD, 0)
+
+
+@pytest.mark.parametrize(
+    ("findings", "found", "blocks"),
+    [
+        ("error", "warning", False),
+        ("warning", "warning", True),
+        ("warning", "note", False),
+        ("none", "error", False),
+    ],
+)
+def test_from_which_severity_on_findings_count(findings: str, found: str, blocks: bool) -> None:
+    policy = policy_with(findings=findings)
+    assert bool(blocking(policy, replace(SEAL, found=((found, "x"),)))) is blocks

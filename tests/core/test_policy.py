@@ -87,6 +87,10 @@ def changed(*path: str, to: object) -> dict[str, Any]:
         (("expires",), "4000d", "no length of time"),
         (("own",), "yes", "true or false"),
         (("override",), 1, "true or false"),
+        (("findings",), "notes", "from what severity"),
+        (("findings",), 1, "from what severity"),
+        (("despite",), ["boss"], "nobody in the policy has the role 'boss'"),
+        (("witnesses",), ["w"], "no text of a witness policy"),
     ],
 )
 def test_a_policy_that_cannot_be_is_refused(path: tuple[str, ...], to: object, said: str) -> None:
@@ -110,10 +114,21 @@ def test_a_policy_that_cannot_be_is_refused(path: tuple[str, ...], to: object, s
         (("own",), True),
         (("override",), False),
         (("revoke",), []),
+        (("witnesses",), "witness w w+1+AA http://h\nquorum w"),
+        (("findings",), "none"),
+        (("despite",), ["security"]),
     ],
 )
 def test_another_policy_has_another_digest(path: tuple[str, ...], to: object) -> None:
     assert policy_of(changed(*path, to=to)).digest() != policy_of(table()).digest()
+
+
+def test_what_is_not_said_is_as_it_was_before_it_could_be_said() -> None:
+    """Approvals that were given under an older version go on counting."""
+    assert policy_of(changed("findings", to="error")).digest() == policy_of(table()).digest()
+    assert set(policy_of(table()).document()) == {
+        *("principals", "approve", "lifetime", "own", "override", "revoke")
+    }
 
 
 def test_the_order_of_the_file_does_not_matter() -> None:

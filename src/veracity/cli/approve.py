@@ -68,6 +68,11 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
         "--expires", metavar="TIME", help="how long the approval counts, such as 30d (default: the policy's)"
     )
     parser.add_argument("--reason", default="", metavar="TEXT", help="why, for those who read it later")
+    parser.add_argument(
+        "--despite-findings",
+        action="store_true",
+        help="approve knowing what was found in the sealed environment; policy.despite says who may",
+    )
     parser.add_argument("--list", action="store_true", help="only say how the seal stands, and why")
     parser.add_argument(
         "--detached", action="store_true", help="write the signed approval to --output, not to the log"
@@ -115,6 +120,7 @@ def execute(arguments: argparse.Namespace) -> int:
     form = format_of(arguments, "text", "json")
     if arguments.new_key is not None:
         return _new_key(arguments)
+    from ..core.approval import blocking
     from ..ledger.keys import PublicKey
     from ..seal.approvals import approvable
     from ..seal.folder import LATEST, find_seal
@@ -136,7 +142,7 @@ def execute(arguments: argparse.Namespace) -> int:
     if sealed.seal != folder.seal:
         raise VerificationError(f"in the folder of {folder.seal} lies {sealed.seal}", where=str(folder.path))
     seal = approvable(sealed, key)
-    _warn(sealed)
+    _warn(sealed, len(blocking(policy.policy, seal)))
     if arguments.list:
         return _tell(arguments, policy, seal, form)
     if arguments.detached:
@@ -146,8 +152,11 @@ def execute(arguments: argparse.Namespace) -> int:
     return 2 if _tell(arguments, policy, seal, form) == 2 else 0
 
 
-def _warn(seal: Seal) -> None:
-    """Tell what was found in an environment when it was sealed: nobody is to approve that unawares."""
+def _warn(seal: Seal, blocked: int) -> None:
+    """Tell what was found in an environment when it was sealed: nobody is to approve that unawares.
+
+    ``blocked``: how many of these keep it from being started.
+    """
     from ..render.examined import sealed_findings
     from ..render.visible import clip, visible
 
@@ -158,6 +167,8 @@ def _warn(seal: Seal) -> None:
         say(f"  {visible(clip(sentence, 300))}")
     if len(said) > MAX_TOLD:
         say(f"  and {len(said) - MAX_TOLD:,} more")
+    if blocked:
+        say(f"{blocked:,} of these stand against it until it is approved with --despite-findings as well")
 
 
 def policy_for(arguments: argparse.Namespace) -> PolicyFile:
@@ -208,7 +219,15 @@ def _signed(arguments: argparse.Namespace, policy: PolicyFile, seal: Approvable)
     now = time.time_ns()
     expires = None if arguments.expires is None else now + duration_of(arguments.expires, "--expires")
     return sign_approval(
-        key, principal, policy.policy, seal, parts, at=now, expires_at=expires, reason=arguments.reason
+        key,
+        principal,
+        policy.policy,
+        seal,
+        parts,
+        at=now,
+        expires_at=expires,
+        reason=arguments.reason,
+        despite=arguments.despite_findings,
     )
 
 

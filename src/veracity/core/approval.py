@@ -20,7 +20,8 @@ TOLERANCE = 300 * SECOND
 class Approvable:
     """Of a seal, what an approval is about. ``maker``: the identity of the key that signed it.
 
-    ``places``: the path of each part. Its name, and so who may approve it, is the maker's choice.
+    ``places``: the path of each part. Its name, and so who may approve it, is the maker's choice. ``found``:
+    what was found in its environment when it was sealed, each as severity and sentence, worst first.
     """
 
     seal: str
@@ -30,6 +31,7 @@ class Approvable:
     user: str
     parts: tuple[str, ...]
     places: tuple[str, ...] = ()
+    found: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,7 @@ class Approval:
     ``number``: its place in the log. ``digest``: of the sealed document, which is what was approved; ``seal``
     is only its name. ``holds``: the signature is that of ``identity``; ``name`` is what the signer is called
     by themselves. ``said_at`` is the signer's word, ``at`` when the log took it in. ``policy``: the digest of
-    the policy it was given under.
+    the policy it was given under. ``despite``: it was given knowing what was found in the environment.
     """
 
     number: int
@@ -54,6 +56,7 @@ class Approval:
     at: int
     expires_at: int | None
     reason: str = ""
+    despite: bool = False
 
     @property
     def given_at(self) -> int:
@@ -72,6 +75,10 @@ class Revocation:
     at: int
     by: str
     reason: str = ""
+
+
+FOUND = "what was found"
+"""Stands among the parts of a seal whose environment was not what vouches for it."""
 
 
 class Why(enum.Enum):
@@ -165,7 +172,7 @@ def standing(
         for one in approvals
         if one.digest == seal.digest
     )
-    parts = tuple(_part(policy, part, judged) for part in seal.parts)
+    parts = tuple(_part(policy, part, judged) for part in seal.parts) + _found(policy, seal, judged)
     order = list(Word)
     word = max((one.word for one in parts), key=order.index, default=Word.NOT_APPROVED)
     return Standing(word, parts, judged)
@@ -195,15 +202,45 @@ def rested_on(
     judged = standing(policy, seal, approvals, revocations, seal.made_at).judged
     theirs = {one.number for one in mine}
     others = [(one, why) for one, why in judged if one.number not in theirs]
+    ever = {Why.COUNTS, Why.EXPIRED, Why.POLICY}
     for part in {part for one in mine for part in one.parts}:
         requirement = policy.requirement_for(part)
         if requirement is None:
             return True
-        ever = {Why.COUNTS, Why.EXPIRED, Why.POLICY}
         with_them = len(_able(policy, requirement, part, judged, ever))
         if with_them >= requirement.needed > len(_able(policy, requirement, part, others, ever)):
             return True
+    if blocking(policy, seal):
+        return bool(_knowing(policy, judged, ever)) and not _knowing(policy, others, ever)
     return False
+
+
+def blocking(policy: Policy, seal: Approvable) -> list[str]:
+    """What was found in the seal's environment that stands against it, by the policy, worst first."""
+    return [sentence for severity, sentence in seal.found if policy.is_blocked_by(severity)]
+
+
+def _found(
+    policy: Policy, seal: Approvable, judged: Sequence[tuple[Approval, Why]]
+) -> tuple[PartStanding, ...]:
+    """How the seal stands for what was found in it: to approve is one thing, to do so knowing another."""
+    found = blocking(policy, seal)
+    if not found:
+        return ()
+    knowing = _knowing(policy, judged, {Why.COUNTS})
+    if knowing:
+        return (PartStanding(FOUND, Word.APPROVED, knowing, 1, ""),)
+    others = f", and {len(found) - 1:,} more" if len(found) > 1 else ""
+    who = f"nobody with the role {' or '.join(policy.despite)}" if policy.despite else "nobody"
+    reason = f"{found[0]}{others}; {who} has approved it despite that"
+    return (PartStanding(FOUND, Word.NOT_APPROVED, (), 1, reason),)
+
+
+def _knowing(policy: Policy, judged: Sequence[tuple[Approval, Why]], whys: set[Why]) -> tuple[str, ...]:
+    """Those who may approve despite findings and did."""
+    holders = (policy.holder_of(one.identity) for one, why in judged if one.despite and why in whys)
+    able = {one.name for one in holders if one is not None and not set(policy.despite).isdisjoint(one.roles)}
+    return tuple(sorted(able))
 
 
 def _part(policy: Policy, part: str, judged: Sequence[tuple[Approval, Why]]) -> PartStanding:

@@ -20,6 +20,14 @@ from .errors import UsageError
 KINDS = ("code", "environment", "checkpoint", "data", "contract")
 """What a part of a seal can be. A part that is called so is of that kind."""
 
+ERRORS = "error"
+BLOCKED: Mapping[str, tuple[str, ...]] = {ERRORS: ("error",), "warning": ("error", "warning"), "none": ()}
+"""By what ``findings`` says, the severities that stand against a seal."""
+
+KNOWN = {
+    *("expires", "own", "override", "revoke", "principals", "approve"),
+    *("witnesses", "findings", "despite"),
+}
 SECOND = 10**9
 _UNITS = {"s": SECOND, "m": 60 * SECOND, "h": 3600 * SECOND, "d": 86400 * SECOND}
 _DURATION = re.compile(r"([1-9][0-9]{0,6})([smhd])\Z", re.ASCII)
@@ -63,7 +71,9 @@ class Policy:
 
     ``own``: who made a seal may approve it. ``override``: a run may be started against the policy, recorded.
     ``revoke``: roles that may revoke others; everybody may revoke themselves. ``witnesses``: whose
-    cosignatures the log of approvals needs, as lines of a C2SP tlog-policy; empty: nobody's.
+    cosignatures the log of approvals needs, as lines of a C2SP tlog-policy; empty: nobody's. ``findings``:
+    from which severity on what was found in a sealed environment keeps the seal from counting as approved;
+    ``despite``: roles that may approve it all the same, knowingly.
     """
 
     principals: tuple[Principal, ...]
@@ -73,6 +83,8 @@ class Policy:
     override: bool
     revoke: tuple[str, ...]
     witnesses: str = ""
+    findings: str = ERRORS
+    despite: tuple[str, ...] = ()
 
     def document(self) -> dict[str, Json]:
         """What the policy says, in its one form."""
@@ -96,6 +108,8 @@ class Policy:
             "revoke": _sorted(self.revoke),
             # So that who leaves the witnesses out makes all approvals fall that were given under them.
             **({"witnesses": _without_addresses(self.witnesses)} if self.witnesses else {}),
+            **({"findings": self.findings} if self.findings != ERRORS else {}),
+            **({"despite": _sorted(self.despite)} if self.despite else {}),
         }
 
     def digest(self) -> Digest:
@@ -108,6 +122,10 @@ class Policy:
             if part == one.kind or part in one.parts:
                 return one
         return None
+
+    def is_blocked_by(self, severity: str) -> bool:
+        """Whether a finding of this severity in a sealed environment stands against the seal."""
+        return severity in BLOCKED[self.findings]
 
     def holder_of(self, identity: str) -> Principal | None:
         """Whose key it is."""
@@ -137,8 +155,7 @@ def policy_of(value: object) -> Policy:
     Raises UsageError for unknown keys, names that occur twice, roles that nobody has, and numbers of
     approvers that cannot be had.
     """
-    known = {"expires", "own", "override", "revoke", "principals", "approve", "witnesses"}
-    table = _table(value, "policy", known)
+    table = _table(value, "policy", KNOWN)
     principals = tuple(
         _principal(name, one) for name, one in _tables(table.get("principals"), "policy.principals")
     )
@@ -157,6 +174,8 @@ def policy_of(value: object) -> Policy:
         _flag(table, "override", usual=True),
         _words(table.get("revoke", []), "policy.revoke", _NAME),
         _witnesses(table.get("witnesses", "")),
+        _findings(table.get("findings", ERRORS)),
+        _words(table.get("despite", []), "policy.despite", _NAME),
     )
     _check(policy)
     return policy
@@ -172,7 +191,7 @@ def _check(policy: Policy) -> None:
         if twice is not None:
             raise UsageError(f"the policy says the {what} {twice[:80]!r} of two: it has to be one's alone")
     held = {role for one in policy.principals for role in one.roles}
-    named = [*policy.revoke, *(role for one in policy.requirements for role in one.roles)]
+    named = [*policy.revoke, *policy.despite, *(role for one in policy.requirements for role in one.roles)]
     nobodys = next((role for role in named if role not in held), None)
     if nobodys is not None:
         raise UsageError(f"nobody in the policy has the role {nobodys!r}")
@@ -257,6 +276,15 @@ def _witnesses(value: object) -> str:
     if not isinstance(value, str) or len(value) > MAX_WITNESSES:
         raise UsageError(f"policy.witnesses is no text of a witness policy: {_shown(value)}")
     return value if not value or value.endswith("\n") else f"{value}\n"
+
+
+def _findings(value: object) -> str:
+    if not isinstance(value, str) or value not in BLOCKED:
+        raise UsageError(
+            f"policy.findings says from what severity on findings count: not {_shown(value)}",
+            remedy=f"it is one of {', '.join(BLOCKED)}",
+        )
+    return value
 
 
 def _without_addresses(witnesses: str) -> list[Json]:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..core.approval import Approvable, Approval, Standing, Why, Word
+from ..core.approval import Approvable, Approval, PartStanding, Standing, Why, Word
 from ..core.policy import Policy
 from ..monitor.sealedruns import SealedRun
 from .page import Page, Span
@@ -24,7 +24,7 @@ def listed(policy: Policy, seal: Approvable, stands: Standing, console: Console 
     page = Page()
     page.line((stands.word.value, _STYLES.get(stands.word, "bold red")), f"  {seal.seal}")
     rows: list[tuple[Span, ...]] = []
-    for one, place in zip(stands.parts, seal.places, strict=True):
+    for one, place in _placed(seal, stands):
         who = f"by {', '.join(one.counted)}" if one.counted else ""
         word: Span = (one.word.value, _STYLES.get(one.word, "red"))
         rows.append((one.part, word, place, one.reason if one.word is not Word.APPROVED else who))
@@ -32,9 +32,11 @@ def listed(policy: Policy, seal: Approvable, stands: Standing, console: Console 
     for approval, why in stands.judged[-MAX_SHOWN:]:
         until = f", until {moment(approval.expires_at)}" if approval.expires_at is not None else ""
         said = f": {approval.reason}" if approval.reason else ""
+        knowing = ", despite what was found" if approval.despite else ""
         style = "" if why is Why.COUNTS else "yellow"
+        parts = f"{', '.join(approval.parts)}{knowing}"
         page.line(
-            f"  {_called(policy, approval)}, {moment(approval.at)}, for {', '.join(approval.parts)}{until}: ",
+            f"  {_called(policy, approval)}, {moment(approval.at)}, for {parts}{until}: ",
             (why.value, style),
             said,
         )
@@ -61,7 +63,7 @@ def document(policy: Policy, seal: Approvable, stands: Standing) -> str:
                 "needed": one.needed,
                 "reason": one.reason,
             }
-            for one, place in zip(stands.parts, seal.places, strict=True)
+            for one, place in _placed(seal, stands)
         ],
         "approvals": [
             {
@@ -72,12 +74,19 @@ def document(policy: Policy, seal: Approvable, stands: Standing) -> str:
                 "expires_at": one.expires_at,
                 "policy": one.policy,
                 "reason": one.reason,
+                "despite_findings": one.despite,
                 "worth": why.value,
             }
             for one, why in stands.judged
         ],
     }
     return json.dumps(body, ensure_ascii=True, indent=2) + "\n"
+
+
+def _placed(seal: Approvable, stands: Standing) -> list[tuple[PartStanding, str]]:
+    """Each part with its path; what was found in an environment stands behind them and has none."""
+    places = [*seal.places, *[""] * (len(stands.parts) - len(seal.places))]
+    return list(zip(stands.parts, places, strict=True))
 
 
 def fallen(

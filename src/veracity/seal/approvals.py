@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from ..core.approval import TOLERANCE, Approvable, Approval, Revocation
+from ..core.approval import TOLERANCE, Approvable, Approval, Revocation, blocking
 from ..core.canonical import Json
 from ..core.digest import Digest
 from ..core.errors import EvidenceError, UsageError, VerificationError
@@ -85,7 +85,15 @@ def approvable(seal: Seal, signer: PublicKey) -> Approvable:
     parts = tuple(part.name for part in seal.parts)
     places = tuple(part.path for part in seal.parts)
     maker = identity_of(signer.vkey)
-    return Approvable(seal.seal, seal.digest, seal.made_at, maker, seal.user, parts, places)
+    found = _found_in(seal.examined)
+    return Approvable(seal.seal, seal.digest, seal.made_at, maker, seal.user, parts, places, found)
+
+
+def _found_in(examined: Mapping[str, Json] | None) -> tuple[tuple[str, str], ...]:
+    """What was found in an environment when it was sealed, each as severity and sentence."""
+    found = None if examined is None else examined.get("findings")
+    kept = [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+    return tuple((str(one.get("severity")), f"{one.get('rule')}: {one.get('message')}") for one in kept)
 
 
 def sign_approval(
@@ -98,10 +106,12 @@ def sign_approval(
     at: int,
     expires_at: int | None = None,
     reason: str = "",
+    despite: bool = False,
 ) -> bytes:
     """The envelope of an approval. Raises UsageError where it could count for nothing.
 
-    ``key`` has to be the principal's. Times in ns since the epoch.
+    ``key`` has to be the principal's. Times in ns since the epoch. ``despite``: it is given knowing what was
+    found in the environment.
     """
     _check_reason(reason)
     if not policy.own and (principal.identity == seal.maker or seal.user in principal.users):
@@ -115,7 +125,9 @@ def sign_approval(
             raise UsageError(f"the seal has no part {part[:80]!r}", remedy=f"it has {', '.join(seal.parts)}")
         if requirement is None or set(requirement.roles).isdisjoint(principal.roles):
             raise UsageError(f"the policy does not let {principal.name} approve {part!r}")
-    if not parts:
+    if despite:
+        _check_despite(principal, policy, seal)
+    elif not parts:
         raise UsageError(f"the policy lets {principal.name} approve no part of this seal")
     if policy.lifetime is not None and expires_at is not None and expires_at > at + policy.lifetime:
         raise UsageError("the policy does not let approvals count for so long", remedy="see policy.expires")
@@ -129,8 +141,23 @@ def sign_approval(
         "at": at,
         "expires_at": expires_at,
         "reason": reason,
+        **({"despite": True} if despite else {}),
     }
     return sign_statement(statement(seal.seal, Digest.parse(seal.digest), predicate, APPROVAL_TYPE), key)
+
+
+def _check_despite(principal: Principal, policy: Policy, seal: Approvable) -> None:
+    if set(policy.despite).isdisjoint(principal.roles):
+        raise UsageError(
+            f"the policy does not let {principal.name} approve despite findings",
+            remedy="policy.despite has the roles that may"
+            if policy.despite
+            else "policy.despite names no role",
+        )
+    if not blocking(policy, seal):
+        raise UsageError(
+            "nothing was found in this seal that stands against it", remedy="approve it as it is"
+        )
 
 
 def sign_revocation(
@@ -273,6 +300,7 @@ def _approval(
         at,
         None if expires is None else _number(said, "expires_at"),
         _text(said, "reason"),
+        said.get("despite") is True,
     )
 
 
