@@ -8,6 +8,7 @@ from pathlib import Path
 from ..core.observation import Gap
 from ..core.origin import monitor_origin
 from ..core.summary import RunSummary
+from .clocks import ClockWatch
 from .folder import RunFolder
 from .pipeline import Pipeline
 from .summary import load_summary
@@ -33,8 +34,11 @@ def attach_run(home: Path, run: str) -> RunSummary:
             )
         )
         next_commit = 0.0
+        clocks = ClockWatch()
         while True:
             pipeline.read()
+            for gap in clocks.look(pipeline.last_step):
+                pipeline.observe(gap)
             if time.monotonic() >= next_commit:
                 next_commit = time.monotonic() + COMMIT_EVERY
                 pipeline.commit()

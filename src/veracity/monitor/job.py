@@ -23,6 +23,7 @@ from ..ledger.witness.asking import KnownWitness
 from ..ledger.witness.policy import Policy
 from . import launch
 from .attention import Attention
+from .clocks import ClockWatch
 from .conditions import Conditions
 from .folder import RunFolder, create_folder
 from .hang import HANG_AFTER, Hangs
@@ -171,6 +172,7 @@ class _Loop:
         self._workers = None if read is None else Workers(self._processes, read)
         self._slept = (0.0, 0.0)
         self._attention = Attention(time.monotonic())
+        self._clocks = ClockWatch()
         self._next_read = self._next_commit = 0.0
         self._stopped = False
 
@@ -206,6 +208,8 @@ class _Loop:
         asked = time.monotonic()
         ready = self._selector.select(interval)
         self._slept = interval, time.monotonic() - asked
+        for gap in self._clocks.look(self._pipeline.last_step):
+            self._pipeline.observe(gap)
         for key, _ in ready:
             self._ready(key.fileobj)
         now = time.monotonic()
@@ -243,7 +247,7 @@ class _Loop:
     def _look(self, now: float, *, fresh: bool) -> None:
         """At the processes from outside: stacks, and what is done to them."""
         for pid, rank, step, ended in self._pipeline.take_steps():
-            ago = (time.time_ns() - ended) / 1e9
+            ago = self._clocks.ago(ended)
             for over in self._hangs.stepped(pid, rank, step, ago):
                 self._pipeline.observe(over)
             if self._stacks is not None:
