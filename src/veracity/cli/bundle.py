@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from ..core.canonical import Json
 from ..core.errors import UsageError
+from ..render.visible import visible
 from .output import say
 from .parsing import RUN_HELP, Parser, add_verb, format_of, home_of
 from .witness import policy_in
@@ -94,7 +95,6 @@ def _hand_on(arguments: argparse.Namespace, form: str) -> int:
     """Copy a bundle, with a line in its custody log."""
     from ..ledger.custody import HANDED_ON
     from ..ledger.handover import hand_on
-    from ..render.visible import visible
 
     if arguments.entry is not None or arguments.witness_policy is not None or arguments.redact is not None:
         raise UsageError(
@@ -160,7 +160,6 @@ def _prove(arguments: argparse.Namespace, form: str, run: RunFolder, policy: Pol
     from ..ledger.reader import Reader
     from ..ledger.witness.cosigned import Record, read_cosigned, seen_head
     from ..monitor.verify import key_of
-    from ..render.visible import visible
 
     with Reader(run.ledger) as reader:
         key = key_of(run)
@@ -212,6 +211,7 @@ def execute(arguments: argparse.Namespace) -> int:
     from ..ledger.bundle import Beside, write_bundle
     from ..ledger.custody import PACKED
     from ..ledger.witness.cosigned import read_cosigned
+    from ..monitor.evidence import Gathered, gather
     from ..monitor.folder import RunFolder
     from ..monitor.home import Home
     from ..monitor.stamping import read_timestamps
@@ -229,18 +229,21 @@ def execute(arguments: argparse.Namespace) -> int:
     key = key_of(run)
     redaction = _redaction(arguments, key)
     heads = read_cosigned(run.cosigned)
-    beside = Beside(heads, policy, _hand(arguments, PACKED), read_timestamps(run.timestamps))
+    gathered = Gathered({}, []) if redaction is not None else gather(run)
+    beside = Beside(
+        heads, policy, _hand(arguments, PACKED), read_timestamps(run.timestamps), gathered.members
+    )
     packed = write_bundle(
         target, run.ledger, run.blobs, key, about, beside, redaction, arguments.redaction_key
     )
     _tell(arguments, form, target, packed)
-    return 2 if packed.missing or packed.unwitnessed else 0
+    for sentence in gathered.lacking:
+        say(visible(sentence))
+    return 2 if packed.missing or packed.unwitnessed or gathered.lacking else 0
 
 
 def _tell(arguments: argparse.Namespace, form: str, target: Path, packed: Packed) -> None:
     """What is in the bundle, and what is not."""
-    from ..render.visible import visible
-
     entries, payloads = packed.withheld
     if form == "json":
         document = {"bundle": str(target), "entries": packed.entries, "payloads": packed.payloads}

@@ -175,6 +175,7 @@ def _tell(
 
 def _verify_bundle(arguments: argparse.Namespace, form: str) -> int:
     from ..ledger.handover import verify_bundle
+    from ..monitor.evidence import verify_beside
 
     if arguments.at or arguments.witnesses or len(arguments.policies) > 1:
         raise UsageError("a bundle is verified by --key and one --witness-policy")
@@ -183,6 +184,7 @@ def _verify_bundle(arguments: argparse.Namespace, form: str) -> int:
     said, lacking = verify_bundle(
         Path(arguments.run), arguments.key, policy, keys, arguments.timestamp_ca, arguments.redaction_key
     )
+    said += verify_beside(Path(arguments.run), arguments.key)
     _tell(arguments, form, {"bundle": Path(arguments.run).name, "lacking": [*lacking]}, said)
     for sentence in lacking:
         say(f"what is there holds, but {visible(sentence)}")

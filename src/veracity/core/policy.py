@@ -11,7 +11,7 @@ import binascii
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .canonical import Json, encode
 from .digest import Digest
@@ -178,6 +178,25 @@ def policy_of(value: object) -> Policy:
         _words(table.get("despite", []), "policy.despite", _NAME),
     )
     _check(policy)
+    return policy
+
+
+def policy_from(document: Json) -> Policy:
+    """The policy whose :meth:`Policy.document` this is; raises UsageError when it is none."""
+    if not isinstance(document, dict):
+        raise UsageError("not the document of a policy")
+    lists = {name: document.get(name) for name in ("principals", "approve", "witnesses")}
+    rows = {name: one if isinstance(one, list) else [] for name, one in lists.items()}
+    known = {name: value for name, value in document.items() if name not in (*lists, "lifetime")}
+    table: dict[str, object] = {**known, "principals": {}, "approve": {}}
+    for name, key in (("principals", "name"), ("approve", "kind")):
+        told = [dict(one) for one in rows[name] if isinstance(one, dict)]
+        table[name] = {str(one.pop(key, "")): one for one in told}
+    table["witnesses"] = "\n".join(map(str, rows["witnesses"]))
+    lifetime = document.get("lifetime")
+    policy = replace(policy_of(table), lifetime=lifetime if isinstance(lifetime, int) else None)
+    if policy.document() != document:
+        raise UsageError("not the document of a policy")
     return policy
 
 

@@ -47,7 +47,7 @@ def verify_bundle(
     cannot be checked.
     """
     said: list[str] = []
-    with _opened(path) as bundle:
+    with opened(path) as bundle:
         files = [None if one is None else str(one) for one in (key, policy)]
         lacking = verify_evidence.check(bundle, files[0], files[1], said)
         if authorities is not None:
@@ -90,7 +90,7 @@ def hand_on(source: Path, target: Path, hand: Hand, keys: Sequence[PublicKey] = 
     them, EvidenceError when the bundle cannot be read, OSError when the copy cannot be written. ``target`` is
     there whole or not at all.
     """
-    with _opened(source) as bundle, whole_file(target) as file, Packing(file) as packing:
+    with opened(source) as bundle, whole_file(target) as file, Packing(file) as packing:
         for name in bundle.members:
             if name != MEMBER:
                 packing.add(name, bundle.read(name))
@@ -105,7 +105,11 @@ def _custody(bundle: verify_evidence.Bundle) -> bytes:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[verify_evidence.Bundle]:
+def opened(path: Path) -> Iterator[verify_evidence.Bundle]:
+    """A bundle, to read members of.
+
+    What is wrong with it while it is read is raised as VerificationError or EvidenceError, with its name.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
             yield verify_evidence.Bundle(archive)

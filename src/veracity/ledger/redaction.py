@@ -184,6 +184,7 @@ class Redaction:
                 f"{len(self.payloads)} payloads are withheld, and their digests: that they are what "
                 "was recorded is not checked here"
             )
+        said.append("seal, approvals and policy, identities and sensors beside the record are left out")
         if self.seals:
             said.append(
                 "the seal of what ran is withheld, and shown like an entry: who signed it is not checked here"

@@ -70,7 +70,7 @@ def check_start(
     if seal is not None:
         drift, unread = _compared(folder, seal, progress)
     return SealChecked(
-        monitor_origin(time.time_ns()),
+        monitor_origin(now),
         folder.seal,
         "" if seal is None else seal.digest,
         word,

@@ -223,9 +223,12 @@ def read_log(home: Path, key: PublicKey) -> Log:
         if reader.size > MAX_ENTRIES:
             raise EvidenceError(f"the log of approvals has more than {MAX_ENTRIES:,} entries")
         reader.verify_tree(key)
-        entries = list(reader.entries())
-        found = [_taken(number, Entry.decode(data)) for number, data in enumerate(entries)]
-        head = reader.tree_head
+        return log_of(list(reader.entries()), reader.tree_head)
+
+
+def log_of(entries: Sequence[bytes], head: TreeHead) -> Log:
+    """The log with these entries, over which ``head`` is; raises as :func:`read_log` does."""
+    found = [_taken(number, Entry.decode(data)) for number, data in enumerate(entries)]
     for before, after in pairwise(found):
         if after.at < before.at:
             raise VerificationError(

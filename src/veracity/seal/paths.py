@@ -175,8 +175,17 @@ def read_seal(folder: SealFolder, key: PublicKey | SshPublicKey) -> Seal:
     envelope = _bytes_of(folder.envelope)
     if isinstance(key, SshPublicKey):
         key.verify(envelope, read_bounded(folder.ssh_signature, MAX_SIGNATURE))
-    else:
-        verify_envelope(envelope, key, SEAL_TYPE)
+        return _seal_in(envelope)
+    return signed_seal(envelope, key)
+
+
+def signed_seal(envelope: bytes, key: PublicKey) -> Seal:
+    """What an envelope that ``key`` signed says; raises as :func:`read_seal` does."""
+    verify_envelope(envelope, key, SEAL_TYPE)
+    return _seal_in(envelope)
+
+
+def _seal_in(envelope: bytes) -> Seal:
     found = unverified_statement(envelope, SEAL_TYPE)
     document = found["predicate"]
     if not isinstance(document, dict):
