@@ -14,13 +14,14 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from veracity.core.canonical import Json
 from veracity.core.digest import Digest
-from veracity.core.errors import EvidenceError, VerificationError
-from veracity.ledger import bundle
+from veracity.core.errors import EvidenceError, ResourceLimitError, VerificationError
+from veracity.ledger import bundle, packing
 from veracity.ledger.blobs import Blobs
 from veracity.ledger.bundle import write_bundle
 from veracity.ledger.entry import Entry
@@ -331,3 +332,22 @@ def test_an_edited_payload_is_not_packed(tmp_path: Path) -> None:
     next((made.folder / "blobs").iterdir()).write_bytes(b"edited")
     with pytest.raises((VerificationError, EvidenceError)):
         made.pack()
+
+
+@pytest.mark.parametrize(
+    ("module", "limit", "value"),
+    [
+        (bundle, "MAX_TOTAL", 100),
+        (bundle, "MAX_MEMBERS", 10),
+        (bundle, "MAX_ENTRIES", 1000),
+        (packing, "MAX_MEMBER", 500),
+    ],
+)
+def test_more_than_a_verifier_reads_is_not_packed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: ModuleType, limit: str, value: int
+) -> None:
+    made = make(tmp_path / "run", entries=30)
+    monkeypatch.setattr(module, limit, value)
+    with pytest.raises(ResourceLimitError, match="more than a"):
+        made.pack()
+    assert [one.name for one in made.folder.iterdir() if "zip" in one.name] == []

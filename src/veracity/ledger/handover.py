@@ -110,6 +110,8 @@ def opened(path: Path) -> Iterator[verify_evidence.Bundle]:
 
     What is wrong with it while it is read is raised as VerificationError or EvidenceError, with its name.
     """
+    if path.exists() and not path.is_file():
+        raise EvidenceError("not a regular file", where=str(path))  # a named pipe would hold its reader
     try:
         with zipfile.ZipFile(path) as archive:
             yield verify_evidence.Bundle(archive)

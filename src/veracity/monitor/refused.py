@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ..core.canonical import Json
 from ..core.errors import EvidenceError
 from ..core.verdict import Outcome, Verdict
 from ..ledger.blobs import Blobs
 from ..ledger.files import write_private
 from ..ledger.keys import KEY_FILE, KEY_NAME, SigningKey
 from ..ledger.store import Ledger
-from .folder import create_folder, write_document
+from .folder import RunFolder, create_folder, write_document
 from .home import REFUSED
 from .opening import opening_entry, run_document
 from .recorder import Recorder
@@ -40,32 +42,38 @@ def record_refusal(
     against it was what could not be read. Raises UsageError for a home that cannot be written, EvidenceError
     when the record could not be.
     """
-    started_at = time.time_ns()
-    folder = create_folder(options.home.absolute(), started_at)
-    signer = SigningKey.load_or_create(folder.home / KEY_FILE, KEY_NAME)
-    key = secrets.token_bytes(32)
-    with Ledger.create(folder.ledger, f"{KEY_NAME}/{folder.run}", signer) as ledger:
-        write_private(folder.verifier, signer.verifier.vkey.encode() + b"\n")
-        recorder = Recorder(ledger, Blobs(folder.blobs))
-        entry = {**opening_entry(folder, command, started_at, key, "", options), "refused": True}
-        recorder.entry("run", entry)
-        if options.sealed is not None:
-            recorder.observed(options.sealed)
-        said = [one[:MAX_REASON] for one in refused[:MAX_REASONS]]
-        recorder.entry(
-            "refused",
-            {"at": time.time_ns(), "by": str(os.getuid()), "reasons": [*said], "count": len(refused)},
-        )
-        ended = {"exit_code": None, "ended_at": time.time_ns(), "note": "not started"}
-        recorder.judged(Verdict(outcome, tuple(refused)), {}, ended)
-        recorder.commit(publish=True)
-        if recorder.refused:
-            raise EvidenceError(
-                f"the refusal could not be recorded: {recorder.refusal}", where=str(folder.path)
-            )
-    document = run_document(entry, options.sealed)
-    write_document(folder.document, {**document, "verdict": REFUSED, "ended_at": ended["ended_at"]})
-    folder.spool.rmdir()
+    folder = create_folder(options.home.absolute(), time.time_ns())
+    try:
+        _write(folder, command, options, refused, outcome)
+    except BaseException:
+        # Nothing was started: what is left of a record would only look like a run that somebody damaged.
+        shutil.rmtree(folder.path, ignore_errors=True)
+        raise
     witnessing = Witnessing(folder, options.witnesses, options.witness_policy)
     witnessing.start()
     return folder.run, witnessing.close()
+
+
+def _write(
+    folder: RunFolder, command: Sequence[str], options: RunOptions, refused: Sequence[str], outcome: Outcome
+) -> None:
+    signer = SigningKey.load_or_create(folder.home / KEY_FILE, KEY_NAME)
+    key = secrets.token_bytes(32)
+    said: list[Json] = [one[:MAX_REASON] for one in refused[:MAX_REASONS]]
+    with Ledger.create(folder.ledger, f"{KEY_NAME}/{folder.run}", signer) as ledger:
+        write_private(folder.verifier, signer.verifier.vkey.encode() + b"\n")
+        recorder = Recorder(ledger, Blobs(folder.blobs))
+        entry = {**opening_entry(folder, command, time.time_ns(), key, "", options), "refused": True}
+        recorder.entry("run", entry)
+        if options.sealed is not None:
+            recorder.observed(options.sealed)
+        at = time.time_ns()
+        recorder.entry("refused", {"at": at, "by": str(os.getuid()), "reasons": said, "count": len(refused)})
+        ended: dict[str, Json] = {"exit_code": None, "ended_at": at, "note": "not started"}
+        recorder.judged(Verdict(outcome, tuple(refused)), {}, ended)
+        recorder.commit(publish=True)
+        if recorder.refused:
+            raise EvidenceError(recorder.refusal, where=str(folder.path))
+    document = run_document(entry, options.sealed)
+    write_document(folder.document, {**document, "verdict": REFUSED, "ended_at": at})
+    folder.spool.rmdir()

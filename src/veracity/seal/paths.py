@@ -127,8 +127,10 @@ def make_seal(
         if also is not None:
             write_private(folder.ssh_signature, also.sign(_bytes_of(folder.envelope)))
         return made
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(folder.path, ignore_errors=True)
+        if isinstance(error, OSError) and error.filename is None:
+            raise OSError(error.errno, error.strerror, str(folder.path)) from error
         raise
 
 
