@@ -27,7 +27,8 @@ def test_runs_lists_newest_first(home: Path, capsys: Captured) -> None:
     assert [line.split()[1] for line in lines[1:]] == ["broken", "held", "incomplete", "unfinished"]
     assert main(["runs", "--format", "json", "--limit", "1"]) == 0
     rows = json.loads(capsys.readouterr().out)
-    assert [set(row) for row in rows] == [{"run", "started_at", "command", "verdict"}]
+    shown = {"run", "started_at", "command", "verdict", "override", "reason"}
+    assert [set(row) for row in rows] == [shown]
     assert rows[0]["run"] == samples.RUN
 
 

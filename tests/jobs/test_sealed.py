@@ -86,6 +86,7 @@ def assert_recorded(jobs: Jobs, done: subprocess.CompletedProcess[str], said: st
     listed = subprocess.run(words, env=jobs.environment(), capture_output=True, text=True, check=True)
     (one,) = json.loads(listed.stdout)
     assert (one["verdict"], one["override"]) == ("refused", False)
+    assert said in one["reason"]
     assert f"the refusal is recorded as {one['run']}" in done.stderr
     shown = jobs.show()
     assert shown["verdict"] == "refused"

@@ -14,6 +14,7 @@ class Listing:
     command: tuple[str, ...]
     verdict: str
     override: bool = False
+    reason: str = ""
 
 
 ONE = Listing(samples.RUN, samples.START, ("python", "train.py\x1b[2J"), "held")
@@ -39,6 +40,11 @@ def test_table_lists_each_run_on_one_line() -> None:
 def test_a_run_that_was_started_by_an_override_is_marked() -> None:
     (line,) = runs.table([Listing(samples.RUN, 0, (), "broken", True)]).splitlines()[1:]
     assert "broken, override" in line
+    listing = Listing(
+        samples.RUN, 0, ("true",), "refused", reason="content changed: code: a.py, owner ann\x1b"
+    )
+    (line,) = runs.table([listing]).splitlines()[1:]
+    assert line.endswith(r"true  not started: content changed: code: a.py, owner ann\x1b")
 
 
 def test_an_empty_home_teaches_the_first_command() -> None:
@@ -52,5 +58,6 @@ def test_document_is_a_list_of_runs() -> None:
         "command": ["python", "train.py\x1b[2J"],
         "verdict": "held",
         "override": False,
+        "reason": "",
     }
     assert json.loads(runs.document([])) == []

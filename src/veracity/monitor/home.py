@@ -27,6 +27,7 @@ UNREADABLE = "unreadable"
 REFUSED = "refused"
 MAX_LISTED = 10_000
 MAX_DOCUMENT = 1 << 20
+MAX_REASON = 500
 
 _RUN = re.compile(r"run-(\d{8}-\d{6})-[0-9a-f]{6}\Z", re.ASCII)
 _VERDICTS = frozenset({REFUSED, *(outcome.value for outcome in Outcome)})
@@ -41,7 +42,7 @@ class RunListing:
     ``started_at`` is in ns since the epoch. ``verdict`` is held, broken, incomplete, ``unfinished`` while
     there is none, ``refused`` when it was not started, or ``unreadable`` when ``run.json`` is missing,
     edited or not a file; then ``command`` is empty and ``started_at`` is what the id says. ``override``: it
-    was started by ``--unsafe-override``.
+    was started by ``--unsafe-override``; ``reason``: the first one why it was not started.
     """
 
     run: str
@@ -50,6 +51,7 @@ class RunListing:
     verdict: str
     folder: Path
     override: bool = False
+    reason: str = ""
 
 
 class Home:
@@ -188,7 +190,9 @@ def _listing_of(folder: Path, document: Mapping[str, object]) -> RunListing | No
         return RunListing(folder.name, started_at, words, UNFINISHED, folder, override)
     if not isinstance(verdict, str) or verdict not in _VERDICTS:
         return None
-    return RunListing(folder.name, started_at, words, verdict, folder, override)
+    reason = document.get("reason")
+    said = reason[:MAX_REASON] if isinstance(reason, str) and verdict == REFUSED else ""
+    return RunListing(folder.name, started_at, words, verdict, folder, override, said)
 
 
 def _time_of(run: str) -> int:

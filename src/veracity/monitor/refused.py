@@ -21,7 +21,7 @@ from ..ledger.files import write_private
 from ..ledger.keys import KEY_FILE, KEY_NAME, SigningKey
 from ..ledger.store import Ledger
 from .folder import RunFolder, create_folder, write_document
-from .home import REFUSED
+from .home import MAX_REASON, REFUSED
 from .opening import opening_entry, run_document
 from .recorder import Recorder
 from .witnessing import Witnessing
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from .job import RunOptions
 
 MAX_REASONS = 100
-MAX_REASON = 500
 
 
 def record_refusal(
@@ -75,5 +74,6 @@ def _write(
         if recorder.refused:
             raise EvidenceError(recorder.refusal, where=str(folder.path))
     document = run_document(entry, options.sealed)
-    write_document(folder.document, {**document, "verdict": REFUSED, "ended_at": at})
+    told: dict[str, Json] = {"verdict": REFUSED, "ended_at": at, "reason": said[0] if said else ""}
+    write_document(folder.document, {**document, **told})
     folder.spool.rmdir()

@@ -38,6 +38,10 @@ class Listing(Protocol):
     def override(self) -> bool:
         """Whether it was started by an override of the policy."""
 
+    @property
+    def reason(self) -> str:
+        """Why it was not started; empty for what was."""
+
 
 def table(listings: Sequence[Listing], console: Console | None = None) -> str:
     """One line per run: id, verdict, when it started, its command."""
@@ -52,7 +56,7 @@ def table(listings: Sequence[Listing], console: Console | None = None) -> str:
                 listing.run,
                 (_word(listing), VERDICT_STYLES.get(listing.verdict, "")),
                 moment(listing.started_at),
-                brief(" ".join(listing.command), 80),
+                brief(" ".join(listing.command), 80) + _why(listing),
             )
         )
     page.table(rows, indent="")
@@ -63,8 +67,12 @@ def _word(listing: Listing) -> str:
     return f"{listing.verdict}, override" if listing.override else listing.verdict
 
 
+def _why(listing: Listing) -> str:
+    return f"  not started: {brief(listing.reason, 200)}" if listing.reason else ""
+
+
 def document(listings: Sequence[Listing]) -> str:
-    """A JSON list of ``{run, started_at, command, verdict, override}``."""
+    """A JSON list of ``{run, started_at, command, verdict, override, reason}``."""
     rows = [
         {
             "run": listing.run,
@@ -72,6 +80,7 @@ def document(listings: Sequence[Listing]) -> str:
             "command": list(listing.command),
             "verdict": listing.verdict,
             "override": listing.override,
+            "reason": listing.reason,
         }
         for listing in listings
     ]
