@@ -120,6 +120,26 @@ def test_a_record_that_was_rewritten_with_its_own_key(
     assert (gap.law, gap.stops) == ("record", True)
 
 
+def test_a_witness_that_was_set_back(
+    folder: RunFolder, key: SigningKey, known: KnownWitness, tmp_path: Path
+) -> None:
+    """Its own cosignature shows it, to the monitor that has it and to the one after that."""
+    recorded(folder, key, 300)
+    cosigned(folder, known)
+    (state,) = (tmp_path / "witness").glob("*.log")
+    before = state.read_bytes()
+    recorded(folder, key, 300, more=40)
+    asked = cosigned(folder, known)
+    state.write_bytes(before)
+    for one in (asked, Witnessing(folder, [known])):
+        one.start()
+        (sentence,) = one.close()
+        assert "w.example was set back: it cosigned 340 entries" in sentence
+        one._ask()
+        (gap,) = one.gaps()
+        assert (gap.law, gap.stops) == ("record", True)
+
+
 def test_cosignatures_that_were_taken_away(folder: RunFolder, key: SigningKey, known: KnownWitness) -> None:
     recorded(folder, key, 5)
     cosigned(folder, known)

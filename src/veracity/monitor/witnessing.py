@@ -19,9 +19,11 @@ from ..core.observation import Gap
 from ..core.origin import Origin, Trust
 from ..ledger.files import write_private
 from ..ledger.merkle import leaf_hash
+from ..ledger.note import parse_note
 from ..ledger.reader import Reader
 from ..ledger.tree_head import TreeHead
 from ..ledger.witness.asking import KnownWitness, ask
+from ..ledger.witness.cosignature import verify_cosignature
 from ..ledger.witness.cosigned import MAX_HEADS, read_cosigned, write_cosigned
 from ..ledger.witness.policy import Policy
 from .folder import RunFolder
@@ -103,8 +105,9 @@ class Witnessing:
         failures = dict(self._failures)
         told = [f"{one.name}: {one.reason}" for at, one in failures.items() if at in (LEDGER, COSIGNED)]
         for witness in self.witnesses:
-            if LEDGER not in failures and not self._has_seen(witness):
-                failure = failures.get(witness.key.vkey)
+            failure = failures.get(witness.key.vkey)
+            denied = failure is not None and failure.other
+            if LEDGER not in failures and (denied or not self._has_seen(witness)):
                 reason = "did not answer in time" if failure is None else failure.reason
                 told.append(f"{witness.key.name}: {reason}")
         if self.policy is not None and not self.is_reached():
@@ -159,16 +162,28 @@ class Witnessing:
         return head
 
     def _ask_one(self, witness: KnownWitness, head: TreeHead) -> None:
-        known = self._heads.get(witness)
         at = witness.key.vkey
         try:
-            self._heads[witness] = ask(witness, head, self._leaves, old=0 if known is None else known.size)
+            self._heads[witness] = ask(witness, head, self._leaves, old=self._cosigned(witness, head))
         except VerificationError as error:
             self._failures[at] = _Failure(witness.key.name, str(error), other=True)
         except Error as error:
             self._failures[at] = _Failure(witness.key.name, str(error))
         finally:
             self._busy.discard(witness)
+
+    def _cosigned(self, witness: KnownWitness, head: TreeHead) -> int:
+        """The largest tree of this record that the witness cosigned, for this monitor or one before it."""
+        known = self._heads.get(witness)
+        if known is not None:
+            return known.size
+        largest = 0
+        for one in self._earlier:
+            if one.origin == head.origin and largest < one.size <= head.size:
+                with contextlib.suppress(VerificationError):  # another witness', or nobody's
+                    verify_cosignature(parse_note(one.signed), witness.key)
+                    largest = one.size
+        return largest
 
     def _write(self, name: str, data: bytes) -> None:
         try:

@@ -52,9 +52,11 @@ class KnownWitness:
 def ask(witness: KnownWitness, head: TreeHead, leaves: Sequence[bytes], *, old: int = 0) -> TreeHead:
     """``head`` with the witness' cosignature, which holds. ``leaves``: the hashes of its entries, in order.
 
-    ``old``: the size that the witness is believed to know. Raises VerificationError when the witness has seen
-    another history or its signature does not hold, TransportError when it cannot be reached or refuses.
+    ``old``: the size that the witness has cosigned last, as its signature shows. Raises VerificationError
+    when the witness has seen another history, has forgotten what it signed or its signature does not hold,
+    TransportError when it cannot be reached or refuses.
     """
+    signed = old
     for _ in range(TRIES):
         request = AddCheckpoint(old, tuple(consistency_proof(leaves[: head.size], old)), head)
         answer = _sent(witness, request.encode())
@@ -71,6 +73,12 @@ def ask(witness: KnownWitness, head: TreeHead, leaves: Sequence[bytes], *, old: 
                 where=witness.url,
             )
         old = _known(witness, head, answer.body, old)
+        if old < signed:
+            raise VerificationError(
+                f"{witness.key.name} was set back: it cosigned {signed} entries of {head.origin} and knows of"
+                f" {old}",
+                remedy="ask its owner; it could sign a second history of the entries after these",
+            )
     raise TransportError(f"{witness.key.name} knows another size each time it is asked", where=witness.url)
 
 
