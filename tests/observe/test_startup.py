@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from tests.observe.test_pyenv import install
 from veracity.core.observation import StartupItem
 from veracity.core.origin import monitor_origin
 from veracity.observe.pyenv import RecordIndex
-from veracity.observe.startup import Interpreter, StartupReader
+from veracity.observe.startup import MAX_FILE, MAX_PTH, MAX_SMALL, Interpreter, StartupReader
 
 PATCH = "import random\nrandom.random = lambda: 0.5\n"
 
@@ -147,6 +148,18 @@ def test_preloaded_libraries(prefix: Path) -> None:
     assert [item.path for item in by_name] == [str(library)]
 
 
+@pytest.mark.parametrize("word", ["$LIB", "${LIB}", "lib/$PLATFORM-linux-gnu"])
+def test_a_preloaded_library_behind_the_loaders_tokens(prefix: Path, word: str) -> None:
+    folder = prefix / "lib" / f"{os.uname().machine}-linux-gnu"
+    folder.mkdir()
+    (folder / "libfast.so").write_bytes(b"\x7fELF")
+    found = read(prefix, LD_PRELOAD=f"{prefix}/{word}/libfast.so")
+    assert [item.path for item in found] == [str(folder / "libfast.so")]
+    (prefix / "bin" / "libnear.so").write_bytes(b"\x7fELF")
+    found = read(prefix, LD_PRELOAD="$ORIGIN/libnear.so ${ORIGIN}/libnear.so $ORIGINAL/libnear.so")
+    assert [item.path for item in found] == [str(prefix / "bin" / "libnear.so")]
+
+
 def test_a_module_the_guard_found_is_read_once(prefix: Path) -> None:
     (site_of(prefix) / "a.pth").write_text("import early\n")
     (site_of(prefix) / "early.py").write_text("")
@@ -164,3 +177,50 @@ def test_items_are_bounded(prefix: Path) -> None:
     reader = reader_of(prefix)
     assert len(reader.read()) == 500
     assert reader.more == 200
+
+
+@pytest.mark.parametrize("hidden", ["sitecustomize.abi3.so", "sitecustomize.so", "sitecustomize/__init__.so"])
+def test_what_python_would_take_before_the_text_is_what_is_read(prefix: Path, hidden: str) -> None:
+    """Libraries come before texts, and folders before both, within one place of the path."""
+    site = site_of(prefix)
+    install(site, "honest", {"sitecustomize.py": b"x = 1\n"})
+    assert [(item.path, item.standing) for item in read(prefix)] == [
+        (str(site / "sitecustomize.py"), "recorded")
+    ]
+    (site / hidden).parent.mkdir(exist_ok=True)
+    (site / hidden).write_bytes(b"\x7fELF")
+    (item,) = read(prefix)
+    assert (item.kind, item.path, item.standing) == ("sitecustomize", str(site / hidden), "none")
+
+
+def test_a_customizing_module_among_the_librarys_extensions(prefix: Path) -> None:
+    extensions = prefix / "lib" / "python3.11" / "lib-dynload"
+    extensions.mkdir()
+    (extensions / "sitecustomize.so").write_bytes(b"\x7fELF")
+    assert [item.path for item in read(prefix)] == [str(extensions / "sitecustomize.so")]
+
+
+def test_what_is_too_large_to_be_read_is_a_gap(prefix: Path) -> None:
+    """Python executes a line behind megabytes of comments as well."""
+    site = site_of(prefix)
+    (site / "large.pth").write_bytes(b"#" * MAX_SMALL + b"\nimport nothing\n")
+    (site / "sitecustomize.py").write_bytes(b"#" * MAX_SMALL + b"\n" + PATCH.encode())
+    with (site / "usercustomize.py").open("wb") as file:
+        file.truncate(MAX_FILE + 1)
+    reader = reader_of(prefix)
+    (item,) = reader.read()
+    assert (item.kind, item.standing, item.text[:15]) == ("sitecustomize", "none", "it is longer th")
+    assert [gap.what.partition(" was ")[0] for gap in reader.gaps()] == [
+        str(site / "large.pth"),
+        str(site / "usercustomize.py"),
+    ]
+
+
+def test_more_path_files_than_are_read_are_a_gap(prefix: Path) -> None:
+    for number in range(MAX_PTH):
+        (site_of(prefix) / f"{number:04}.pth").write_text("")
+    (site_of(prefix) / "zz.pth").write_text("import nothing\n")
+    reader = reader_of(prefix)
+    assert reader.read() == []
+    (gap,) = reader.gaps()
+    assert gap.what == "1 further things that execute at start-up are not listed"

@@ -15,9 +15,8 @@ from ..core.origin import monitor_origin
 from ..ledger.files import write_private
 from ..observe import process
 from ..observe.pyenv import RecordIndex
-from ..observe.startup import VARIABLES, Interpreter, StartupReader
+from ..observe.startup import LAW, VARIABLES, Interpreter, StartupReader
 
-LAW = "start-up-purity"
 MAX_INTERPRETERS = 16
 MAX_REMEMBERED = 5_000
 MAX_DOCUMENT = 4 << 20
@@ -53,10 +52,7 @@ class Startup:
         reader = self._readers[key] = StartupReader(interpreter, records, origin)
         self._known[key] = self._read(interpreter)
         found += [self._compared(item, key) for item in reader.read()]
-        if reader.more:
-            what = f"{reader.more} further things that execute at start-up are not listed"
-            found.append(Gap(origin, what, "there are more than is sensible", law=LAW))
-        return found
+        return [*found, *reader.gaps()]
 
     def began(self, seen: StartedWith) -> list[StartupItem]:
         """What a guard found loaded when it woke up: only what the files did not already show."""

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 
-from ..core.observation import StartupItem
+from ..core.observation import Gap, StartupItem
 from ..core.origin import Origin
 from .effects import Effects, read_effects
 from .ownership import NOBODY, Owner, Ownership
@@ -25,9 +25,12 @@ from .pyenv import RecordIndex, site_directories
 from .virtualenvpatch import only_patches
 
 MAX_ITEMS = 500
-MAX_FILE = 4 << 20
+MAX_FILE = 64 << 20
+MAX_SMALL = 4 << 20
 MAX_PTH = 2_000
 MAX_TEXT = 400
+MAX_UNREAD = 20
+MAX_PRELOADS = 64
 PLUGIN_GROUPS = ("torch.backends", "torch_dynamo_backends")
 PRELOADS = ("LD_PRELOAD", "LD_AUDIT", "CUDA_INJECTION64_PATH", "OMP_TOOL_LIBRARIES")
 VARIABLES = frozenset(
@@ -37,7 +40,9 @@ VARIABLES = frozenset(
     }
 )
 LD_SO_PRELOAD = "/etc/ld.so.preload"
-_SUFFIXES = (".py", ".pyc", ".so", ".abi3.so")
+_SUFFIXES = (".abi3.so", ".so", ".py", ".pyc")
+"""In Python's own order, behind the suffix of its exact version (``importlib.machinery.FileFinder``)."""
+LAW = "start-up-purity"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +79,7 @@ class StartupReader:
     origin: Origin
     items: list[StartupItem] = field(default_factory=list)
     more: int = 0
+    unread: list[str] = field(default_factory=list)
     _search: list[str] = field(default_factory=list)
     _library: list[str] = field(default_factory=list)
     _followed: set[str] = field(default_factory=set)
@@ -89,7 +95,8 @@ class StartupReader:
         sites = list({os.path.realpath(site): site for site in reversed(found)}.values())[::-1]
         bases = one.bases()
         self._library = [os.path.realpath(f"{base}/lib/python{one.version}") for base in bases]
-        self._search = [*(part for part in path if part != one.archive), *self._library, *sites]
+        library = [one for base in self._library for one in (base, os.path.join(base, "lib-dynload"))]
+        self._search = [*(part for part in path if part != one.archive), *library, *sites]
         for site in sites:
             self.records.add(site)
         self._ownership = Ownership(self.records, bases)
@@ -118,17 +125,29 @@ class StartupReader:
             if re.fullmatch(r"[\w.]+", category) and "." in category:
                 self._module("module", category.rpartition(".")[0], "a warning filter")
 
+    def gaps(self) -> Iterator[Gap]:
+        """What executes at start-up and could not be read, and how much is not listed."""
+        for what in self.unread[:MAX_UNREAD]:
+            reason = "it cannot be read, or is too large to be start-up code"
+            yield Gap(self.origin, f"{what} was not looked at", reason, law=LAW)
+        if more := self.more + max(0, len(self.unread) - MAX_UNREAD):
+            what = f"{more} further things that execute at start-up are not listed"
+            yield Gap(self.origin, what, "there are more than is sensible", law=LAW)
+
     # --- Python ----------------------------------------------------------------------------------
 
     def _pth_files(self, site: str) -> None:
         try:
-            names = sorted(name for name in os.listdir(site) if name.endswith(".pth"))[:MAX_PTH]
+            names = sorted(name for name in os.listdir(site) if name.endswith(".pth"))
         except OSError:
             return
-        for name in names:
+        self.more += max(0, len(names) - MAX_PTH)
+        for name in names[:MAX_PTH]:
             path = os.path.join(site, name)
-            data = _read(path)
+            data = _read(path, MAX_SMALL)
             if data is None:
+                if os.path.isfile(path):
+                    self.unread.append(path)
                 continue
             lines = data.decode("utf-8-sig", "replace").splitlines()
             for number, line in enumerate(lines, start=1):
@@ -180,6 +199,8 @@ class StartupReader:
             return
         data = _read(path)
         if data is None:
+            if kind != "module":  # of the others what brings them in is told
+                self.unread.append(path)
             return
         owner = self._owner(path, data)
         known = os.path.basename(path) == "_virtualenv.py" and any(
@@ -231,9 +252,12 @@ class StartupReader:
     # --- native ----------------------------------------------------------------------------------
 
     def _preloads(self, variable: str, value: str, environment: Mapping[str, str]) -> None:
-        for word in re.split(r"[\s:]+", value)[:64]:
-            path = _library(word, environment) if word else ""
-            data = _read(path, 64 << 20) if path else None
+        origin = os.path.dirname(os.path.realpath(self.interpreter.python))
+        words = [word for word in re.split(r"[\s:]+", value) if word]
+        self.more += max(0, len(words) - MAX_PRELOADS)
+        for word in words[:MAX_PRELOADS]:
+            path = _library(word, environment, origin)
+            data = _read(path) if path else None
             if data is not None and os.path.realpath(path) not in self._followed:
                 self._followed.add(os.path.realpath(path))
                 owner = self._owner(path, data)
@@ -292,10 +316,13 @@ def _entry_points(text: str) -> Iterator[tuple[str, str, str]]:
                     yield group, name, module
 
 
-def _library(word: str, environment: Mapping[str, str]) -> str:
-    """The file of a preloaded library: by its path, or in the loader's folders."""
+def _library(word: str, environment: Mapping[str, str], origin: str) -> str:
+    """The file of a preloaded library: by its path, or in the loader's folders.
+
+    ``origin``: the interpreter's folder, for the loader's ``$ORIGIN``.
+    """
     if "/" in word:
-        return word if os.path.isfile(word) else ""
+        return next(filter(os.path.isfile, _expanded(word, origin)), "")
     folders = [part for part in environment.get("LD_LIBRARY_PATH", "").split(":") if part]
     machine = f"{os.uname().machine}-linux-gnu"
     places = (f"/lib/{machine}", f"/usr/lib/{machine}", "/lib64", "/usr/lib64", "/lib", "/usr/lib")
@@ -303,6 +330,16 @@ def _library(word: str, environment: Mapping[str, str]) -> str:
         if os.path.isfile(os.path.join(folder, word)):
             return os.path.join(folder, word)
     return ""
+
+
+def _expanded(word: str, origin: str) -> Iterator[str]:
+    """What the loader may read for a path with its tokens, which differ between systems (ld.so(8))."""
+    machine = os.uname().machine
+    for library in (f"lib/{machine}-linux-gnu", "lib64", "lib") if "LIB" in word else ("",):
+        path = word
+        for token, value in (("ORIGIN", origin), ("LIB", library), ("PLATFORM", machine)):
+            path = path.replace(f"${{{token}}}", value).replace(f"${token}", value)
+        yield path
 
 
 def _folders(folder: str, suffixes: tuple[str, ...]) -> list[str]:
@@ -321,7 +358,7 @@ def _setting(path: str, wanted: str) -> str:
 
 
 def _text(path: str) -> str:
-    return (_read(path) or b"").decode("utf-8", "replace")
+    return (_read(path, MAX_SMALL) or b"").decode("utf-8", "replace")
 
 
 def _read(path: str, limit: int = MAX_FILE) -> bytes | None:

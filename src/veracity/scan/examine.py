@@ -130,9 +130,4 @@ def startup(environment: PythonEnvironment, variables: Mapping[str, str]) -> Seq
     given = {name: variables[name] for name in VARIABLES if name in variables}
     interpreter = Interpreter(environment.python, environment.version, given)
     reader = StartupReader(interpreter, RecordIndex(environment.sites), monitor_origin(time.time_ns()))
-    items: list[Observation] = [*reader.read()]
-    if reader.more:
-        what = f"{reader.more} further things that execute at start-up are not listed"
-        origin = monitor_origin(time.time_ns())
-        items.append(Gap(origin, what, "there are more than is sensible", law="start-up-purity"))
-    return items
+    return [*reader.read(), *reader.gaps()]
