@@ -114,6 +114,22 @@ def test_elsewhere(site: Path) -> None:
     assert index.elsewhere("/shadow/torch/optim/adam.py", "") is None
 
 
+def test_a_module_in_the_place_of_torchs_package(site: Path) -> None:
+    """And a package in the place of a module; of other names projects have modules of their own."""
+    (site / "evaluate").mkdir()
+    (site / "evaluate-1.0.dist-info").mkdir()
+    (site / "evaluate-1.0.dist-info" / "RECORD").write_text("evaluate/__init__.py,,\n")
+    index = RecordIndex([str(site)])
+    entry = index.elsewhere("/job/torch.py", "torch")
+    assert entry is not None
+    assert entry.path == str(site / "torch/__init__.py")
+    package = index.elsewhere(str(site / "torch/optim/adam/__init__.py"), "torch.optim.adam")
+    assert package is not None
+    assert package.path == str(site / "torch/optim/adam.py")
+    assert index.elsewhere("/job/evaluate.py", "evaluate") is None
+    assert index.elsewhere("/job/torch.py", "mine.torch") is None
+
+
 def test_directories_can_be_added(site: Path) -> None:
     index = RecordIndex([])
     assert index.lookup(str(site / "six.py")) is None

@@ -34,6 +34,8 @@ _GENERIC = frozenset(
         *("scripts", "setup", "src", "test", "tests", "tools", "train", "utils"),
     }
 )
+# What nobody calls a module of their own that is to be imported.
+_NOBODYS_OWN = frozenset({"torch", "numpy"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,19 +112,25 @@ class RecordIndex:
     def elsewhere(self, path: str, module: str) -> RecordEntry | None:
         """The entry that RECORD has for ``module`` at another place than ``path``; None when there is none.
 
-        A file of a distribution that RECORD knows at ``path`` itself is not elsewhere. Generic top-level
-        names (``tests``, ``utils`` …) are never claimed for a distribution.
+        A file ``torch.py`` stands in the place of the package ``torch``, and the other way round; of other
+        names projects have modules of their own (``evaluate.py``, ``datasets.py``). A file of a distribution
+        that RECORD knows at ``path`` itself is not elsewhere. Generic top-level names (``tests``, ``utils``
+        …) are never claimed for a distribution.
         """
         relative = _relative(path, module)
         if not relative or relative.split("/")[0].removesuffix(".py") in _GENERIC:
             return None
         if self.lookup(path) is not None:
             return None
-        for root in self._roots:
-            if os.path.exists(os.path.join(root, relative.split("/")[0])):
-                entry = self._entry(root, relative)
-                if entry is not None:
-                    return entry
+        forms = [relative]
+        if relative.split("/")[0].removesuffix(".py") in _NOBODYS_OWN:
+            forms.append(_other_form(relative))
+        for spelling in forms:
+            for root in self._roots:
+                if os.path.exists(os.path.join(root, spelling.split("/")[0])):
+                    entry = self._entry(root, spelling)
+                    if entry is not None:
+                        return entry
         return None
 
     def owns_top_level(self, module: str) -> Distribution | None:
@@ -388,6 +396,13 @@ def read_small(path: str, limit: int, *, cut: bool = False) -> bytes | None:
     if len(data) > limit:
         return data[:limit] if cut else None
     return data
+
+
+def _other_form(relative: str) -> str:
+    """The path of a package of the same name, of a module's path; of a package's, the module's."""
+    if relative.endswith("/__init__.py"):
+        return relative.removesuffix("/__init__.py") + ".py"
+    return relative.removesuffix(".py") + "/__init__.py"
 
 
 def _relative(path: str, module: str) -> str:
