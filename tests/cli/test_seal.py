@@ -248,9 +248,17 @@ def test_an_environment_is_sealed_with_what_was_found_in_it(
     words = ["seal", "--python", str(tmp_path / "env"), "--lock", str(lock), "--wheels", str(tmp_path)]
     assert main([*words, "--format", "json"]) == 0
     clean = json.loads(capsys.readouterr().out)
-    assert [part["name"] for part in clean["parts"]] == ["interpreter", "library", "commands", "packages"]
+    named = ["interpreter", "library", "commands", "settings", "packages"]
+    assert [part["name"] for part in clean["parts"]] == named
     assert clean["examined"]["findings"] == []
     assert [one["standing"] for one in clean["examined"]["distributions"]] == ["compared"]
+
+    settings = tmp_path / "env" / "pyvenv.cfg"
+    true = settings.read_text()
+    settings.write_text(true.replace("packages = false", "packages = true"))
+    assert settings.read_text() != true
+    assert changes(capsys, "verify", clean["seal"]) == (1, {"": "content changed"})
+    settings.write_text(true)
 
     module = packages(python) / "alpha.py"
     status = module.stat()

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from .progress import Told
 
 DEBIAN_WHEELS = "/usr/share/python-wheels"
+SETTINGS = "settings"
+"""``pyvenv.cfg``, a line of which decides whether other folders of packages are on the path, too."""
 INTERPRETER, LIBRARY, COMMANDS, PACKAGES = "interpreter", "library", "commands", "packages"
 
 
@@ -46,6 +48,7 @@ class Examination:
             own[LIBRARY] = Path(one.stdlib)
         if one.virtual:
             own[COMMANDS] = Path(one.prefix, "bin")
+            own[SETTINGS] = Path(one.prefix, "pyvenv.cfg")
         for number, site in enumerate(one.sites, start=1):
             own[PACKAGES if number == 1 else f"{PACKAGES}-{number}"] = Path(site)
         for name in own.keys() & paths.keys():
