@@ -75,6 +75,7 @@ def sealed_part(
                 "severity": one.severity.value,
                 "confidence": one.confidence.value,
                 "subject": one.subject,
+                "locations": [where.path for where in one.locations],
                 "message": one.message,
             }
             for one in ordered[:MAX_SEALED]
