@@ -59,6 +59,8 @@ $(BIN)/.ready-demo: $(BIN)/.ready-torch pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[pyspy]'
 	@touch $@
 
+# Where the tools of other projects (interop) are not to be had, the tests that need them are skipped.
 $(BIN)/.ready-dev: $(BIN)/.ready-torch pyproject.toml
-	$(BIN)/python -m pip install --quiet --editable '.[pyspy,dev]'
+	$(BIN)/python -m pip install --quiet --editable '.[pyspy,dev,interop]' || \
+	    $(BIN)/python -m pip install --quiet --editable '.[pyspy,dev]'
 	@touch $@

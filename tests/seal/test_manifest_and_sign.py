@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from veracity.core.digest import Digest
 from veracity.core.errors import EvidenceError, VerificationError
 from veracity.core.observation import ModuleChecked
 from veracity.core.origin import monitor_origin
-from veracity.ledger.keys import SigningKey
+from veracity.ledger.keys import PublicKey, SigningKey
 from veracity.observe.git import GitState
 from veracity.observe.native import NativeLibrary
 from veracity.observe.pyenv import Distribution
@@ -163,3 +164,28 @@ def test_openssl_agrees(tmp_path: Path) -> None:
     except FileNotFoundError:
         pytest.skip("openssl is not installed")
     assert done.returncode == 0, done.stderr
+
+
+def test_we_take_what_openssl_signs(tmp_path: Path) -> None:
+    """An envelope put together by hand around the signature of an independent program."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed")
+
+    def openssl(*words: str) -> None:
+        subprocess.run(["openssl", *words], cwd=tmp_path, check=True, capture_output=True)
+
+    manifest = built()
+    payload = statement("run-1", manifest.digest(), manifest.document)
+    (tmp_path / "message").write_bytes(pre_authentication("application/vnd.in-toto+json", payload))
+    openssl("genpkey", "-algorithm", "ed25519", "-out", "key.pem")
+    openssl("pkey", "-in", "key.pem", "-pubout", "-outform", "DER", "-out", "public.der")
+    openssl("pkeyutl", "-sign", "-inkey", "key.pem", "-rawin", "-in", "message", "-out", "signature")
+    value = {
+        "payloadType": "application/vnd.in-toto+json",
+        "payload": base64.b64encode(payload).decode(),
+        "signatures": [{"sig": base64.b64encode((tmp_path / "signature").read_bytes()).decode()}],
+    }
+    key = PublicKey("openssl.example", (tmp_path / "public.der").read_bytes()[-32:])
+    verify_envelope(json.dumps(value, indent=1).encode(), key)
+    with pytest.raises(VerificationError):
+        verify_envelope(json.dumps(value).encode(), KEY.verifier)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,7 +18,9 @@ from veracity.ledger.eckeys import EcPublicKey, EcSigningKey
 from veracity.seal import model as models
 from veracity.seal.model import model_of, sign_model, signature_of, verify_model
 
-TOOL = shutil.which("model_signing")
+# The one of this environment, which need not be on PATH, or another's.
+BESIDE = os.path.dirname(sys.executable)
+TOOL = shutil.which("model_signing", path=os.pathsep.join([BESIDE, os.environ.get("PATH", "")]))
 needs_tool = pytest.mark.skipif(TOOL is None, reason="model_signing (pip: model-signing) is not installed")
 KEY = EcSigningKey.generate()
 
