@@ -15,7 +15,7 @@ PROCESS_STARTERS: dict[str, str] = {
     "drill/interpreter.py": "a Python, to ask whether it has torch",
     "monitor/launch.py": "the job itself, as the user wrote it",
     "monitor/stacks.py": "py-spy's program, to read the stack of a step that is late",
-    "observe/git.py": "git, with a scrubbed environment, to name the commit and what differs from it",
+    "observe/git/command.py": "git, with a scrubbed environment, to name the commit and what differs from it",
     "ledger/verify_evidence.py": "openssl, for a signature; a program of its own that others run",
     "ledger/timestamp.py": "openssl, for timestamps of tree heads, with a scrubbed environment",
     "guard/codecheck.py": "the code checker's child, which reads bytecode that is not what its source gives",

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from veracity.observe import git
-from veracity.observe.git import GitState, read_git
+from veracity.observe.git import GitState, command, read_git
+from veracity.observe.git import state as states
 
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
 
@@ -114,8 +114,8 @@ def test_environment_of_the_caller_does_not_matter(tree: Path, monkeypatch: pyte
 def test_output_and_time_are_bounded(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tree / "train.py").write_text("x\n" * 20_000)
     found = state(tree)
-    assert (len(found.diff), found.truncated) == (git.MAX_DIFF_LINES, True)
-    monkeypatch.setattr(git, "MAX_OUTPUT", 1_000)
+    assert (len(found.diff), found.truncated) == (states.MAX_DIFF_LINES, True)
+    monkeypatch.setattr(command, "MAX_OUTPUT", 1_000)
     assert state(tree).truncated
-    monkeypatch.setattr(git, "SECONDS", 0.0)
+    monkeypatch.setattr(command, "SECONDS", 0.0)
     assert "took longer" in str(read_git(str(tree)))
