@@ -270,3 +270,18 @@ def test_no_descriptor_is_left_open(folder: Path) -> None:
     before = len(os.listdir("/proc/self/fd"))
     assert Read(folder).reading.files == 40
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_content_is_handed_on_once(folder: Path) -> None:
+    data = bytes(range(256)) * 12_000
+    (folder / "sub").mkdir()
+    (folder / "sub" / "large").write_bytes(data)
+    (folder / "small").write_bytes(b"x")
+    (folder / "empty").write_bytes(b"")
+    taken = {}
+    read_tree(
+        folder,
+        lambda *_: None,
+        content=lambda path, size, blocks: taken.update({path: (size, b"".join(blocks))}),
+    )
+    assert taken == {b"sub/large": (len(data), data), b"small": (1, b"x"), b"empty": (0, b"")}

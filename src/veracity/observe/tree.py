@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -47,6 +47,8 @@ _KINDS = ((stat.S_ISFIFO, "p"), (stat.S_ISSOCK, "s"), (stat.S_ISBLK, "b"), (stat
 
 Seen: TypeAlias = Callable[[bytes, Sequence[TreeEntry]], object]
 """Called for each folder below the root with its path from there, and what lies in it."""
+Content: TypeAlias = Callable[[bytes, int, Iterable[bytes]], object]
+"""Called for each file with its path from the root, its size, and its bytes, which need not be taken."""
 Progress: TypeAlias = Callable[[int, int], object]
 """Called now and then with the files and the bytes that were read so far."""
 
@@ -77,6 +79,7 @@ def read_tree(
     progress: Progress | None = None,
     skip: Sequence[Path] = (),
     seen: Seen | None = None,
+    content: Content | None = None,
 ) -> Reading:
     """Read the file or folder at ``path``; nodes of folders and large files are handed to ``keep``.
 
@@ -85,7 +88,8 @@ def read_tree(
     """
     skipped = {identity for one in skip if (identity := _identity(one)) is not None}
     with ThreadPoolExecutor(threads or os.cpu_count() or 1, "read-tree") as pool:
-        walk = _Walk(keep, pool, progress, skipped, {inode for _, inode in skipped}, seen)
+        inodes = {inode for _, inode in skipped}
+        walk = _Walk(keep, pool, progress, skipped, inodes, seen, content)
         try:
             real = os.path.realpath(os.fsencode(path), strict=True)
             parent, name = os.path.split(real)
@@ -117,6 +121,7 @@ class _Walk:
     skipped: set[tuple[int, int]]
     skipped_inodes: set[int]
     seen: Seen | None = None
+    content: Content | None = None
     files: int = 0
     size: int = 0
     unread: list[Unread] = field(default_factory=list)
@@ -201,8 +206,7 @@ class _Walk:
                     return self._large(os.dup(handle), status, name, path)
                 data = os.read(handle, status.st_size + 1)
                 if len(data) == status.st_size and unchanged(status, os.fstat(handle)):
-                    self.files += 1
-                    self.size += len(data)
+                    self._taken(path, status, (data,))
                     digest = hashlib.sha256(data).hexdigest()
                     return _Pending(TreeEntry(FILE, stat.S_IMODE(status.st_mode), len(data), name, digest))
                 reason = "it changed while it was read"
@@ -235,8 +239,7 @@ class _Walk:
                 digests = [chunk.result() for chunk in chunks]
                 after = os.fstat(handle)
                 if unchanged(status, after):
-                    self.files += 1
-                    self.size += status.st_size
+                    self._taken(path, status, _blocks(handle, status.st_size))
                     return self._large_entry(entry, status, digests)
                 reason, status = "it changed while it was read", after
                 chunks = self._submit(handle, status.st_size)
@@ -255,6 +258,13 @@ class _Walk:
         digest = digests[0] if digests else hashlib.sha256().hexdigest()
         return TreeEntry(FILE, mode, size, entry.name, digest)
 
+    def _taken(self, path: bytes, status: os.stat_result, blocks: Iterable[bytes]) -> None:
+        """Count a file that was read, and hand on what is asked for of it."""
+        self.files += 1
+        self.size += status.st_size
+        if self.content is not None:
+            self.content(path, status.st_size, blocks)
+
     def _lost(self, entry: TreeEntry, path: bytes, reason: OSError | str) -> TreeEntry:
         text = reason if isinstance(reason, str) else reason.strerror or str(reason)
         self.unread.append(Unread(escaped(path) or ".", text))
@@ -262,6 +272,17 @@ class _Walk:
 
 
 _memory = local()
+
+
+def _blocks(handle: int, size: int) -> Iterator[bytes]:
+    """The bytes of an open file, once more; raises OSError when there are fewer."""
+    offset = 0
+    while offset < size:
+        block = os.pread(handle, min(_BUFFER, size - offset), offset)
+        if not block:
+            raise OSError("it became shorter while it was read")
+        yield block
+        offset += len(block)
 
 
 def _digest(handle: int, offset: int, length: int) -> str:
