@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.observe.git.repos import commit, git
 from tests.seal.approving import Approving
 from veracity.cli.main import main
 from veracity.cli.revoke import time_of
@@ -100,6 +102,20 @@ def test_an_altered_environment_is_approved_knowingly_or_not_at_all(
     assert listed(capsys, folder.seal)[0] == 0
     assert main(["approve", made.folder.seal, "--key", "security.pem", "--despite-findings"]) == 2
     assert "nothing was found" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+def test_edits_that_git_does_not_show_are_told_who_approves(made: Approving, capsys: Captured) -> None:
+    git(made.code, "init", "-q", "-b", "main")
+    commit(made.code)
+    git(made.code, "update-index", "--assume-unchanged", "train.py")
+    (made.code / "train.py").write_text("lr = 2\n")
+    folder = create_folder(made.home, time.time_ns() + 10**10)
+    make_seal(folder, Wanted({"code": made.code}), made.own)
+    assert main(["approve", folder.seal, "--key", "lead.pem", "--quiet"]) == 0
+    said = capsys.readouterr().err
+    assert "was sealed with edits that git status does not show" in said
+    assert "code: train.py: content changed, assume-unchanged" in said
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.observe.git.repos import commit, git
 from tests.seal.approving import Approving
 from veracity.core.approval import TOLERANCE
 from veracity.core.errors import VerificationError
@@ -67,6 +68,30 @@ def test_what_is_not_as_sealed_is_refused(made: Approving, act: Callable[[Path],
     assert checked.approved
     (sentence,) = [one for one in refusals(checked) if one.startswith(said)]
     assert ("last changed 20" in sentence) == (not said.startswith("removed"))
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+def test_what_git_would_do_otherwise_is_refused(made: Approving) -> None:
+    git(made.code, "init", "-q", "-b", "main")
+    commit(made.code)
+    made.folder = made.seal()
+    made.approve("lead", "second")
+    git(made.code, "checkout", "-q", "-b", "other")
+    commit(made.code)  # without a change
+    assert refusals(look(made)) == []
+    hook = made.code / ".git" / "hooks" / "post-merge"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text("x")
+    hook.chmod(0o755)
+    git(made.code, "update-index", "--assume-unchanged", "train.py")
+    (made.code / "train.py").write_text("x")
+    said = refusals(look(made))
+    assert [one.partition(", owner")[0] for one in said] == [
+        "content changed: code: train.py",
+        "edit that git status does not show: code: train.py, content changed, assume-unchanged",
+        "git hook added: code: post-merge, 1 bytes",
+    ]
+    assert all(", last changed 20" in one for one in said)
 
 
 def moved(code: Path) -> None:

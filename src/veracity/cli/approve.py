@@ -153,13 +153,18 @@ def execute(arguments: argparse.Namespace) -> int:
 
 
 def _warn(seal: Seal, blocked: int) -> None:
-    """Tell what was found in an environment when it was sealed: nobody is to approve that unawares.
+    """Tell what was found when it was sealed: nobody is to approve that unawares.
 
     ``blocked``: how many of these keep it from being started.
     """
     from ..render.examined import sealed_findings
     from ..render.visible import clip, visible
 
+    hidden = [(state.name, one) for state in seal.repositories for one in state.hidden]
+    if hidden:
+        say(f"{seal.seal} was sealed with edits that git status does not show:")
+    for name, one in hidden[:MAX_TOLD]:
+        say(f"  {visible(clip(f'{name}: {one.path}: {one.change}, {one.hidden}', 300))}")
     said = [] if seal.examined is None else sealed_findings(seal.examined)
     if said:
         say(f"{seal.seal} was sealed with an environment that is not what vouches for it:")

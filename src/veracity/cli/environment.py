@@ -56,7 +56,7 @@ class Examination:
         # Packages of an environment that a virtual one was made from are no part of the latter.
         folders = ("site-packages", "dist-packages")
         without = {LIBRARY: [Path(one.stdlib, name) for name in folders if Path(one.stdlib, name).is_dir()]}
-        return Wanted({**paths, **own}, without, self.examine)
+        return Wanted({**paths, **own}, without, self.examine, tuple(paths))
 
     def examine(self, trees: Trees) -> dict[str, Json]:
         """Compare what was read; what is found goes into the seal."""

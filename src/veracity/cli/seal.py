@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,8 @@ Seal files and folders: name every file in them by kind, permissions and content
 `veracity verify seal-…` reads them again and says what changed; `veracity seal diff A B` compares two seals.
 
 Times and owners are no part of a seal. Each PATH is a part of it, called by its last name or as NAME=PATH.
+
+In a git working tree the commit, what differs from it, hooks, and settings that start programs are sealed.
 
 With --python the interpreter, its standard library and its folders of packages are parts, too, and each
 installed file is compared with the archive it came from, as a lock file names it by SHA-256 (--lock), or with
@@ -96,6 +99,12 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
         default=[],
         help="a package index that says what archives there are of what no lock names; they are fetched",
     )
+    parser.add_argument(
+        "--allowed-signers",
+        metavar="FILE",
+        type=Path,
+        help="whose SSH keys sign commits and tags, as `ssh-keygen -Y verify -f` takes it",
+    )
     parser.add_argument("--key", metavar="FILE", type=Path, help=KEY_HELP)
     sealmodel.add_flags(parser)
     sealsbom.add_flags(parser)
@@ -127,6 +136,7 @@ def execute(arguments: argparse.Namespace) -> int:
         if not path.exists():
             raise UsageError("there is nothing to seal", where=str(path))
     wanted = Wanted(paths) if examination is None else examination.add_to(paths)
+    wanted = replace(wanted, signers=_signers(arguments.allowed_signers))
     make_home(home)
     key = SigningKey.load_or_create(home / KEY_FILE, KEY_NAME)
     folder = create_folder(home, time.time_ns())
@@ -141,6 +151,16 @@ def execute(arguments: argparse.Namespace) -> int:
         deliver(arguments, text if examination is None else text + examination.text(console))
     code = 0 if examination is None else examination.exit_code()
     return code or (2 if made.unread else 0)
+
+
+def _signers(path: Path | None) -> dict[str, str]:
+    """Whose key is whose, by the file that was named."""
+    if path is None:
+        return {}
+    from ..ledger.files import read_bounded
+    from ..seal.gitsignature import allowed_signers
+
+    return allowed_signers(read_bounded(path.expanduser(), 1 << 20).decode("utf-8", "replace"))
 
 
 def parts_of(words: list[str]) -> dict[str, Path]:

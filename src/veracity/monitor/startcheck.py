@@ -19,16 +19,19 @@ from ..core.origin import monitor_origin
 from ..core.tree import escaped
 from ..ledger.keys import KEY_FILE, KEY_NAME, PublicKey, SigningKey
 from ..ledger.witness.policy import Policy as WitnessPolicy
+from ..observe.marks import Mark
 from ..observe.tree import Progress
 from ..seal.approvals import Log, approvable
 from ..seal.compare import Change
+from ..seal.difference import Difference
 from ..seal.folder import SealFolder
-from ..seal.paths import Difference, Part, Seal, check_seal, read_seal
+from ..seal.paths import Part, Seal, check_seal, read_seal
 from ..seal.policyfile import PolicyFile, witnesses_of
 from ..seal.witnessed import confirmed_log
 from .sealedruns import check_heads
 
 MAX_DRIFT = 200
+MAX_DETAIL = 500
 NO_POLICY = "no policy"
 PROGRAMS = (".py", ".sh")
 CODE = "code"
@@ -93,19 +96,26 @@ def _compared(folder: SealFolder, seal: Seal, progress: Progress | None) -> tupl
     """What of each part is not as it was sealed, and what could not be read, then or now."""
     drift: list[SealDrift] = []
     unread = [f"{part}: {one.path}: {one.reason}, when it was sealed" for part, one in seal.unread]
+    lying = []
     for part in seal.parts:
         if not os.path.lexists(part.path):
             drift.append(SealDrift(part.name, "", Change.REMOVED.value, "", 0))
             continue
+        lying.append(part)
         if os.path.realpath(part.path) != part.path:
             # It had no link in it when it was sealed: what is read now is read somewhere else.
             drift.append(_moved(part))
-        try:
-            for difference in check_seal(folder, replace(seal, parts=(part,)), {}, progress=progress):
-                drift += _drift(difference)
-                unread += _unread(difference)
-        except (Error, OSError) as error:
-            unread.append(f"{part.name}: {error}")
+
+    def failed(part: Part, error: Error | OSError) -> None:
+        unread.append(f"{part.name}: {error}")
+
+    try:
+        there = replace(seal, parts=tuple(lying))
+        for difference in check_seal(folder, there, {}, progress=progress, failed=failed):
+            drift += _drift(difference)
+            unread += _unread(difference)
+    except (Error, OSError) as error:
+        unread += [f"{part.name}: {error}" for part in lying]
     return drift, unread
 
 
@@ -151,8 +161,16 @@ def _drift(difference: Difference) -> Iterator[SealDrift]:
     for one in difference.changed:
         if one.change is not Change.UNREAD:
             mark = difference.marks.get(one.path)
-            owner, at = ("", 0) if mark is None else (mark.user or str(mark.uid), mark.changed_at)
-            yield SealDrift(difference.part, escaped(one.path), one.change.value, owner, max(0, at))
+            yield SealDrift(difference.part, escaped(one.path), one.change.value, *_marked(mark))
+    for row in difference.git:
+        if row.differs:
+            marked, detail = _marked(difference.marks.get(row.place)), row.detail[:MAX_DETAIL]
+            yield SealDrift(difference.part, row.subject, row.change.value, *marked, detail)
+
+
+def _marked(mark: Mark | None) -> tuple[str, int]:
+    """Owner and time of the last change; nothing of what is gone."""
+    return ("", 0) if mark is None else (mark.user or str(mark.uid), max(0, mark.changed_at))
 
 
 def _unread(difference: Difference) -> Iterator[str]:

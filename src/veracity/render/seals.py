@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING
 
 from ..core.tree import FOLDER, LINK, TreeEntry, escaped
 from ..seal.compare import Change, Changed
-from ..seal.paths import Difference, Seal
+from ..seal.difference import Difference
+from ..seal.paths import Seal
+from ..seal.repositories import document_of
+from . import repositories
 from .page import Page, Span
-from .wording import count, moment
+from .wording import count, marked, moment
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -29,6 +32,8 @@ def sealed(seal: Seal, files: int, size: int, console: Console | None = None, *,
         page.line(f"  {part.name:<14} {part.path}  {what}")
         page.line(f"  {'':<14} ", (f"sha256:{part.root.digest}", "dim"))
     page.line(f"  {count(files, 'file')} with {size:,} bytes were read")
+    for state in seal.repositories:
+        repositories.add_sealed(page, state)
     if also:
         page.line(f"  signed also with the SSH key {also}")
     for name, one in seal.unread[:MAX_SHOWN]:
@@ -53,15 +58,19 @@ def compared(
             name = f"{one.part}: {escaped(change.path) or '.'}"
             rows.append((word, name, (_detail(change), "dim"), (_marked(one, change), "dim")))
         shown += 1
-    page.table(rows)
+    page.table([*repositories.rows(differences, MAX_SHOWN), *rows])
     if shown > MAX_SHOWN:
         page.line(f"  and {shown - MAX_SHOWN:,} more; --format json has them all")
     for one in differences:
         for unread in one.unread[:MAX_SHOWN]:
             page.line(("  not read", "bold yellow"), f"  {one.part}: {unread.path}: {unread.reason}")
-        if not one.changed and not one.unread:
+        if one.repository is not None:
+            repositories.add_compared(page, one, one.repository)
+        elif not one.changed and not one.unread and not one.git and not one.notes:
             read = f": {count(one.files, 'file')}, {one.size:,} bytes read again" if one.files else ""
             page.line(f"  {one.part} is as it was sealed{read}")
+        for note in one.notes:
+            page.line(("  note", "bold"), f"  {note}")
     return page.show(console)
 
 
@@ -77,6 +86,7 @@ def document(seal: Seal, differences: Sequence[Difference]) -> str:
         ],
         "unread": [{"part": part, "path": one.path, "reason": one.reason} for part, one in seal.unread],
         **({"examined": seal.examined} if seal.examined is not None else {}),
+        **({"repositories": document_of(seal.repositories)} if seal.repositories else {}),
         "compared": [
             {
                 "part": one.part,
@@ -94,6 +104,8 @@ def document(seal: Seal, differences: Sequence[Difference]) -> str:
                     for change in one.changed
                 ],
                 "unread": [{"path": unread.path, "reason": unread.reason} for unread in one.unread],
+                **({"git": repositories.described(one)} if one.git or one.repository else {}),
+                **({"notes": list(one.notes)} if one.notes else {}),
             }
             for one in differences
         ],
@@ -113,7 +125,7 @@ def _marked(difference: Difference, change: Changed) -> str:
     mark = difference.marks.get(change.path)
     if mark is None:
         return ""
-    return f"owner {mark.user or mark.uid}, last changed {moment(mark.changed_at)}"
+    return marked(mark)
 
 
 def _detail(change: Changed) -> str:

@@ -12,6 +12,7 @@ from ..core.finding import Finding, Location
 from ..core.rule import Confidence, Severity
 from ..core.summary import ProcessSummary, RunSummary, SealedItem
 from ..core.verdict import Outcome
+from ..observe.marks import Mark
 
 UNFINISHED = "unfinished"
 SAME_ACCOUNT = "same account: tamper-visible only"
@@ -81,6 +82,11 @@ def moment(at: int | None) -> str:
     except (OverflowError, ValueError, OSError):
         return "unknown"
     return when.strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def marked(mark: Mark) -> str:
+    """``owner me, last changed 2025-03-02 14:02:11 UTC``, by the file system's word."""
+    return f"owner {mark.user or mark.uid}, last changed {moment(mark.changed_at)}"
 
 
 def duration(ns: int) -> str:

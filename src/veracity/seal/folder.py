@@ -43,6 +43,10 @@ class SealFolder:
         """The nodes of the sealed trees."""
         return self.path / "manifest"
 
+    def diff(self, digest: str) -> Path:
+        """The text of how files differed from their commit, by its digest."""
+        return self.path / f"{digest}.diff"
+
     @property
     def verifier(self) -> Path:
         """The public key it was signed with, as a vkey line."""

@@ -11,25 +11,30 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias
 
 from ..core.canonical import Json, encode
 from ..core.digest import Digest
-from ..core.errors import EvidenceError, UsageError
+from ..core.errors import Error, EvidenceError, ResourceLimitError, UsageError
+from ..core.repository import RepositoryState
 from ..core.tree import KINDS, TreeEntry, escaped, unescaped
 from ..ledger.files import read_bounded, write_private
 from ..ledger.keys import PublicKey, SigningKey
 from ..ledger.signer import Signer
+from ..observe.git import find_repositories
 from ..observe.marks import NOBODY, Mark, mark_of
-from ..observe.tree import Progress, Seen, Unread, read_tree
+from ..observe.tree import Progress, Seen, Unread
+from . import repositories
 from .compare import Change, Changed, compare
+from .difference import Difference
 from .folder import SealFolder
 from .nodes import Added, Nodes, NodeWriter, Reading
 from .sign import SEAL_TYPE, sign_statement, statement, unverified_statement, verify_envelope
 from .sshsig import MAX_SIGNATURE, SshPublicKey
+from .watch import Watch, changed_in, repositories_between, repositories_now
 
 SCHEMA = 1
 MAX_PARTS = 64
@@ -53,7 +58,8 @@ class Seal:
     """What a seal says. ``made_at`` in ns since the epoch; ``unread``: part and what of it was not read.
 
     ``examined``: what was found when the parts were compared with what vouches for them; None without that.
-    ``digest`` is that of its document, by which approvals name it.
+    ``repositories``: those of git that the parts lie in. ``digest`` is that of its document, by which
+    approvals name it.
     """
 
     seal: str
@@ -64,6 +70,7 @@ class Seal:
     unread: tuple[tuple[str, Unread], ...]
     examined: Mapping[str, Json] | None = None
     digest: str = ""
+    repositories: tuple[RepositoryState, ...] = ()
 
 
 Trees: TypeAlias = Mapping[str, Mapping[bytes, TreeEntry]]
@@ -73,37 +80,18 @@ Examine: TypeAlias = Callable[[Trees], Mapping[str, Json]]
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
-    """What of one part is not as it was sealed, or could not be read now; ``marks`` by path."""
-
-    part: str
-    changed: tuple[Changed, ...]
-    unread: tuple[Unread, ...]
-    files: int
-    size: int
-    marks: Mapping[bytes, Mark] = field(default_factory=dict)
-
-    @property
-    def differs(self) -> bool:
-        """Whether something is known to be another than it was."""
-        return any(one.change is not Change.UNREAD for one in self.changed)
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether everything could be read, then and now."""
-        return not self.unread and all(one.change is not Change.UNREAD for one in self.changed)
-
-
-@dataclass(frozen=True, slots=True)
 class Wanted:
     """What is to be sealed: name of the part → path, and the folders that are no part of it.
 
-    ``examine`` is asked about the parts when they are read.
+    ``examine`` is asked about the parts when they are read. ``own``: the parts whose git repositories are
+    sealed, too; None for all. ``signers``: whose SSH key is whose, by fingerprint.
     """
 
     paths: Mapping[str, Path]
     without: Mapping[str, Sequence[Path]] = field(default_factory=dict)
     examine: Examine | None = None
+    own: Collection[str] | None = None
+    signers: Mapping[str, str] = field(default_factory=dict)
 
 
 def make_seal(
@@ -138,23 +126,40 @@ def _made(folder: SealFolder, wanted: Wanted, key: SigningKey, progress: Progres
     writer = NodeWriter.at(folder.manifest)
     parts, unread = [], []
     trees: dict[str, dict[bytes, TreeEntry]] = {}
+    own = wanted.paths if wanted.own is None else wanted.own
+    watch = Watch(find_repositories({name: path for name, path in wanted.paths.items() if name in own}))
     try:
         for name, path in wanted.paths.items():
-            without = wanted.without.get(name, ())
-            skip, place = [folder.path, *without], os.path.realpath(path)
+            place = os.path.realpath(path)
+            without = [*map(os.path.realpath, wanted.without.get(name, ())), *watch.left_out(place)]
             seen = _into(trees.setdefault(place, {})) if wanted.examine is not None else None
-            reading = read_tree(path, writer.keep, progress=progress, skip=skip, seen=seen)
-            parts.append(Part(name, place, reading.root, tuple(map(os.path.realpath, without))))
+            skip = [folder.path, *map(Path, without)]
+            reading = watch.read(path, writer.keep, progress, skip, seen)
+            parts.append(Part(name, place, reading.root, tuple(without)))
             unread += [(name, one) for one in reading.unread]
     finally:
         writer.close()
+    states = repositories.sealed_states(watch.repositories, folder, wanted.signers)
+    unread += watch.unread(states)
     examined = wanted.examine(trees) if wanted.examine is not None else None
     at, host, user = time.time_ns(), socket.gethostname(), str(os.getuid())
-    made = Seal(folder.seal, at, host, user, tuple(parts), tuple(unread), examined)
+    made = Seal(
+        folder.seal,
+        at,
+        host,
+        user,
+        tuple(parts),
+        tuple(unread),
+        examined,
+        repositories=states,
+    )
     document = _document(made)
     digest = Digest.of(encode(document))
     payload = statement(made.seal, digest, document, SEAL_TYPE)
-    write_private(folder.envelope, sign_statement(payload, key))
+    envelope = sign_statement(payload, key)
+    if len(envelope) > MAX_ENVELOPE:
+        raise ResourceLimitError(f"the seal would be larger than {MAX_ENVELOPE >> 20} MiB: seal fewer parts")
+    write_private(folder.envelope, envelope)
     write_private(folder.verifier, key.verifier.vkey.encode("ascii") + b"\n")
     return replace(made, digest=str(digest))
 
@@ -199,27 +204,52 @@ def _seal_in(envelope: bytes) -> Seal:
 
 
 def check_seal(
-    folder: SealFolder, seal: Seal, places: Mapping[str, Path], *, progress: Progress | None = None
+    folder: SealFolder,
+    seal: Seal,
+    places: Mapping[str, Path],
+    *,
+    progress: Progress | None = None,
+    failed: Callable[[Part, Error | OSError], object] | None = None,
 ) -> Iterator[Difference]:
-    """Read each part again, where it was sealed or where ``places`` says, and compare.
+    """Read each part again, where it was sealed or where ``places`` says, and compare; then repositories.
 
-    Raises EvidenceError when a part is not there at all or the manifest is not the seal's.
+    Raises EvidenceError when a part is not there at all or the manifest is not the seal's; with ``failed``
+    that is told there and the other parts are compared.
     """
     unknown = places.keys() - {part.name for part in seal.parts}
     if unknown:
         raise UsageError(f"the seal has no part {sorted(unknown)[0]!r}")
+    lying = {part.name: places.get(part.name, Path(part.path)) for part in seal.parts}
+    told = {one.part for state in seal.repositories for one in state.parts}
+    watch = Watch(find_repositories({name: path for name, path in lying.items() if name in told}))
+    found: list[Difference] = []
     with Nodes(folder.manifest) as nodes:
         for part in seal.parts:
-            now = Added(nodes)
-            path = places.get(part.name, Path(part.path))
-            without = [folder.path, *map(Path, part.without)]
-            reading = read_tree(path, now.keep, progress=progress, skip=without)
-            root = reading.root
-            if root.kind == part.root.kind:  # what the root itself is called is no part of the seal
-                root = TreeEntry(root.kind, root.mode, root.size, part.root.name, root.digest, root.target)
-            changed = tuple(compare(part.root, nodes, root, now))
-            marks = _marks(path, changed)
-            yield Difference(part.name, changed, reading.unread, reading.files, reading.size, marks)
+            try:
+                found.append(_checked(folder, part, lying[part.name], nodes, watch, progress))
+            except (Error, OSError) as error:
+                if failed is None:
+                    raise
+                failed(part, error)
+    yield from found
+    real = {name: Path(os.path.realpath(path)) for name, path in lying.items()}
+    changed = changed_in(found, real)
+    yield from repositories_now(seal.repositories, watch, changed, relocated=bool(places))
+
+
+def _checked(
+    folder: SealFolder, part: Part, path: Path, nodes: Nodes, watch: Watch, progress: Progress | None
+) -> Difference:
+    """What one part is now."""
+    now = Added(nodes)
+    # What was left out of the part is left out of its copy, too.
+    without = [Path(path, os.path.relpath(one, part.path)) for one in part.without]
+    reading = watch.read(path, now.keep, progress, [folder.path, *without], None)
+    root = reading.root
+    if root.kind == part.root.kind:  # what the root itself is called is no part of the seal
+        root = TreeEntry(root.kind, root.mode, root.size, part.root.name, root.digest, root.target)
+    changed = tuple(compare(part.root, nodes, root, now))
+    return Difference(part.name, changed, reading.unread, reading.files, reading.size, _marks(path, changed))
 
 
 def _marks(root: Path, changed: Sequence[Changed]) -> dict[bytes, Mark]:
@@ -231,16 +261,36 @@ def _marks(root: Path, changed: Sequence[Changed]) -> dict[bytes, Mark]:
 
 def compare_seals(one: tuple[SealFolder, Seal], other: tuple[SealFolder, Seal]) -> Iterator[Difference]:
     """What changed in the parts from one seal to another; parts that only one of them has, whole."""
+    found: list[Difference] = []
     with Nodes(one[0].manifest) as old, Nodes(other[0].manifest) as new:
         before = {part.name: part for part in one[1].parts}
         after = {part.name: part for part in other[1].parts}
         for name in [*before, *(name for name in after if name not in before)]:
             was, now = before.get(name), after.get(name)
             if was is not None and now is not None:
-                changed = tuple(compare(was.root, old, now.root, new))
+                apart = _left_out(was) ^ _left_out(now)
+                changed = tuple(
+                    one for one in compare(was.root, old, now.root, new) if not _is_in(one.path, apart)
+                )
+                notes = tuple(f"{name}: one of the seals left {escaped(path)} out" for path in sorted(apart))
             else:
                 changed = _whole(was, old) if was is not None else _whole(now, new, added=True)
-            yield Difference(name, changed, (), 0, 0)
+                notes = ()
+            found.append(Difference(name, changed, (), 0, 0, notes=notes))
+    yield from found
+    lying = {part.name: Path(part.path) for part in one[1].parts} | {
+        part.name: Path(part.path) for part in other[1].parts
+    }
+    yield from repositories_between(one[1].repositories, other[1].repositories, changed_in(found, lying))
+
+
+def _left_out(part: Part) -> frozenset[bytes]:
+    """The folders that were left out of a part, by their paths in it."""
+    return frozenset(os.fsencode(os.path.relpath(one, part.path)) for one in part.without)
+
+
+def _is_in(path: bytes, folders: Collection[bytes]) -> bool:
+    return any(path == one or path.startswith(one + b"/") for one in folders)
 
 
 def _whole(part: Part | None, nodes: Reading, *, added: bool = False) -> tuple[Changed, ...]:
@@ -258,9 +308,11 @@ def _whole(part: Part | None, nodes: Reading, *, added: bool = False) -> tuple[C
 
 
 def _document(seal: Seal) -> dict[str, Json]:
-    examined = {"examined": dict(seal.examined)} if seal.examined is not None else {}
+    more: dict[str, Json] = {"examined": dict(seal.examined)} if seal.examined is not None else {}
+    if seal.repositories:
+        more["repositories"] = repositories.document_of(seal.repositories)
     return {
-        **examined,
+        **more,
         "schema": SCHEMA,
         "seal": seal.seal,
         "made_at": seal.made_at,
@@ -307,6 +359,7 @@ def _seal_of(document: Mapping[str, Json]) -> Seal:
             for one in map(_object, unread)
         ),
         _object(document["examined"]) if "examined" in document else None,
+        repositories=repositories.read_states(document.get("repositories", [])),
     )
 
 

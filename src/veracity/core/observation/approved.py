@@ -13,7 +13,7 @@ class SealDrift:
     """One sealed name that was not as it was sealed.
 
     ``change`` is what happened to it, ``owner`` its owner by the file system's word, empty when it is gone;
-    ``changed_at`` (ctime) in ns since the epoch, 0 when it is gone.
+    ``changed_at`` (ctime) in ns since the epoch, 0 when it is gone. ``detail``: how, where that says more.
     """
 
     part: str
@@ -21,6 +21,7 @@ class SealDrift:
     change: str
     owner: str
     changed_at: int
+    detail: str = ""
 
     @property
     def sentence(self) -> str:
@@ -32,7 +33,8 @@ class SealDrift:
             second = min(self.changed_at // 10**9, 253_402_300_799)
             when = datetime.datetime.fromtimestamp(max(0, second), datetime.timezone.utc)
             since = f", last changed {when:%Y-%m-%d %H:%M:%S UTC}"
-        return f"{self.change}: {self.part}: {self.path or '.'}{whose}{since}"
+        how = f", {self.detail}" if self.detail else ""
+        return f"{self.change}: {self.part}: {self.path or '.'}{how}{whose}{since}"
 
 
 @dataclass(frozen=True, slots=True)

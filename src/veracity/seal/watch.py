@@ -1,0 +1,129 @@
+"""What is looked at besides the trees while the parts of a seal are read: git's files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from ..core.repository import RepositoryState
+from ..core.tree import Keep, TreeEntry
+from ..observe.git import Repositories
+from ..observe.marks import mark_of
+from ..observe.tree import Progress, Reading, Seen, Unread, read_tree
+from . import repositories
+from .compare import Change
+from .difference import Difference
+from .repositorychange import GitChange, RepositoryChanged, compare_states
+
+GIT = ".git"
+
+
+@dataclass(slots=True)
+class Watch:
+    """What is looked at besides the trees while parts are read: git's files."""
+
+    repositories: Repositories
+
+    def left_out(self, place: str) -> list[str]:
+        """The folders of git below a place."""
+        start = place.rstrip("/") + "/"
+        return [one for one in self.repositories.folders if one.startswith(start)]
+
+    def read(
+        self, path: Path, keep: Keep, progress: Progress | None, skip: Sequence[Path], seen: Seen | None
+    ) -> Reading:
+        """Read a part."""
+        place = os.path.realpath(path)
+        reading = read_tree(
+            path,
+            keep,
+            progress=progress,
+            skip=skip,
+            seen=_both(seen, self.repositories.seen(place)),
+            content=self.repositories.content(place),
+        )
+        self.repositories.root(place, reading.root)
+        return reading
+
+    def unread(self, states: Sequence[RepositoryState]) -> list[tuple[str, Unread]]:
+        """What of the repositories could not be found out."""
+        lost = [(name, Unread(GIT, reason)) for name, reason in self.repositories.reasons]
+        return lost + [(one.name, Unread(GIT, reason)) for one in states for reason in one.unread]
+
+
+def _join(folder: bytes, path: bytes) -> bytes:
+    """A path in a part; the part itself has an empty one."""
+    return os.path.join(folder, path) if path else folder
+
+
+def _both(one: Seen | None, other: Seen | None) -> Seen | None:
+    """Tells two."""
+    if one is None or other is None:
+        return one or other
+
+    def seen(path: bytes, entries: Sequence[TreeEntry]) -> None:
+        one(path, entries)
+        other(path, entries)
+
+    return seen
+
+
+def changed_in(found: Sequence[Difference], places: Mapping[str, Path]) -> frozenset[bytes]:
+    """The files that are known to have changed, absolute, by the places of the parts."""
+    return frozenset(
+        _join(os.fsencode(places[one.part]), change.path)
+        for one in found
+        for change in one.changed
+        if change.change is not Change.UNREAD
+    )
+
+
+def repositories_now(
+    sealed: Sequence[RepositoryState], watch: Watch, changed: Collection[bytes], *, relocated: bool
+) -> Iterator[Difference]:
+    """What the repositories of a seal are now. ``changed``: files that are not as they were sealed."""
+    if not sealed:
+        return
+    now = {one.name: one for one in repositories.states_of(watch.repositories)}
+    inner = {f"{one.name}/{it.path}" for one in sealed for it in one.submodules}
+    lost = dict(watch.repositories.reasons)
+    for before in sealed:
+        after = now.get(before.name)
+        if after is None:
+            yield _gone(before, lost.get(before.name, ""), relocated)
+            continue
+        rows = compare_states(
+            before,
+            after,
+            distance=partial(watch.repositories.distance, before.name),
+            changed=changed,
+            submodule=before.name in inner,
+        )
+        marks = {one.place: mark_of(one.place) for one in rows if one.place}
+        unread = tuple(Unread(GIT, reason) for reason in after.unread)
+        yield Difference(before.name, (), unread, 0, 0, marks, git=tuple(rows), repository=after)
+
+
+def _gone(before: RepositoryState, reason: str, relocated: bool) -> Difference:
+    """A repository that is not there; a copy elsewhere may be one of the files alone."""
+    if reason or relocated:
+        why = reason or "there is no git repository at this place: it was not compared"
+        return Difference(before.name, (), (Unread(GIT, why),), 0, 0)
+    gone = RepositoryChanged(GitChange.GONE, before.name, f"it was at {before.commit[:12] or 'no commit'}")
+    return Difference(before.name, (), (), 0, 0, git=(gone,))
+
+
+def repositories_between(
+    one: Sequence[RepositoryState], other: Sequence[RepositoryState], changed: Collection[bytes]
+) -> Iterator[Difference]:
+    """What the repositories of two seals, that both have them, differ in."""
+    after = {state.name: state for state in other}
+    inner = {f"{state.name}/{it.path}" for state in one for it in state.submodules}
+    for before in one:
+        if before.name in after:
+            now = after[before.name]
+            rows = compare_states(before, now, changed=changed, submodule=before.name in inner)
+            yield Difference(before.name, (), (), 0, 0, git=tuple(rows), repository=now)
