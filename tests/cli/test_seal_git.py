@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -244,3 +245,38 @@ def test_a_repository_that_cannot_be_read_is_not_taken_for_unchanged(
         assert main(["seal", f"code={folder}"]) == 2
         assert "not read  code: .git: git took longer" in capsys.readouterr().out
     assert main(["verify", "latest", "--quiet"]) == 2
+
+
+# --- other names of files ---------------------------------------------------------------------------------
+
+
+def test_an_edit_through_another_name_of_the_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code = tmp_path / "code"
+    code.mkdir()
+    (code / "train.py").write_text("lr = 1\n")
+    (code / "eval.py").write_text("lr = 1\n")
+    os.link(code / "train.py", code / "again.py")
+    os.link(code / "eval.py", tmp_path / "elsewhere.py")
+    assert main(["seal", str(code)]) == 0
+    assert "1 file has other names outside this seal: it can be edited there" in capsys.readouterr().out
+    name = seal(capsys, str(code))
+    assert main(["verify", name]) == 0
+    assert "note" not in capsys.readouterr().out
+    os.link(code / "train.py", tmp_path / "alias.py")
+    assert main(["verify", name]) == 0  # nothing is another than it was
+    shown = capsys.readouterr().out
+    assert "got another name outside this seal since it was made" in shown
+    assert "code: again.py, code: train.py" in shown
+    edit(tmp_path / "alias.py", "lr = 2\n")
+    edit(tmp_path / "elsewhere.py", "lr = 3\n")
+    assert main(["verify", name]) == 1
+    again, evaluated, train = capsys.readouterr().out.splitlines()[1:4]
+    assert f"also changed under its other name {code}/train.py" in again
+    assert f"also changed under its other name {code}/again.py" in train
+    assert "has 1 other name outside this seal, by which it may have been edited" in train
+    assert "also changed" not in evaluated
+    assert "has 1 other name outside this seal" in evaluated
+    main(["verify", name, "--format", "json"])
+    compared = json.loads(capsys.readouterr().out)["compared"]
+    assert compared[0]["changed"][0]["other_names"] == [f"{code}/train.py"]
+    assert compared[0]["changed"][0]["names_elsewhere"] == 1

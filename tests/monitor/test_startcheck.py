@@ -85,9 +85,11 @@ def test_what_git_would_do_otherwise_is_refused(made: Approving) -> None:
     hook.chmod(0o755)
     git(made.code, "update-index", "--assume-unchanged", "train.py")
     (made.code / "train.py").write_text("x")
+    os.link(made.code / "train.py", made.home / "alias")
     said = refusals(look(made))
+    alias = "has 1 other name outside this seal, by which it may have been edited"
     assert [one.partition(", owner")[0] for one in said] == [
-        "content changed: code: train.py",
+        f"content changed: code: train.py, {alias}",
         "edit that git status does not show: code: train.py, content changed, assume-unchanged",
         "git hook added: code: post-merge, 1 bytes",
     ]

@@ -21,6 +21,7 @@ from ..ledger.keys import KEY_FILE, KEY_NAME, PublicKey, SigningKey
 from ..ledger.witness.policy import Policy as WitnessPolicy
 from ..observe.marks import Mark
 from ..observe.tree import Progress
+from ..seal.aliases import said_of_names
 from ..seal.approvals import Log, approvable
 from ..seal.compare import Change
 from ..seal.difference import Difference
@@ -161,7 +162,8 @@ def _drift(difference: Difference) -> Iterator[SealDrift]:
     for one in difference.changed:
         if one.change is not Change.UNREAD:
             mark = difference.marks.get(one.path)
-            yield SealDrift(difference.part, escaped(one.path), one.change.value, *_marked(mark))
+            detail = said_of_names(difference.names.get(one.path))
+            yield SealDrift(difference.part, escaped(one.path), one.change.value, *_marked(mark), detail)
     for row in difference.git:
         if row.differs:
             marked, detail = _marked(difference.marks.get(row.place)), row.detail[:MAX_DETAIL]

@@ -49,6 +49,8 @@ Seen: TypeAlias = Callable[[bytes, Sequence[TreeEntry]], object]
 """Called for each folder below the root with its path from there, and what lies in it."""
 Content: TypeAlias = Callable[[bytes, int, Iterable[bytes]], object]
 """Called for each file with its path from the root, its size, and its bytes, which need not be taken."""
+Named: TypeAlias = Callable[[bytes, os.stat_result], object]
+"""Called for each file that has more than one name, with its path from the root."""
 Progress: TypeAlias = Callable[[int, int], object]
 """Called now and then with the files and the bytes that were read so far."""
 
@@ -80,6 +82,7 @@ def read_tree(
     skip: Sequence[Path] = (),
     seen: Seen | None = None,
     content: Content | None = None,
+    named: Named | None = None,
 ) -> Reading:
     """Read the file or folder at ``path``; nodes of folders and large files are handed to ``keep``.
 
@@ -89,7 +92,7 @@ def read_tree(
     skipped = {identity for one in skip if (identity := _identity(one)) is not None}
     with ThreadPoolExecutor(threads or os.cpu_count() or 1, "read-tree") as pool:
         inodes = {inode for _, inode in skipped}
-        walk = _Walk(keep, pool, progress, skipped, inodes, seen, content)
+        walk = _Walk(keep, pool, progress, skipped, inodes, seen, content, named)
         try:
             real = os.path.realpath(os.fsencode(path), strict=True)
             parent, name = os.path.split(real)
@@ -122,6 +125,7 @@ class _Walk:
     skipped_inodes: set[int]
     seen: Seen | None = None
     content: Content | None = None
+    named: Named | None = None
     files: int = 0
     size: int = 0
     unread: list[Unread] = field(default_factory=list)
@@ -264,6 +268,8 @@ class _Walk:
         self.size += status.st_size
         if self.content is not None:
             self.content(path, status.st_size, blocks)
+        if self.named is not None and status.st_nlink > 1:
+            self.named(path, status)
 
     def _lost(self, entry: TreeEntry, path: bytes, reason: OSError | str) -> TreeEntry:
         text = reason if isinstance(reason, str) else reason.strerror or str(reason)

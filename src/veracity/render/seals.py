@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..core.tree import FOLDER, LINK, TreeEntry, escaped
+from ..seal.aliases import document_of as links_document
+from ..seal.aliases import said_of_names
 from ..seal.compare import Change, Changed
 from ..seal.difference import Difference
 from ..seal.paths import Seal
@@ -34,6 +36,8 @@ def sealed(seal: Seal, files: int, size: int, console: Console | None = None, *,
     page.line(f"  {count(files, 'file')} with {size:,} bytes were read")
     for state in seal.repositories:
         repositories.add_sealed(page, state)
+    if seal.links is not None and seal.links.sentence:
+        page.line(f"  {seal.links.sentence}")
     if also:
         page.line(f"  signed also with the SSH key {also}")
     for name, one in seal.unread[:MAX_SHOWN]:
@@ -56,7 +60,8 @@ def compared(
         if shown < MAX_SHOWN:
             word = (change.change.value, _STYLES.get(change.change, "red"))
             name = f"{one.part}: {escaped(change.path) or '.'}"
-            rows.append((word, name, (_detail(change), "dim"), (_marked(one, change), "dim")))
+            told = ", ".join(filter(None, (_marked(one, change), said_of_names(one.names.get(change.path)))))
+            rows.append((word, name, (_detail(change), "dim"), (told, "dim")))
         shown += 1
     page.table([*repositories.rows(differences, MAX_SHOWN), *rows])
     if shown > MAX_SHOWN:
@@ -87,6 +92,7 @@ def document(seal: Seal, differences: Sequence[Difference]) -> str:
         "unread": [{"part": part, "path": one.path, "reason": one.reason} for part, one in seal.unread],
         **({"examined": seal.examined} if seal.examined is not None else {}),
         **({"repositories": document_of(seal.repositories)} if seal.repositories else {}),
+        **({"links": links_document(seal.links)} if seal.links is not None else {}),
         "compared": [
             {
                 "part": one.part,
@@ -100,6 +106,7 @@ def document(seal: Seal, differences: Sequence[Difference]) -> str:
                         "after": _described(change.after),
                         "owner": one.marks[change.path].uid if change.path in one.marks else None,
                         "changed_at": one.marks[change.path].changed_at if change.path in one.marks else None,
+                        **_names(one, change),
                     }
                     for change in one.changed
                 ],
@@ -119,6 +126,13 @@ def _described(entry: TreeEntry | None) -> dict[str, object] | None:
     described: dict[str, object] = {"kind": entry.kind, "mode": f"{entry.mode:o}", "size": entry.size}
     described |= {"target": escaped(entry.target)} if entry.kind == LINK else {"digest": entry.digest}
     return described
+
+
+def _names(difference: Difference, change: Changed) -> dict[str, object]:
+    names = difference.names.get(change.path)
+    if names is None:
+        return {}
+    return {"other_names": [escaped(name) for name in names.here], "names_elsewhere": names.elsewhere}
 
 
 def _marked(difference: Difference, change: Changed) -> str:

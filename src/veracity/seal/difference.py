@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ..core.repository import RepositoryState
+from ..observe.links import Names
 from ..observe.marks import Mark
 from ..observe.tree import Unread
 from .compare import Change, Changed
@@ -16,8 +17,8 @@ from .repositorychange import RepositoryChanged
 class Difference:
     """What of one part is not as it was sealed, or could not be read now; ``marks`` by path.
 
-    Of a git repository ``repository`` is what it is now and ``git`` what changed; its ``marks`` are by
-    absolute path. ``notes``: what is told and no change.
+    ``names``: by path, other names of files that changed. Of a git repository ``repository`` is what it is
+    now and ``git`` what changed; its ``marks`` are by absolute path. ``notes``: what is told and no change.
     """
 
     part: str
@@ -26,6 +27,7 @@ class Difference:
     files: int
     size: int
     marks: Mapping[bytes, Mark] = field(default_factory=dict)
+    names: Mapping[bytes, Names] = field(default_factory=dict)
     git: tuple[RepositoryChanged, ...] = ()
     repository: RepositoryState | None = None
     notes: tuple[str, ...] = ()

@@ -27,7 +27,8 @@ from ..ledger.signer import Signer
 from ..observe.git import find_repositories
 from ..observe.marks import NOBODY, Mark, mark_of
 from ..observe.tree import Progress, Seen, Unread
-from . import repositories
+from . import aliases, repositories
+from .aliases import SealedLinks
 from .compare import Change, Changed, compare
 from .difference import Difference
 from .folder import SealFolder
@@ -58,8 +59,8 @@ class Seal:
     """What a seal says. ``made_at`` in ns since the epoch; ``unread``: part and what of it was not read.
 
     ``examined``: what was found when the parts were compared with what vouches for them; None without that.
-    ``repositories``: those of git that the parts lie in. ``digest`` is that of its document, by which
-    approvals name it.
+    ``repositories``: those of git that the parts lie in. ``links``: names that files have elsewhere, None
+    when they have none. ``digest`` is that of its document, by which approvals name it.
     """
 
     seal: str
@@ -71,6 +72,7 @@ class Seal:
     examined: Mapping[str, Json] | None = None
     digest: str = ""
     repositories: tuple[RepositoryState, ...] = ()
+    links: SealedLinks | None = None
 
 
 Trees: TypeAlias = Mapping[str, Mapping[bytes, TreeEntry]]
@@ -141,6 +143,7 @@ def _made(folder: SealFolder, wanted: Wanted, key: SigningKey, progress: Progres
         writer.close()
     states = repositories.sealed_states(watch.repositories, folder, wanted.signers)
     unread += watch.unread(states)
+    links = aliases.links_of(watch.links, {part.name: part.path for part in parts})
     examined = wanted.examine(trees) if wanted.examine is not None else None
     at, host, user = time.time_ns(), socket.gethostname(), str(os.getuid())
     made = Seal(
@@ -152,6 +155,7 @@ def _made(folder: SealFolder, wanted: Wanted, key: SigningKey, progress: Progres
         tuple(unread),
         examined,
         repositories=states,
+        links=links,
     )
     document = _document(made)
     digest = Digest.of(encode(document))
@@ -231,10 +235,15 @@ def check_seal(
                 if failed is None:
                     raise
                 failed(part, error)
-    yield from found
+    for one in found:
+        yield watch.with_names(one, lying[one.part])
     real = {name: Path(os.path.realpath(path)) for name, path in lying.items()}
     changed = changed_in(found, real)
     yield from repositories_now(seal.repositories, watch, changed, relocated=bool(places))
+    after = aliases.links_of(watch.links, {name: str(path) for name, path in real.items()})
+    said = aliases.new_names(seal.links, after)
+    if said:
+        yield Difference("", (), (), 0, 0, notes=(said,))
 
 
 def _checked(
@@ -311,6 +320,8 @@ def _document(seal: Seal) -> dict[str, Json]:
     more: dict[str, Json] = {"examined": dict(seal.examined)} if seal.examined is not None else {}
     if seal.repositories:
         more["repositories"] = repositories.document_of(seal.repositories)
+    if seal.links is not None:
+        more["links"] = aliases.document_of(seal.links)
     return {
         **more,
         "schema": SCHEMA,
@@ -360,6 +371,7 @@ def _seal_of(document: Mapping[str, Json]) -> Seal:
         ),
         _object(document["examined"]) if "examined" in document else None,
         repositories=repositories.read_states(document.get("repositories", [])),
+        links=aliases.read_links(document["links"]) if "links" in document else None,
     )
 
 

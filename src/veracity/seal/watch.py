@@ -1,16 +1,17 @@
-"""What is looked at besides the trees while the parts of a seal are read: git's files."""
+"""What is looked at besides the trees while the parts of a seal are read: git's files, and names of files."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 from ..core.repository import RepositoryState
 from ..core.tree import Keep, TreeEntry
 from ..observe.git import Repositories
+from ..observe.links import Links, Names
 from ..observe.marks import mark_of
 from ..observe.tree import Progress, Reading, Seen, Unread, read_tree
 from . import repositories
@@ -23,9 +24,10 @@ GIT = ".git"
 
 @dataclass(slots=True)
 class Watch:
-    """What is looked at besides the trees while parts are read: git's files."""
+    """What is looked at besides the trees while parts are read: git's files, and names of files."""
 
     repositories: Repositories
+    links: Links = field(default_factory=Links)
 
     def left_out(self, place: str) -> list[str]:
         """The folders of git below a place."""
@@ -44,6 +46,7 @@ class Watch:
             skip=skip,
             seen=_both(seen, self.repositories.seen(place)),
             content=self.repositories.content(place),
+            named=self.links.named(place),
         )
         self.repositories.root(place, reading.root)
         return reading
@@ -52,6 +55,12 @@ class Watch:
         """What of the repositories could not be found out."""
         lost = [(name, Unread(GIT, reason)) for name, reason in self.repositories.reasons]
         return lost + [(one.name, Unread(GIT, reason)) for one in states for reason in one.unread]
+
+    def with_names(self, one: Difference, path: Path) -> Difference:
+        """A difference with the other names of what changed."""
+        start = os.fsencode(os.path.realpath(path))
+        names = {change.path: self.links.of(_join(start, change.path)) for change in one.changed}
+        return replace(one, names={path: its for path, its in names.items() if its != Names()})
 
 
 def _join(folder: bytes, path: bytes) -> bytes:

@@ -13,7 +13,8 @@ class SealDrift:
     """One sealed name that was not as it was sealed.
 
     ``change`` is what happened to it, ``owner`` its owner by the file system's word, empty when it is gone;
-    ``changed_at`` (ctime) in ns since the epoch, 0 when it is gone. ``detail``: how, where that says more.
+    ``changed_at`` (ctime) in ns since the epoch, 0 when it is gone. ``detail``: how, where that says more;
+    of git's own files and settings, and of files that have other names.
     """
 
     part: str
