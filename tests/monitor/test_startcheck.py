@@ -89,9 +89,9 @@ def test_what_git_would_do_otherwise_is_refused(made: Approving) -> None:
     said = refusals(look(made))
     alias = "has 1 other name outside this seal, by which it may have been edited"
     assert [one.partition(", owner")[0] for one in said] == [
-        f"content changed: code: train.py, {alias}",
         "edit that git status does not show: code: train.py, content changed, assume-unchanged",
         "git hook added: code: post-merge, 1 bytes",
+        f"content changed: code: train.py, {alias}",
     ]
     assert all(", last changed 20" in one for one in said)
 

@@ -28,11 +28,14 @@ from ..seal.difference import Difference
 from ..seal.folder import SealFolder
 from ..seal.paths import Part, Seal, check_seal, read_seal
 from ..seal.policyfile import PolicyFile, witnesses_of
+from ..seal.repositorychange import GitChange, RepositoryChanged
 from ..seal.witnessed import confirmed_log
 from .sealedruns import check_heads
 
 MAX_DRIFT = 200
 MAX_DETAIL = 500
+FOLLOWING = (GitChange.COMMIT, GitChange.SUBMODULE)
+"""Of git, what is told after the files that changed: it says where their changes may be from."""
 NO_POLICY = "no policy"
 PROGRAMS = (".py", ".sh")
 CODE = "code"
@@ -95,7 +98,9 @@ def check_start(
 
 def _compared(folder: SealFolder, seal: Seal, progress: Progress | None) -> tuple[list[SealDrift], list[str]]:
     """What of each part is not as it was sealed, and what could not be read, then or now."""
+    before: list[SealDrift] = []
     drift: list[SealDrift] = []
+    after: list[SealDrift] = []
     unread = [f"{part}: {one.path}: {one.reason}, when it was sealed" for part, one in seal.unread]
     lying = []
     for part in seal.parts:
@@ -115,9 +120,12 @@ def _compared(folder: SealFolder, seal: Seal, progress: Progress | None) -> tupl
         for difference in check_seal(folder, there, {}, progress=progress, failed=failed):
             drift += _drift(difference)
             unread += _unread(difference)
+            for row in difference.git:
+                if row.differs:
+                    (after if row.change in FOLLOWING else before).append(_git_drift(difference, row))
     except (Error, OSError) as error:
         unread += [f"{part.name}: {error}" for part in lying]
-    return drift, unread
+    return [*before, *drift, *after], unread
 
 
 def refusals(checked: SealChecked) -> list[str]:
@@ -164,10 +172,11 @@ def _drift(difference: Difference) -> Iterator[SealDrift]:
             mark = difference.marks.get(one.path)
             detail = said_of_names(difference.names.get(one.path))
             yield SealDrift(difference.part, escaped(one.path), one.change.value, *_marked(mark), detail)
-    for row in difference.git:
-        if row.differs:
-            marked, detail = _marked(difference.marks.get(row.place)), row.detail[:MAX_DETAIL]
-            yield SealDrift(difference.part, row.subject, row.change.value, *marked, detail)
+
+
+def _git_drift(difference: Difference, row: RepositoryChanged) -> SealDrift:
+    marked = _marked(difference.marks.get(row.place))
+    return SealDrift(difference.part, row.subject, row.change.value, *marked, row.detail[:MAX_DETAIL])
 
 
 def _marked(mark: Mark | None) -> tuple[str, int]:

@@ -193,7 +193,15 @@ def test_folders_of_hooks_without_end(tmp_path: Path, monkeypatch: pytest.Monkey
 
 STARTING = (
     *("core.fsmonitor", "core.sshCommand", "core.editor", "core.pager", "core.gitProxy", "core.askPass"),
-    *("core.hooksPath", "core.attributesFile", "pager.log", "alias.x", "diff.external", "diff.a.b.textconv"),
+    *(
+        "core.hooksPath",
+        "core.attributesFile",
+        "core.excludesFile",
+        "pager.log",
+        "alias.x",
+        "diff.external",
+        "diff.a.b.textconv",
+    ),
     *("diff.mine.command", "merge.mine.driver", "filter.mine.smudge", "filter.odd.name.process"),
     *("credential.helper", "credential.https://host.example.helper", "gpg.program", "gpg.ssh.program"),
     *("mergetool.mine.cmd", "remote.origin.uploadpack", "submodule.sub.update", "include.path"),
@@ -285,6 +293,7 @@ def test_nothing_that_a_repository_names_is_run(folder: Path, account: Path, tmp
     for key, value in (
         ("filter.mine.required", "true"),
         ("gpg.format", "openpgp"),
+        ("hook.x.event", "post-index-change"),
         ("log.showSignature", "true"),
         ("core.untrackedCache", "true"),
         ("core.splitIndex", "true"),

@@ -38,6 +38,8 @@ _SAFE = (
     # Reading another account's repository is the use; what its configuration could run is off.
     *("-c", "safe.directory=*"),
 )
+_OFF_FILTER = (("clean", ""), ("smudge", ""), ("process", ""), ("required", "false"))
+_OFF_HOOK = (("event", ""), ("enabled", "false"))
 _ACCOUNT = ("HOME", "XDG_CONFIG_HOME", "GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_NOSYSTEM")
 """What leads git to the settings of an account and of the system."""
 DIFF = ("diff", "--no-ext-diff", "--no-textconv", "--no-color", "--ignore-submodules=all", "--no-renames")
@@ -68,9 +70,10 @@ class Git:
     def refuse_filters(self) -> str:
         """Switch off the content filters of the repository's configuration, which git diff would run.
 
-        A sentence when the configuration cannot be read; else empty.
+        And hooks that are settings, which newer versions know beside those in the folder. A sentence when the
+        configuration cannot be read; else empty.
         """
-        found = self.run("config", "-z", "--name-only", "--get-regexp", r"^filter\.")
+        found = self.run("config", "-z", "--name-only", "--get-regexp", r"^(filter|hook)\.")
         if isinstance(found, str):
             return found
         if found.truncated:
@@ -78,7 +81,7 @@ class Git:
         for name in sorted({key.rpartition(".")[0] for key in os.fsdecode(found.data).split("\0") if key}):
             if "=" in name:
                 return "the repository configures a filter whose name cannot be switched off"
-            for key, value in (("clean", ""), ("smudge", ""), ("process", ""), ("required", "false")):
+            for key, value in _OFF_FILTER if name.startswith("filter.") else _OFF_HOOK:
                 self._filters += ["-c", f"{name}.{key}={value}"]
         return ""
 

@@ -38,7 +38,7 @@ _STARTS = re.compile(
     | tar\..*\.command | trailer\..*\.(?:command|cmd)
     | lfs\.(?:extension\..*\.(?:clean|smudge)|customtransfer\..*\.path)
     | include\.path | includeif\..*\.path
-    | core\.(?:worktree|attributesfile) | init\.templatedir | gpg\.ssh\.allowedsignersfile
+    | core\.(?:worktree|attributesfile|excludesfile) | init\.templatedir | gpg\.ssh\.allowedsignersfile
     """
 )
 _ALIAS = re.compile(r"alias\..*")

@@ -8,7 +8,8 @@ Approval: what a run executes and consumes is what was sealed and approved.
 
 A file of a sealed part that was changed, added, removed, linked elsewhere or made executable after the seal
 was made; a program of the command that no part of the seal contains
-which the policy takes for code.
+which the policy takes for code; in a git working tree, an edit that git is made not to show, a hook or a
+setting that starts a program, another commit with other files.
 
 ## How it is checked
 
