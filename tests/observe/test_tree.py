@@ -285,3 +285,9 @@ def test_content_is_handed_on_once(folder: Path) -> None:
         content=lambda path, size, blocks: taken.update({path: (size, b"".join(blocks))}),
     )
     assert taken == {b"sub/large": (len(data), data), b"small": (1, b"x"), b"empty": (0, b"")}
+
+
+def test_a_file_in_the_place_of_a_folder_that_is_left_out_hides_none_of_its_names(folder: Path) -> None:
+    (folder / ".git").write_text("import os")
+    os.link(folder / ".git", folder / "sitecustomize.py")
+    assert set(Read(folder, skip=[folder / ".git"]).entries()) == {b".git", b"sitecustomize.py"}

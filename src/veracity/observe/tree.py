@@ -86,7 +86,7 @@ def read_tree(
 ) -> Reading:
     """Read the file or folder at ``path``; nodes of folders and large files are handed to ``keep``.
 
-    ``threads`` read large files (0: one for each processor). ``skip``: what is not to be part of it. Raises
+    ``threads`` read large files (0: one for each processor). ``skip``: folders that are no part of it. Raises
     EvidenceError when there is nothing to read at ``path``.
     """
     skipped = {identity for one in skip if (identity := _identity(one)) is not None}
@@ -326,11 +326,12 @@ def unchanged(before: os.stat_result, after: os.stat_result) -> bool:
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
+    """Which folder lies there. A file in its place may have other names, which are not to be left out."""
     try:
         status = os.stat(path, follow_symlinks=False)
     except OSError:
         return None
-    return status.st_dev, status.st_ino
+    return (status.st_dev, status.st_ino) if stat.S_ISDIR(status.st_mode) else None
 
 
 @contextmanager
