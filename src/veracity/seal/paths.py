@@ -239,7 +239,7 @@ def check_seal(
         yield watch.with_names(one, lying[one.part])
     real = {name: Path(os.path.realpath(path)) for name, path in lying.items()}
     changed = changed_in(found, real)
-    yield from repositories_now(seal.repositories, watch, changed, relocated=bool(places))
+    yield from repositories_now(seal.repositories, watch, changed, places.keys())
     after = aliases.links_of(watch.links, {name: str(path) for name, path in real.items()})
     said = aliases.new_names(seal.links, after)
     if said:

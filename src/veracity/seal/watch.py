@@ -91,9 +91,12 @@ def changed_in(found: Sequence[Difference], places: Mapping[str, Path]) -> froze
 
 
 def repositories_now(
-    sealed: Sequence[RepositoryState], watch: Watch, changed: Collection[bytes], *, relocated: bool
+    sealed: Sequence[RepositoryState], watch: Watch, changed: Collection[bytes], copies: Collection[str]
 ) -> Iterator[Difference]:
-    """What the repositories of a seal are now. ``changed``: files that are not as they were sealed."""
+    """What the repositories of a seal are now.
+
+    ``changed``: files that are not as they were sealed; ``copies``: parts that were read elsewhere.
+    """
     if not sealed:
         return
     now = {one.name: one for one in repositories.states_of(watch.repositories)}
@@ -102,7 +105,8 @@ def repositories_now(
     for before in sealed:
         after = now.get(before.name)
         if after is None:
-            yield _gone(before, lost.get(before.name, ""), relocated)
+            part = before.name.partition("/")[0]
+            yield _gone(before, lost.get(before.name, lost.get(part, "")), part in copies)
             continue
         rows = compare_states(
             before,
@@ -116,9 +120,9 @@ def repositories_now(
         yield Difference(before.name, (), unread, 0, 0, marks, git=tuple(rows), repository=after)
 
 
-def _gone(before: RepositoryState, reason: str, relocated: bool) -> Difference:
+def _gone(before: RepositoryState, reason: str, is_copy: bool) -> Difference:
     """A repository that is not there; a copy elsewhere may be one of the files alone."""
-    if reason or relocated:
+    if reason or is_copy:
         why = reason or "there is no git repository at this place: it was not compared"
         return Difference(before.name, (), (Unread(GIT, why),), 0, 0)
     gone = RepositoryChanged(GitChange.GONE, before.name, f"it was at {before.commit[:12] or 'no commit'}")
