@@ -164,7 +164,8 @@ class Witnessing:
     def _ask_one(self, witness: KnownWitness, head: TreeHead) -> None:
         at = witness.key.vkey
         try:
-            self._heads[witness] = ask(witness, head, self._leaves, old=self._cosigned(witness, head))
+            signed = self._cosigned(witness, head)
+            self._heads[witness] = ask(witness, head, self._leaves, old=signed, signed=signed)
         except VerificationError as error:
             self._failures[at] = _Failure(witness.key.name, str(error), other=True)
         except Error as error:

@@ -49,14 +49,16 @@ class KnownWitness:
         return cls(url.rstrip("/"), key)
 
 
-def ask(witness: KnownWitness, head: TreeHead, leaves: Sequence[bytes], *, old: int = 0) -> TreeHead:
+def ask(
+    witness: KnownWitness, head: TreeHead, leaves: Sequence[bytes], *, old: int = 0, signed: int = 0
+) -> TreeHead:
     """``head`` with the witness' cosignature, which holds. ``leaves``: the hashes of its entries, in order.
 
-    ``old``: the size that the witness has cosigned last, as its signature shows. Raises VerificationError
-    when the witness has seen another history, has forgotten what it signed or its signature does not hold,
-    TransportError when it cannot be reached or refuses.
+    ``old``: the size that it is thought to know; it says another. ``signed``: the size that it has cosigned
+    last, as its signature shows. Raises VerificationError when the witness has seen another history, has
+    forgotten what it signed or its signature does not hold, TransportError when it cannot be reached or
+    refuses.
     """
-    signed = old
     for _ in range(TRIES):
         request = AddCheckpoint(old, tuple(consistency_proof(leaves[: head.size], old)), head)
         answer = _sent(witness, request.encode())
