@@ -122,14 +122,19 @@ def test_edits_that_git_does_not_show(folder: Path, capsys: pytest.CaptureFixtur
     git(folder, "update-index", "--assume-unchanged", "train.py")
     edit(folder / "train.py", "lr = 2\n")
     edit(folder / "pkg" / "adamw.py", "beta = 0.8\n")
+    (folder / ".git" / "info" / "exclude").write_text("/sitecustomize.py\n")
+    for new in ("sitecustomize.py", *map(str, range(7))):
+        (folder / new).write_text("x")
     forge_index(folder, "pkg/adamw.py")
-    assert git(folder, "status", "--porcelain") == ""
+    assert git(folder, "status", "--porcelain").splitlines() == [f"?? {number}" for number in range(7)]
     code, rows = verified(capsys, "verify", name)
     hidden = "edit that git status does not show"
     assert (code, rows[:2]) == (1, [(hidden, "pkg/adamw.py", True), (hidden, "train.py", True)])
     assert main(["seal", f"code={folder}"]) == 0
     shown = capsys.readouterr().out
     assert "differs, and git status does not show it  train.py: content changed, assume-unchanged" in shown
+    assert "untracked  0, 1, 2, 3, 4 and 2 more" in shown
+    assert "hidden from git status by info/exclude  sitecustomize.py" in shown
     assert verified(capsys, "seal", "diff", name, shown.split()[1])[1][:2] == rows[:2]
 
 

@@ -43,7 +43,7 @@ STATE = RepositoryState(
     compared=3,
     unlike=(Unlike("a.py", "content changed"),),
     uncompared=(),
-    untracked=2,
+    untracked=("x.py",),
     ignored=(),
 )
 
@@ -54,7 +54,7 @@ def changes(after: RepositoryState, **more: object) -> list[tuple[GitChange, str
 
 
 def test_nothing() -> None:
-    assert changes(replace(STATE, untracked=9, diff="d" * 64, unlike=())) == []
+    assert changes(replace(STATE, untracked=(), diff="d" * 64, unlike=())) == []
 
 
 def test_the_worst_comes_first() -> None:

@@ -100,8 +100,8 @@ class RepositoryState:
     is detached. ``account``: the user id whose settings were read.
 
     ``compared`` files of the sealed parts are held beside the commit; ``unlike`` it are those that differ.
-    ``untracked`` counts files and folders that git does not know and does not ignore, ``ignored`` names what
-    only the repository's own ``info/exclude`` keeps from being shown. ``flagged`` are files that git is told
+    ``untracked`` names files and folders that git does not know and does not ignore, ``ignored`` what only
+    the repository's own ``info/exclude`` keeps from being shown. ``flagged`` are files that git is told
     not to look at. ``inside`` has the digest of each file in the git folder that changes what git does, by
     name. ``replaced``: objects that stand for others. ``cut``: what is only told and is not told in full;
     ``unread``: what is compared and could not be found out, and why. ``diff``: the digest of the text of the
@@ -130,7 +130,7 @@ class RepositoryState:
     compared: int
     unlike: tuple[Unlike, ...]
     uncompared: tuple[Uncompared, ...]
-    untracked: int
+    untracked: tuple[str, ...]
     ignored: tuple[str, ...]
     cut: tuple[str, ...] = ()
     unread: tuple[str, ...] = ()

@@ -13,6 +13,7 @@ from .visible import clip
 from .wording import count, marked
 
 MAX_SHOWN = 10
+MAX_NAMED = 5
 _ORDER = {change: at for at, change in enumerate(GitChange)}
 
 
@@ -37,6 +38,9 @@ def add_sealed(page: Page, state: RepositoryState) -> None:
         number = len(state.unlike)
         differ = f"{number:,} {'differs' if number == 1 else 'differ'}" if number else "none differs"
         page.line(f"    {count(state.compared, 'file')} compared with the commit: {differ}")
+    _named(page, "differ, as git shows", [one.path for one in state.unlike if not one.hidden])
+    _named(page, "untracked", state.untracked)
+    _named(page, "hidden from git status by info/exclude", state.ignored)
     for other in state.uncompared[:MAX_SHOWN]:
         page.line(("    not compared", "yellow"), f"  {other.path}: {other.reason}")
     _more(page, len(state.uncompared))
@@ -46,17 +50,21 @@ def add_sealed(page: Page, state: RepositoryState) -> None:
         page.line(("    submodule", "yellow"), f"  {it.path} is at {at}, the commit has {has}")
     _more(page, len(moved))
     counted = (
-        (state.untracked, "untracked", "untracked"),
         (sum(one.runs for one in state.hooks), "hook", "hooks"),
         (len(state.settings), "setting that can start programs", "settings that can start programs"),
         (len(state.submodules), "submodule", "submodules"),
         (len(state.replaced), "replaced object", "replaced objects"),
-        (len(state.ignored), "name hidden by info/exclude", "names hidden by info/exclude"),
         (len(state.flagged), "file that git is told not to look at", "files that git is told not to look at"),
     )
     said = [f"{number:,} {one if number == 1 else more}" for number, one, more in counted if number]
     if said:
         page.line(f"    {', '.join(said)}")
+
+
+def _named(page: Page, what: str, names: Sequence[str]) -> None:
+    if names:
+        more = f" and {len(names) - MAX_NAMED:,} more" if len(names) > MAX_NAMED else ""
+        page.line((f"    {what}", "yellow"), f"  {', '.join(names[:MAX_NAMED])}{more}")
 
 
 def _more(page: Page, number: int) -> None:

@@ -396,7 +396,7 @@ def test_files_in_the_folder_of_git(folder: Path, tmp_path: Path) -> None:
         "objects/info/alternates",
     ]
     assert found.ignored == ("notes/", "sitecustomize.py")
-    assert found.untracked == 1
+    assert found.untracked == ("other",)
 
 
 def test_a_shallow_clone(folder: Path, tmp_path: Path) -> None:

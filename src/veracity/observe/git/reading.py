@@ -166,7 +166,6 @@ def read_state(one: Opened, judge: Judge) -> RepositoryState:
     notes.unread += [f"hook {hook.name}" for hook in hooks if hook.runs and not hook.sha256]
     none: dict[str, str] = {}
     flags = notes.asked("flags of the index", lambda: dict(_flagged(one)), none)
-    untracked = notes.told("untracked", lambda: _untracked(one), 0)
     present = {path: flag for path, flag in flags.items() if flag == ASSUMED or _is_present(path, one)}
     state = RepositoryState(
         name=one.name,
@@ -193,7 +192,7 @@ def read_state(one: Opened, judge: Judge) -> RepositoryState:
         compared=0,
         unlike=(),
         uncompared=(),
-        untracked=untracked,
+        untracked=notes.told("untracked", lambda: _untracked(one, notes), ()),
         ignored=notes.told("ignored", lambda: _ignored(one, notes), ()),
     )
     return _compared(state, one, settings, flags, notes)
@@ -275,11 +274,11 @@ def _is_present(path: str, one: Opened) -> bool:
     return os.path.join(os.fsencode(one.root), unescaped(path)) in one.files.present
 
 
-def _untracked(one: Opened) -> int:
+def _untracked(one: Opened, notes: _Notes) -> tuple[str, ...]:
     """Files, and folders without any file that git knows."""
     words = ("ls-files", "-z", "--others", "--directory", "--exclude-standard", *one.pathspecs)
     listed = one.git.required(*words, account=True)
-    return listed.count(b"\0")
+    return notes.bounded("untracked", [escaped(name) for name in listed.split(b"\0") if name], MAX_LISTED)
 
 
 def _ignored(one: Opened, notes: _Notes) -> tuple[str, ...]:
