@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -310,6 +311,9 @@ def test_nothing_that_a_repository_names_is_run(folder: Path, account: Path, tmp
     assert found.distance("code", "0" * 40, states[0].commit)
     assert not mark.exists(), mark.read_text()
     assert before == indexes(folder)
+    # And it would have been: by the command that everybody runs.
+    subprocess.run(["git", "status"], cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
+    assert mark.exists()
 
 
 def indexes(folder: Path) -> dict[Path, bytes]:
