@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, field, replace
@@ -23,6 +24,7 @@ from ..observe.pyenv import Distribution, list_distributions, read_small
 from ..observe.torchzip import FileDigest, digest_file
 from ..observe.wheel import DATA, LIB, SCRIPTS, Wheel, WheelFile
 from .archives import Archives, Found, is_version
+from .launch import is_one_program
 from .records import Record
 from .strays import LAW, Explained, find_strays
 
@@ -31,6 +33,8 @@ SYSTEM = "/usr/lib/"
 MAX_DIFFERENCES = 200
 MAX_SYSTEM_FILE = 64 << 20
 MAX_SCRIPT = 1 << 20
+
+_CACHED = re.compile(r"(\A|/)__pycache__/[^/]*\.[^/]*\.pyc\Z", re.S)
 
 Tree = Mapping[bytes, TreeEntry]
 """A folder as it was read: path from it → entry."""
@@ -73,6 +77,7 @@ class EnvironmentCheck:
         self.commands: set[str] = set()
         """Names in the folder of commands that a distribution brings."""
         self._unread: list[str] = []
+        self._ours: dict[str, bool] = {}
 
     def run(self) -> Iterator[DistributionCompared | StrayFile | Gap]:
         """Each distribution, then each file that came with none of them."""
@@ -207,8 +212,8 @@ class EnvironmentCheck:
         record = self._record(one.distribution)
         info = os.path.basename(one.distribution.info)
         for file in one.wheel.files:
-            if file.scheme == LIB and file.path == f"{info}/RECORD":
-                continue  # installers write their own
+            if file.scheme == LIB and (file.path == f"{info}/RECORD" or _CACHED.search(file.path)):
+                continue  # installers write their own; bytecode is compared with its source, elsewhere
             if file.scheme == LIB:
                 self._compare_lib(one, file, shared.get(file.path, [file]), record)
             elif file.scheme == SCRIPTS:
@@ -309,9 +314,11 @@ class EnvironmentCheck:
 
     def _is_ours(self, interpreter: str) -> bool:
         """Whether it is this environment's interpreter, whatever it is called there."""
-        folder = os.path.join(self._environment.prefix, "bin")
-        inside = os.path.realpath(os.path.dirname(interpreter)) == os.path.realpath(folder)
-        return inside and os.path.realpath(interpreter) == os.path.realpath(self._environment.python)
+        if interpreter not in self._ours:
+            folder = os.path.join(self._environment.prefix, "bin")
+            inside = os.path.realpath(os.path.dirname(interpreter)) == os.path.realpath(folder)
+            self._ours[interpreter] = inside and is_one_program(interpreter, self._environment.python)
+        return self._ours[interpreter]
 
     def _differs(
         self, one: _Compared, place: str, change: str, expected: str, observed: str, recorded: str

@@ -53,22 +53,23 @@ def find_launch(environment: PythonEnvironment, commands: Set[str] | None) -> It
 
 def _other_interpreters(environment: PythonEnvironment, folder: str, origin: Origin) -> Iterator[Gap]:
     """Other names of the interpreter must be the same program: a link to it, or a copy."""
-    real = os.path.realpath(environment.python)
     for name in ("python", "python3", f"python{environment.version}"):
         place = os.path.join(folder, name)
-        if not os.path.lexists(place) or os.path.realpath(place) == real:
-            continue
-        ours, theirs = digest_file(real), digest_file(place)
-        same = (
-            isinstance(ours, FileDigest) and isinstance(theirs, FileDigest) and ours.sha256 == theirs.sha256
-        )
-        if not same:
+        if os.path.lexists(place) and not is_one_program(place, environment.python):
             yield Gap(
                 origin,
                 f"{place} is another program than {environment.python}",
                 "what it starts with was not looked at",
                 law="start-up-purity",
             )
+
+
+def is_one_program(first: str, second: str) -> bool:
+    """Whether two paths lead to one file, or to copies of it: some environments have copies for links."""
+    if os.path.realpath(first) == os.path.realpath(second):
+        return True
+    ours, theirs = digest_file(first), digest_file(second)
+    return isinstance(ours, FileDigest) and isinstance(theirs, FileDigest) and ours.sha256 == theirs.sha256
 
 
 def _package(place: str) -> str:

@@ -1,0 +1,43 @@
+"""Environments as people make them, which look like edited ones and are clean."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+from pathlib import Path
+
+from tests.scan.test_environment import Place
+from tests.scan.wheels import make_environment, make_wheel, write_requirements
+
+
+def made(root: Path, files: dict[str, bytes]) -> Place:
+    (root / "wheels").mkdir()
+    wheel = make_wheel(root / "wheels", "alpha", files, commands="alpha-run = alpha.mod:main")
+    write_requirements(root / "lock.txt", [wheel])
+    make_environment(root / "venv", [wheel])
+    return Place(root)
+
+
+def test_bytecode_in_a_wheel_is_the_installers_to_write_anew(tmp_path: Path) -> None:
+    """Some wheels bring a .pyc by mistake; pip compiles over it."""
+    cached = importlib.util.cache_from_source("alpha/mod.py")
+    place = made(tmp_path, {"alpha/mod.py": b"main = print\n", cached: b"another time's"})
+    assert place.found() == []
+
+
+def test_interpreters_may_be_copies_of_one_another(tmp_path: Path) -> None:
+    """As ``venv --copies`` makes them: the commands start the same program under another name."""
+    place = made(tmp_path, {"alpha/mod.py": b"main = print\n"})
+    command = tmp_path / "venv/bin/alpha-run"
+    command.write_text(command.read_text().replace("bin/python\n", "bin/python3\n"))
+    for path in sorted((tmp_path / "venv/bin").glob("python*")):
+        target = os.path.realpath(path)
+        path.unlink()
+        shutil.copy(target, path)
+    assert place.found() == []
+    with (tmp_path / "venv/bin/python3").open("ab") as file:
+        file.write(b"PLANTED")
+    assert place.found() == [("environment-file-altered", "warning", "alpha-run")]
+    (gap,) = place.examined().gaps
+    assert "bin/python3 is another program than" in gap.what
