@@ -84,9 +84,12 @@ class ImportWatch:
         kept = NOTHING if known else self._bodies.keep(memoryview(body).cast("B"))
         self._add(Capture(name, path, cached, "bytecode", digest, kept))
 
-    def source(self, data: Buffer, path: str) -> None:
-        """Source text is being compiled (the name is not known here; the path identifies it)."""
-        self._add(Capture("", path, "", "source", hashlib.sha256(data).hexdigest(), NOTHING))
+    def source(self, data: Buffer, path: str, name: str) -> None:
+        """Source text is being compiled, for the module ``name`` where its loader says so.
+
+        The names in ``sys.modules`` are no substitute: a module may take itself out of it.
+        """
+        self._add(Capture(name, path, "", "source", hashlib.sha256(data).hexdigest(), NOTHING))
 
     def _add(self, capture: Capture) -> None:
         if len(self._pending) + len(self._seen) < MAX_MODULES:
@@ -183,7 +186,7 @@ def watch_imports(session: Session) -> ImportWatch:
         return unmarshal(data, name, bytecode_path, source_path)
 
     def source_to_code(self: object, data: object, path: object, *args: object, **kwargs: object) -> CodeType:
-        session.shield.run("modules", _captured_source, watch, data, path)
+        session.shield.run("modules", _captured_source, watch, data, path, getattr(self, "name", ""))
         return compile_source(self, data, path, *args, **kwargs)
 
     external._compile_bytecode = compile_bytecode  # type: ignore[attr-defined]
@@ -196,9 +199,9 @@ def _captured_bytecode(watch: ImportWatch, data: object, name: str, cached: str,
         watch.bytecode(data, name, cached, path)
 
 
-def _captured_source(watch: ImportWatch, data: object, path: object) -> None:
+def _captured_source(watch: ImportWatch, data: object, path: object, name: object) -> None:
     if isinstance(data, (bytes, bytearray, memoryview)) and isinstance(path, str):
-        watch.source(data, path)
+        watch.source(data, path, name if isinstance(name, str) else "")
 
 
 def after_import(name: str, callback: Callable[[ModuleType], object]) -> None:
