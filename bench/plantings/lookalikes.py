@@ -76,6 +76,13 @@ def with_packages(*packages: str, flags: Sequence[str] = ()) -> Make:
     return lambda folder, base: plain(folder, base, packages, flags)
 
 
+def on_the_system(folder: Path, base: str) -> Path:
+    """The packages that the system's package manager brought are on its path, too."""
+    if not Path("/usr/lib/python3/dist-packages").is_dir():
+        raise FileNotFoundError("this system has no packages of its own for Python")
+    return plain(folder, "/usr/bin/python3", SMALL, ["--system-site-packages"])
+
+
 def upgraded_pip(folder: Path, base: str) -> Path:
     return plain(folder, base, (*SMALL, "pip"), ())
 
@@ -150,7 +157,7 @@ def editable(backend: str, requires: str, *flags: str) -> Make:
 HONEST = [
     Honest("venv and pip", plain),
     Honest("venv --copies", with_packages(*SMALL, flags=["--copies"])),
-    Honest("venv --system-site-packages", with_packages(*SMALL, flags=["--system-site-packages"])),
+    Honest("venv --system-site-packages of the system's Python", on_the_system),
     Honest("pip upgraded, and locked", upgraded_pip),
     Honest("a version replaced by another and back", downgraded),
     Honest("start-up files of coverage and pytest-cov", with_packages("coverage", "pytest-cov", *SMALL)),
@@ -172,7 +179,7 @@ def try_honest(root: Path, home: Path, base: str) -> Iterator[Row]:
         folder.mkdir()
         try:
             one.make(folder, base)
-        except subprocess.CalledProcessError as error:
+        except (subprocess.CalledProcessError, FileNotFoundError) as error:
             yield Row(CLEAN, one.variant, "seal", awaits=f"it could not be made: {error}")
             continue
         place = Place(folder)

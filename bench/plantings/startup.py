@@ -135,9 +135,9 @@ def beside(place: Place, name: str) -> None:
     place.write(place.code / f"{name}.py", text)
 
 
-def numpy_beside(place: Place) -> None:
-    beside(place, "numpy")
-    place.edit(place.code / "train.py", "import torch", "import numpy\nimport torch")
+def imported_beside(place: Place, name: str) -> None:
+    beside(place, name)
+    place.edit(place.code / "train.py", "import torch", f"import {name}\nimport torch")
 
 
 def swapping(place: Place, change: str) -> Sequence[str | Path]:
@@ -181,10 +181,11 @@ IN_RUNS = [
              [Sign("run", UNLIKE, "torch/optim/adamw.py"),
               Sign("run", "contract-seal-drifted", "torch/optim/adamw.py")]),
     Planting(BESIDE, "torch.py", partial(beside, name="torch"), [Sign("run", UNLIKE, "code/torch.py")]),
-    Planting(BESIDE, "random.py", partial(beside, name="random"), [Sign("run", UNLIKE, "code/random.py")]),
+    Planting(BESIDE, "csv.py, of the standard library", partial(imported_beside, name="csv"),
+             [Sign("run", UNLIKE, "code/csv.py")]),
     Planting(BESIDE, "torch.py, without a seal", partial(beside, name="torch"),
              [Sign("run", "code-loaded-elsewhere", "code/torch.py")], sealed=False),
-    Planting(BESIDE, "numpy.py, without a seal", numpy_beside,
+    Planting(BESIDE, "numpy.py, without a seal", partial(imported_beside, name="numpy"),
              [Sign("run", "code-loaded-elsewhere", "code/numpy.py")], sealed=False),
     Planting(SWAPPED, "adamw.py", lambda place: kept(place, place.site / "torch/optim/adamw.py"),
              [Sign("run", UNLIKE, "torch/optim/adamw.py")],
