@@ -189,3 +189,31 @@ def test_bundles_that_are_not_handed_on(
     assert main(["bundle", "--output", "1.zip"]) == 0
     assert main(words) == 2
     assert not (tmp_path / "2.zip").exists()
+
+
+# --- names behind pseudonyms ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--redact", "all"], "go together"),
+        (["--redaction-key", "n.key"], "go together"),
+        (["--redact", "all", "--redaction-key", "n.key", "--entry", "1"], "handed on as it is"),
+        (["--redact", "names", "--redaction-key", "n.key"], "no class of names: 'names'"),
+        (["--redact", "all", "--redaction-key", "case.zip"], "are two files"),
+        (["--redact", "all", "--redaction-key", "n.key"], "signed by the record's key, and it is not here"),
+    ],
+)
+def test_what_is_no_redaction(
+    home: Path, tmp_path: Path, words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The record's key is another than the home's, which is asked last."""
+    SigningKey.load_or_create(home / "key.pem", "veracity.local")
+    if "names" in words:
+        key = SigningKey.load(home / "key.pem", "veracity.local")
+        (home / "runs" / RUN / "ledger.vkey").write_text(key.verifier.vkey + "\n")
+    assert main(["bundle", "--output", "case.zip", *words]) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "case.zip").exists()
+    assert not (tmp_path / "n.key").exists()

@@ -112,6 +112,25 @@ def test_all_proofs_hold_and_no_name_is_there(made: Record) -> None:
     assert said.splitlines()[-1] == "what is there holds, but 5 entries and 2 payloads are withheld"
 
 
+@pytest.mark.parametrize(
+    ("classes", "gone"),
+    [
+        ("user", ["zenobia"]),
+        ("host", ["quux7"]),
+        ("path", ["secretproj", "trainxy", "/home/zenobia"]),
+        ("command", ["secretproj", "trainxy"]),
+        ("user,host", ["zenobia", "quux7"]),
+    ],
+)
+def test_each_kind_of_names_by_itself(made: Record, tmp_path: Path, classes: str, gone: list[str]) -> None:
+    target, secret, _ = pack(made, classes, "one.zip")
+    with zipfile.ZipFile(target) as archive:
+        content = b"\n".join(archive.read(name) for name in archive.namelist() if name != "custody")
+    assert [word for word in gone if word.encode() in content] == []
+    assert check(target)[0] == 2
+    assert "made whole" in " ".join(verify_bundle(target, None, None, [], None, secret)[0])
+
+
 def test_the_key_file_makes_entries_whole(made: Record) -> None:
     target, secret, _ = pack(made)
     assert_no_name(target)

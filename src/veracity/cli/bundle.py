@@ -138,11 +138,13 @@ def _redaction(arguments: argparse.Namespace, key: PublicKey) -> Redaction | Non
 
     if arguments.redact is None and arguments.redaction_key is None:
         return None
-    if arguments.redact is None or arguments.redaction_key is None or arguments.entry is not None:
+    if arguments.redact is None or arguments.redaction_key is None:
         raise UsageError(
-            "--redact and --redaction-key go together, and not with --entry",
+            "--redact and --redaction-key go together",
             remedy="veracity bundle RUN --redact all --redaction-key names.key",
         )
+    if os.path.realpath(arguments.redaction_key) == os.path.realpath(arguments.output or ""):
+        raise UsageError("the bundle and its redaction key are two files, and kept apart")
     signer = SigningKey.load(home_of(arguments) / KEY_FILE, KEY_NAME)
     if signer.verifier.raw != key.raw:
         raise UsageError(
@@ -221,6 +223,8 @@ def execute(arguments: argparse.Namespace) -> int:
     file: Path | None = arguments.witness_policy or (run.policy if run.policy.exists() else None)
     policy = None if file is None else policy_in(file)
     if arguments.entry is not None:
+        if arguments.redact is not None or arguments.redaction_key is not None:
+            raise UsageError("one entry is handed on as it is, so --redact is not for --entry")
         return _prove(arguments, form, run, policy)
     target = Path(arguments.output or f"{run.run}.zip")
     if arguments.output == "-":
