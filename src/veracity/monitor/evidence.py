@@ -70,7 +70,13 @@ def gather(run: RunFolder) -> Gathered:
     lacking: list[str] = []
     checked = _seal_checked(entries, Blobs(run.blobs))
     if checked is not None:
-        for what, found in (("seal", _seal), ("log of approvals", _approvals), ("policy", _policy)):
+        parts = (
+            ("seal", _seal),
+            ("manifest of the seal", _manifest),
+            ("log of approvals", _approvals),
+            ("policy", _policy),
+        )
+        for what, found in parts:
             try:
                 members.update(found(run.home, checked))
             except (Error, OSError) as error:
@@ -93,7 +99,12 @@ def _seal(home: Path, checked: SealChecked) -> dict[str, bytes]:
     found[f"{SEAL}{folder.verifier.name}"] = read_bounded(folder.verifier, MAX_DOCUMENT)
     if os.path.lexists(folder.ssh_signature):
         found[f"{SEAL}{folder.ssh_signature.name}"] = read_bounded(folder.ssh_signature, MAX_DOCUMENT)
-    return {**found, f"{SEAL}{folder.manifest.name}": read_bounded(folder.manifest, MAX_MANIFEST)}
+    return found
+
+
+def _manifest(home: Path, checked: SealChecked) -> dict[str, bytes]:
+    path = SealFolder(home / "seals" / checked.seal).manifest
+    return {f"{SEAL}{path.name}": read_bounded(path, MAX_MANIFEST)}
 
 
 def _approvals(home: Path, checked: SealChecked) -> dict[str, bytes]:

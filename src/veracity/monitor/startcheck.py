@@ -83,7 +83,7 @@ def check_start(
         word,
         reasons[:MAX_DRIFT],
         "" if policy is None else str(policy.policy.digest()),
-        "" if policy is None else str(policy.path),
+        "" if policy is None else str(policy.path.absolute()),
         log.size,
         log.root,
         drift[:MAX_DRIFT],
