@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -71,6 +71,26 @@ def test_a_log_that_was_cut_back_is_found_out_by_the_witness(
     assert "the seal is refused: w.example has seen 3 entries" in said
     assert "and there are 2" in said
     assert "the refusal is recorded as run-" in said
+
+
+def test_a_witness_that_was_set_back_is_found_out(made: Approving, tmp_path: Path, capsys: Captured) -> None:
+    """It would sign a log without the revocation: it is held to what it signed before."""
+    (tmp_path / "witness").mkdir()
+
+    def served(approvals: Sequence[str]) -> int:
+        with serving(tmp_path / "witness", made.own.verifier.vkey) as (_, known):
+            mine = tmp_path / "mine.policy"
+            mine.write_text(f"witness w {known.key.vkey} {known.url}\nquorum w\n")
+            words = ["--witness-policy", str(mine), "--quiet"]
+            for name in approvals:
+                assert main(["approve", "latest", "--key", f"{name}.pem", *words]) == 0
+            return main(["verify", "approvals", *words])
+
+    assert served(["lead", "second"]) == 0
+    for state in (tmp_path / "witness" / "state").glob("*.log"):
+        state.unlink()
+    assert served([]) == 1
+    assert "was set back: it cosigned 2 entries" in capsys.readouterr().err
 
 
 def test_a_log_under_another_name_is_no_way_out(

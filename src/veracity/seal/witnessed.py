@@ -17,6 +17,7 @@ from pathlib import Path
 from ..core.errors import Error, TransportError, VerificationError
 from ..ledger.files import write_private
 from ..ledger.keys import PublicKey
+from ..ledger.note import parse_note
 from ..ledger.tree_head import TreeHead
 from ..ledger.witness.asking import KnownWitness, ask
 from ..ledger.witness.cosigned import Record, Witnessed, hold_against, read_cosigned, write_cosigned
@@ -56,7 +57,7 @@ def ask_witnesses(home: Path, log: Log, key: PublicKey, policy: Policy) -> Witne
     policy.check_log(key, head.origin)
     kept = kept_cosignatures(home)
     hold_against(policy, kept, Record(key, head.origin, log.leaves))
-    answers = _asked(policy, head, log.leaves)
+    answers = _asked(policy, head, log.leaves, kept)
     for answer in answers:
         if isinstance(answer.error, VerificationError):
             raise answer.error
@@ -109,12 +110,17 @@ def kept_cosignatures(home: Path) -> list[TreeHead]:
     return read_cosigned(log_folder(home) / COSIGNED)
 
 
-def _asked(policy: Policy, head: TreeHead, leaves: Sequence[bytes]) -> list[_Answer]:
-    """All at once; one that does not come to an end of its answer in time has not answered."""
+def _asked(
+    policy: Policy, head: TreeHead, leaves: Sequence[bytes], kept: Sequence[TreeHead]
+) -> list[_Answer]:
+    """All at once; one that does not come to an end of its answer in time has not answered.
+
+    ``kept``: cosignatures from before, which hold.
+    """
     answers: dict[str, _Answer] = {}
 
     def one(witness: PolicyWitness) -> None:
-        answers[witness.name] = _one(witness, head, leaves)
+        answers[witness.name] = _one(witness, head, leaves, _signed_by(witness, kept))
 
     threads = [threading.Thread(target=one, args=(witness,), daemon=True) for witness in policy.witnesses]
     for thread in threads:
@@ -126,12 +132,21 @@ def _asked(policy: Policy, head: TreeHead, leaves: Sequence[bytes]) -> list[_Ans
     return [answers.get(one.name) or _Answer(one, None, late) for one in policy.witnesses]
 
 
-def _one(witness: PolicyWitness, head: TreeHead, leaves: Sequence[bytes]) -> _Answer:
+def _signed_by(witness: PolicyWitness, kept: Sequence[TreeHead]) -> int:
+    """The most entries that the witness has cosigned: one that knows of fewer now was set back."""
+    name = witness.key.name, witness.key.key_id
+    sizes = (
+        one.size for one in kept if name in {(at.name, at.key_id) for at in parse_note(one.signed).signatures}
+    )
+    return max(sizes, default=0)
+
+
+def _one(witness: PolicyWitness, head: TreeHead, leaves: Sequence[bytes], signed: int) -> _Answer:
     if not witness.url:
         return _Answer(witness, None, TransportError("the policy does not say where it is reached"))
     try:
         known = KnownWitness.at(witness.url, witness.key)
-        return _Answer(witness, ask(known, head, leaves, old=head.size))
+        return _Answer(witness, ask(known, head, leaves, old=head.size, signed=signed))
     except Error as error:
         return _Answer(witness, None, error)
 
