@@ -27,7 +27,7 @@ from veracity.core.tree import (
     node_of,
 )
 from veracity.observe import tree
-from veracity.observe.tree import Reading, Unread, read_tree
+from veracity.observe.tree import Reading, Unread, read_chosen, read_tree
 
 
 class Read:
@@ -291,3 +291,27 @@ def test_a_file_in_the_place_of_a_folder_that_is_left_out_hides_none_of_its_name
     (folder / ".git").write_text("import os")
     os.link(folder / ".git", folder / "sitecustomize.py")
     assert set(Read(folder, skip=[folder / ".git"]).entries()) == {b".git", b"sitecustomize.py"}
+
+
+def test_chosen_paths_alone(tmp_path: Path) -> None:
+    (tmp_path / "usr/lib").mkdir(parents=True)
+    (tmp_path / "usr/lib/libz.so.1.2").write_bytes(b"z")
+    (tmp_path / "usr/lib/libz.so.1").symlink_to("libz.so.1.2")
+    (tmp_path / "usr/lib/other.so").write_bytes(b"other")
+    (tmp_path / "lib").symlink_to("usr/lib")
+    nodes: dict[str, bytes] = {}
+    chosen = ["/lib", "usr/lib/libz.so.1", "usr/lib/libz.so.1.2", "lib/behind", "usr/none", "usr/lib/none/x"]
+    found = read_chosen(tmp_path, chosen, nodes.__setitem__)
+    assert (found.files, found.size, found.unread) == (1, 1, ())
+    named = sorted(
+        entry.name
+        for data in nodes.values()
+        for entry in node_of(data).entries  # type: ignore[union-attr]
+    )
+    assert named == [b"lib", b"lib", b"libz.so.1", b"libz.so.1.2", b"usr"]
+    (tmp_path / "usr/lib/other.so").write_bytes(b"edited")
+    assert read_chosen(tmp_path, chosen, nodes.__setitem__).root == found.root
+    (tmp_path / "usr/lib/libz.so.1.2").write_bytes(b"!")
+    assert read_chosen(tmp_path, chosen, nodes.__setitem__).root != found.root
+    with pytest.raises(EvidenceError, match="cannot be read"):
+        read_chosen(tmp_path / "none", chosen, nodes.__setitem__)

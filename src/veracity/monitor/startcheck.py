@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -202,14 +202,8 @@ def _code(seal: Seal, policy: PolicyFile | None) -> list[Part]:
 
 def _outside(command: Sequence[str], parts: Sequence[Part]) -> Iterator[str]:
     """Scripts that the command names and that lie in none of these parts: nobody approved them."""
-    sealed = [part.path for part in parts]
-    left_out = [path for part in parts for path in part.without]
     for word in command:
         if word.endswith(PROGRAMS) and os.path.isfile(word):
             path = os.path.realpath(word)
-            if not _within(path, sealed) or _within(path, left_out):
+            if not any(part.holds(path) for part in parts):
                 yield path
-
-
-def _within(path: str, roots: Iterable[str]) -> bool:
-    return any(path == root or path.startswith(f"{root.rstrip('/')}/") for root in roots)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -53,6 +53,8 @@ Named: TypeAlias = Callable[[bytes, os.stat_result], object]
 """Called for each file that has more than one name, with its path from the root."""
 Progress: TypeAlias = Callable[[int, int], object]
 """Called now and then with the files and the bytes that were read so far."""
+_Chosen: TypeAlias = "Mapping[bytes, _Chosen]"
+"""Names in a folder, and of each the names that are chosen in it; none: the name itself is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,27 @@ def read_tree(
         except OSError as error:
             raise EvidenceError(f"{path} cannot be read: {error.strerror or error}") from error
         entry = root.resolved()
+    return Reading(entry, walk.files, walk.size, tuple(walk.unread))
+
+
+def read_chosen(root: Path, paths: Sequence[str], keep: Keep, *, progress: Progress | None = None) -> Reading:
+    """Read of the tree at ``root`` the ``paths`` (from there) alone, and the folders on the way to them.
+
+    What is not there is no part of the tree. A link on the way is one, and what lies behind it is not.
+    Otherwise as :func:`read_tree`.
+    """
+    chosen: dict[bytes, _Chosen] = {}
+    for path in paths:
+        inside = chosen
+        for name in os.fsencode(path).strip(b"/").split(b"/"):
+            inside = inside.setdefault(name, {})  # type: ignore[assignment]
+    with ThreadPoolExecutor(os.cpu_count() or 1, "read-tree") as pool:
+        walk = _Walk(keep, pool, progress, set(), set())
+        try:
+            with opened(os.fsencode(os.path.realpath(root)), os.O_DIRECTORY) as folder:
+                entry = walk.chosen(folder, b"", b"root", chosen, 0)
+        except OSError as error:
+            raise EvidenceError(f"{root} cannot be read: {error.strerror or error}") from error
     return Reading(entry, walk.files, walk.size, tuple(walk.unread))
 
 
@@ -171,6 +194,27 @@ class _Walk:
             self.seen(path, entries)
         digest, below = add_folder(entries, self.keep)
         return TreeEntry(FOLDER, unread.mode, below, label, digest)
+
+    def chosen(self, handle: int, path: bytes, label: bytes, names: _Chosen, depth: int) -> TreeEntry:
+        """An open folder with those of its names that were chosen. Raises OSError."""
+        mode = stat.S_IMODE(os.fstat(handle).st_mode)
+        found: list[_Pending] = []
+        for name, below in names.items():
+            inside = path + b"/" + name if path else name
+            try:
+                status = os.stat(name, dir_fd=handle, follow_symlinks=False)
+                if below and stat.S_ISDIR(status.st_mode) and depth < MAX_DEPTH:
+                    with opened(name, os.O_DIRECTORY, folder=handle) as folder:
+                        found.append(_Pending(self.chosen(folder, inside, name, below, depth + 1)))
+                else:
+                    found.append(self.entry(handle, name, inside, status, depth + 1))
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                found.append(_Pending(self._lost(TreeEntry(FILE, 0, 0, name, UNREAD), inside, error)))
+        entries = [one.resolved() for one in found]
+        digest, number = add_folder(entries, self.keep)
+        return TreeEntry(FOLDER, mode, number, label, digest)
 
     def _listed(self, folder: int, path: bytes, depth: int) -> Iterator[_Pending]:
         with os.scandir(folder) as listing:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-from ..core.tree import FILE, FOLDER, LINK, UNREAD, TreeEntry
+from ..core.tree import FOLDER, LARGE, LINK, UNREAD, TreeEntry
 from .folder import SealFolder
 from .nodes import Nodes
 from .paths import Part, Seal
@@ -27,25 +27,35 @@ class SealedFiles:
         self._nodes = Nodes(folder.manifest)
         self._folders: dict[str, Mapping[bytes, TreeEntry]] = {}
 
-    def standing(self, path: str, sha256: str) -> str:
+    def standing(self, path: str, sha256: str, large: str = "") -> str:
         """How content with this SHA-256 at this path stands.
 
-        ``outside`` of all parts, the ``same`` as was sealed, it ``differs``, the file was ``added`` since, or
-        it is ``unknown`` (it was not read then, or is too large to have one digest). Raises EvidenceError and
-        VerificationError when the seal's manifest cannot be read or is not the one that was signed.
+        ``large``: the digest of its chunks, by which a seal knows a large file; without it such a file is
+        ``unknown``. ``outside`` of all parts, the ``same`` as was sealed, it ``differs``, the file was
+        ``added`` since, or it is ``unknown`` (it was not read then, or is too large to have one digest).
+        Raises EvidenceError and VerificationError when the seal's manifest cannot be read or is not the one
+        that was signed.
         """
-        absolute = os.path.abspath(path)
-        found = self._follow(absolute, sha256, 0)
+        absolute, content = os.path.abspath(path), (sha256, large)
+        found = self._follow(absolute, content, 0)
         if found == OUTSIDE and (real := os.path.realpath(absolute)) != absolute:
             # The part may have been named through other links than the file is now.
-            found = self._follow(real, sha256, 0)
+            found = self._follow(real, content, 0)
         return found
+
+    def sealed(self, path: str) -> str:
+        """The SHA-256 that the file at this path had, as far as the seal has one; empty when it has none."""
+        asked: list[str] = []
+        for spelling in dict.fromkeys((os.path.abspath(path), os.path.realpath(path))):
+            if self._follow(spelling, ("", ""), 0, asked) != OUTSIDE:
+                break
+        return asked[0] if asked else ""
 
     def close(self) -> None:
         """Let go of the manifest."""
         self._nodes.close()
 
-    def _follow(self, path: str, sha256: str, links: int) -> str:
+    def _follow(self, path: str, content: tuple[str, str], links: int, asked: list[str] | None = None) -> str:
         part = self._part(path)
         if part is None:
             return OUTSIDE
@@ -53,7 +63,7 @@ class SealedFiles:
         rest = [name for name in path[len(part.path) :].split(os.sep) if name]
         while rest:
             if entry.kind == LINK:
-                return self._linked(entry, place, rest, sha256, links)
+                return self._linked(entry, place, rest, content, links, asked)
             if entry.kind != FOLDER:
                 return ADDED
             if entry.digest == UNREAD:
@@ -64,12 +74,24 @@ class SealedFiles:
                 return ADDED
             entry, place = inside, os.path.join(place, name)
         if entry.kind == LINK:
-            return self._linked(entry, place, rest, sha256, links)
-        if entry.kind != FILE or entry.digest == UNREAD:
-            return UNKNOWN if entry.is_file else DIFFERS
-        return SAME if entry.digest == sha256 else DIFFERS
+            return self._linked(entry, place, rest, content, links, asked)
+        if not entry.is_file:
+            return DIFFERS
+        if entry.digest == UNREAD or (entry.kind == LARGE and not content[1]):
+            return UNKNOWN
+        if asked is not None and entry.kind != LARGE:
+            asked.append(entry.digest)
+        return SAME if entry.digest == content[entry.kind == LARGE] else DIFFERS
 
-    def _linked(self, entry: TreeEntry, place: str, rest: list[str], sha256: str, links: int) -> str:
+    def _linked(
+        self,
+        entry: TreeEntry,
+        place: str,
+        rest: list[str],
+        content: tuple[str, str],
+        links: int,
+        asked: list[str] | None,
+    ) -> str:
         """A link on the way: it must still lead where it led."""
         try:
             now = os.readlink(os.fsencode(place))
@@ -78,15 +100,11 @@ class SealedFiles:
         if now != entry.target or links >= MAX_LINKS:
             return DIFFERS
         target = os.path.join(os.path.dirname(place), os.fsdecode(entry.target), *rest)
-        return self._follow(os.path.normpath(target), sha256, links + 1)
+        return self._follow(os.path.normpath(target), content, links + 1, asked)
 
     def _part(self, path: str) -> Part | None:
         """The innermost part that holds ``path``, and did not leave it out."""
-        holding = [
-            part
-            for part in self._parts
-            if _within(path, part.path) and not any(_within(path, one) for one in part.without)
-        ]
+        holding = [part for part in self._parts if part.holds(path)]
         return max(holding, key=lambda part: len(part.path), default=None)
 
     def _entries(self, digest: str) -> Mapping[bytes, TreeEntry]:
@@ -96,7 +114,3 @@ class SealedFiles:
                 self._folders.clear()
             known = self._folders[digest] = {entry.name: entry for entry in self._nodes.entries(digest)}
         return known
-
-
-def _within(path: str, root: str) -> bool:
-    return path == root or path.startswith(root.rstrip(os.sep) + os.sep)

@@ -26,7 +26,7 @@ from ..ledger.keys import PublicKey, SigningKey
 from ..ledger.signer import Signer
 from ..observe.git import find_repositories
 from ..observe.marks import NOBODY, Mark, mark_of
-from ..observe.tree import Progress, Seen, Unread
+from ..observe.tree import Progress, Seen, Unread, read_chosen
 from . import aliases, repositories
 from .aliases import SealedLinks
 from .compare import Change, Changed, compare
@@ -46,12 +46,22 @@ MAX_ENVELOPE = 64 << 20
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One tree that a seal speaks of; ``without`` are the folders in it that were left out."""
+    """One tree that a seal speaks of; ``without`` are the folders in it that were left out.
+
+    ``only``: the paths that alone are part of it, with the folders on the way; empty for the whole tree.
+    """
 
     name: str
     path: str
     root: TreeEntry
     without: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
+
+    def holds(self, path: str) -> bool:
+        """Whether what lies at an absolute path is part of it."""
+        if self.only:
+            return path in self.only
+        return _within(path, self.path) and not any(_within(path, one) for one in self.without)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,14 +89,18 @@ Trees: TypeAlias = Mapping[str, Mapping[bytes, TreeEntry]]
 """Each part that is a folder, by where it lies: path from there → entry."""
 Examine: TypeAlias = Callable[[Trees], Mapping[str, Json]]
 """Looks at what was read before it is signed, and says what is to stand in the seal."""
+Further: TypeAlias = Callable[[Trees], Mapping[str, Sequence[str]]]
+"""Looks at what was read and names single files, absolute paths, that are further parts of the seal."""
+MAX_CHOSEN = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """What is to be sealed: name of the part → path, and the folders that are no part of it.
 
-    ``examine`` is asked about the parts when they are read. ``own``: the parts whose git repositories are
-    sealed, too; None for all. ``signers``: whose SSH key is whose, by fingerprint.
+    When the parts are read, ``further`` is asked for parts of single files, then ``examine`` about all.
+    ``own``: the parts whose git repositories are sealed, too; None for all. ``signers``: whose SSH key is
+    whose, by fingerprint.
     """
 
     paths: Mapping[str, Path]
@@ -94,6 +108,7 @@ class Wanted:
     examine: Examine | None = None
     own: Collection[str] | None = None
     signers: Mapping[str, str] = field(default_factory=dict)
+    further: Further | None = None
 
 
 def make_seal(
@@ -139,11 +154,18 @@ def _made(folder: SealFolder, wanted: Wanted, key: SigningKey, progress: Progres
             reading = watch.read(path, writer.keep, progress, skip, seen)
             parts.append(Part(name, place, reading.root, tuple(without)))
             unread += [(name, one) for one in reading.unread]
+        for name, chosen in (wanted.further(trees) if wanted.further is not None else {}).items():
+            only = tuple(dict.fromkeys(chosen))[:MAX_CHOSEN]
+            reading = read_chosen(Path("/"), only, writer.keep, progress=progress)
+            parts.append(Part(name, "/", reading.root, only=only))
+            unread += [(name, one) for one in reading.unread]
+            if len(only) < len(set(chosen)):
+                unread.append((name, Unread(".", f"more than {MAX_CHOSEN:,} files were to be part of it")))
     finally:
         writer.close()
     states = repositories.sealed_states(watch.repositories, folder, wanted.signers)
     unread += watch.unread(states)
-    links = aliases.links_of(watch.links, {part.name: part.path for part in parts})
+    links = aliases.links_of(watch.links, {part.name: part.path for part in parts if not part.only})
     examined = wanted.examine(trees) if wanted.examine is not None else None
     at, host, user = time.time_ns(), socket.gethostname(), str(os.getuid())
     made = Seal(
@@ -240,7 +262,8 @@ def check_seal(
     real = {name: Path(os.path.realpath(path)) for name, path in lying.items()}
     changed = changed_in(found, real)
     yield from repositories_now(seal.repositories, watch, changed, places.keys())
-    after = aliases.links_of(watch.links, {name: str(path) for name, path in real.items()})
+    whole = {part.name: str(real[part.name]) for part in seal.parts if not part.only}
+    after = aliases.links_of(watch.links, whole)
     said = aliases.new_names(seal.links, after)
     if said:
         yield Difference("", (), (), 0, 0, notes=(said,))
@@ -253,7 +276,10 @@ def _checked(
     now = Added(nodes)
     # What was left out of the part is left out of its copy, too.
     without = [Path(path, os.path.relpath(one, part.path)) for one in part.without]
-    reading = watch.read(path, now.keep, progress, [folder.path, *without], None)
+    if part.only:
+        reading = read_chosen(path, part.only, now.keep, progress=progress)
+    else:
+        reading = watch.read(path, now.keep, progress, [folder.path, *without], None)
     root = reading.root
     if root.kind == part.root.kind:  # what the root itself is called is no part of the seal
         root = TreeEntry(root.kind, root.mode, root.size, part.root.name, root.digest, root.target)
@@ -339,7 +365,8 @@ def _document(seal: Seal) -> dict[str, Json]:
                 "root": escaped(part.root.name),
                 "digest": part.root.digest,
                 "target": escaped(part.root.target),
-                **({"without": [escaped(os.fsencode(one)) for one in part.without]} if part.without else {}),
+                **({"without": _escaped(part.without)} if part.without else {}),
+                **({"only": _escaped(part.only)} if part.only else {}),
             }
             for part in seal.parts
         ],
@@ -388,11 +415,23 @@ def _part_of(value: Json) -> Part:
         digest,
         unescaped(_text(part, "target")),
     )
-    without = part.get("without", [])
-    if not isinstance(without, list) or not all(isinstance(one, str) for one in without):
+    path = os.fsdecode(unescaped(_text(part, "path")))
+    return Part(_text(part, "name"), path, entry, _places(part, "without"), _places(part, "only"))
+
+
+def _places(part: Mapping[str, Json], name: str) -> tuple[str, ...]:
+    places = part.get(name, [])
+    if not isinstance(places, list) or not all(isinstance(one, str) for one in places):
         raise EvidenceError("the seal has a malformed part")
-    left_out = tuple(os.fsdecode(unescaped(str(one))) for one in without)
-    return Part(_text(part, "name"), os.fsdecode(unescaped(_text(part, "path"))), entry, left_out)
+    return tuple(os.fsdecode(unescaped(str(one))) for one in places[:MAX_CHOSEN])
+
+
+def _escaped(places: Sequence[str]) -> list[Json]:
+    return [escaped(os.fsencode(one)) for one in places]
+
+
+def _within(path: str, root: str) -> bool:
+    return path == root or path.startswith(root.rstrip(os.sep) + os.sep)
 
 
 def _object(value: Json) -> Mapping[str, Json]:
