@@ -15,9 +15,11 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from ..core.canonical import Json
+    from ..core.tree import TreeEntry
     from ..observe.interpreter import PythonEnvironment
     from ..scan.archives import Archives
     from ..scan.examine import Examined
+    from ..scan.native import NativeCheck
     from ..seal.paths import Trees, Wanted
     from .progress import Told
 
@@ -25,6 +27,8 @@ DEBIAN_WHEELS = "/usr/share/python-wheels"
 SETTINGS = "settings"
 """``pyvenv.cfg``, a line of which decides whether other folders of packages are on the path, too."""
 INTERPRETER, LIBRARY, COMMANDS, PACKAGES = "interpreter", "library", "commands", "packages"
+NATIVE = "native"
+"""The libraries outside the environment."""
 
 
 @dataclass(slots=True)
@@ -37,6 +41,7 @@ class Examination:
     home: Path
     told: Callable[[str, int], object]
     found: Examined | None = None
+    native: NativeCheck | None = None
 
     def add_to(self, paths: Mapping[str, Path]) -> Wanted:
         """The parts asked for, and those of the environment; raises UsageError for a name of both."""
@@ -51,12 +56,20 @@ class Examination:
             own[SETTINGS] = Path(one.prefix, "pyvenv.cfg")
         for number, site in enumerate(one.sites, start=1):
             own[PACKAGES if number == 1 else f"{PACKAGES}-{number}"] = Path(site)
-        for name in own.keys() & paths.keys():
+        for name in (own.keys() | {NATIVE}) & paths.keys():
             raise UsageError(f"two parts are called {name!r}", remedy="give yours another name: NAME=PATH")
         # Packages of an environment that a virtual one was made from are no part of the latter.
         folders = ("site-packages", "dist-packages")
         without = {LIBRARY: [Path(one.stdlib, name) for name in folders if Path(one.stdlib, name).is_dir()]}
-        return Wanted({**paths, **own}, without, self.examine, tuple(paths))
+        return Wanted({**paths, **own}, without, self.examine, own=tuple(paths), further=self.libraries)
+
+    def libraries(self, trees: Trees) -> dict[str, list[str]]:
+        """The native libraries outside the environment, as a part of the seal."""
+        from ..scan.native import NativeCheck
+
+        self.native = NativeCheck(self.environment, os.environ)
+        found = self.native.files(self._folders(trees))
+        return {NATIVE: found} if found else {}
 
     def examine(self, trees: Trees) -> dict[str, Json]:
         """Compare what was read; what is found goes into the seal."""
@@ -67,10 +80,13 @@ class Examination:
 
         one = self.environment
         code = Path(veracity.__file__).resolve().parent
-        asked = Asked(self.archives, os.environ, code.parent, code.name, self.home / "cache")
-        folders = {path: trees[path] for path in (one.stdlib, *one.sites) if path in trees}
-        self.found = examine(one, folders, asked, self.told)
+        asked = Asked(self.archives, os.environ, code.parent, code.name, self.home / "cache", self.native)
+        self.found = examine(one, self._folders(trees), asked, self.told)
         return sealed_part(self.found, one.python, one.version, self.named_by)
+
+    def _folders(self, trees: Trees) -> dict[str, Mapping[bytes, TreeEntry]]:
+        one = self.environment
+        return {path: trees[path] for path in (one.stdlib, *one.sites) if path in trees}
 
     def text(self, console: Console | None) -> str:
         """What was found, for people."""

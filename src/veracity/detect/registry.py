@@ -33,6 +33,8 @@ from .rules.data.set_changed import SetChanged
 from .rules.environment.bytecode_differs import BytecodeDiffers
 from .rules.environment.file_altered import FileAltered
 from .rules.environment.file_stray import FileStray
+from .rules.environment.native_path import NativePath
+from .rules.environment.native_unowned import NativeUnowned
 from .rules.environment.not_locked import NotLocked
 from .rules.environment.preload_unowned import PreloadUnowned
 from .rules.environment.record_differs import RecordDiffers
@@ -149,6 +151,8 @@ AT_REST: tuple[type[Detector], ...] = (
     BytecodeDiffers,
     StartupUnowned,
     PreloadUnowned,
+    NativeUnowned,
+    NativePath,
 )
 """Those asked about an environment that nothing runs in, when it is sealed."""
 

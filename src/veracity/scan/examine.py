@@ -21,6 +21,7 @@ from .archives import Archives
 from .bytecode import BytecodeCheck, Programs
 from .environment import EnvironmentCheck, Tree
 from .launch import find_launch
+from .native import NativeCheck
 from .strays import LAW
 
 
@@ -46,7 +47,8 @@ class Asked:
 
     ``archives`` None: nothing vouches for files, and only bytecode and start-up are looked at. ``variables``:
     those that programs of this environment are started with. ``package`` of Veracity lies in ``code``, which
-    the environment's interpreter imports to compile. ``cache``: the home's.
+    the environment's interpreter imports to compile. ``cache``: the home's. ``native``: the check that was
+    asked for the libraries outside, None when nobody asked.
     """
 
     archives: Archives | None
@@ -54,6 +56,7 @@ class Asked:
     code: Path
     package: str
     cache: Path
+    native: NativeCheck | None = None
 
 
 def examine(
@@ -110,6 +113,7 @@ def _observed(
         environment.python, environment.version, asked.code, asked.package, os.cpu_count() or 1
     )
     commands: set[str] = set()
+    as_archived: set[str] = set()
     for folder, tree in trees.items():
         vouched: set[str] = set()
         if folder in environment.sites and asked.archives is not None:
@@ -117,12 +121,15 @@ def _observed(
             yield from check.run()
             vouched = check.vouched
             commands |= check.commands
+            as_archived |= {os.path.join(folder, path) for path in vouched if ".so" in path}
         compare = BytecodeCheck(folder, tree, programs, asked.cache, vouched)
         yield from compare.run(
             None if progress is None else lambda done: progress(".pyc files compiled", done)
         )
     yield from find_launch(environment, None if asked.archives is None else commands)
     yield from startup(environment, asked.variables)
+    if asked.native is not None:
+        yield from asked.native.run(as_archived)
 
 
 def startup(environment: PythonEnvironment, variables: Mapping[str, str]) -> Sequence[Observation]:

@@ -26,6 +26,7 @@ from .job import JobJoined, PeerReplicas, PeerSeen, ReplicaStep
 from .life import HostLoad, ProcessEnded, SignalForwarded, StackFrame, StackSampled, StacksUnavailable
 from .loading import NamedGlobal, ObjectsLoaded
 from .metrics import LoggedValue, MetricsLogged, MetricsOpened
+from .native import LibraryMapped, LibraryResolved, SearchFolder
 from .process import Gap, Goodbye, Hello, RecordDamaged, RecordsMissing
 from .root import Observation
 from .startup import EarlyModule, StartedWith, StartupItem
@@ -47,6 +48,7 @@ __all__ = [
     "HostLoad", "ProcessEnded", "SignalForwarded", "StackFrame", "StackSampled", "StacksUnavailable",
     "LoggedValue", "MetricsLogged", "MetricsOpened",
     "NamedGlobal", "ObjectsLoaded",
+    "LibraryMapped", "LibraryResolved", "SearchFolder",
     "Gap", "Goodbye", "Hello", "RecordDamaged", "RecordsMissing",
     "Observation",
     "EarlyModule", "StartedWith", "StartupItem",
