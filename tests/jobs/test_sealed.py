@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -11,9 +13,11 @@ from pathlib import Path
 import pytest
 
 from tests.jobs.conftest import Jobs
+from tests.observe.test_native import extension
 from tests.seal.approving import Approving
 from veracity.ledger.entry import Entry
 from veracity.ledger.reader import Reader
+from veracity.observe.native import mapped_code
 
 QUICK = "open('ran', 'w').close()\n"
 
@@ -196,3 +200,76 @@ def test_a_file_swapped_between_look_and_import_is_found(jobs: Jobs, made: Appro
     else:
         assert found == []
         assert shown["verdict"] == "held"
+
+
+OWN = """
+import ctypes, os, pathlib, shutil, time
+here = pathlib.Path(__file__).parent
+if {planted!r} == "library":
+    # PLANTED: what somebody else does while the job starts
+    shutil.copy(here / "libhelper.so", here.parent / "kept")
+    data = bytearray((here / "libhelper.so").read_bytes())
+    data[int((here / "place").read_text())] ^= 1
+    (here.parent / "new").write_bytes(data)
+    os.replace(here.parent / "new", here / "libhelper.so")
+ctypes.CDLL(str(here / "libhelper.so"))
+if {planted!r} == "library":
+    os.replace(here.parent / "kept", here / "libhelper.so")
+(here.parent / "started").touch()
+steps(1)
+run = pathlib.Path(os.environ["VERACITY_GUARD"]).parent
+until = time.monotonic() + {lasts}
+
+def is_recorded():
+    files = [path for path in (run / "ledger").rglob("*") if path.is_file()]
+    return any(b'"kind":"step"' in path.read_bytes() for path in files)
+
+while time.monotonic() < until and not is_recorded():
+    time.sleep(0.2)
+time.sleep(min({lasts}, 2))  # the monitor looks at what is mapped when it hears of the first step
+steps(2)
+"""
+
+
+def code_of(path: Path) -> int:
+    """A place in a library's code that nothing executes while it is only loaded."""
+    ctypes.CDLL(str(path))
+    (mapped,) = [one for one in mapped_code(os.getpid()) or () if one.path == str(path.resolve())]
+    begin, end, offset = mapped.code[0]
+    return offset + (end - begin) // 4
+
+
+@pytest.mark.parametrize("planted", ["", "edited", "program", "library"])
+def test_the_program_and_its_libraries_as_they_run(jobs: Jobs, made: Approving, planted: str) -> None:
+    """Exchanged after the look before the start, and put back: both are found for what ran."""
+    program, library = made.code / "train.py", made.code / "libhelper.so"
+    shutil.copy(extension(), library)
+    (made.code / "place").write_text(str(code_of(library)))
+    text = jobs.write(
+        OWN.format(planted=planted, lasts=60 if planted in ("", "library") else 0), train=True
+    ).read_text()
+    program.write_text(text)
+    made.folder = made.seal()
+    made.approve("lead", "second")
+    (jobs.folder / "sealed").write_text(text)
+    restoring = f"import shutil\nshutil.copy({str(jobs.folder / 'sealed')!r}, __file__)  # PLANTED\n"
+    (jobs.folder / "new").write_text(restoring + text if planted == "program" else text)
+    start = {
+        # Its owner works on it while it runs.
+        "edited": f'{sys.executable} "$0" & while [ ! -e {made.code.parent}/started ]; do sleep 0.05; done; '
+        'echo "# for the next run" >> "$0"; wait $!',
+    }.get(planted, f'cp {jobs.folder}/new "$0" && exec {sys.executable} "$0"')
+    command = ["sh", "-c", start, str(program)]
+    words = jobs.command("run", "--no-stacks", "--seal", made.folder.seal, "--", *command)
+    subprocess.run(words, env=jobs.environment(), cwd=jobs.folder, capture_output=True, check=False)
+    shown = jobs.show()
+    errors = {one["rule"]: one["message"] for one in shown["findings"] if one["severity"] == "error"}
+    if planted == "program":
+        assert str(program) in errors["code-unlike-seal"]
+    elif planted == "library":
+        assert errors.keys() == {"code-library-unlike-seal"}
+        assert str(library) in errors["code-library-unlike-seal"]
+    else:
+        assert (errors, shown["verdict"]) == ({}, "held")
+        assert shown["coverage"]["sealed-code"]["checked"] == 1
+        assert shown["coverage"]["sealed-libraries"]["checked"] >= (0 if planted else 1)

@@ -47,7 +47,7 @@ def test_a_live_process(sleeper: subprocess.Popen[bytes]) -> None:
     assert process.read_cwd(sleeper.pid) == os.getcwd()
     assert sleeper.pid in process.Descent(os.getpid()).look()
     assert process.maps_torch(sleeper.pid) is False
-    libraries = process.shared_objects(sleeper.pid)
+    libraries = process.mapped_files(sleeper.pid)
     assert libraries is not None
     assert any("libc" in path for path in libraries)
     schedule = process.read_schedule(sleeper.pid)
@@ -79,7 +79,7 @@ def test_a_process_that_is_gone() -> None:
         process.read_exe,
         process.mapped_files,
         process.maps_torch,
-        process.shared_objects,
+        process.read_maps,
         process.read_schedule,
         process.blocked_io_ns,
         process.read_wchan,

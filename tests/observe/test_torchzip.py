@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from veracity.observe import torchzip
-from veracity.observe.native import NativeLibraries
+from veracity.observe.native import NativeLibraries, mapped_code
 from veracity.observe.torchzip import FileDigest, digest_file, storage_digests
 
 
@@ -114,11 +114,11 @@ def test_file_digest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_mapped_libraries_are_read_once() -> None:
     libraries = NativeLibraries(budget=50 << 20)
-    found = libraries.mapped(os.getpid())
+    paths = [one.path for one in mapped_code(os.getpid()) or ()]
+    found = [libraries.read(path) for path in paths]
     assert found
     assert all(bool(item.sha256) != bool(item.reason) for item in found)
-    assert libraries.mapped(os.getpid()) == found
-    assert libraries.mapped(2**22 + 1) is None
+    assert [libraries.read(path) for path in paths] == found
 
 
 def test_libraries_that_are_not_read_say_why(tmp_path: Path) -> None:

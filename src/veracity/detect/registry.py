@@ -12,6 +12,7 @@ from .rules.checkpoint.executes import Executes
 from .rules.checkpoint.unsafe_load import UnsafeLoad
 from .rules.code.bytecode_forged import BytecodeForged
 from .rules.code.function_swapped import FunctionSwapped
+from .rules.code.library_unlike_seal import LibraryUnlikeSeal
 from .rules.code.loaded_elsewhere import LoadedElsewhere
 from .rules.code.source_altered import SourceAltered
 from .rules.code.unlike_seal import UnlikeSeal
@@ -114,6 +115,7 @@ DETECTORS: tuple[type[Detector], ...] = (
     NormMisreported,
     SourceAltered,
     UnlikeSeal,
+    LibraryUnlikeSeal,
     BytecodeForged,
     LoadedElsewhere,
     FunctionSwapped,

@@ -22,6 +22,8 @@ from dataclasses import dataclass
 from types import CodeType, ModuleType
 from typing import TYPE_CHECKING
 
+from .program import find_program
+
 if TYPE_CHECKING:
     from .session import Session
 
@@ -76,6 +78,7 @@ class ImportWatch:
         self._seen: set[str] = set()
         self._known: frozenset[str] | None = None
         self._count = self._calls = 0
+        self._program_due = 2
 
     def bytecode(self, body: Buffer, name: str, cached: str, path: str) -> None:
         """A .pyc is being executed for module ``name``."""
@@ -102,7 +105,8 @@ class ImportWatch:
         """
         count, before = len(sys.modules), self._count
         self._count, self._calls = count, self._calls + 1
-        if not self._pending and count == before and self._calls % LOOKED_THROUGH:
+        same = not self._pending and count == before and not self._program_due
+        if same and self._calls % LOOKED_THROUGH:
             return
         pending, self._pending, self._bodies = self._pending, [], Bodies()
         by_path = {}
@@ -110,15 +114,36 @@ class ImportWatch:
             path = getattr(module, "__file__", None)
             if isinstance(path, str):
                 by_path[path] = name
+        waiting = self._program()
         captured = set()
         for capture in pending:
             name = capture.module or by_path.get(capture.path, "")
             captured.add(capture.path)
             self._ship(capture, name, "")
         for path, name in by_path.items():
-            if path not in captured and path not in self._seen:
+            if path not in captured and path not in self._seen and path != waiting:
                 self._ship_uncaptured(path, name)
         self._seen |= captured
+
+    def _program(self) -> str:
+        """Ship the program's own code, once; while it does not run yet, its path, which is told later.
+
+        A package that imports torch does so before its program runs: then it is looked for once more.
+        """
+        if not self._program_due:
+            return ""
+        found = self._session.shield.run("modules", find_program)
+        self._program_due = 0 if found is not None else self._program_due - 1
+        if found is None:
+            main = getattr(sys.modules.get("__main__"), "__file__", None)
+            return main if isinstance(main, str) and self._program_due else ""
+        how = "program" if found.digest else "none"
+        body = memoryview(found.body)
+        self._ship(
+            Capture("__main__", found.path, found.cached, how, found.digest, body), "__main__", found.reason
+        )
+        self._seen.add(found.path)
+        return ""
 
     def _ship_uncaptured(self, path: str, name: str) -> None:
         self._seen.add(path)

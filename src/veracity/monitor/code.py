@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ..core.errors import Error, VerificationError
@@ -20,13 +22,14 @@ from ..core.observation import (
 )
 from ..core.origin import monitor_origin
 from ..ledger.keys import KEY_FILE, KEY_NAME, SigningKey
-from ..observe import process
+from ..observe import process, pysource
 from ..observe.pyenv import Distribution, RecordIndex, site_directories
 from ..seal.folder import SealFolder
-from ..seal.lookup import SealedFiles
+from ..seal.lookup import DIFFERS, SAME, UNKNOWN, SealedFiles
 from ..seal.paths import read_seal
 from .codecheck import CodeChecker
 from .folder import RunFolder
+from .program import MAIN, SealedProgram
 from .sources import SourceStore
 
 MAX_HELD = 20_000
@@ -52,7 +55,9 @@ class Code:
         self._waiting: deque[tuple[ModuleImported | FunctionsSeen, bytes]] = deque()
         self._problem = ""
         self._refused = 0
-        self._sealed: SealedFiles | None = None
+        self.sealed: SealedFiles | None = None
+        """The files of the seal that the run was started on, as long as it can be read."""
+        self.seals_environment = False
         self.checked: dict[str, ModuleChecked] = {}
         self.interpreter: Interpreter | None = None
         self.pids: set[int] = set()
@@ -83,20 +88,49 @@ class Code:
             python, self._folder.archive, home / "cache", self._records, sources, self._started_at
         )
         self._checker.optimize = hello.optimize
+        self._checker.sealed = (
+            SealedProgram(self._standing, self._digest) if self.sealed is not None else None
+        )
 
-    def started_on(self, checked: SealChecked) -> list[Gap]:
-        """The seal that the run was started on, in which imports are looked up; a gap if it cannot be."""
+    def started_on(self, checked: SealChecked, command: Sequence[str]) -> list[Gap]:
+        """The seal that the run was started on, in which imports are looked up; a gap if it cannot be.
+
+        The texts of programs that ``command`` names are kept as they were sealed: somebody may edit them
+        while they run.
+        """
         home = self._folder.home
         folder = SealFolder(home / "seals" / checked.seal)
         try:
             seal = read_seal(folder, SigningKey.load(home / KEY_FILE, KEY_NAME).verifier)
             if seal.digest != checked.digest:
                 raise VerificationError("it is another seal now than before the start")
-            self._sealed = SealedFiles(folder, seal)
+            self.sealed = SealedFiles(folder, seal)
+            self.seals_environment = seal.examined is not None
+            self._keep_programs(command)
         except Error as error:
             what = f"modules are not compared with {checked.seal}"
             return [Gap(checked.origin, what, str(error), law="sealed-code", stops=True)]
         return []
+
+    def _keep_programs(self, command: Sequence[str]) -> None:
+        for word in command:
+            found = pysource.read_source(os.path.abspath(word)) if word.endswith(".py") else ""
+            if isinstance(found, pysource.PySource) and self._standing(found.path, found.sha256) == SAME:
+                with contextlib.suppress(OSError):  # then an edit of the file leaves it unchecked
+                    SourceStore(self._folder.home / "sources").keep(found.data, found.sha256)
+
+    def _standing(self, path: str, digest: str) -> str:
+        """How a file stands in the seal; empty when that cannot be read, which the next look-up tells."""
+        try:
+            return "" if self.sealed is None else self.sealed.standing(path, digest)
+        except Error:
+            return ""
+
+    def _digest(self, path: str) -> str:
+        try:
+            return "" if self.sealed is None else self.sealed.sealed(path)
+        except Error:
+            return ""
 
     def imported(self, module: ModuleImported, body: bytes) -> None:
         """A module was imported in some process of the job."""
@@ -148,17 +182,21 @@ class Code:
         self, found: list[ModuleChecked | FunctionsExpected | Gap]
     ) -> list[ModuleChecked | FunctionsExpected | Gap]:
         """The same with what the seal says of each module's source."""
-        if self._sealed is None:
+        if self.sealed is None:
             return found
         said: list[ModuleChecked | FunctionsExpected | Gap] = []
         for one in found:
-            if not isinstance(one, ModuleChecked) or self._sealed is None or not one.source_digest:
+            if not isinstance(one, ModuleChecked) or self.sealed is None:
                 said.append(one)
                 continue
+            if not one.source_digest:
+                said.append(replace(one, sealed=UNKNOWN) if one.module == MAIN else one)
+                continue
             try:
-                said.append(replace(one, sealed=self._sealed.standing(one.path, one.source_digest)))
+                standing = one.sealed or self.sealed.standing(one.path, one.source_digest)
+                said.append(replace(one, sealed=_as_executed(one, standing)))
             except Error as error:
-                self._sealed = None
+                self.sealed = None
                 what = "modules are not compared with the seal any more"
                 said += [one, Gap(one.origin, what, str(error), law="sealed-code", stops=True)]
         return said
@@ -204,10 +242,19 @@ class Code:
 
     def close(self) -> None:
         """End the checker's process."""
-        if self._sealed is not None:
-            self._sealed.close()
+        if self.sealed is not None:
+            self.sealed.close()
         if self._checker is not None:
             self._checker.close()
+
+
+def _as_executed(module: ModuleChecked, standing: str) -> str:
+    """How a module stands whose text stands so: it is not known to be, or known not to be, what executed."""
+    if standing != SAME:
+        return standing
+    if module.bytecode in ("forged", "stale"):
+        return DIFFERS
+    return UNKNOWN if module.module == MAIN and module.bytecode == "unchecked" else standing
 
 
 def _interpreter(hello: Hello) -> str:

@@ -22,6 +22,7 @@ from ..observe import pysource
 from ..observe.pyenv import RecordEntry, RecordIndex, import_root
 from ..scan.checkworker import Answered, CheckWorker, Failed
 from ..scan.knownbytecode import KnownBytecode, tag_of
+from .program import PROGRAM, SealedProgram, read_program
 from .sources import SourceStore
 
 LAW = "code-identity"
@@ -96,6 +97,8 @@ class CodeChecker:
         self._remembering = True
         self._roots: set[str] = set()
         self.optimize = 0
+        self.sealed: SealedProgram | None = None
+        """What the seal says of the program that the run was started on."""
 
     @property
     def pending(self) -> int:
@@ -122,7 +125,10 @@ class CodeChecker:
             self._records.add(root)
         if module.loader not in _PLAIN_LOADERS:
             self._rewritten.add(module.path)
-        found = pysource.read_source(module.path) if module.path else "it has no file"
+        if module.captured == PROGRAM:
+            self._submit_program(module, body)
+            return
+        found = pysource.read_source(module.path) if module.path else module.reason or "it has no file"
         if isinstance(found, str):
             self._finished.append(_unread(module, found))
             return
@@ -134,6 +140,29 @@ class CodeChecker:
             self._keep(module.path, found, provenance)
         job = _Pending(module, checked, found.data, found.sha256, found.changed_at > self._started_at)
         self._check_bytecode(job, body)
+
+    def _submit_program(self, module: ModuleImported, body: bytes) -> None:
+        """Compare the code of ``__main__`` with a compile of the text that was sealed, else of its file's."""
+        found = read_program(module.path)
+        if isinstance(found, str):
+            self._finished.append(_unread(module, found))
+            return
+        text = self.sealed.text(found, self._sources) if self.sealed is not None else found.source.data
+        source = replace(found.source, data=text, sha256=sha256(text).hexdigest())
+        checked = self._checked(module, self._provenance(module, source.sha256), source.sha256, source)
+        self._executed[module.path] = (source.sha256, False)
+        changed = found.source.changed_at > self._started_at
+        if self.sealed is not None:
+            checked = replace(checked, sealed=self.sealed.standing(found, text))
+        if not body:
+            self._finished.append(_with_bytecode(checked, "unchecked", "its code was not kept"))
+            return
+        self._keep(module.path, source, _Provenance("unrecorded", ""))
+        job = _Pending(module, checked, text, source.sha256, changed)
+        tag = tag_of(module.cached)
+        optimize = int(tag[-1]) if tag else self.optimize
+        request: dict[str, object] = {"source": module.path, "text": _base64(text), "optimize": optimize}
+        self._send(job, {**request, "body": _base64(body)})
 
     def watch(self, path: str) -> None:
         """Ask for the digests of the functions that the file at ``path`` defines, as it was imported."""
@@ -325,7 +354,9 @@ class CodeChecker:
             self._finished.append(_with_bytecode(job.checked, "unchecked", result.reason))
             return
         same, reason = result.body.get("same"), str(result.body.get("reason") or "")
-        if same is True:
+        if job.module.captured == PROGRAM:
+            self._finished.append(_program_compared(job, same, reason))
+        elif same is True:
             self._finished.append(_with_bytecode(job.checked, "same", ""))
             try:
                 if self._remembering:
@@ -386,6 +417,24 @@ def _recorded(entry: RecordEntry, digest: str) -> _Provenance:
 def _with_bytecode(checked: ModuleChecked, bytecode: str, reason: str) -> ModuleChecked:
     joined = "; ".join(part for part in (checked.reason, reason) if part)
     return replace(checked, bytecode=bytecode, reason=joined)
+
+
+def _program_compared(job: _Pending, same: object, reason: str) -> ModuleChecked:
+    """Somebody may well edit a program while it runs: without a sealed text that says nothing."""
+    checked = job.checked
+    if same is True:
+        return _with_bytecode(checked, "same", "")
+    if same is not False:
+        return _with_bytecode(checked, "unchecked", reason or "the checker gave no answer")
+    if checked.sealed == "same":
+        return _with_bytecode(replace(checked, sealed="differs"), "forged", reason)
+    if checked.sealed == "differs":
+        # The file is not as sealed and not what runs: the latter may well be what was sealed.
+        checked = replace(checked, sealed="unknown")
+    if job.changed or checked.sealed == "unknown":
+        why = "the file was changed after the program was started"
+        return _with_bytecode(checked, "unchecked", why)
+    return _with_bytecode(checked, "forged", reason)
 
 
 def _with_functions(expected: FunctionsExpected, result: Answered | Failed) -> FunctionsExpected:

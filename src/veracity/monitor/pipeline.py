@@ -31,6 +31,7 @@ from .earlier import EarlierKept
 from .files import CheckpointFiles
 from .folder import RunFolder, write_document
 from .judge import Judge
+from .libraries import Libraries
 from .lineage import Lineage, described
 from .listener import Peer
 from .opening import masker_of, opening_entry, run_document
@@ -38,7 +39,7 @@ from .prepare import CONFIG_VARIABLE, sampling_key
 from .recorder import Recorder
 from .replayed import replayed
 from .retention import make_room
-from .sealing import Libraries, seal_run
+from .sealing import seal_run
 from .spool import Damage, SpoolReader
 from .startup import Startup
 from .streams import Source
@@ -92,7 +93,7 @@ class Pipeline:
         self._unobserved = False
         self._hello: seen.Hello | None = None
         self._read_files: dict[str, tuple[str, int]] = {}
-        self._libraries = Libraries()
+        self._libraries = Libraries(self._code, started_at)
         self._contract = ContractFile(folder.contract)
         self._earlier = EarlierKept(folder.home, folder.run)
         self.channels: ChannelLooks | None = None
@@ -120,7 +121,7 @@ class Pipeline:
         pipeline._observe_all(joined.said)
         pipeline._peers = joined.peers
         if options.sealed is not None:
-            pipeline._observe_all([options.sealed, *pipeline._code.started_on(options.sealed)])
+            pipeline._observe_all([options.sealed, *pipeline._code.started_on(options.sealed, command)])
         pipeline._observe_all(options.references)
         pipeline._recorder.commit(publish=True)
         write_document(folder.document, run_document(entry, options.sealed))
@@ -287,7 +288,7 @@ class Pipeline:
         if isinstance(observation, seen.StepRecord):
             self._steps.append((source.pid, source.rank, observation.step, observation.origin.at))
             self.resting.discard(source.pid)
-            self._libraries.look(self._code.pids)
+            self._libraries.look(self._code.pids, at_once=source.steps == 1)
             if self._processes is not None:
                 self._processes.stepped(source.pid, observation.step)
         elif isinstance(observation, seen.StepsPassed):
@@ -399,8 +400,9 @@ class Pipeline:
                     write_private(self._folder.attention, f"{finding.rule}\n".encode())
 
     def _collect(self, seconds: float = 0.02, *, last: bool = False) -> None:
-        for found in self._code.poll(seconds):
-            self.observe(found)
+        self._observe_all(self._code.poll(seconds))
+        self._libraries.look(self._code.pids)
+        self._observe_all(self._libraries.poll())
         for observed, remember in self._files.poll(last=last):
             if remember is not None:
                 entry = self._recorder.entry(

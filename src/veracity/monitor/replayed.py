@@ -30,6 +30,7 @@ _OBSERVED: dict[str, type[seen.Observation]] = {
         seen.HostLoad,
         seen.JobJoined,
         seen.JobStuck,
+        seen.LibraryMapped,
         seen.MetricsLogged,
         seen.ModuleChecked,
         seen.MonitorHeld,

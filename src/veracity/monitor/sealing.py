@@ -4,63 +4,19 @@ from __future__ import annotations
 
 import os
 import socket
-import time
-from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 
 from ..core.errors import EvidenceError
 from ..core.observation import Hello
 from ..core.summary import SealedItem
 from ..ledger.keys import SigningKey
-from ..observe import process
 from ..observe.git import read_git
-from ..observe.native import NativeLibraries, NativeLibrary
+from ..observe.native import NativeLibrary
 from ..seal.manifest import Ingredients, Manifest, SealedFile, build_manifest
 from ..seal.manifest import sealed_items as items_of
 from ..seal.masking import Masker
 from ..seal.sign import sign_statement, statement, unverified_statement
 from .code import Code
-
-LOOK_EVERY = 5.0
-MAX_PIDS = 64
-MAX_LIBRARIES = 4096
-
-
-class Libraries:
-    """Native libraries mapped by the job's guarded processes: found while they live, digested in a thread."""
-
-    def __init__(self) -> None:
-        self._digests = NativeLibraries()
-        self._pool = ThreadPoolExecutor(1, "library-digest")
-        self._found: dict[str, Future[NativeLibrary]] = {}
-        self._due: list[Future[NativeLibrary]] = []
-        self._next = 0.0
-
-    def look(self, pids: Iterable[int]) -> None:
-        """Read the maps of ``pids``, at most every few seconds."""
-        now = time.monotonic()
-        if now < self._next:
-            return
-        self._next = now + LOOK_EVERY
-        for pid in list(pids)[:MAX_PIDS]:
-            for path in (process.shared_objects(pid) or ())[:MAX_LIBRARIES]:
-                if path not in self._found and len(self._found) < MAX_LIBRARIES:
-                    self._found[path] = self._pool.submit(self._digests.read, path)
-                    self._due.append(self._found[path])
-
-    @property
-    def pending(self) -> int:
-        """Libraries whose digest is not there yet."""
-        self._due = [one for one in self._due if not one.done()]
-        return len(self._due)
-
-    def all(self) -> list[NativeLibrary]:
-        """The libraries whose digest is there."""
-        return [one.result() for one in self._found.values() if one.done()]
-
-    def close(self) -> None:
-        """Let the thread end."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
 
 
 def seal_run(

@@ -144,9 +144,14 @@ def read_cwd(pid: int) -> str | None:
     return _link(pid, "cwd")
 
 
+def read_maps(pid: int) -> bytes | None:
+    """The memory map as text, a line for each range; None when the process is gone or not ours to read."""
+    return _read(pid, "maps", MAX_READ * 4)
+
+
 def mapped_files(pid: int) -> list[str] | None:
     """Files mapped into the process, in order of first address, each once."""
-    data = _read(pid, "maps", MAX_READ * 4)
+    data = read_maps(pid)
     if data is None:
         return None
     found: dict[str, None] = {}
@@ -169,14 +174,6 @@ def is_torch_library(path: str) -> bool:
     """Whether ``path`` is one of torch's own shared libraries."""
     name = os.path.basename(path.removesuffix(" (deleted)"))
     return ".so" in name and name.startswith(("libtorch.", "libtorch_", "libc10."))
-
-
-def shared_objects(pid: int) -> list[str] | None:
-    """Mapped files that are shared libraries by name."""
-    files = mapped_files(pid)
-    if files is None:
-        return None
-    return [path for path in files if ".so" in os.path.basename(path)]
 
 
 def written_files(pid: int) -> list[str]:

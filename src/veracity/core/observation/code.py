@@ -9,10 +9,11 @@ from .root import Observation
 
 @dataclass(frozen=True, slots=True)
 class ModuleImported(Observation):
-    """A module's code as the import system was about to execute it.
+    """A module's code as the import system was about to execute it, or the program's as it runs.
 
     ``captured``: ``bytecode`` (read from a .pyc; ``sha256`` is of its body, the body is the frame's blob
-    unless known), ``source`` (compiled now; ``sha256`` is of the source), or ``none`` with ``reason``.
+    unless known), ``source`` (compiled now; ``sha256`` is of the source), ``program`` (``__main__``: the
+    blob is its code as it runs, ``sha256`` the code object's digest), or ``none`` with ``reason``.
     """
 
     module: str

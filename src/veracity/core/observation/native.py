@@ -61,7 +61,8 @@ class LibraryMapped(Observation):
     ``sealed`` as in ``ModuleChecked``, and ``missing`` when the file is gone that was mapped. ``memory``:
     whether the mapped code is that of the file at ``path``, where another file lies there than was mapped:
     ``same``, ``differs``, ``unread``; empty where the same file lies there. ``made``: it was written after
-    the run began. ``standing`` and ``owner`` as in ``LibraryResolved``, for one in no part of the seal.
+    the run began. ``standing``, ``owner`` and ``writers`` as in ``LibraryResolved``, for one in no part of
+    the seal; ``whose``: the file is of ``root``, of the ``job``'s own account, or of an ``other`` one.
     """
 
     path: str
@@ -74,3 +75,4 @@ class LibraryMapped(Observation):
     standing: str
     owner: str
     writers: str
+    whose: str

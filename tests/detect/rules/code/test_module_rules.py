@@ -165,3 +165,15 @@ def test_runs_without_a_seal_are_not_counted() -> None:
     detector = UnlikeSeal()
     assert judged(detector, checked()) == []
     assert detector.coverage().reasons == {"the run was started without --seal": 1}
+
+
+def test_a_program_in_no_part_of_the_seal_is_a_note_and_one_without_a_file_is_counted() -> None:
+    detector = UnlikeSeal()
+    main = {"module": "__main__", "source": "unrecorded", "path": "/elsewhere/train.py"}
+    (finding,) = judged(detector, checked(**main, sealed="outside"))
+    assert finding.severity is Severity.NOTE
+    assert "lies in no part of the seal" in finding.message
+    text = {"module": "__main__", "path": "", "source": "missing", "reason": "it was given by -c"}
+    assert judged(detector, checked(**text, sealed="unknown")) == []
+    assert judged(detector, checked(module="__main__", sealed="outside")) == [], "of a package"
+    assert detector.coverage().reasons["the program: it was given by -c"] == 1
