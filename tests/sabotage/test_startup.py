@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import sysconfig
 import venv
@@ -15,7 +16,7 @@ from veracity.core.summary import RunSummary
 from veracity.drill.sabotage import MARK
 from veracity.drill.victim import victim_path
 
-RULE = "environment-startup-unowned"
+RULE, OPEN = "environment-startup-unowned", "environment-startup-open"
 
 
 @pytest.fixture
@@ -55,7 +56,10 @@ def _install_editable(site: Path, project: Path) -> None:
 
 def run(site: Path, home: Path, folder: Path, steps: int) -> RunSummary:
     options = [*TINY, "--steps", str(steps), "--out-dir", str(folder / "out")]
-    return train(home, victim_path("chargpt"), options, python=site.parents[2] / "bin" / "python")
+    (folder / "cache").mkdir(exist_ok=True)
+    variables = {**os.environ, "TRITON_CACHE_DIR": str(folder / "cache")}
+    python = site.parents[2] / "bin" / "python"
+    return train(home, victim_path("chargpt"), options, python=python, environment=variables)
 
 
 def test_line_of_a_pth_file_that_replaces_a_function_of_random(
@@ -63,7 +67,7 @@ def test_line_of_a_pth_file_that_replaces_a_function_of_random(
 ) -> None:
     clean = run(environment, home, tmp_path, 6)
     held(clean)
-    assert [one for one in clean.findings if one.rule == RULE] == []
+    assert [one for one in clean.findings if one.rule in (RULE, OPEN)] == []
     # The lines of the editable install and of virtualenv; a system's own sitecustomize comes on top.
     assert clean.coverage["start-up-purity"].checked >= 2
 
@@ -71,6 +75,11 @@ def test_line_of_a_pth_file_that_replaces_a_function_of_random(
     (environment / "early_settings.py").write_text(
         f"import random\n\n_kept = random.shuffle\nrandom.shuffle = lambda items: _kept(items)  {MARK}\n"
     )
+    stray = environment / "stray-1.0.dist-info"
+    stray.mkdir()
+    (stray / "entry_points.txt").write_text("[lightning.pytorch.callbacks_factory]\nx = stray:load\n")
+    (environment / "stray.py").write_text(f"def load():\n    return []  {MARK}\n")
+    (tmp_path / "cache").chmod(0o777)  # others may put compiled code there
     summary = run(environment, home, tmp_path, 6)
     finding = caught(summary, RULE)
     assert finding.locations[0].path == str(environment / "early_settings.py")
@@ -79,3 +88,8 @@ def test_line_of_a_pth_file_that_replaces_a_function_of_random(
     line = next(one for one in summary.findings if one.locations[0].path.endswith("settings.pth"))
     assert line.severity is Severity.WARNING
     assert "was not there" in line.message
+    plugin = next(one for one in summary.findings if one.locations[0].path.endswith("stray.py"))
+    assert (plugin.rule, plugin.severity) == (RULE, Severity.WARNING)
+    assert "lightning.pytorch.callbacks_factory" in plugin.message
+    (cache,) = [one for one in summary.findings if one.rule == OPEN]
+    assert (cache.severity, cache.locations[0].path) == (Severity.WARNING, str(tmp_path / "cache"))

@@ -39,6 +39,7 @@ from .rules.environment.native_unowned import NativeUnowned
 from .rules.environment.not_locked import NotLocked
 from .rules.environment.preload_unowned import PreloadUnowned
 from .rules.environment.record_differs import RecordDiffers
+from .rules.environment.startup_open import StartupOpen
 from .rules.environment.startup_unowned import StartupUnowned
 from .rules.gradient.accumulation import Accumulation
 from .rules.gradient.batch_left_out import BatchLeftOut
@@ -121,6 +122,7 @@ DETECTORS: tuple[type[Detector], ...] = (
     FunctionSwapped,
     StartupUnowned,
     PreloadUnowned,
+    StartupOpen,
     SealedWrite,
     InLoad,
     InStep,
@@ -153,6 +155,7 @@ AT_REST: tuple[type[Detector], ...] = (
     BytecodeDiffers,
     StartupUnowned,
     PreloadUnowned,
+    StartupOpen,
     NativeUnowned,
     NativePath,
 )

@@ -84,7 +84,7 @@ class Pipeline:
         self._lineage = Lineage(folder.home, folder.run)
         self._files = CheckpointFiles(self._lineage, folder.run)
         self._code = Code(folder, started_at)
-        self._startup = Startup(folder.home / "cache", folder.archive)
+        self._startup = Startup(folder.home / "cache", folder.archive, command)
         self._processes: Processes | None = None
         self._steps: list[tuple[int, int, int, int]] = []
         self.resting: set[int] = set()

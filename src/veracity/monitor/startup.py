@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,15 +18,20 @@ from ..observe.pyenv import RecordIndex
 from ..observe.startup import LAW, VARIABLES, Interpreter, StartupReader
 
 MAX_INTERPRETERS = 16
+MAX_ANCESTORS = 12
 MAX_REMEMBERED = 5_000
 MAX_DOCUMENT = 4 << 20
 
 
 class Startup:
-    """Reads what executes before the program; ``cache`` is the home's folder for what was found earlier."""
+    """Reads what executes before the program; ``cache`` is the home's folder for what was found earlier.
 
-    def __init__(self, cache: Path, archive: Path) -> None:
+    ``command``: the job's own.
+    """
+
+    def __init__(self, cache: Path, archive: Path, command: Sequence[str] = ()) -> None:
         self._cache = cache
+        self._command = tuple(command)
         self._archive = str(archive)
         self._readers: dict[str, StartupReader] = {}
         self._by_pid: dict[int, str] = {}
@@ -47,7 +52,8 @@ class Startup:
         if key in self._readers or len(self._readers) >= MAX_INTERPRETERS or records is None:
             return found
         version = ".".join(hello.python.split(".")[:2])
-        interpreter = Interpreter(python, version, environment, self._archive)
+        commands = (self._command, *_ancestors(pid))
+        interpreter = Interpreter(python, version, environment, self._archive, commands, _account(pid))
         origin = monitor_origin(time.time_ns(), pid=pid, rank=hello.origin.rank)
         reader = self._readers[key] = StartupReader(interpreter, records, origin)
         self._known[key] = self._read(interpreter)
@@ -115,6 +121,29 @@ def _is_a_path(text: str) -> bool:
         return False
 
 
+def _ancestors(pid: int) -> list[tuple[str, ...]]:
+    """The commands of the processes between the monitor and a process of the job."""
+    found: list[tuple[str, ...]] = []
+    for _ in range(MAX_ANCESTORS):
+        status = process.read_stat(pid)
+        if status is None or status.ppid in (0, 1, os.getpid()):
+            break
+        pid = status.ppid
+        found.append(tuple(process.read_cmdline(pid) or ()))
+    return found
+
+
+def _account(pid: int) -> int:
+    try:
+        return os.stat(f"{process.PROC}/{pid}").st_uid
+    except OSError:
+        return -1
+
+
 def _key(python: str, version: str, environment: Mapping[str, str]) -> str:
-    """Interpreters of one key start alike: same program, same variables."""
-    return json.dumps([python, version, sorted(environment.items())])
+    """Interpreters of one key start alike: same program, same variables.
+
+    Ranks may well have a cache of compiled code each: of those the first one's is looked at.
+    """
+    given = [(name, value) for name, value in sorted(environment.items()) if not name.endswith("CACHE_DIR")]
+    return json.dumps([python, version, given])

@@ -1,8 +1,8 @@
 """What an interpreter executes before the program: found in files and variables, without running it.
 
 In the order in which Python's ``site`` does it: each .pth file of each site directory (its lines that begin
-with ``import`` are executed), ``sitecustomize``, ``usercustomize``; what these import; then what torch loads
-by entry points. Python's warning filters import a module when they name a class of it.
+with ``import`` are executed), ``sitecustomize``, ``usercustomize``; what these import; then what torch and
+trainers load by entry points. Python's warning filters import a module when they name a class of it.
 
 Code that a package owns is taken at its owner's word; only code without an owner is read (``effects``) and
 what it imports followed.
@@ -13,15 +13,17 @@ from __future__ import annotations
 import configparser
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 
 from ..core.observation import Gap, StartupItem
 from ..core.origin import Origin
+from . import autoload
 from .effects import Effects, read_effects
 from .ownership import NOBODY, Owner, Ownership
 from .pyenv import RecordIndex, site_directories
+from .surroundings import around
 from .virtualenvpatch import only_patches
 
 MAX_ITEMS = 500
@@ -31,14 +33,11 @@ MAX_PTH = 2_000
 MAX_TEXT = 400
 MAX_UNREAD = 20
 MAX_PRELOADS = 64
-PLUGIN_GROUPS = ("torch.backends", "torch_dynamo_backends")
-PRELOADS = ("LD_PRELOAD", "LD_AUDIT", "CUDA_INJECTION64_PATH", "OMP_TOOL_LIBRARIES")
-VARIABLES = frozenset(
-    {
-        *("PYTHONPATH", "PYTHONHOME", "PYTHONUSERBASE", "PYTHONNOUSERSITE", "PYTHONWARNINGS", "HOME"),
-        *("LD_LIBRARY_PATH", "TORCH_DEVICE_BACKEND_AUTOLOAD", *PRELOADS),
-    }
-)
+VARIABLES = autoload.VARIABLES | {
+    *("PYTHONPATH", "PYTHONHOME", "PYTHONUSERBASE", "PYTHONNOUSERSITE", "PYTHONWARNINGS", "HOME"),
+    *("LD_LIBRARY_PATH", "TORCH_DEVICE_BACKEND_AUTOLOAD"),
+}
+TORCH_BACKENDS = "torch.backends"
 LD_SO_PRELOAD = "/etc/ld.so.preload"
 _SUFFIXES = (".abi3.so", ".so", ".py", ".pyc")
 """In Python's own order, behind the suffix of its exact version (``importlib.machinery.FileFinder``)."""
@@ -47,12 +46,17 @@ LAW = "start-up-purity"
 
 @dataclass(frozen=True, slots=True)
 class Interpreter:
-    """The interpreter as called, its version such as ``3.11``, and the variables it was started with."""
+    """The interpreter as called, its version such as ``3.11``, and the variables it was started with.
+
+    ``commands``: the job's own, and those of the processes that it was started by; ``uid``: its account.
+    """
 
     python: str
     version: str
     environment: Mapping[str, str]
     archive: str = ""
+    commands: tuple[tuple[str, ...], ...] = ()
+    uid: int = -1
 
     @property
     def prefix(self) -> str:
@@ -100,7 +104,7 @@ class StartupReader:
         for site in sites:
             self.records.add(site)
         self._ownership = Ownership(self.records, bases)
-        for variable in PRELOADS:
+        for variable in autoload.PRELOADS:
             self._preloads(variable, environment.get(variable, ""), environment)
         self._preloads(LD_SO_PRELOAD, _text(LD_SO_PRELOAD), environment)
         for site in sites:
@@ -109,8 +113,13 @@ class StartupReader:
         if not environment.get("PYTHONNOUSERSITE"):
             self._module("usercustomize", "usercustomize", "Python's site module")
         self.filters(environment.get("PYTHONWARNINGS", "").split(","))
-        if environment.get("TORCH_DEVICE_BACKEND_AUTOLOAD", "1") != "0":
-            self._plugins()
+        self._plugins({TORCH_BACKENDS} if environment.get("TORCH_DEVICE_BACKEND_AUTOLOAD") == "0" else set())
+        called = environment.get("PYTHONBREAKPOINT", "")
+        if re.fullmatch(r"[\w.]+", called) and "." in called:
+            self._module(
+                "module", called.rpartition(".")[0], "PYTHONBREAKPOINT, where breakpoint() is called"
+            )
+        self._surroundings(environment)
         return self.items
 
     def early(self, name: str, path: str) -> None:
@@ -235,15 +244,16 @@ class StartupReader:
             for folder in self._library
         )
 
-    def _plugins(self) -> None:
+    def _plugins(self, skipped: Set[str]) -> None:
         for folder in self._search:
             for info in _folders(folder, (".dist-info", ".egg-info")):
                 text = _text(os.path.join(folder, info, "entry_points.txt"))
                 for group, name, module in _entry_points(text):
                     path = self._find(module.replace(".", "/"))
                     data = _read(path) if path else None
-                    if path and data is not None:
-                        via = f"entry point {name!r} of {info} in group {group}"
+                    if path and data is not None and group not in skipped:
+                        loader = autoload.PLUGIN_GROUPS[group]
+                        via = f"entry point {name!r} of {info} in group {group}, which {loader} loads"
                         owner = self._owner(path, data)
                         if owner.standing == "none" and self.records.is_editable(os.path.join(folder, info)):
                             owner = Owner("listed", info.partition("-")[0], "editable")
@@ -262,6 +272,28 @@ class StartupReader:
                 self._followed.add(os.path.realpath(path))
                 owner = self._owner(path, data)
                 self._add(self._item("preload", word, path, data, owner, Effects(), variable))
+
+    # --- around Python -----------------------------------------------------------------------------
+
+    def _surroundings(self, environment: Mapping[str, str]) -> None:
+        one = self.interpreter
+        origin = os.path.dirname(os.path.realpath(one.python))
+        for found in around(
+            environment, one.commands, one.uid, lambda word, given: _library(word, given, origin)
+        ):
+            real = os.path.realpath(found.path)
+            if real in self._followed:
+                continue
+            self._followed.add(real)
+            data = (_read(found.path) or b"") if found.kind in ("profile", "library") else b""
+            owner = self._owner(found.path, data) if data else NOBODY
+            item = self._item(found.kind, found.name, found.path, data, owner, Effects(), found.via)
+            self._add(replace(item, writers=found.writers))
+        for variable in autoload.SETTINGS:
+            if environment.get(variable):
+                value = environment[variable].encode("utf-8", "surrogateescape")
+                item = self._item("setting", variable, "", value, Owner("listed"), Effects(), "the variables")
+                self._add(replace(item, text=environment[variable][:MAX_TEXT]))
 
     # --- items -----------------------------------------------------------------------------------
 
@@ -301,14 +333,14 @@ class StartupReader:
 
 
 def _entry_points(text: str) -> Iterator[tuple[str, str, str]]:
-    """``(group, name, module)`` of the entry points that torch loads."""
+    """``(group, name, module)`` of the entry points that torch and trainers load."""
     parser = configparser.ConfigParser(delimiters=("=",), interpolation=None, strict=False)
     parser.optionxform = str  # type: ignore[method-assign, assignment]
     try:
         parser.read_string(text)
     except configparser.Error:
         return
-    for group in PLUGIN_GROUPS:
+    for group in autoload.PLUGIN_GROUPS:
         if parser.has_section(group):
             for name, value in parser.items(group):
                 module = value.partition(":")[0].partition("[")[0].strip()

@@ -32,14 +32,20 @@ class StartupItem(Observation):
     """One thing that executes at the start of the job's Python, found by the monitor from outside.
 
     ``kind``: ``pth`` (a line of a .pth file), ``sitecustomize``, ``usercustomize``, ``module`` (imported by
-    one of these), ``plugin`` (an entry point that torch loads), ``preload`` (a native library that the
-    loader maps first). ``name`` is the module, the variable or the file; ``via`` says what brings it in.
+    one of these), ``plugin`` (an entry point that torch or a trainer loads), ``preload`` (a native library
+    that the loader maps first), ``profile`` (a file that a shell executes before the job's command),
+    ``library`` (a native plug-in that a variable names), ``folder`` (one in which a variable has plug-ins
+    looked for), ``cache`` (a folder of compiled code that is loaded again), ``setting`` (a variable that
+    changes how the loader or Python starts; ``text`` is its value).
+    ``name`` is the module, the variable or the file; ``via`` says what brings it in.
     ``standing``: ``recorded`` (as a RECORD or package database says), ``altered`` (it says something else),
     ``listed`` (a package lists it without a digest), ``library`` (the standard library), ``known`` (written
     by a tool that makes virtual environments), ``guard`` or ``none``. ``owner`` is that package's name.
     ``effect`` is the strongest thing its text does to training: empty, ``imports``, ``hooks``, ``targets``,
     ``replaces`` or ``hides`` (see ``observe.effects``); ``effects`` are the lines that do it.
     ``before``: ``first`` (no earlier run of this environment is known), ``same``, ``new`` or ``changed``.
+    ``writers``: who beside root and the job's account may exchange it, empty for nobody and for kinds of
+    which nobody asked.
     """
 
     kind: str
@@ -56,3 +62,4 @@ class StartupItem(Observation):
     effects: list[str]
     modified_at: int
     before: str
+    writers: str = ""
