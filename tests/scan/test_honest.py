@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import os
 import shutil
+from functools import partial
 from pathlib import Path
+
+import pytest
 
 from tests.scan.test_environment import Place
 from tests.scan.wheels import make_environment, make_wheel, write_requirements
+from veracity.observe.dpkg import files_below
+from veracity.scan import environment
 
 
 def made(root: Path, files: dict[str, bytes]) -> Place:
@@ -41,3 +47,19 @@ def test_interpreters_may_be_copies_of_one_another(tmp_path: Path) -> None:
     assert place.found() == [("environment-file-altered", "warning", "alpha-run")]
     (gap,) = place.examined().gaps
     assert "bin/python3 is another program than" in gap.what
+
+
+def test_a_package_of_the_system_may_leave_files_of_its_archive_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Debian's pip does with its licence; any other that lacks one lacks it."""
+    place = made(tmp_path, {"alpha/mod.py": b"main = print\n", "alpha/LICENSE.txt": b"yours\n"})
+    (place.site / "alpha/LICENSE.txt").unlink()
+    assert place.found() == [("environment-file-altered", "note", "alpha")]
+    metadata = place.site / "alpha-1.0.dist-info/METADATA"
+    digest = hashlib.md5(metadata.read_bytes(), usedforsecurity=False).hexdigest()
+    (tmp_path / "info").mkdir()
+    (tmp_path / "info/python3-alpha.md5sums").write_text(f"{digest}  {str(metadata)[1:]}\n")
+    monkeypatch.setattr(environment, "SYSTEM", str(place.root))
+    monkeypatch.setattr(environment, "files_below", partial(files_below, dpkg=str(tmp_path)))
+    assert place.found() == []

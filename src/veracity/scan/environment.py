@@ -250,6 +250,8 @@ class EnvironmentCheck:
     ) -> None:
         """Something else lies at the place of a file, or nothing."""
         if entry is None and not os.path.lexists(place):
+            if file.path not in self._system and self._package(one.distribution):
+                return  # the system's package left it out, as Debian's do with licences
             self._differs(one, place, "missing", file.sha256, "", recorded)
             return
         is_file = entry is None or entry.is_file or entry.kind == LINK
