@@ -100,7 +100,7 @@ def downgraded(folder: Path, base: str) -> Path:
 
 def by_virtualenv(folder: Path, base: str) -> Path:
     """Virtualenv writes ``_virtualenv.pth`` and its module."""
-    return _by_tool(folder, base, "virtualenv", ["-m", "virtualenv", "--quiet", "--python", base])
+    return _by_tool(folder, base, "virtualenv", ["-m", "virtualenv", "--quiet", "--no-pip", "--python", base])
 
 
 def _by_tool(folder: Path, base: str, tool: str, words: Sequence[str]) -> Path:
@@ -133,7 +133,7 @@ def by_uv(link: str) -> Make:
     return make
 
 
-def editable(backend: str, requires: str, *flags: str) -> Make:
+def editable(backend: str, *requires: str) -> Make:
     """A project of one's own, installed with ``pip install -e``; the lock names it by its folder."""
 
     def make(folder: Path, base: str) -> Path:
@@ -141,14 +141,14 @@ def editable(backend: str, requires: str, *flags: str) -> Make:
         (project / "mine").mkdir(parents=True)
         (project / "mine/__init__.py").write_text("VALUE = 1\n")
         (project / "pyproject.toml").write_text(
-            f'[build-system]\nrequires = ["{requires}"]\nbuild-backend = "{backend}"\n'
+            f'[build-system]\nrequires = ["{requires[0]}"]\nbuild-backend = "{backend}"\n'
             '[project]\nname = "mine"\nversion = "1.0"\n'
         )
         python = plain(folder, base)
         command = [str(python), "-m", "pip", "install", "--quiet", "--no-build-isolation", "--no-deps"]
-        subprocess.run([python, "-m", "pip", "install", "--quiet", requires], check=True)
-        subprocess.run([*command, *flags, "-e", str(project)], check=True)
-        download(folder / "wheels", [requires])
+        subprocess.run([python, "-m", "pip", "install", "--quiet", *requires], check=True)
+        subprocess.run([*command, "-e", str(project)], check=True)
+        download(folder / "wheels", requires)
         return python
 
     return make
@@ -167,8 +167,8 @@ HONEST = [
     Honest("made by uv, hard links", by_uv("hardlink")),
     Honest("made by uv, symbolic links", by_uv("symlink")),
     Honest("made by uv, copies", by_uv("copy")),
-    Honest("editable, setuptools", editable("setuptools.build_meta", "setuptools"), locked=False),
-    Honest("editable, hatchling", editable("hatchling.build", "hatchling"), locked=False),
+    Honest("editable, setuptools", editable("setuptools.build_meta", "setuptools", "wheel"), locked=False),
+    Honest("editable, hatchling", editable("hatchling.build", "hatchling", "editables"), locked=False),
 ]  # fmt: skip
 
 
