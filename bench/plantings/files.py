@@ -329,13 +329,41 @@ LINKS = [
     ),
 ]  # fmt: skip
 
-WAITING = [
+
+def other_name(place: Place, *, edited: bool) -> None:
+    shard, name = place.data / "shard-a.bin", place.outside / "alias.bin"
+    place.alias(shard, name)
+    if edited:
+        name.write_bytes(b"shard-A.bin" * 1000)
+
+
+def other_hooks(place: Place) -> None:
+    place.write(place.outside / "hooks/pre-commit", f"#!/bin/sh\n{MARK}\n")
+    config = place.repository / ".git/config"
+    place.write(config, config.read_text() + f"[core]\n\thooksPath = {place.outside}/hooks\n")
+
+
+def added_hook(place: Place) -> None:
+    hook = place.repository / ".git/hooks/post-checkout"
+    place.write(hook, f"#!/bin/sh\n{MARK}\n")
+    hook.chmod(0o755)
+
+
+HOOK, ALIAS = "an edited git hook", "a hard-link alias"
+REPOSITORY = [
     Planting(
-        "an edited git hook", "all", lambda place: None, [], awaits="git is no part of a seal yet",
+        HOOK, "a line more",
+        lambda place: place.edit(place.repository / ".git/hooks/pre-commit", "exit 0", f"exit 0 {MARK}"),
+        [Sign("verify", "git hook changed", "pre-commit")],
     ),
-    Planting(
-        "a hard-link alias", "all", lambda place: None, [], awaits="no rule tells of aliases yet",
-    ),
+    Planting(HOOK, "another one", added_hook, [Sign("verify", "git hook added", "post-checkout")]),
+    Planting(HOOK, "other hooks by core.hooksPath", other_hooks,
+             [Sign("verify", "git takes its hooks from elsewhere", "outside/hooks")], alone=True),
+    Planting(ALIAS, "of a shard", partial(other_name, edited=False), [Sign("verify", "note", "shard-a.bin")],
+             alone=True),
+    Planting(ALIAS, "and edited under it", partial(other_name, edited=True),
+             [Sign("verify", "content changed", "data/shard-a.bin"), Sign("verify", "note", "shard-a.bin")],
+             alone=True),
 ]  # fmt: skip
 
 
@@ -420,4 +448,4 @@ STRAYS = [
     ),
 ]  # fmt: skip
 
-FILES = [*SOURCES, *BYTECODE, *LIBRARIES, *PERMISSIONS, *LINKS, *STRAYS, *WAITING]
+FILES = [*SOURCES, *BYTECODE, *LIBRARIES, *PERMISSIONS, *LINKS, *STRAYS, *REPOSITORY]

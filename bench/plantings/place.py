@@ -84,6 +84,11 @@ class Place:
         return self.root / "data"
 
     @property
+    def repository(self) -> Path:
+        """A git repository with a hook, a part of the seal."""
+        return self.root / "repository"
+
+    @property
     def outside(self) -> Path:
         """A folder that is no part of anything."""
         return self.root / "outside"
@@ -124,6 +129,12 @@ class Place:
         """Set permissions."""
         self._remember(path)
         path.chmod(bits)
+
+    def alias(self, path: Path, name: Path) -> None:
+        """Give a file another name, under which it can be edited; what it holds is put back, too."""
+        self._remember(path)
+        self._remember(name)
+        name.hardlink_to(path)
 
     def put_back(self, left: int = 0) -> None:
         """Undo all but the first ``left`` changes."""
@@ -177,11 +188,15 @@ class Place:
         done = self.veracity("verify", self.seal, "--format", "json", "--quiet", *words)
         document = loaded(done)
         folders = {part["name"]: part["path"] for part in document["parts"]}
-        return [
-            Said("verify", change["change"], os.path.join(folders[part["part"]], change["path"]).rstrip("/"))
-            for part in document["compared"]
-            for change in part["changed"]
-        ]
+        said = []
+        for part in document["compared"]:
+            for change in part["changed"]:
+                path = os.path.join(folders[part["part"]], change["path"]).rstrip("/")
+                said.append(Said("verify", change["change"], path))
+            for row in part.get("git", {}).get("changed", []):
+                said.append(Said("verify", row["change"], row["file"], f"{row['subject']} {row['detail']}"))
+            said += [Said("verify", "note", part["part"], note) for note in part.get("notes", [])]
+        return said
 
     def run(self, *words: str | Path, sealed: bool = True, **variables: str) -> list[Said]:
         """Run the program (or ``words``), on the first seal if it is to be ``sealed``: what was found."""
@@ -202,7 +217,8 @@ class Place:
 
     def _parts(self) -> list[str]:
         archives = ["--lock", str(self.root / "lock.txt"), "--wheels", str(self.root / "wheels")]
-        return [f"code={self.code}", f"data={self.data}", "--python", str(self.root / "env"), *archives]
+        parts = [f"{path.name}={path}" for path in (self.code, self.data, self.repository)]
+        return [*parts, "--python", str(self.root / "env"), *archives]
 
 
 def loaded(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
@@ -263,11 +279,25 @@ def make(root: Path, base: str, packages: Sequence[str] = (TORCH, *MORE)) -> Pla
     for name in ("shard-a.bin", "shard-b.bin"):
         (place.data / name).write_bytes(name.encode() * 1000)
     (place.data / "current.bin").symlink_to("shard-a.bin")
+    commit(place.repository)
     place.outside.mkdir()
     place.seal, found = place.sealed()
     if found:
         raise RuntimeError(f"the environment is not clean before anything is planted: {found[:5]}")
     return place
+
+
+def commit(folder: Path) -> None:
+    """A repository with one commit and a hook."""
+    folder.mkdir()
+    (folder / "model.py").write_text("WIDTH = 64\n")
+    identity = ["-c", "user.name=bench", "-c", "user.email=bench@example.com"]
+    for words in (["init", "--quiet"], ["add", "."], [*identity, "commit", "--quiet", "-m", "Begin"]):
+        subprocess.run(["git", "-C", folder, *words], check=True)
+    hook = folder / ".git" / "hooks" / "pre-commit"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text("#!/bin/sh\nexit 0\n")
+    hook.chmod(0o755)
 
 
 def download(folder: Path, packages: Sequence[str]) -> list[Path]:

@@ -13,7 +13,9 @@ untouched and is never executed.
 
 The monitor looks the file up in RECORD, also behind symbolic links. If RECORD does not know it but lists the
 same module at another place, the two are compared: other content is an error of high confidence, the same
-content a note. Names that many projects use for folders of their own (`tests`, `utils` …) are not claimed.
+content a note. Names that many projects use for folders of their own (`tests`, `utils` …) are not claimed. A
+file `torch.py` or `numpy.py` stands in the place of the package; other files of a package's name may be one's
+own (`evaluate.py`).
 
 ## What fools it
 
