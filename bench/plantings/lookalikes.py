@@ -34,8 +34,9 @@ def try_untouched(place: Place) -> Iterator[Row]:
     for how in (["-o", "0"], ["-o", "1"], ["--invalidation-mode", "checked-hash"]):
         subprocess.run([*compile_all, *how, str(place.site)], stdout=subprocess.DEVNULL, check=False)
         yield _row(f"compiled anew: compileall {' '.join(how)}", place, seal=True, verify=False)
-    name = next((place.site).glob("[jJ]inja2-*.dist-info")).name.split("-")[1]
-    reinstall = ("--force-reinstall", "--no-deps", f"jinja2=={name}")
+    (info,) = place.site.glob("[jJ]inja2-*.dist-info")
+    version = info.name.removesuffix(".dist-info").split("-")[1]
+    reinstall = ("--force-reinstall", "--no-deps", f"jinja2=={version}")
     install(place.python, place.root / "wheels", (), *reinstall)
     yield _row("a package installed anew", place, seal=True, verify=False)
 
