@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import shutil
 import socket
 import stat
 from collections.abc import Callable
@@ -262,6 +263,32 @@ def test_a_file_that_vanishes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
     (folder / "a").write_bytes(b"1")
     after_listing(monkeypatch, (folder / "a").unlink)
     assert [one.path for one in Read(folder).reading.unread] == ["a"]
+
+
+def test_folders_that_vanish_while_others_are_read(folder: Path) -> None:
+    """As when a mount goes: what was not read yet is unread, and the rest is as it was."""
+    for name in ("a", "b", "c"):
+        (folder / name).mkdir()
+        (folder / name / "file").write_text(name)
+
+    def gone(files: int, size: int) -> None:
+        for name in ("a", "b", "c"):
+            if files == 1:
+                shutil.rmtree(folder / name, ignore_errors=True)
+
+    read = Read(folder, progress=gone)
+    assert len(read.reading.unread) == 2
+    assert {one.digest == UNREAD for one in read.entries().values()} == {True, False}
+
+
+def test_links_in_a_circle_are_links(folder: Path) -> None:
+    (folder / "one").symlink_to("two")
+    (folder / "two").symlink_to("one")
+    (folder / "up").symlink_to("..")
+    (folder / "self").symlink_to("self")
+    read = Read(folder)
+    assert {one.kind for one in read.entries().values()} == {LINK}
+    assert (read.reading.files, read.reading.unread) == (0, ())
 
 
 def test_no_descriptor_is_left_open(folder: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+import resource
 import tempfile
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from veracity.core.errors import EvidenceError, VerificationError
+from veracity.core.errors import EvidenceError, ResourceLimitError, VerificationError
 from veracity.core.tree import FOLDER, TreeEntry, add_folder
 from veracity.observe.tree import read_tree
 from veracity.seal.compare import Change, Changed, compare
@@ -199,3 +200,87 @@ def test_a_page_in_the_place_of_another_is_told(tmp_path: Path) -> None:
     writer.close()
     with Nodes(tmp_path / "manifest") as nodes, pytest.raises(EvidenceError, match="page"):
         list(nodes.entries(root))
+
+
+# --- size, and who writes ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("size", "begin", "said"),
+    [
+        (2 << 30, HEAD, "damaged at byte"),
+        (2 << 30, HEAD + b"0" * 64 + b" 2000000000\n", "larger than 64 MiB"),
+        (2 << 30, b"", "no manifest"),
+        (9 << 30, HEAD, "larger than 8 GiB"),
+    ],
+)
+def test_a_manifest_of_gigabytes_is_refused_at_once(
+    tmp_path: Path, size: int, begin: bytes, said: str
+) -> None:
+    """Sparse, so that it costs no room here; to its reader it is as large."""
+    with (tmp_path / "manifest").open("wb") as file:
+        file.write(begin)
+        file.truncate(size)
+    with pytest.raises(EvidenceError, match=said):
+        Nodes(tmp_path / "manifest")
+
+
+def test_a_manifest_of_too_many_nodes_is_refused(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sealed(folder, tmp_path / "manifest")
+    monkeypatch.setattr("veracity.seal.nodes.MAX_NODES", 3)
+    with pytest.raises(ResourceLimitError, match="more than 3 nodes"):
+        Nodes(tmp_path / "manifest")
+
+
+def test_a_full_disk_is_an_error_and_no_unread_file(folder: Path, tmp_path: Path) -> None:
+    """Where it is met in the middle of a tree: a limit on the size of files stands for the disk's."""
+    for number in range(6_000):
+        (folder / "data" / f"{number:05}{'x' * 200}").touch()
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 19, before[1]))
+    try:
+        with pytest.raises(EvidenceError, match="cannot be written"):
+            sealed(folder, tmp_path / "manifest")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_two_do_not_write_one_manifest(folder: Path, tmp_path: Path) -> None:
+    writer = NodeWriter.at(tmp_path / "manifest")
+    try:
+        with pytest.raises(EvidenceError, match="cannot be written"):
+            NodeWriter.at(tmp_path / "manifest")
+    finally:
+        writer.close()
+    NodeWriter.at(tmp_path / "manifest").close()
+
+
+@pytest.mark.parametrize("kind", ["whole", "damaged", "locked", "link", "missing", "none"])
+def test_a_manifest_is_gone_on_with_when_it_holds(folder: Path, tmp_path: Path, kind: str) -> None:
+    earlier, manifest = tmp_path / "earlier", tmp_path / "manifest"
+    sealed(folder, earlier)
+    held = None
+    if kind == "damaged":
+        earlier.write_bytes(earlier.read_bytes()[:-1] + b"\0")
+    if kind == "locked":
+        held = NodeWriter.at(earlier)
+    if kind == "link":
+        os.rename(earlier, tmp_path / "elsewhere")
+        earlier.symlink_to(tmp_path / "elsewhere")
+    if kind == "missing":
+        earlier.unlink()
+    if kind == "none":
+        earlier.write_bytes(b"something else that is long enough")
+    content = earlier.read_bytes() if earlier.exists() else b""
+    (folder / "pkg" / "a.py").write_text("a = 2\n")
+    writer = NodeWriter.going_on(manifest, earlier)
+    root = read_tree(folder, writer.keep).root
+    writer.close()
+    if held is not None:
+        held.close()
+    with Nodes(manifest) as nodes:
+        assert len(list(nodes.walk(root))) == 8
+    assert (earlier.exists() and earlier.samefile(manifest)) == (kind == "whole")
+    assert not earlier.exists() or earlier.read_bytes().startswith(content)

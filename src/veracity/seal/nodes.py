@@ -13,12 +13,12 @@ A record that was not written to its end is passed over, and cut off by the next
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import mmap
 import os
 import re
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -29,6 +29,7 @@ from ..core.tree import FOLDER, MAX_NODE, UNREAD, Chunks, Folder, Page, Pages, T
 HEAD = b"veracity-manifest-v1\n"
 MAX_FILE = 8 << 30
 MAX_DEPTH = 512
+MAX_NODES = 8_000_000
 _RECORD = re.compile(rb"([0-9a-f]{64}) ([1-9][0-9]{0,9})\n")
 _RECORD_HEAD = 64 + 1 + 10 + 1
 
@@ -140,6 +141,11 @@ class Nodes(Reading):
     def __contains__(self, digest: str) -> bool:
         return digest in self._places
 
+    def check(self) -> None:
+        """Raise VerificationError when a node holds other bytes than its digest says."""
+        for digest in self._places:
+            self.bytes_of(digest)
+
     def digests(self) -> set[str]:
         """The digests of all nodes."""
         return set(self._places)
@@ -174,6 +180,8 @@ class Nodes(Reading):
                 raise ResourceLimitError(f"a node of {self.name} is larger than {MAX_NODE >> 20} MiB")
             if begin + length > size:
                 return
+            if len(self._places) >= MAX_NODES:
+                raise ResourceLimitError(f"{self.name} has more than {MAX_NODES:,} nodes")
             self._places[head[1].decode("ascii")] = begin, length
             self.end = begin + length
 
@@ -191,6 +199,9 @@ class Added(Reading):
         if digest not in self._manifest:
             self._own[digest] = data
 
+    def __contains__(self, digest: str) -> bool:
+        return digest in self._own or digest in self._manifest
+
     def found(self, digest: str) -> bytes | None:
         """What is kept under a digest, unchecked."""
         return self._own.get(digest) or self._manifest.found(digest)
@@ -198,7 +209,10 @@ class Added(Reading):
 
 @dataclass(slots=True)
 class NodeWriter:
-    """Adds nodes to a manifest file, which is made when it is not there. ``written``: bytes so far."""
+    """Adds nodes to a manifest file, which is made when it is not there. ``written``: bytes so far.
+
+    It is locked meanwhile: manifests of several seals may be one file.
+    """
 
     path: Path
     known: set[str]
@@ -207,22 +221,52 @@ class NodeWriter:
     _waiting: bytearray | None = None
 
     @classmethod
-    def at(cls, path: Path) -> NodeWriter:
-        """Begin to write at the end of the last whole record."""
-        known: set[str] = set()
-        end = 0
-        with suppress(FileNotFoundError):
-            if os.stat(path).st_size >= len(HEAD):
-                with Nodes(path) as nodes:
-                    known, end = nodes.digests(), nodes.end
-        flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    def at(cls, path: Path, *, check: bool = False) -> NodeWriter:
+        """Begin to write at the end of the last whole record; with ``check``, of nodes that all hold.
+
+        Raises EvidenceError when the file cannot be written, is none, or somebody else writes to it,
+        VerificationError when a node does not hold.
+        """
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
             handle = os.open(path, flags, 0o600)
         except OSError as error:
             raise EvidenceError(f"{path} cannot be written: {error.strerror}") from error
-        os.ftruncate(handle, end)
-        os.lseek(handle, end, os.SEEK_SET)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            known: set[str] = set()
+            end = 0
+            if os.fstat(handle).st_size >= len(HEAD):
+                with Nodes(path) as nodes:
+                    if check:
+                        nodes.check()
+                    known, end = nodes.digests(), nodes.end
+            os.ftruncate(handle, end)
+            os.lseek(handle, end, os.SEEK_SET)
+        except OSError as error:
+            os.close(handle)
+            raise EvidenceError(f"{path} cannot be written: {error.strerror}") from error
+        except BaseException:
+            os.close(handle)
+            raise
         return cls(path, known, handle, _waiting=bytearray(b"" if end else HEAD))
+
+    @classmethod
+    def going_on(cls, path: Path, earlier: Path) -> NodeWriter:
+        """Begin a new manifest with the nodes of an earlier one, which becomes one file with it.
+
+        Nodes are only added, so the earlier one loses nothing. One that cannot be gone on with, or does not
+        hold, is left alone, and the new one is empty.
+        """
+        try:
+            os.link(earlier, path, follow_symlinks=False)
+        except OSError:
+            return cls.at(path)
+        try:
+            return cls.at(path, check=True)
+        except (EvidenceError, VerificationError):
+            os.unlink(path)
+            return cls.at(path)
 
     def keep(self, digest: str, data: bytes) -> None:
         """Add a node, once."""
@@ -234,10 +278,12 @@ class NodeWriter:
             self._flush()
 
     def close(self) -> None:
-        """Write what waits and make it durable; raises OSError as the system reports it."""
+        """Write what waits and make it durable; raises EvidenceError when it cannot be."""
         try:
             self._flush()
             os.fsync(self.handle)
+        except OSError as error:
+            raise self._unwritten(error) from error
         finally:
             self._waiting = None
             os.close(self.handle)
@@ -245,7 +291,14 @@ class NodeWriter:
     def _flush(self) -> None:
         data = memoryview(bytes(self._waiting or b""))
         while data:
-            count = os.write(self.handle, data)
+            try:
+                count = os.write(self.handle, data)
+            except OSError as error:
+                # Who reads a tree takes an OSError for a file of it that cannot be read.
+                raise self._unwritten(error) from error
             self.written += count
             data = data[count:]
         self._waiting = bytearray()
+
+    def _unwritten(self, error: OSError) -> EvidenceError:
+        return EvidenceError(f"{self.path} cannot be written: {error.strerror}")
