@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from veracity.core.errors import UsageError
+from veracity.core.level import FULL
 from veracity.core.policy import KINDS, MAX_LIFETIME, SECOND, Policy, duration_of, identity_of, policy_of
 
 
@@ -129,6 +130,16 @@ def test_what_is_not_said_is_as_it_was_before_it_could_be_said() -> None:
     assert set(policy_of(table()).document()) == {
         *("principals", "approve", "lifetime", "own", "override", "revoke")
     }
+
+
+def test_the_level_is_part_of_a_policy_that_names_one() -> None:
+    usual, named = policy_of(table()), policy_of({**table(), "level": "sample=2%"})
+    assert usual.level == FULL
+    assert str(named.level) == "sample=2%"
+    assert "level" not in usual.document()
+    assert usual.digest() == policy_of({**table(), "level": "full"}).digest() != named.digest()
+    with pytest.raises(UsageError, match="no level"):
+        policy_of({**table(), "level": "quick"})
 
 
 def test_the_order_of_the_file_does_not_matter() -> None:

@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 
 from tests.observe.git.repos import commit, git
+from tests.observe.looking import settle, settle_soon
 from tests.seal.approving import Approving
 from veracity.core.approval import TOLERANCE
 from veracity.core.errors import VerificationError
+from veracity.core.level import STAT
 from veracity.core.observation import SealChecked
 from veracity.ledger.entry import Entry
 from veracity.ledger.keys import KEY_FILE, SigningKey
@@ -105,6 +107,29 @@ def moved(code: Path) -> None:
 def test_a_change_of_times_alone_is_none(made: Approving) -> None:
     os.utime(made.code / "train.py", ns=(1, 1))
     assert refusals(look(made)) == []
+
+
+def test_the_level_is_said_and_what_it_cannot_see(made: Approving, monkeypatch: pytest.MonkeyPatch) -> None:
+    settle_soon(monkeypatch, made.home)
+    settle()
+    policy = find_policy(made.home, made.home)
+    for read in (1, 0):
+        checked = check_start(made.home, made.folder, policy, ["true"], level=STAT)
+        assert refusals(checked) == []
+        assert checked.level == "stat"
+        assert checked.looked[0].startswith(f"level stat: {read} of 1 files read")
+    (made.code / "train.py").write_text("x")
+    checked = check_start(made.home, made.folder, policy, ["true"], level=STAT)
+    assert [one.change for one in checked.drift] == ["content changed"]
+    assert look(made).looked == ["level full: every byte was read"]
+
+
+def test_a_memory_that_others_can_write_is_refused(made: Approving) -> None:
+    (made.home / "cache").mkdir()
+    (made.home / "cache").chmod(0o777)
+    checked = check_start(made.home, made.folder, find_policy(made.home, made.home), ["true"], level=STAT)
+    assert any("others can write" in one for one in refusals(checked))
+    assert not checked.as_sealed
 
 
 def test_many_changes_are_counted(made: Approving) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from ..core.errors import UsageError
+from ..core.level import Level, level_of
 
 HOME_VARIABLE = "VERACITY_HOME"
 FORMATS = ("text", "json", "html")
@@ -139,6 +140,21 @@ def share(text: str) -> float:
     if not 0 <= percent <= 50:
         raise argparse.ArgumentTypeError(f"{text[:40]!r} is no percentage from 0 to 50, like 1%")
     return percent / 100
+
+
+LEVEL_HELP = (
+    "how closely: full reads all; kernel takes fs-verity's word; stat reads what does not look as it did "
+    "when this home last read it (device, inode, size, times, mode); sample=1%% reads that share of the "
+    "rest, drawn by a key"
+)
+
+
+def level(text: str) -> Level:
+    """A level of verification; raises argparse.ArgumentTypeError for what is none."""
+    try:
+        return level_of(text)
+    except UsageError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

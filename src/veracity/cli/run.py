@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..core.errors import Error, EvidenceError, UsageError, VerificationError
+from ..core.level import FULL, Level
 from ..core.rule import Severity
 from ..core.verdict import Outcome
 from ..render.visible import visible
 from .output import console_for, deliver, say, tell_error
 from .outsiders import add_outsiders, tell_unsigned, timestamps_of, witnesses_of
-from .parsing import CONFIG_HELP, Parser, add_verb, format_of, home_of, share
+from .parsing import CONFIG_HELP, LEVEL_HELP, Parser, add_verb, format_of, home_of, level, share
 from .progress import Told
 from .witness import policy_in
 
@@ -126,6 +127,12 @@ def _add_seal(parser: Parser) -> None:
         "it stand in the record, and the run is never called held",
     )
     parser.add_argument("--config", type=Path, metavar="FILE", help=CONFIG_HELP)
+    parser.add_argument(
+        "--level",
+        type=level,
+        metavar="LEVEL",
+        help=f"of --seal, {LEVEL_HELP} (default: the policy's, else full; no weaker one to enforce)",
+    )
 
 
 def _add_job(parser: Parser) -> None:
@@ -150,8 +157,9 @@ def execute(arguments: argparse.Namespace) -> int:
     """Run the command; its exit code, or what ``--fail-on`` makes of the verdict."""
     if not arguments.command:
         raise UsageError("no command to run", remedy="veracity run -- python train.py")
-    if arguments.seal is None and (arguments.unsafe_override is not None or arguments.config is not None):
-        raise UsageError("--unsafe-override and --config speak of a seal: name it with --seal")
+    spoken = (arguments.unsafe_override, arguments.config, arguments.level)
+    if arguments.seal is None and any(one is not None for one in spoken):
+        raise UsageError("--unsafe-override, --config and --level speak of a seal: name it with --seal")
     form = format_of(arguments, "text", "json")
     from ..monitor.job import RunOptions, run_job
     from ..monitor.launch import CommandError
@@ -213,13 +221,27 @@ def _sealed(arguments: argparse.Namespace) -> tuple[SealChecked, list[str]]:
         )
     if arguments.unsafe_override is not None and not override.strip():
         raise UsageError("an override needs a reason: --unsafe-override 'why it cannot wait'")
+    wanted = FULL if policy is None else policy.policy.level
+    asked: Level = arguments.level or wanted
+    if enforces and asked.is_weaker_than(wanted):
+        raise UsageError(f"the policy wants the level {wanted}, and {asked} may miss what that finds")
     read = Told(quiet=arguments.quiet)
     file: Path | None = arguments.witness_policy
     witnesses = [policy_in(file)] if file is not None else []
     checked = check_start(
-        home, folder, policy, arguments.command, override=override, progress=read, witnesses=witnesses
+        home,
+        folder,
+        policy,
+        arguments.command,
+        level=asked,
+        override=override,
+        progress=read,
+        witnesses=witnesses,
     )
     read.done()
+    if asked.remembers and not arguments.quiet:
+        for sentence in checked.looked:
+            say(f"veracity: {checked.seal}, {sentence}")
     refused = refusals(checked)
     if override and policy is not None and not policy.policy.override:
         return checked, [f"the policy allows no override: {policy.path}", *refused]

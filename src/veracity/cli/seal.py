@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from ..core.errors import EvidenceError, UsageError
 from . import sealmodel, sealsbom
 from .output import console_for, deliver, say
-from .parsing import Parser, add_verb, format_of, home_of
+from .parsing import LEVEL_HELP, Parser, add_verb, format_of, home_of, level
 from .progress import Told
 
 if TYPE_CHECKING:
@@ -43,12 +43,18 @@ KEY_HELP = (
 _EXAMPLES = """\
   veracity seal                               this folder
   veracity seal code=src data/train.bin       two parts
+  veracity seal data=shards --level stat      reads and writes what changed since
   veracity seal src --python .venv --lock uv.lock --wheels wheels
   veracity verify seal-20250302-140211-a1b2c3
   veracity seal diff seal-20250302 latest
   veracity seal --key ~/.ssh/id_ed25519.pub   signed also with an SSH key, here by ssh-agent
   veracity seal --model checkpoints/base      writes checkpoints/base/model.sig
   veracity seal --sbom env.cdx.json           what is installed for the python on PATH"""
+
+_REMEMBERED = (
+    "what is read is remembered, and what did not change is not written again (default: full, and nothing is "
+    "remembered)"
+)
 
 DIFF = "diff"
 
@@ -106,6 +112,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
         help="whose SSH keys sign commits and tags, as `ssh-keygen -Y verify -f` takes it",
     )
     parser.add_argument("--key", metavar="FILE", type=Path, help=KEY_HELP)
+    parser.add_argument("--level", type=level, metavar="LEVEL", help=f"{LEVEL_HELP}; {_REMEMBERED}")
     sealmodel.add_flags(parser)
     sealsbom.add_flags(parser)
 
@@ -113,18 +120,23 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     """Seal, or compare two seals."""
     words: list[str] = arguments.paths
+    compares = words[:1] == [DIFF] and len(words) != 1
+    if arguments.level is not None and (arguments.model or arguments.sbom is not None or compares):
+        raise UsageError("--level is for making a seal of files and folders")
     if arguments.model:
         return sealmodel.execute(arguments)
     sealmodel.refuse_flags(arguments)
     if arguments.sbom is not None:
         return sealsbom.execute(arguments)
-    if words[:1] == [DIFF] and len(words) != 1:
+    if compares:
         return _diff(arguments, words[1:])
     form = format_of(arguments, "text", "json")
     from ..ledger.keys import KEY_FILE, KEY_NAME, SigningKey
     from ..render import seals
+    from ..seal.earlier import earlier_seal
     from ..seal.folder import create_folder, make_home
     from ..seal.paths import Wanted, make_seal
+    from ..seal.reading import Look
     from .environment import examination_of
 
     also = _ssh_signer(arguments.key)
@@ -139,6 +151,9 @@ def execute(arguments: argparse.Namespace) -> int:
     wanted = replace(wanted, signers=_signers(arguments.allowed_signers))
     make_home(home)
     key = SigningKey.load_or_create(home / KEY_FILE, KEY_NAME)
+    if arguments.level is not None:
+        earlier = earlier_seal(home, key.verifier, wanted.paths.values())
+        wanted = replace(wanted, look=Look(arguments.level, home), earlier=earlier)
     folder = create_folder(home, time.time_ns())
     made = make_seal(folder, wanted, key, also=also, progress=read)
     read.done()

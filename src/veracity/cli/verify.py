@@ -14,13 +14,14 @@ from ..core.errors import UsageError
 from ..render.visible import visible
 from . import sealmodel
 from .output import console_for, deliver, say
-from .parsing import RUN_HELP, Parser, add_verb, format_of, home_of
+from .parsing import LEVEL_HELP, RUN_HELP, Parser, add_verb, format_of, home_of, level
 from .progress import Told
 from .seal import key_for, parts_of
 from .verifyapprovals import NAME, check_approvals
 from .witness import keys_in, policy_in
 
 if TYPE_CHECKING:
+    from ..core.level import Level
     from ..ledger.witness.cosignature import WitnessKey
     from ..ledger.witness.policy import Policy
 
@@ -49,6 +50,7 @@ _EXAMPLES = """\
   veracity verify latest --witness-policy witnesses.policy
   veracity verify seal-20250302-140211-a1b2c3
   veracity verify seal-20250302-140211-a1b2c3 --at code=/copy/of/src
+  veracity verify seal-20250302-140211-a1b2c3 --level sample=1%
   veracity verify run-20250302-140211-a1b2c3-7.tlog-proof --key ledger.vkey
   veracity verify checkpoints/base/model.sig --key signer.pub.pem"""
 
@@ -99,7 +101,9 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
         metavar="NAME=PATH",
         help="read that part of a seal there, not where it was sealed; of a model.sig, the model: --at PATH",
     )
-
+    parser.add_argument(
+        "--level", type=level, metavar="LEVEL", help=f"of a seal, {LEVEL_HELP} (default: full)"
+    )
     parser.add_argument(
         "--key",
         metavar="FILE",
@@ -124,10 +128,12 @@ def execute(arguments: argparse.Namespace) -> int:
     """Verify; VerificationError and EvidenceError say what does not hold."""
     form = format_of(arguments, "text", "json")
     signature = sealmodel.signature_named(arguments.run)
+    if signature is None and is_seal(arguments.run):
+        return _verify_seal(arguments, form)
+    if arguments.level is not None:
+        raise UsageError("--level is for seals")
     if signature is not None:
         return sealmodel.verify(arguments, signature)
-    if is_seal(arguments.run):
-        return _verify_seal(arguments, form)
     policies = [policy_in(path) for path in arguments.policies]
     if arguments.witnesses:
         from ..ledger.witness.policy import Policy
@@ -238,11 +244,15 @@ def _verify_seal(arguments: argparse.Namespace, form: str) -> int:
     from ..render import seals
     from ..seal.folder import find_seal
     from ..seal.paths import check_seal, read_seal
+    from ..seal.reading import Look
 
-    folder = find_seal(home_of(arguments), arguments.run)
+    home = home_of(arguments)
+    folder = find_seal(home, arguments.run)
     seal = read_seal(folder, key_for(arguments, folder.verifier))
     read = Told(quiet=arguments.quiet)
-    differences = list(check_seal(folder, seal, parts_of(arguments.at), progress=read))
+    asked: Level | None = arguments.level
+    look = Look(asked, home) if asked is not None and asked.remembers else None
+    differences = list(check_seal(folder, seal, parts_of(arguments.at), look=look, progress=read))
     read.done()
     if form == "json":
         deliver(arguments, seals.document(seal, differences))

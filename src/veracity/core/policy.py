@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from .canonical import Json, encode
 from .digest import Digest
 from .errors import UsageError
+from .level import FULL, Level, level_of
 
 KINDS = ("code", "environment", "checkpoint", "data", "contract")
 """What a part of a seal can be. A part that is called so is of that kind."""
@@ -26,7 +27,7 @@ BLOCKED: Mapping[str, tuple[str, ...]] = {ERRORS: ("error",), "warning": ("error
 
 KNOWN = {
     *("expires", "own", "override", "revoke", "principals", "approve"),
-    *("witnesses", "findings", "despite"),
+    *("witnesses", "findings", "despite", "level"),
 }
 SECOND = 10**9
 _UNITS = {"s": SECOND, "m": 60 * SECOND, "h": 3600 * SECOND, "d": 86400 * SECOND}
@@ -73,7 +74,8 @@ class Policy:
     ``revoke``: roles that may revoke others; everybody may revoke themselves. ``witnesses``: whose
     cosignatures the log of approvals needs, as lines of a C2SP tlog-policy; empty: nobody's. ``findings``:
     from which severity on what was found in a sealed environment keeps the seal from counting as approved;
-    ``despite``: roles that may approve it all the same, knowingly.
+    ``despite``: roles that may approve it all the same, knowingly. ``level``: how closely what is sealed is
+    looked at before a run starts.
     """
 
     principals: tuple[Principal, ...]
@@ -85,6 +87,7 @@ class Policy:
     witnesses: str = ""
     findings: str = ERRORS
     despite: tuple[str, ...] = ()
+    level: Level = FULL
 
     def document(self) -> dict[str, Json]:
         """What the policy says, in its one form."""
@@ -110,6 +113,8 @@ class Policy:
             **({"witnesses": _without_addresses(self.witnesses)} if self.witnesses else {}),
             **({"findings": self.findings} if self.findings != ERRORS else {}),
             **({"despite": _sorted(self.despite)} if self.despite else {}),
+            # Left out where it is the usual one, so that policies are called what they always were.
+            **({"level": str(self.level)} if self.level != FULL else {}),
         }
 
     def digest(self) -> Digest:
@@ -176,6 +181,7 @@ def policy_of(value: object) -> Policy:
         _witnesses(table.get("witnesses", "")),
         _findings(table.get("findings", ERRORS)),
         _words(table.get("despite", []), "policy.despite", _NAME),
+        level_of(table["level"]) if "level" in table else FULL,
     )
     _check(policy)
     return policy

@@ -20,7 +20,7 @@ from __future__ import annotations
 import hashlib
 import re
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TypeAlias
@@ -47,6 +47,8 @@ _LINE = re.compile(rb"([fFdlpsbc]) ([0-7]{1,4}) (0|[1-9][0-9]{0,18}) (\S{1,12288
 _PAGE = re.compile(rb"([1-9][0-9]{0,8}) ([0-9a-f]{64}) (\S{1,12288})\Z")
 _DIGEST = re.compile(rb"[0-9a-f]{64}\Z")
 _PLAIN = re.compile(rb"[!-$&-~]*\Z")
+_USUAL = re.compile(rb"[!-$&\'-\-0-~][!-$&-.0-~]{0,254}\Z")
+"""Names that are written as they are and need no other look; those that begin with a dot are left to it."""
 _ESCAPED = re.compile(rb"%([0-9A-F]{2})")
 _TO_ESCAPE = re.compile(rb"[^!-$&-~]")
 
@@ -122,10 +124,22 @@ def add_folder(entries: Iterable[TreeEntry], keep: Keep) -> tuple[str, int]:
     if len(ordered) <= PAGED_FROM:
         return _keep(b"folder\n", map(_line, ordered), keep), below
     pages = []
-    for page in _cut(ordered):
+    for begin, end in cuts([entry.name for entry in ordered]):
+        page = ordered[begin:end]
         digest = _keep(b"folder\n", map(_line, page), keep)
         pages.append(b"%d %b %b\n" % (len(page), digest.encode("ascii"), _escape(page[0].name)))
     return _keep(b"pages\n", pages, keep), below
+
+
+def cuts(names: Sequence[bytes]) -> Iterator[tuple[int, int]]:
+    """Where a folder with these names, in order, is cut: begin and end of each part; one part without any."""
+    begin = 0
+    if len(names) > PAGED_FROM:
+        for at in range(1, len(names)):
+            if at - begin >= LONGEST_PAGE or zlib.crc32(names[at]) % CUT_ONE_IN == 0:
+                yield begin, at
+                begin = at
+    yield begin, len(names)
 
 
 def add_chunks(size: int, digests: Sequence[str], keep: Keep) -> str:
@@ -175,27 +189,12 @@ def _keep(head: bytes, lines: Iterable[bytes], keep: Keep) -> str:
 
 
 def _line(entry: TreeEntry) -> bytes:
-    _check_name(entry.name)
-    if entry.kind == LINK:
-        what = _escape(entry.target)
-    else:
-        what = (entry.digest or UNREAD).encode("ascii")
-    return b"%b %o %d %b %b\n" % (
-        entry.kind.encode("ascii"),
-        entry.mode,
-        entry.size,
-        what,
-        _escape(entry.name),
-    )
-
-
-def _cut(entries: Sequence[TreeEntry]) -> Iterable[Sequence[TreeEntry]]:
-    begin = 0
-    for at in range(1, len(entries)):
-        if at - begin >= LONGEST_PAGE or zlib.crc32(entries[at].name) % CUT_ONE_IN == 0:
-            yield entries[begin:at]
-            begin = at
-    yield entries[begin:]
+    name = entry.name
+    if not _USUAL.match(name):
+        _check_name(name)
+        name = _escape(name)
+    what = _escape(entry.target).decode("ascii") if entry.kind == LINK else entry.digest or UNREAD
+    return f"{entry.kind} {entry.mode:o} {entry.size} {what} ".encode("ascii") + name + b"\n"
 
 
 def _escape(name: bytes) -> bytes:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from ..core.approval import standing
 from ..core.errors import Error, VerificationError
+from ..core.level import FULL, Level, Looked, together
 from ..core.observation import SealChecked, SealDrift
 from ..core.origin import monitor_origin
 from ..core.tree import escaped
@@ -28,6 +29,7 @@ from ..seal.difference import Difference
 from ..seal.folder import SealFolder
 from ..seal.paths import Part, Seal, check_seal, read_seal
 from ..seal.policyfile import PolicyFile, witnesses_of
+from ..seal.reading import Look
 from ..seal.repositorychange import GitChange, RepositoryChanged
 from ..seal.witnessed import confirmed_log
 from .sealedruns import check_heads
@@ -47,6 +49,7 @@ def check_start(
     policy: PolicyFile | None,
     command: Sequence[str],
     *,
+    level: Level = FULL,
     override: str = "",
     progress: Progress | None = None,
     now: int | None = None,
@@ -54,9 +57,10 @@ def check_start(
 ) -> SealChecked:
     """How the seal in ``folder`` stands now, and what is no longer as it was sealed.
 
-    ``now`` in ns since the epoch, the clock's own without. ``witnesses``: whose word on the log of approvals
-    is wanted besides that of those whom the policy names; all are asked now. What does not hold or cannot be
-    read is said in the answer and not raised: a run that only observes starts all the same.
+    ``level``: how closely the parts are read. ``now`` in ns since the epoch, the clock's own without.
+    ``witnesses``: whose word on the log of approvals is wanted besides that of those whom the policy names;
+    all are asked now. What does not hold or cannot be read is said in the answer and not raised: a run that
+    only observes starts all the same.
     """
     now = time.time_ns() if now is None else now
     word = "unknown"
@@ -66,6 +70,7 @@ def check_start(
     drift: list[SealDrift] = []
     unread: list[str] = []
     said: list[str] = []
+    looked: list[str] = []
     try:
         key = SigningKey.load(home / KEY_FILE, KEY_NAME).verifier
         seal = read_seal(folder, key)
@@ -75,7 +80,8 @@ def check_start(
     except Error as error:
         reasons = [str(error)]
     if seal is not None:
-        drift, unread = _compared(folder, seal, progress)
+        look = Look(level, home) if level.remembers else None
+        drift, unread, looked = _compared(folder, seal, look, progress)
     return SealChecked(
         monitor_origin(now),
         folder.seal,
@@ -93,11 +99,16 @@ def check_start(
         override,
         str(os.getuid()) if override else "",
         said,
+        str(level),
+        looked,
     )
 
 
-def _compared(folder: SealFolder, seal: Seal, progress: Progress | None) -> tuple[list[SealDrift], list[str]]:
-    """What of each part is not as it was sealed, and what could not be read, then or now."""
+def _compared(
+    folder: SealFolder, seal: Seal, look: Look | None, progress: Progress | None
+) -> tuple[list[SealDrift], list[str], list[str]]:
+    """What of each part is not as it was sealed, what could not be read, then or now, and how it was read."""
+    looked: list[Looked] = []
     before: list[SealDrift] = []
     drift: list[SealDrift] = []
     after: list[SealDrift] = []
@@ -117,15 +128,17 @@ def _compared(folder: SealFolder, seal: Seal, progress: Progress | None) -> tupl
 
     try:
         there = replace(seal, parts=tuple(lying))
-        for difference in check_seal(folder, there, {}, progress=progress, failed=failed):
+        for difference in check_seal(folder, there, {}, look=look, progress=progress, failed=failed):
             drift += _drift(difference)
             unread += _unread(difference)
+            looked += [difference.looked] if difference.looked is not None else []
             for row in difference.git:
                 if row.differs:
                     (after if row.change in FOLLOWING else before).append(_git_drift(difference, row))
     except (Error, OSError) as error:
         unread += [f"{part.name}: {error}" for part in lying]
-    return [*before, *drift, *after], unread
+    said = list(together(looked).sentences()) if looked else []
+    return [*before, *drift, *after], unread, said
 
 
 def refusals(checked: SealChecked) -> list[str]:

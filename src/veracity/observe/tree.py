@@ -16,12 +16,13 @@ import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from threading import local
 from typing import TypeAlias
 
 from ..core.errors import EvidenceError
+from ..core.level import FULL, Looked
 from ..core.tree import (
     CHUNK,
     FILE,
@@ -43,7 +44,7 @@ MAX_OPEN = 32
 TRIES = 3
 _BUFFER = 1 << 20
 FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
-_KINDS = ((stat.S_ISFIFO, "p"), (stat.S_ISSOCK, "s"), (stat.S_ISBLK, "b"), (stat.S_ISCHR, "c"))
+KINDS_OF_MODE = ((stat.S_ISFIFO, "p"), (stat.S_ISSOCK, "s"), (stat.S_ISBLK, "b"), (stat.S_ISCHR, "c"))
 
 Seen: TypeAlias = Callable[[bytes, Sequence[TreeEntry]], object]
 """Called for each folder below the root with its path from there, and what lies in it."""
@@ -67,12 +68,16 @@ class Unread:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What was found: the root's entry, regular files, their bytes, and what could not be read."""
+    """What was found: the root's entry, regular files, their bytes, and what could not be read.
+
+    ``looked``: at which level, and of how many files all bytes were read.
+    """
 
     root: TreeEntry
     files: int
     size: int
     unread: tuple[Unread, ...]
+    looked: Looked
 
 
 def read_tree(
@@ -91,20 +96,10 @@ def read_tree(
     ``threads`` read large files (0: one for each processor). ``skip``: folders that are no part of it. Raises
     EvidenceError when there is nothing to read at ``path``.
     """
-    skipped = {identity for one in skip if (identity := _identity(one)) is not None}
     with ThreadPoolExecutor(threads or os.cpu_count() or 1, "read-tree") as pool:
-        inodes = {inode for _, inode in skipped}
-        walk = _Walk(keep, pool, progress, skipped, inodes, seen, content, named)
-        try:
-            real = os.path.realpath(os.fsencode(path), strict=True)
-            parent, name = os.path.split(real)
-            with opened(parent, os.O_DIRECTORY) as folder:
-                status = os.stat(name or b".", dir_fd=folder, follow_symlinks=False)
-                root = walk.entry(folder, name or b".", b"", status, 0)
-        except OSError as error:
-            raise EvidenceError(f"{path} cannot be read: {error.strerror or error}") from error
-        entry = root.resolved()
-    return Reading(entry, walk.files, walk.size, tuple(walk.unread))
+        walk = Walk(keep, pool, identities(skip), Asked(progress, seen, content, named))
+        root = walk.begin(path)
+    return walk.reading(root)
 
 
 def read_chosen(root: Path, paths: Sequence[str], keep: Keep, *, progress: Progress | None = None) -> Reading:
@@ -119,124 +114,181 @@ def read_chosen(root: Path, paths: Sequence[str], keep: Keep, *, progress: Progr
         for name in os.fsencode(path).strip(b"/").split(b"/"):
             inside = inside.setdefault(name, {})  # type: ignore[assignment]
     with ThreadPoolExecutor(os.cpu_count() or 1, "read-tree") as pool:
-        walk = _Walk(keep, pool, progress, set(), set())
+        walk = Walk(keep, pool, set(), Asked(progress))
         try:
             with opened(os.fsencode(os.path.realpath(root)), os.O_DIRECTORY) as folder:
                 entry = walk.chosen(folder, b"", b"root", chosen, 0)
         except OSError as error:
             raise EvidenceError(f"{root} cannot be read: {error.strerror or error}") from error
-    return Reading(entry, walk.files, walk.size, tuple(walk.unread))
+    return walk.reading(entry)
+
+
+def identities(paths: Sequence[Path]) -> set[tuple[int, int]]:
+    """Device and inode of what lies at these paths, links not followed."""
+    return {identity for one in paths if (identity := _identity(one)) is not None}
 
 
 @dataclass(slots=True)
-class _Pending:
-    """An entry whose digest may still be computed."""
+class Pending:
+    """An entry whose digest may still be computed; ``status``: how the file was when it had been read."""
 
     entry: TreeEntry
     later: Callable[[], TreeEntry] | None = None
+    status: os.stat_result | None = None
 
     def resolved(self) -> TreeEntry:
+        """The entry, waited for."""
         return self.later() if self.later is not None else self.entry
 
 
-@dataclass(slots=True)
-class _Walk:
-    keep: Keep
-    pool: ThreadPoolExecutor
-    progress: Progress | None
-    skipped: set[tuple[int, int]]
-    skipped_inodes: set[int]
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Who is told what while a tree is read."""
+
+    progress: Progress | None = None
     seen: Seen | None = None
     content: Content | None = None
     named: Named | None = None
-    files: int = 0
-    size: int = 0
-    unread: list[Unread] = field(default_factory=list)
-    _waiting: list[_Pending] = field(default_factory=list)
+
+
+class Walk:
+    """One reading of a tree, from :meth:`begin` on."""
+
+    def __init__(
+        self, keep: Keep, pool: ThreadPoolExecutor, skipped: set[tuple[int, int]], asked: Asked
+    ) -> None:
+        self.keep = keep
+        self.pool = pool
+        self.skipped = skipped
+        self.skipped_inodes = {inode for _, inode in skipped}
+        self.progress = asked.progress
+        self.seen = asked.seen
+        self.content = asked.content
+        self.named = asked.named
+        self.files = 0
+        self.size = 0
+        self.unread: list[Unread] = []
+        self._waiting: list[Pending] = []
+
+    def begin(self, path: Path) -> TreeEntry:
+        """What lies at ``path``; raises EvidenceError when nothing does."""
+        try:
+            real = os.path.realpath(os.fsencode(path), strict=True)
+            parent, name = os.path.split(real)
+            with opened(parent, os.O_DIRECTORY) as folder:
+                status = os.stat(name or b".", dir_fd=folder, follow_symlinks=False)
+                root = self.entry(folder, name or b".", b"", status, 0)
+        except OSError as error:
+            raise EvidenceError(f"{path} cannot be read: {error.strerror or error}") from error
+        return root.resolved()
+
+    def reading(self, root: TreeEntry) -> Reading:
+        """What was found, all of it read."""
+        looked = Looked(FULL, self.files, 0, 0, self.size)
+        return Reading(root, self.files, self.size, tuple(self.unread), looked)
 
     # --- one name --------------------------------------------------------------------------------
 
-    def entry(self, folder: int, name: bytes, path: bytes, status: os.stat_result, depth: int) -> _Pending:
+    def entry(self, folder: int, name: bytes, path: bytes, status: os.stat_result, depth: int) -> Pending:
         """What ``name`` in an open folder is; ``path`` leads there from the root."""
         if stat.S_ISREG(status.st_mode):
             return self.file(folder, name, path)
         if stat.S_ISDIR(status.st_mode):
-            return _Pending(self.folder(folder, name, path, depth))
+            return Pending(self.folder(folder, name, path, depth))
         mode = stat.S_IMODE(status.st_mode)
         label = name if name != b"." else b"root"
         if stat.S_ISLNK(status.st_mode):
             try:
-                return _Pending(
-                    TreeEntry(LINK, mode, 0, label, target=os.readlink(name, dir_fd=folder) or b".")
-                )
+                target = os.readlink(name, dir_fd=folder) or b"."
+                return Pending(TreeEntry(LINK, mode, 0, label, target=target), status=status)
             except OSError as error:
-                return _Pending(self._lost(TreeEntry(FILE, mode, 0, label, UNREAD), path, error))
-        kind = next((kind for test, kind in _KINDS if test(status.st_mode)), "c")
-        return _Pending(TreeEntry(kind, mode, 0, label))
+                return Pending(self.lost(TreeEntry(FILE, mode, 0, label, UNREAD), path, error))
+        kind = next((kind for test, kind in KINDS_OF_MODE if test(status.st_mode)), "c")
+        return Pending(TreeEntry(kind, mode, 0, label), status=status)
 
     def folder(self, parent: int, name: bytes, path: bytes, depth: int) -> TreeEntry:
         """All that lies in a folder, and its digest."""
         label = name if name != b"." else b"root"
         unread = TreeEntry(FOLDER, 0, 0, label, UNREAD)
         if depth > MAX_DEPTH:
-            return self._lost(unread, path, f"folders lie more than {MAX_DEPTH} deep")
+            return self.lost(unread, path, f"folders lie more than {MAX_DEPTH} deep")
         try:
             with opened(name, os.O_DIRECTORY, folder=parent) as handle:
                 status = os.fstat(handle)
                 unread = TreeEntry(FOLDER, stat.S_IMODE(status.st_mode), 0, label, UNREAD)
-                found = list(self._listed(handle, path, depth))
+                digest, below = self.inside(handle, status, path, depth)
         except OSError as error:
-            return self._lost(unread, path, error)
-        entries = [one.resolved() for one in found]
+            return self.lost(unread, path, error)
+        return TreeEntry(FOLDER, unread.mode, below, label, digest)
+
+    def inside(self, folder: int, status: os.stat_result, path: bytes, depth: int) -> tuple[str, int]:
+        """The digest of an open folder, and how many names there are in and below it."""
+        return self.closed(path, [one.resolved() for one in self.listed(folder, path, depth)])
+
+    def closed(self, path: bytes, entries: Sequence[TreeEntry]) -> tuple[str, int]:
+        """The digest of a folder with these entries, and how many there are in and below it."""
         if self.progress is not None:
             self.progress(self.files, self.size)
         if self.seen is not None:
             self.seen(path, entries)
-        digest, below = add_folder(entries, self.keep)
-        return TreeEntry(FOLDER, unread.mode, below, label, digest)
+        return add_folder(entries, self.keep)
 
     def chosen(self, handle: int, path: bytes, label: bytes, names: _Chosen, depth: int) -> TreeEntry:
         """An open folder with those of its names that were chosen. Raises OSError."""
         mode = stat.S_IMODE(os.fstat(handle).st_mode)
-        found: list[_Pending] = []
+        found: list[Pending] = []
         for name, below in names.items():
             inside = path + b"/" + name if path else name
             try:
                 status = os.stat(name, dir_fd=handle, follow_symlinks=False)
                 if below and stat.S_ISDIR(status.st_mode) and depth < MAX_DEPTH:
                     with opened(name, os.O_DIRECTORY, folder=handle) as folder:
-                        found.append(_Pending(self.chosen(folder, inside, name, below, depth + 1)))
+                        found.append(Pending(self.chosen(folder, inside, name, below, depth + 1)))
                 else:
                     found.append(self.entry(handle, name, inside, status, depth + 1))
             except FileNotFoundError:
                 continue
             except OSError as error:
-                found.append(_Pending(self._lost(TreeEntry(FILE, 0, 0, name, UNREAD), inside, error)))
+                found.append(Pending(self.lost(TreeEntry(FILE, 0, 0, name, UNREAD), inside, error)))
         entries = [one.resolved() for one in found]
         digest, number = add_folder(entries, self.keep)
         return TreeEntry(FOLDER, mode, number, label, digest)
 
-    def _listed(self, folder: int, path: bytes, depth: int) -> Iterator[_Pending]:
+    def listed(self, folder: int, path: bytes, depth: int) -> list[Pending]:
+        """Whatever lies in an open folder."""
         with os.scandir(folder) as listing:
             items = list(listing)
+        return list(self._found(folder, items, path, depth))
+
+    def _found(
+        self, folder: int, items: Sequence[os.DirEntry[str]], path: bytes, depth: int
+    ) -> Iterator[Pending]:
         for item in items:
             name = os.fsencode(item.name)
             inside = path + b"/" + name if path else name
             try:
-                # The listing has the inode's number: most names need no look of their own.
-                if item.is_file(follow_symlinks=False) and item.inode() not in self.skipped_inodes:
-                    yield self.file(folder, name, inside)
-                    continue
+                # The listing has kind and inode: most names need no look of their own.
+                if item.inode() not in self.skipped_inodes:
+                    if item.is_file(follow_symlinks=False):
+                        yield self.file(folder, name, inside)
+                        continue
+                    if item.is_dir(follow_symlinks=False):
+                        yield Pending(self.folder(folder, name, inside, depth + 1))
+                        continue
                 status = item.stat(follow_symlinks=False)
             except OSError as error:
-                yield _Pending(self._lost(TreeEntry(FILE, 0, 0, name, UNREAD), inside, error))
+                yield Pending(self.lost(TreeEntry(FILE, 0, 0, name, UNREAD), inside, error))
                 continue
             if (status.st_dev, status.st_ino) not in self.skipped:
                 yield self.entry(folder, name, inside, status, depth + 1)
 
     # --- content ---------------------------------------------------------------------------------
 
-    def file(self, folder: int, name: bytes, path: bytes) -> _Pending:
+    def known(self, handle: int, status: os.stat_result, name: bytes, path: bytes) -> TreeEntry | None:
+        """The entry of an open file whose content something vouches for, so that it need not be read."""
+        return None
+
+    def file(self, folder: int, name: bytes, path: bytes) -> Pending:
         """A regular file: read here when it is small, by the pool when it is not."""
         reason: OSError | str = ""
         for _ in range(TRIES):
@@ -250,26 +302,29 @@ class _Walk:
                 if not stat.S_ISREG(status.st_mode):
                     reason = "it was a file and is none any more"
                     continue
+                if (known := self.known(handle, status, name, path)) is not None:
+                    return Pending(known, status=status)
                 if status.st_size > AT_ONCE:
                     return self._large(os.dup(handle), status, name, path)
                 data = os.read(handle, status.st_size + 1)
                 if len(data) == status.st_size and unchanged(status, os.fstat(handle)):
                     self._taken(path, status, (data,))
                     digest = hashlib.sha256(data).hexdigest()
-                    return _Pending(TreeEntry(FILE, stat.S_IMODE(status.st_mode), len(data), name, digest))
+                    entry = TreeEntry(FILE, stat.S_IMODE(status.st_mode), len(data), name, digest)
+                    return Pending(entry, status=status)
                 reason = "it changed while it was read"
             except OSError as error:
                 reason = error
                 break
             finally:
                 os.close(handle)
-        return _Pending(self._lost(TreeEntry(FILE, 0, 0, name, UNREAD), path, reason))
+        return Pending(self.lost(TreeEntry(FILE, 0, 0, name, UNREAD), path, reason))
 
-    def _large(self, handle: int, status: os.stat_result, name: bytes, path: bytes) -> _Pending:
+    def _large(self, handle: int, status: os.stat_result, name: bytes, path: bytes) -> Pending:
         """``handle`` is taken over, and closed when all of the file is read."""
-        pending = _Pending(TreeEntry(FILE, stat.S_IMODE(status.st_mode), status.st_size, name, UNREAD))
+        pending = Pending(TreeEntry(FILE, stat.S_IMODE(status.st_mode), status.st_size, name, UNREAD))
         chunks = self._submit(handle, status.st_size)
-        pending.later = _once(lambda: self._read(handle, status, pending.entry, chunks, path))
+        pending.later = _once(lambda: self._read(handle, status, pending, chunks, path))
         self._waiting.append(pending)
         if len(self._waiting) >= MAX_OPEN:
             self._waiting.pop(0).resolved()
@@ -279,7 +334,7 @@ class _Walk:
         return [self.pool.submit(_digest, handle, at, min(CHUNK, size - at)) for at in range(0, size, CHUNK)]
 
     def _read(
-        self, handle: int, status: os.stat_result, entry: TreeEntry, chunks: list[Future[str]], path: bytes
+        self, handle: int, status: os.stat_result, pending: Pending, chunks: list[Future[str]], path: bytes
     ) -> TreeEntry:
         reason: OSError | str = ""
         try:
@@ -288,7 +343,8 @@ class _Walk:
                 after = os.fstat(handle)
                 if unchanged(status, after):
                     self._taken(path, status, _blocks(handle, status.st_size))
-                    return self._large_entry(entry, status, digests)
+                    pending.status = status
+                    return self._large_entry(pending.entry, status, digests)
                 reason, status = "it changed while it was read", after
                 chunks = self._submit(handle, status.st_size)
         except OSError as error:
@@ -297,7 +353,7 @@ class _Walk:
             wait(chunks)
             with suppress(OSError):
                 os.close(handle)
-        return self._lost(entry, path, reason)
+        return self.lost(pending.entry, path, reason)
 
     def _large_entry(self, entry: TreeEntry, status: os.stat_result, digests: list[str]) -> TreeEntry:
         mode, size = stat.S_IMODE(status.st_mode), status.st_size
@@ -312,10 +368,15 @@ class _Walk:
         self.size += status.st_size
         if self.content is not None:
             self.content(path, status.st_size, blocks)
+        self.name(path, status)
+
+    def name(self, path: bytes, status: os.stat_result) -> None:
+        """Tell of a file that has other names, too."""
         if self.named is not None and status.st_nlink > 1:
             self.named(path, status)
 
-    def _lost(self, entry: TreeEntry, path: bytes, reason: OSError | str) -> TreeEntry:
+    def lost(self, entry: TreeEntry, path: bytes, reason: OSError | str) -> TreeEntry:
+        """Note why something could not be read; ``entry`` says that it was not."""
         text = reason if isinstance(reason, str) else reason.strerror or str(reason)
         self.unread.append(Unread(escaped(path) or ".", text))
         return entry

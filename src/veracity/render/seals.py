@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ..core.level import MISSED_FOR, Looked, missed, together
 from ..core.tree import FOLDER, LINK, TreeEntry, escaped
 from ..seal.aliases import document_of as links_document
 from ..seal.aliases import said_of_names
@@ -33,7 +34,10 @@ def sealed(seal: Seal, files: int, size: int, console: Console | None = None, *,
         what = count(part.root.size, "name") if part.root.kind == FOLDER else f"{part.root.size:,} bytes"
         page.line(f"  {part.name:<14} {part.path}  {what}")
         page.line(f"  {'':<14} ", (f"sha256:{part.root.digest}", "dim"))
-    page.line(f"  {count(files, 'file')} with {size:,} bytes were read")
+    if seal.looked is None:
+        page.line(f"  {count(files, 'file')} with {size:,} bytes were read")
+    for sentence in () if seal.looked is None else seal.looked.sentences():
+        page.line(f"  {sentence}")
     for state in seal.repositories:
         repositories.add_sealed(page, state)
     if seal.links is not None and seal.links.sentence:
@@ -72,16 +76,32 @@ def compared(
         if one.repository is not None:
             repositories.add_compared(page, one, one.repository)
         elif not one.changed and not one.unread and not one.git and not one.notes:
-            read = f": {count(one.files, 'file')}, {one.size:,} bytes read again" if one.files else ""
-            page.line(f"  {one.part} is as it was sealed{read}")
+            page.line(f"  {one.part} is as it was sealed{_read(one)}")
         for note in one.notes:
             page.line(("  note", "bold"), f"  {note}")
+    looked = _together(differences)
+    for sentence in () if looked is None else looked.sentences():
+        page.line((f"  {sentence}", "dim"))
     return page.show(console)
+
+
+def _read(one: Difference) -> str:
+    """Of what is as it was: how much there is, and how much of it was read."""
+    if not one.files or one.looked is None:
+        return ""
+    if one.looked.read == one.files:
+        return f": {count(one.files, 'file')}, {one.size:,} bytes read again"
+    return f": {count(one.files, 'file')}, {one.looked.read:,} of them read again ({one.looked.size:,} bytes)"
+
+
+def _together(differences: Sequence[Difference]) -> Looked | None:
+    looked = [one.looked for one in differences if one.looked is not None]
+    return together(looked) if looked else None
 
 
 def document(seal: Seal, differences: Sequence[Difference]) -> str:
     """The same as JSON."""
-    body = {
+    body: dict[str, object] = {
         "seal": seal.seal,
         "made_at": seal.made_at,
         "host": seal.host,
@@ -90,6 +110,7 @@ def document(seal: Seal, differences: Sequence[Difference]) -> str:
             for part in seal.parts
         ],
         "unread": [{"part": part, "path": one.path, "reason": one.reason} for part, one in seal.unread],
+        "read": None if seal.looked is None else _looked(seal.looked),
         **({"examined": seal.examined} if seal.examined is not None else {}),
         **({"repositories": document_of(seal.repositories)} if seal.repositories else {}),
         **({"links": links_document(seal.links)} if seal.links is not None else {}),
@@ -98,6 +119,7 @@ def document(seal: Seal, differences: Sequence[Difference]) -> str:
                 "part": one.part,
                 "files": one.files,
                 "bytes": one.size,
+                "looked": None if one.looked is None else _looked(one.looked),
                 "changed": [
                     {
                         "path": escaped(change.path),
@@ -118,6 +140,22 @@ def document(seal: Seal, differences: Sequence[Difference]) -> str:
         ],
     }
     return json.dumps(body, ensure_ascii=True, indent=2) + "\n"
+
+
+def _looked(looked: Looked) -> dict[str, object]:
+    share = looked.level.share
+    odds = {str(changed): missed(share, changed) for changed in MISSED_FOR} if share else None
+    return {
+        "level": str(looked.level),
+        "files": looked.files,
+        "read": looked.read,
+        "by_kernel": looked.by_kernel,
+        "by_stat": looked.by_stat,
+        "bytes_read": looked.size,
+        "because": list(looked.because),
+        "odds_of_missing": odds,
+        "said": list(looked.sentences()),
+    }
 
 
 def _described(entry: TreeEntry | None) -> dict[str, object] | None:

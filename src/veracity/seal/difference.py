@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ..core.level import Looked
 from ..core.repository import RepositoryState
 from ..observe.links import Names
 from ..observe.marks import Mark
@@ -19,6 +20,7 @@ class Difference:
 
     ``names``: by path, other names of files that changed. Of a git repository ``repository`` is what it is
     now and ``git`` what changed; its ``marks`` are by absolute path. ``notes``: what is told and no change.
+    ``looked``: how a part was read; None when no files were.
     """
 
     part: str
@@ -31,6 +33,7 @@ class Difference:
     git: tuple[RepositoryChanged, ...] = ()
     repository: RepositoryState | None = None
     notes: tuple[str, ...] = ()
+    looked: Looked | None = None
 
     @property
     def differs(self) -> bool:

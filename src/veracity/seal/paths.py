@@ -19,6 +19,7 @@ from typing import TypeAlias
 from ..core.canonical import Json, encode
 from ..core.digest import Digest
 from ..core.errors import Error, EvidenceError, ResourceLimitError, UsageError
+from ..core.level import Looked, level_of, together
 from ..core.repository import RepositoryState
 from ..core.tree import KINDS, TreeEntry, escaped, unescaped
 from ..ledger.files import read_bounded, write_private
@@ -33,9 +34,10 @@ from .compare import Change, Changed, compare
 from .difference import Difference
 from .folder import SealFolder
 from .nodes import Added, Nodes, NodeWriter, Reading
+from .reading import Look
 from .sign import SEAL_TYPE, sign_statement, statement, unverified_statement, verify_envelope
 from .sshsig import MAX_SIGNATURE, SshPublicKey
-from .watch import Watch, changed_in, repositories_between, repositories_now
+from .watch import Kept, Watch, changed_in, repositories_between, repositories_now
 
 SCHEMA = 1
 MAX_PARTS = 64
@@ -70,7 +72,8 @@ class Seal:
 
     ``examined``: what was found when the parts were compared with what vouches for them; None without that.
     ``repositories``: those of git that the parts lie in. ``links``: names that files have elsewhere, None
-    when they have none. ``digest`` is that of its document, by which approvals name it.
+    when they have none. ``looked``: how they were read, where a level was asked for. ``digest`` is that of
+    its document, by which approvals name it.
     """
 
     seal: str
@@ -83,6 +86,7 @@ class Seal:
     digest: str = ""
     repositories: tuple[RepositoryState, ...] = ()
     links: SealedLinks | None = None
+    looked: Looked | None = None
 
 
 Trees: TypeAlias = Mapping[str, Mapping[bytes, TreeEntry]]
@@ -100,7 +104,8 @@ class Wanted:
 
     When the parts are read, ``further`` is asked for parts of single files, then ``examine`` about all.
     ``own``: the parts whose git repositories are sealed, too; None for all. ``signers``: whose SSH key is
-    whose, by fingerprint.
+    whose, by fingerprint. ``look``: what need not be read again; None: all is read. ``earlier``: a seal whose
+    nodes need not be written again.
     """
 
     paths: Mapping[str, Path]
@@ -109,6 +114,8 @@ class Wanted:
     own: Collection[str] | None = None
     signers: Mapping[str, str] = field(default_factory=dict)
     further: Further | None = None
+    look: Look | None = None
+    earlier: SealFolder | None = None
 
 
 def make_seal(
@@ -122,8 +129,8 @@ def make_seal(
     """Seal what is ``wanted`` into an empty directory.
 
     ``also`` signs what ``key`` has signed, by an SSH signature beside it. Raises EvidenceError when nothing
-    lies at one of the paths, OSError when the seal cannot be written, what signing raises; then nothing of it
-    is left.
+    lies at one of the paths or the manifest cannot be written, OSError when the rest of the seal cannot, what
+    signing raises; then nothing of it is left.
     """
     if not 0 < len(wanted.paths) <= MAX_PARTS:
         raise UsageError(f"a seal has 1 to {MAX_PARTS} parts, not {len(wanted.paths)}")
@@ -140,8 +147,9 @@ def make_seal(
 
 
 def _made(folder: SealFolder, wanted: Wanted, key: SigningKey, progress: Progress | None) -> Seal:
-    writer = NodeWriter.at(folder.manifest)
-    parts, unread = [], []
+    earlier = wanted.earlier.manifest if wanted.earlier is not None else None
+    writer = NodeWriter.going_on(folder.manifest, earlier) if earlier else NodeWriter.at(folder.manifest)
+    parts, unread, looked = [], [], []
     trees: dict[str, dict[bytes, TreeEntry]] = {}
     own = wanted.paths if wanted.own is None else wanted.own
     watch = Watch(find_repositories({name: path for name, path in wanted.paths.items() if name in own}))
@@ -151,12 +159,15 @@ def _made(folder: SealFolder, wanted: Wanted, key: SigningKey, progress: Progres
             without = [*map(os.path.realpath, wanted.without.get(name, ())), *watch.left_out(place)]
             seen = _into(trees.setdefault(place, {})) if wanted.examine is not None else None
             skip = [folder.path, *map(Path, without)]
-            reading = watch.read(path, writer.keep, progress, skip, seen)
+            kept = Kept(writer.keep, writer.known.__contains__)
+            reading = watch.read(path, kept, progress, skip, seen, wanted.look)
+            looked.append(reading.looked)
             parts.append(Part(name, place, reading.root, tuple(without)))
             unread += [(name, one) for one in reading.unread]
         for name, chosen in (wanted.further(trees) if wanted.further is not None else {}).items():
             only = tuple(dict.fromkeys(chosen))[:MAX_CHOSEN]
             reading = read_chosen(Path("/"), only, writer.keep, progress=progress)
+            looked.append(reading.looked)
             parts.append(Part(name, "/", reading.root, only=only))
             unread += [(name, one) for one in reading.unread]
             if len(only) < len(set(chosen)):
@@ -178,6 +189,7 @@ def _made(folder: SealFolder, wanted: Wanted, key: SigningKey, progress: Progres
         examined,
         repositories=states,
         links=links,
+        looked=together(looked) if wanted.look is not None else None,
     )
     document = _document(made)
     digest = Digest.of(encode(document))
@@ -234,13 +246,14 @@ def check_seal(
     seal: Seal,
     places: Mapping[str, Path],
     *,
+    look: Look | None = None,
     progress: Progress | None = None,
     failed: Callable[[Part, Error | OSError], object] | None = None,
 ) -> Iterator[Difference]:
     """Read each part again, where it was sealed or where ``places`` says, and compare; then repositories.
 
-    Raises EvidenceError when a part is not there at all or the manifest is not the seal's; with ``failed``
-    that is told there and the other parts are compared.
+    All of it is read without a ``look``. Raises EvidenceError when a part is not there at all or the manifest
+    is not the seal's; with ``failed`` that is told there and the other parts are compared.
     """
     unknown = places.keys() - {part.name for part in seal.parts}
     if unknown:
@@ -252,7 +265,7 @@ def check_seal(
     with Nodes(folder.manifest) as nodes:
         for part in seal.parts:
             try:
-                found.append(_checked(folder, part, lying[part.name], nodes, watch, progress))
+                found.append(_checked(folder, part, lying[part.name], nodes, watch, progress, look))
             except (Error, OSError) as error:
                 if failed is None:
                     raise
@@ -270,7 +283,13 @@ def check_seal(
 
 
 def _checked(
-    folder: SealFolder, part: Part, path: Path, nodes: Nodes, watch: Watch, progress: Progress | None
+    folder: SealFolder,
+    part: Part,
+    path: Path,
+    nodes: Nodes,
+    watch: Watch,
+    progress: Progress | None,
+    look: Look | None,
 ) -> Difference:
     """What one part is now."""
     now = Added(nodes)
@@ -279,12 +298,16 @@ def _checked(
     if part.only:
         reading = read_chosen(path, part.only, now.keep, progress=progress)
     else:
-        reading = watch.read(path, now.keep, progress, [folder.path, *without], None)
+        kept = Kept(now.keep, now.__contains__)
+        reading = watch.read(path, kept, progress, [folder.path, *without], None, look)
     root = reading.root
     if root.kind == part.root.kind:  # what the root itself is called is no part of the seal
         root = TreeEntry(root.kind, root.mode, root.size, part.root.name, root.digest, root.target)
     changed = tuple(compare(part.root, nodes, root, now))
-    return Difference(part.name, changed, reading.unread, reading.files, reading.size, _marks(path, changed))
+    marks = _marks(path, changed)
+    return Difference(
+        part.name, changed, reading.unread, reading.files, reading.size, marks, looked=reading.looked
+    )
 
 
 def _marks(root: Path, changed: Sequence[Changed]) -> dict[bytes, Mark]:
@@ -348,6 +371,8 @@ def _document(seal: Seal) -> dict[str, Json]:
         more["repositories"] = repositories.document_of(seal.repositories)
     if seal.links is not None:
         more["links"] = aliases.document_of(seal.links)
+    if seal.looked is not None:
+        more["read"] = _described(seal.looked)
     return {
         **more,
         "schema": SCHEMA,
@@ -377,6 +402,26 @@ def _document(seal: Seal) -> dict[str, Json]:
     }
 
 
+def _described(looked: Looked) -> Json:
+    return {
+        "level": str(looked.level),
+        "files": looked.files,
+        "read": looked.read,
+        "by_kernel": looked.by_kernel,
+        "by_stat": looked.by_stat,
+        "bytes": looked.size,
+    }
+
+
+def _looked_of(value: Mapping[str, Json]) -> Looked:
+    try:
+        level = level_of(_text(value, "level"))
+    except UsageError as error:
+        raise EvidenceError("the seal was read at no known level") from error
+    counts = [_number(value, name) for name in ("read", "by_kernel", "by_stat", "bytes")]
+    return Looked(level, counts[0], counts[1], counts[2], counts[3])
+
+
 def _seal_of(document: Mapping[str, Json]) -> Seal:
     if document.get("schema") != SCHEMA:
         raise EvidenceError(f"the seal is of schema {document.get('schema')!r}, which is not known here")
@@ -399,6 +444,7 @@ def _seal_of(document: Mapping[str, Json]) -> Seal:
         _object(document["examined"]) if "examined" in document else None,
         repositories=repositories.read_states(document.get("repositories", [])),
         links=aliases.read_links(document["links"]) if "links" in document else None,
+        looked=_looked_of(_object(document["read"])) if "read" in document else None,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -13,13 +13,22 @@ from ..core.tree import Keep, TreeEntry
 from ..observe.git import Repositories
 from ..observe.links import Links, Names
 from ..observe.marks import mark_of
-from ..observe.tree import Progress, Reading, Seen, Unread, read_tree
+from ..observe.tree import Asked, Progress, Reading, Seen, Unread
 from . import repositories
 from .compare import Change
 from .difference import Difference
+from .reading import Look, read_part
 from .repositorychange import GitChange, RepositoryChanged, compare_states
 
 GIT = ".git"
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Where nodes are kept, and whether those of a digest are there already."""
+
+    keep: Keep
+    holds: Callable[[str], bool]
 
 
 @dataclass(slots=True)
@@ -35,19 +44,23 @@ class Watch:
         return [one for one in self.repositories.folders if one.startswith(start)]
 
     def read(
-        self, path: Path, keep: Keep, progress: Progress | None, skip: Sequence[Path], seen: Seen | None
+        self,
+        path: Path,
+        kept: Kept,
+        progress: Progress | None,
+        skip: Sequence[Path],
+        seen: Seen | None,
+        look: Look | None,
     ) -> Reading:
-        """Read a part."""
+        """Read a part; all of it without a ``look``."""
         place = os.path.realpath(path)
-        reading = read_tree(
-            path,
-            keep,
-            progress=progress,
-            skip=skip,
-            seen=_both(seen, self.repositories.seen(place)),
-            content=self.repositories.content(place),
-            named=self.links.named(place),
+        asked = Asked(
+            progress,
+            _both(seen, self.repositories.seen(place)),
+            self.repositories.content(place),
+            self.links.named(place),
         )
+        reading = read_part(path, kept.keep, look, kept.holds, asked, skip)
         self.repositories.root(place, reading.root)
         return reading
 

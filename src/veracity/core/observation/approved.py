@@ -49,7 +49,8 @@ class SealChecked(Observation):
     names that differ, ``more`` counts the others. ``outside``: programs of the command that no code of the
     seal contains. ``unread``: what could not be compared. ``override``: the reason that was given for
     starting whatever the policy says, and by which user id; empty without one. ``witnessed``: what witnesses
-    said of the log of approvals when they were asked before the start.
+    said of the log of approvals when they were asked before the start. ``level``: how closely the parts were
+    read, and ``looked`` what that consisted of and cannot see, in sentences.
     """
 
     seal: str
@@ -67,6 +68,8 @@ class SealChecked(Observation):
     override: str = ""
     override_by: str = ""
     witnessed: list[str] = field(default_factory=list)
+    level: str = "full"
+    looked: list[str] = field(default_factory=list)
 
     @property
     def approved(self) -> bool:

@@ -51,6 +51,16 @@ def test_a_change_says_what_whose_and_since_when() -> None:
     assert found.message.endswith("and 4 more")
 
 
+def test_a_weaker_level_is_said_and_no_finding() -> None:
+    detector = SealDrifted()
+    assert judged(detector, checked(level="sample=1%")) == []
+    coverage = detector.coverage()
+    assert (coverage.checked, coverage.stopped) == (1, "")
+    assert list(coverage.reasons) == [
+        "the seal was compared at the level sample=1%, not by reading every byte"
+    ]
+
+
 def test_a_program_outside_the_seal_is_a_change() -> None:
     (found,) = judged(SealDrifted(), checked(outside=["/tmp/other.py"]))
     assert found.breaks

@@ -19,6 +19,8 @@ that was started all the same, under `--policy observe` or by an override, has t
 
 ## What fools it
 
+At a weaker level than *full* (`--level`, or `level` in the policy), which the coverage names, a file that was
+changed without its looking other: past the file system, by who can set the clock, by the kernel's own word.
 What is changed after the look and put back before the next one; what the command runs that is neither sealed
 nor named in it (modules found elsewhere, `python -m`): the law of code identity looks at these. Root can set
 the clock that ctimes come from.
@@ -61,7 +63,9 @@ class SealDrifted:
         """Judge how the parts were before the start."""
         if not isinstance(observation, SealChecked):
             return
-        self._coverage.count(checked=bool(observation.digest) and not observation.unread)
+        checked = bool(observation.digest) and not observation.unread
+        weaker = f"the seal was compared at the level {observation.level}, not by reading every byte"
+        self._coverage.count(checked=checked, reason="" if observation.level == "full" else weaker)
         if observation.unread:
             self._coverage.stopped = f"not all that was sealed could be read: {observation.unread[0]}"[:400]
         if not observation.drift and not observation.outside:
