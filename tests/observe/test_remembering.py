@@ -13,7 +13,7 @@ import pytest
 from tests.observe.looking import Rereader, settle, settle_soon
 from veracity.core.level import level_of
 from veracity.observe import remembering
-from veracity.observe.tree import read_tree
+from veracity.observe.tree import MAX_DEPTH, read_tree
 
 
 @pytest.fixture
@@ -225,6 +225,16 @@ def test_what_could_not_be_read_is_tried_again(tree: Rereader) -> None:
     settle()
     assert [one.path for one in tree.read().unread] == ["pkg/a.py"]
     assert [one.path for one in tree.read().unread] == ["pkg/a.py"]
+
+
+def test_folders_as_deep_as_they_may_be(tree: Rereader) -> None:
+    deep = tree.root.joinpath(*["d"] * MAX_DEPTH)
+    deep.mkdir(parents=True)
+    (deep / "large").write_bytes(bytes(2 << 20))
+    settle()
+    for read in (703, 0):
+        reading = tree.read()
+        assert (reading.looked.read, reading.unread, reading.root) == (read, (), whole(tree.root))
 
 
 def test_a_link_loop_is_a_link(tree: Rereader) -> None:

@@ -28,7 +28,7 @@ from veracity.core.tree import (
     node_of,
 )
 from veracity.observe import tree
-from veracity.observe.tree import Reading, Unread, read_chosen, read_tree
+from veracity.observe.tree import MAX_DEPTH, Reading, Unread, read_chosen, read_tree
 
 
 class Read:
@@ -289,6 +289,17 @@ def test_links_in_a_circle_are_links(folder: Path) -> None:
     read = Read(folder)
     assert {one.kind for one in read.entries().values()} == {LINK}
     assert (read.reading.files, read.reading.unread) == (0, ())
+
+
+def test_folders_as_deep_as_they_may_be(folder: Path) -> None:
+    """With a file that a thread reads at the bottom, so that every folder waits for it."""
+    deep = folder.joinpath(*["d"] * MAX_DEPTH)
+    deep.mkdir(parents=True)
+    (deep / "large").write_bytes(bytes(2 << 20))
+    read = Read(folder)
+    assert (read.reading.files, read.reading.unread) == (1, ())
+    (deep / "d").mkdir()
+    assert [one.reason for one in Read(folder).reading.unread] == [f"folders lie more than {MAX_DEPTH} deep"]
 
 
 def test_no_descriptor_is_left_open(folder: Path) -> None:

@@ -197,7 +197,7 @@ class RememberingWalk(Walk):
             if found is not None:
                 return found
         self._recalled[path] = self._recall(path, before if trusts else None)
-        pending = sorted(self.listed(folder, path, depth), key=lambda one: one.entry.name)
+        pending = sorted(self.found(folder, path, depth), key=lambda one: one.entry.name)
         del self._recalled[path]
         entries = [one.resolved() for one in pending]
         digest, below = self.closed(path, entries)
@@ -263,9 +263,10 @@ class RememberingWalk(Walk):
             at: self.entry(folder, names[at], _join(path, names[at]), found[at], depth + 1)
             for at in sorted(to_read)
         }
-        folders = tuple(
-            self.folder(folder, one.name, _join(path, one.name), depth + 1) for one in before.folders
-        )
+        inner = []
+        for one in before.folders:  # not in a generator, which would be one more frame at each level
+            inner.append(self.folder(folder, one.name, _join(path, one.name), depth + 1))
+        folders = tuple(inner)
         entries = {at: one.resolved() for at, one in read.items()}
         is_same = folders == before.folders and all(
             entry == before.entry(at) for at, entry in entries.items()
@@ -305,6 +306,8 @@ class RememberingWalk(Walk):
         now: tuple[str, int, tuple[TreeEntry, ...]],
     ) -> None:
         """Remember what is not as it was remembered."""
+        if not read and now == (before.digest, before.below, before.folders):
+            return
         looks, digests = bytearray(before.looks), bytearray(before.digests)
         device = _LOOK.unpack(before.own)[0]
         for at, pending in read.items():

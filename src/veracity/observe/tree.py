@@ -39,7 +39,8 @@ from ..core.tree import (
 
 AT_ONCE = 1 << 20
 """Bytes: a file up to this size is read in one piece, a larger one by a thread of its own."""
-MAX_DEPTH = 256
+MAX_DEPTH = 128
+"""Folders in folders: each costs some of Python's frames, of which there are a thousand."""
 MAX_OPEN = 32
 TRIES = 3
 _BUFFER = 1 << 20
@@ -223,7 +224,8 @@ class Walk:
 
     def inside(self, folder: int, status: os.stat_result, path: bytes, depth: int) -> tuple[str, int]:
         """The digest of an open folder, and how many names there are in and below it."""
-        return self.closed(path, [one.resolved() for one in self.listed(folder, path, depth)])
+        pending = list(self.found(folder, path, depth))
+        return self.closed(path, [one.resolved() for one in pending])
 
     def closed(self, path: bytes, entries: Sequence[TreeEntry]) -> tuple[str, int]:
         """The digest of a folder with these entries, and how many there are in and below it."""
@@ -254,15 +256,10 @@ class Walk:
         digest, number = add_folder(entries, self.keep)
         return TreeEntry(FOLDER, mode, number, label, digest)
 
-    def listed(self, folder: int, path: bytes, depth: int) -> list[Pending]:
+    def found(self, folder: int, path: bytes, depth: int) -> Iterator[Pending]:
         """Whatever lies in an open folder."""
         with os.scandir(folder) as listing:
             items = list(listing)
-        return list(self._found(folder, items, path, depth))
-
-    def _found(
-        self, folder: int, items: Sequence[os.DirEntry[str]], path: bytes, depth: int
-    ) -> Iterator[Pending]:
         for item in items:
             name = os.fsencode(item.name)
             inside = path + b"/" + name if path else name
