@@ -45,9 +45,12 @@ class Examination:
 
     def add_to(self, paths: Mapping[str, Path]) -> Wanted:
         """The parts asked for, and those of the environment; raises UsageError for a name of both."""
+        from ..observe.pyenv import list_distributions
         from ..seal.paths import Wanted
 
         one = self.environment
+        if self.archives is not None:
+            self.archives.begin(found for site in one.sites for found in list_distributions(site))
         own = {INTERPRETER: Path(os.path.realpath(one.python))}
         if one.stdlib:
             own[LIBRARY] = Path(one.stdlib)

@@ -19,6 +19,11 @@ class Mark:
     user: str
     changed_at: int
 
+    @property
+    def fields(self) -> tuple[int, str, int]:
+        """All three, as observations of single files have them at their end."""
+        return self.uid, self.user, self.changed_at
+
 
 NOBODY = Mark(-1, "", 0)
 """Of a place where nothing is."""

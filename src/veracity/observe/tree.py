@@ -37,7 +37,7 @@ from ..core.tree import (
     escaped,
 )
 
-AT_ONCE = 1 << 20
+AT_ONCE = 128 << 10
 """Bytes: a file up to this size is read in one piece, a larger one by a thread of its own."""
 MAX_DEPTH = 128
 """Folders in folders: each costs some of Python's frames, of which there are a thousand."""

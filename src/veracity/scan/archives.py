@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO, TypeAlias
@@ -17,7 +18,7 @@ from typing import IO, TypeAlias
 from ..core.errors import EvidenceError, TransportError, VerificationError
 from ..ledger.files import write_private
 from ..observe.lockfile import Lock, LockedArchive
-from ..observe.pyenv import comparable, normalised
+from ..observe.pyenv import Distribution, comparable, normalised
 from ..observe.torchzip import FileDigest, digest_file
 from ..observe.wheel import Wheel, WheelFile, read_archive, read_wheel, wheel_name
 
@@ -75,6 +76,22 @@ class Archives:
                 self._named.setdefault(archive.name, []).append(archive)
         self._in_folders = _by_name(folders)
         self._bundled = {name: paths for name, paths in _by_name(bundled).items() if name in BUNDLED}
+        self._digests: dict[Path, Future[FileDigest | str]] = {}
+
+    def begin(self, distributions: Iterable[Distribution]) -> None:
+        """Begin to digest the wheels in folders that these may have come from and no lock names by digest.
+
+        Threads do it beside other work; what is compared with a wheel later waits for its digest.
+        """
+        paths = [
+            path
+            for one in distributions
+            for path in self._unnamed(normalised(one.name))
+            if (parsed := wheel_name(path.name)) is not None and is_version(one.version, parsed.version)
+        ]
+        pool = ThreadPoolExecutor(os.cpu_count() or 1, "digest-wheels")
+        self._digests = {path: pool.submit(digest_file, os.fspath(path)) for path in dict.fromkeys(paths)}
+        pool.shutdown(wait=False)
 
     def ask(self, name: str) -> str:
         """Ask the indexes about a distribution that no lock names; why that failed, empty when it did not."""
@@ -104,12 +121,13 @@ class Archives:
         """The versions of a distribution that are named, those of Python's own wheels last."""
         name = normalised(name)
         named = [one.version for one in self._named.get(name, ())]
-        paths = [
-            *([] if self._locked or named else self._in_folders.get(name, [])),
-            *self._bundled.get(name, []),
-        ]
-        found = (wheel_name(path.name) for path in paths)
+        found = (wheel_name(path.name) for path in self._unnamed(name))
         return list(dict.fromkeys([*named, *(one.version for one in found if one is not None)]))
+
+    def _unnamed(self, name: str) -> list[Path]:
+        """The wheels that may vouch for a distribution without a lock that names them."""
+        in_folders = [] if self._locked or name in self._named else self._in_folders.get(name, [])
+        return [*in_folders, *self._bundled.get(name, [])]
 
     def of(self, name: str, version: str, tags: Sequence[str]) -> Iterator[Found]:
         """Each archive of a version, those that fit an installation's ``tags`` first."""
@@ -169,7 +187,9 @@ class Archives:
 
     def _read(self, path: Path, sha256: str) -> tuple[str, Wheel]:
         """A wheel in a folder; what it holds is remembered by its digest."""
-        if not sha256 and isinstance(found := digest_file(os.fspath(path)), FileDigest) and not found.changed:
+        begun = self._digests.pop(path, None)
+        found = None if sha256 else digest_file(os.fspath(path)) if begun is None else begun.result()
+        if isinstance(found, FileDigest) and not found.changed:
             known = self._remembered(found.sha256)
             if known is not None:
                 return found.sha256, known

@@ -16,7 +16,7 @@ import struct
 import sys
 import time
 from collections.abc import Callable, Iterator, Set
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
 
@@ -76,6 +76,7 @@ class BytecodeCheck:
         self._folder = folder
         self._tree = tree
         self._programs = programs
+        self._minor = programs.version.partition(".")[2]
         self._known = KnownBytecode(cache, "pyc")
         self._vouched = vouched
         self._origin = monitor_origin(time.time_ns())
@@ -112,7 +113,7 @@ class BytecodeCheck:
     def _prepare(self, path: str, named_entry: TreeEntry) -> _Job | BytecodeCompared | None:
         folder, _, name = path.rpartition("/")
         named = _NAME.match(name)
-        if named is None or f"3.{named['minor']}" != self._programs.version:
+        if named is None or named["minor"] != self._minor:
             return None  # another Python's, or no name that Python looks for
         parent = folder.rpartition("__pycache__")[0]
         source = f"{parent}{named['stem']}.py"
@@ -125,7 +126,7 @@ class BytecodeCheck:
             return self._result(path, source, "unread", "it is no file") if is_there else None
         if UNREAD in (entry.digest, source_entry.digest):
             return self._result(path, source, "unread", "it could not be read")
-        if source_entry.digest in self._known.sources(tag_of(name), entry.digest):
+        if self._known.knows(tag_of(name), entry.digest, source_entry.digest):
             return self._result(path, source, "same", "")
         header = _head(os.path.join(self._folder, path))
         if len(header) < HEADER:
@@ -254,7 +255,7 @@ class BytecodeCheck:
         place = f"{self._folder}/{path}"
         marked = mark_of(place) if standing not in ("same", "stale") else NOBODY
         source = f"{self._folder}/{source}"
-        return BytecodeCompared(self._origin, place, source, standing, reason, *astuple(marked))
+        return BytecodeCompared(self._origin, place, source, standing, reason, *marked.fields)
 
 
 def _head(path: str) -> bytes:

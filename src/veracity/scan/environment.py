@@ -11,7 +11,7 @@ import os
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 
 from ..core.observation import DistributionCompared, FileDifference, Gap, StrayFile
 from ..core.origin import Origin, monitor_origin
@@ -136,11 +136,13 @@ class EnvironmentCheck:
         best: _Compared | None = None
         reasons = []
         most = -1
-        for found in self._archives.of(name, version, self._tags(distribution)):
+        candidates = list(self._archives.of(name, version, self._tags(distribution)))
+        for found in candidates:
             if found.wheel is None:
                 reasons.append(f"{found.archive.filename or found.archive.sha256[:16]}: {found.reason}")
                 continue
-            alike = sum(self._is_same(one) for one in found.wheel.files if one.scheme == LIB)
+            files = found.wheel.files if len(candidates) > 1 else ()
+            alike = sum(self._is_same(one) for one in files if one.scheme == LIB)
             if alike > most:
                 best, most = _Compared(distribution, found, found.wheel), alike
         if best is None:
@@ -166,7 +168,7 @@ class EnvironmentCheck:
             one.files += 1
             if observed != expected and len(one.differing) < MAX_DIFFERENCES:
                 place = os.path.join(self._site, path)
-                marked = astuple(mark_of(place))
+                marked = mark_of(place).fields
                 one.differing.append(FileDifference(place, "content", expected, observed, "", *marked))
         for package, one in packages.items():
             bare = Distribution(package, "", "dpkg", editable=False, directory=self._site, info="")
@@ -227,13 +229,14 @@ class EnvironmentCheck:
         self, one: _Compared, file: WheelFile, alternatives: Sequence[WheelFile], record: Record
     ) -> None:
         entry = self._tree.get(os.fsencode(file.path))
-        place = os.path.join(self._site, file.path)
+        place = f"{self._site}/{file.path}"
         if entry is not None and entry.digest == UNREAD:
             self._unread.append(place)
             return
         one.files += 1
-        is_same = self._is_same(file) or any(self._is_same(other) for other in alternatives if other != file)
-        if not is_same:
+        if not (entry is not None and entry.is_file and entry.digest == file.digest) and not any(
+            self._is_same(other) for other in (file, *alternatives)
+        ):
             self._compare_other(one, file, entry, place, record.sha256(file.path))
             return
         self.vouched.add(file.path)
@@ -328,7 +331,7 @@ class EnvironmentCheck:
         if len(one.differing) >= MAX_DIFFERENCES:
             one.more += 1
             return
-        marked = astuple(mark_of(place))
+        marked = mark_of(place).fields
         one.differing.append(FileDifference(place, change, expected, observed, recorded, *marked))
 
     def _record(self, distribution: Distribution) -> Record:

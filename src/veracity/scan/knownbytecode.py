@@ -38,6 +38,10 @@ class KnownBytecode:
         """Digests of the sources that ``body`` was found to be compiled from."""
         return frozenset(self._of(tag).get(body, ())) if tag else frozenset()
 
+    def knows(self, tag: str, body: str, source: str) -> bool:
+        """Whether ``body`` was found to be compiled from ``source``."""
+        return bool(tag) and source in self._of(tag).get(body, ())
+
     def add(self, tag: str, body: str, source: str) -> None:
         """Remember a pair. Raises OSError when the cache cannot be written."""
         if not tag or source in self._of(tag).get(body, ()):

@@ -10,7 +10,6 @@ import os
 import re
 import time
 from collections.abc import Iterator, Set
-from dataclasses import astuple
 
 from ..core.observation import Gap, StrayFile
 from ..core.origin import Origin, monitor_origin
@@ -83,7 +82,7 @@ def _package(place: str) -> str:
 def _stray(origin: Origin, place: str, kind: str) -> StrayFile:
     found = digest_file(place)
     digest, size = (found.sha256, found.size) if isinstance(found, FileDigest) else ("", 0)
-    return StrayFile(origin, place, kind, digest, size, "", *astuple(mark_of(place)))
+    return StrayFile(origin, place, kind, digest, size, "", *mark_of(place).fields)
 
 
 def _names(folder: str) -> list[str]:

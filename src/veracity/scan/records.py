@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import base64
+import binascii
 import os
 import re
 from collections.abc import Iterable
@@ -11,6 +11,7 @@ from functools import cached_property
 from ..observe.pyenv import Distribution, parse_record, read_small
 
 MAX_RECORD = 64 << 20
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 _COMMAND = re.compile(rb"(?:\.\./){1,8}bin/([^/,]+),")
 
 
@@ -34,7 +35,7 @@ class Record:
 
     def says(self, path: str, sha256: str, size: int) -> bool:
         """Whether a line says exactly this of ``path``: quicker than to read the line."""
-        digest = base64.urlsafe_b64encode(bytes.fromhex(sha256)).rstrip(b"=")
+        digest = binascii.b2a_base64(bytes.fromhex(sha256), newline=False).translate(_URL_SAFE, b"=")
         return b"%b,sha256=%b,%d" % (os.fsencode(path), digest, size) in self._lines
 
     def sha256(self, path: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 
 from ..core.observation import Gap, StrayFile
 from ..core.origin import Origin
@@ -85,7 +85,7 @@ def find_strays(
             return
         digest = entry.digest if entry.digest != UNREAD else ""
         recorded = next((one.distribution.name for one in explained.records if one.names(path)), "")
-        yield StrayFile(origin, place, kind, digest, entry.size, recorded, *astuple(mark_of(place)))
+        yield StrayFile(origin, place, kind, digest, entry.size, recorded, *mark_of(place).fields)
 
 
 def _kind(path: str) -> str:
