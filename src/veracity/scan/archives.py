@@ -15,6 +15,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO, TypeAlias
 
+import msgspec
+
 from ..core.errors import EvidenceError, TransportError, VerificationError
 from ..ledger.files import write_private
 from ..observe.lockfile import Lock, LockedArchive
@@ -202,8 +204,8 @@ class Archives:
     def _remembered(self, sha256: str) -> Wheel | None:
         try:
             with self._place(sha256).open("rb") as file:
-                document = json.loads(file.read(MAX_REMEMBERED))
-        except (OSError, ValueError, RecursionError):
+                document: object = msgspec.json.decode(file.read(MAX_REMEMBERED))
+        except (OSError, msgspec.DecodeError, RecursionError):
             return None
         try:
             return _wheel_of(document)

@@ -15,7 +15,7 @@ from pathlib import Path
 MAX_FILE = 16 << 20
 _TAG = re.compile(r"\.(?P<tag>[a-z]+-[0-9]{2,4}t?)(\.opt-(?P<optimize>[12]))?\.pyc\Z")
 _LONGEST = len(".implementation-1234t.opt-2.pyc")
-_LINE = re.compile(r"([0-9a-f]{64}) ([0-9a-f]{64})\Z")
+_LINE = re.compile(r"^([0-9a-f]{64}) ([0-9a-f]{64})$", re.MULTILINE)
 
 
 def tag_of(cached: str) -> str:
@@ -58,17 +58,15 @@ class KnownBytecode:
         pairs = self._pairs.get(tag)
         if pairs is None:
             pairs = self._pairs[tag] = {}
-            for line in _lines(self._cache / f"{self._of_what}-{tag}"):
-                found = _LINE.match(line)
-                if found:
-                    pairs.setdefault(found[1], set()).add(found[2])
+            for body, source in _LINE.findall(_text(self._cache / f"{self._of_what}-{tag}")):
+                pairs.setdefault(body, set()).add(source)
         return pairs
 
 
-def _lines(path: Path) -> list[str]:
+def _text(path: Path) -> str:
     try:
         with path.open("rb") as file:
-            return file.read(MAX_FILE).decode("ascii", "replace").splitlines()
+            return file.read(MAX_FILE).decode("ascii", "replace")
     except OSError:
         # Nothing is known then; a cache that cannot be written either is reported by add().
-        return []
+        return ""
