@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import hashlib
 import os
 import random
@@ -255,6 +257,23 @@ def test_two_do_not_write_one_manifest(folder: Path, tmp_path: Path) -> None:
     finally:
         writer.close()
     NodeWriter.at(tmp_path / "manifest").close()
+
+
+def test_where_there_are_no_locks_no_manifest_is_gone_on_with(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sealed(folder, tmp_path / "earlier")
+
+    def none(handle: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", none)
+    writer = NodeWriter.going_on(tmp_path / "manifest", tmp_path / "earlier")
+    root = read_tree(folder, writer.keep).root
+    writer.close()
+    assert not (tmp_path / "manifest").samefile(tmp_path / "earlier")
+    with Nodes(tmp_path / "manifest") as nodes:
+        assert len(list(nodes.walk(root))) == 8
 
 
 @pytest.mark.parametrize("kind", ["whole", "damaged", "locked", "link", "missing", "none"])

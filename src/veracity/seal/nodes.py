@@ -207,6 +207,17 @@ class Added(Reading):
         return self._own.get(digest) or self._manifest.found(digest)
 
 
+def _lock(handle: int, *, needed: bool) -> None:
+    """Be the only writer; raises OSError when another is, or when no lock is to be had that is ``needed``."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError:
+        if needed:
+            raise
+
+
 @dataclass(slots=True)
 class NodeWriter:
     """Adds nodes to a manifest file, which is made when it is not there. ``written``: bytes so far.
@@ -233,7 +244,7 @@ class NodeWriter:
         except OSError as error:
             raise EvidenceError(f"{path} cannot be written: {error.strerror}") from error
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(handle, needed=check)
             known: set[str] = set()
             end = 0
             if os.fstat(handle).st_size >= len(HEAD):
