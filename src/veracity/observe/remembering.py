@@ -256,9 +256,9 @@ class RememberingWalk(Walk):
             return None
         self._passed(before, to_read)
         if self.named is not None:
-            for at, one in enumerate(found):
-                if one.st_nlink > 1 and at not in to_read and stat.S_ISREG(one.st_mode):
-                    self.name(_join(path, names[at]), one)
+            for at, status in enumerate(found):
+                if status.st_nlink > 1 and at not in to_read and stat.S_ISREG(status.st_mode):
+                    self.name(_join(path, names[at]), status)
         read = {
             at: self.entry(folder, names[at], _join(path, names[at]), found[at], depth + 1)
             for at in sorted(to_read)
