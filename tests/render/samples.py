@@ -190,6 +190,11 @@ def held() -> RunSummary:
     )
 
 
+def by_a_service() -> RunSummary:
+    """The same, recorded by a service under an account of its own."""
+    return dataclasses.replace(held(), recorder="veracity", recorder_uid=998, ran_as=1001)
+
+
 def incomplete() -> RunSummary:
     """No rank was heard."""
     return dataclasses.replace(

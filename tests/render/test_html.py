@@ -208,3 +208,13 @@ def test_markup_in_every_place_is_shown_as_text() -> None:
     assert "<script" not in text
     assert "<img" not in text
     assert page.text.count("<script>alert(1)</script>") > 10
+
+
+def test_the_line_of_the_verdict_says_what_the_record_is_worth() -> None:
+    for summary, worth in (
+        (samples.broken(), "same account: tamper-visible only"),
+        (samples.by_a_service(), "recorded by the account veracity (uid 998), job ran as uid 1001"),
+    ):
+        heading = re.search(r"<h1>(.*?)</h1>", html.report(summary))
+        assert heading is not None
+        assert f"({worth})" in heading[1]

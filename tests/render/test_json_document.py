@@ -57,3 +57,12 @@ def test_any_run_gives_ascii_json_that_says_the_same(summary: RunSummary) -> Non
     assert sorted(finding["message"] for finding in body["findings"]) == sorted(
         finding.message for finding in summary.findings
     )
+
+
+def test_the_first_line_says_verdict_and_what_the_record_is_worth() -> None:
+    first = document(samples.broken()).splitlines()[1]
+    assert first == f'  "headline": "broken  {samples.RUN}  (same account: tamper-visible only)",'
+    body = json.loads(document(samples.by_a_service()))
+    worth = "recorded by the account veracity (uid 998), job ran as uid 1001"
+    assert body["headline"] == f"held  {samples.RUN}  ({worth})"
+    assert (body["recorder"], body["recorder_uid"], body["ran_as"]) == ("veracity", 998, 1001)

@@ -75,3 +75,9 @@ def test_no_string_of_a_run_can_steer_the_terminal(summary: RunSummary) -> None:
     for shown in (text.show(summary), text.closing(summary), text.headline(summary)):
         shown.encode("utf-8")
         assert all(is_visible(character) for character in shown if character != "\n")
+
+
+def test_the_first_line_of_a_run_that_a_service_recorded() -> None:
+    first = text.show(samples.by_a_service()).splitlines()[0]
+    worth = "recorded by the account veracity (uid 998), job ran as uid 1001"
+    assert first == f"held  {samples.RUN}  ({worth})"

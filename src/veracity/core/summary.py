@@ -67,7 +67,8 @@ class SealedItem:
 class RunSummary:
     """A run from launch to verdict. Times are ns since the epoch; ``ended_at`` None while it goes on.
 
-    ``same_account``: monitor and job ran under one account, so the record is tamper-visible only.
+    ``same_account``: monitor and job ran under one account, so the record is tamper-visible only. Else
+    ``recorder`` is the account that recorded, with its number, and ``ran_as`` the number of the job's.
     """
 
     run: str
@@ -96,3 +97,6 @@ class RunSummary:
     """``node (run id)`` of the other monitors of that job that it met."""
     refused: tuple[str, ...] = ()
     """Why it was not started; empty for what was."""
+    recorder: str = ""
+    recorder_uid: int = -1
+    ran_as: int = -1

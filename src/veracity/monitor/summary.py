@@ -83,6 +83,8 @@ def load_summary(folder: Path) -> RunSummary:
             _take(gathered, Entry.decode(data), blobs)
         size, root = reader.size, reader.tree_head.root.hex()
     opening, judged = gathered.opening, gathered.judged
+    recorder = opening.get("recorder")
+    recorder = recorder if isinstance(recorder, dict) else {}
     return RunSummary(
         run=run.run,
         command=tuple(str(word) for word in _list(opening.get("command"))),
@@ -126,6 +128,9 @@ def load_summary(folder: Path) -> RunSummary:
         job=gathered.job,
         peers=tuple(gathered.peers),
         refused=gathered.refused,
+        recorder=str(recorder.get("account", "")),
+        recorder_uid=_int(recorder.get("uid", -1)),
+        ran_as=_int(opening.get("uid", -1)),
     )
 
 

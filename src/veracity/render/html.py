@@ -72,10 +72,16 @@ def _header(summary: RunSummary, word: str, limits: Limits) -> str:
         )
     return (
         f'<header class="{word}"><div><div class="brand"><b>Veracity</b><span>run report</span></div>'
-        f'<h1><span class="word">{word}</span>{code(summary.run, 120)}</h1>'
+        f'<h1><span class="word">{word}</span>{code(summary.run, 120)}{_standing(summary)}</h1>'
         f'<p class="lead">{escape(wording.happened(summary), 900)}</p>{_because(summary, limits)}{account}'
         f'<dl class="facts">{listed}</dl></div></header>'
     )
+
+
+def _standing(summary: RunSummary) -> str:
+    """What the record is worth, in the line of the verdict."""
+    worth = wording.standing(summary)
+    return f' <small class="note">({escape(worth, 300)})</small>' if worth else ""
 
 
 def _because(summary: RunSummary, limits: Limits) -> str:

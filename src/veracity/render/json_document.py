@@ -7,14 +7,18 @@ import json
 from ..core.coverage import Coverage
 from ..core.finding import Evidence, Finding
 from ..core.summary import GapSummary, RunSummary
-from .wording import verdict_word, worst_first
+from .wording import headline, verdict_word, worst_first
 
 VERSION = 1
 
 
 def document(summary: RunSummary) -> str:
-    """``summary`` as indented ASCII JSON ending with a newline. Times are ns since the epoch."""
+    """``summary`` as indented ASCII JSON ending with a newline. Times are ns since the epoch.
+
+    The first line says the verdict and what the record is worth, as in the other formats.
+    """
     body: dict[str, object] = {
+        "headline": headline(summary),
         "version": VERSION,
         "run": summary.run,
         "verdict": verdict_word(summary),
@@ -33,6 +37,9 @@ def document(summary: RunSummary) -> str:
         "job": summary.job,
         "peers": list(summary.peers),
         "same_account": summary.same_account,
+        "recorder": summary.recorder,
+        "recorder_uid": summary.recorder_uid,
+        "ran_as": summary.ran_as,
         "processes": [
             {
                 "pid": process.pid,

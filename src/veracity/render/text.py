@@ -65,8 +65,9 @@ def closing(summary: RunSummary, console: Console | None = None) -> str:
 def _first_line(summary: RunSummary) -> list[Span]:
     word = wording.verdict_word(summary)
     spans: list[Span] = [(word, VERDICT_STYLES.get(word, "bold")), "  ", (summary.run, "bold")]
-    if summary.same_account:
-        spans.append(f"  ({wording.SAME_ACCOUNT})")
+    worth = wording.standing(summary)
+    if worth:
+        spans.append(f"  ({worth})")
     return spans
 
 

@@ -54,6 +54,22 @@ def verdict_word(summary: RunSummary) -> str:
     return summary.verdict.outcome.value if summary.verdict is not None else UNFINISHED
 
 
+def standing(summary: RunSummary) -> str:
+    """What the record is worth by who made it: stands in the first line of every verdict."""
+    if summary.same_account:
+        return SAME_ACCOUNT
+    if not summary.recorder:
+        return ""
+    recorder = f"the account {summary.recorder} (uid {summary.recorder_uid})"
+    return f"recorded by {recorder}, job ran as uid {summary.ran_as}"
+
+
+def headline(summary: RunSummary) -> str:
+    """Verdict, run, and what the record is worth, in one line."""
+    worth = standing(summary)
+    return f"{verdict_word(summary)}  {summary.run}" + (f"  ({worth})" if worth else "")
+
+
 def guard_share(process: ProcessSummary) -> str:
     """``0.6 %``: the guard's share of the time from the first step to the last; empty when nobody knows."""
     return f"{100 * process.spent / process.trained:.1f} %" if process.trained > 0 else ""
