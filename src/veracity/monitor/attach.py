@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from ..core.observation import Gap
@@ -33,18 +34,23 @@ def attach_run(home: Path, run: str) -> RunSummary:
                 law="life",
             )
         )
-        next_commit = 0.0
-        clocks = ClockWatch()
-        while True:
-            pipeline.read()
-            for gap in clocks.look(pipeline.last_step):
-                pipeline.observe(gap)
-            if time.monotonic() >= next_commit:
-                next_commit = time.monotonic() + COMMIT_EVERY
-                pipeline.commit()
-            if not pipeline.alive():
-                break
-            time.sleep(READ_EVERY)
-        pipeline.drain()
+        attend_to(pipeline)
         pipeline.finish(exit_code=None, note="taken up by attach")
     return load_summary(folder.path)
+
+
+def attend_to(pipeline: Pipeline, leaves: Callable[[], bool] = lambda: False) -> None:
+    """Read what the guards of a run write until its processes have ended, or the monitor ``leaves``."""
+    next_commit = 0.0
+    clocks = ClockWatch()
+    while not leaves():
+        pipeline.read()
+        for gap in clocks.look(pipeline.last_step):
+            pipeline.observe(gap)
+        if time.monotonic() >= next_commit:
+            next_commit = time.monotonic() + COMMIT_EVERY
+            pipeline.commit()
+        if not pipeline.alive():
+            pipeline.drain()
+            return
+        time.sleep(READ_EVERY)

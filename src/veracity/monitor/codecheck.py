@@ -22,6 +22,7 @@ from ..observe import pysource
 from ..observe.pyenv import RecordEntry, RecordIndex, import_root
 from ..scan.checkworker import Answered, CheckWorker, Failed
 from ..scan.knownbytecode import KnownBytecode, tag_of
+from .accounts import recording
 from .program import PROGRAM, SealedProgram, read_program
 from .sources import SourceStore
 
@@ -326,7 +327,8 @@ class CodeChecker:
 
     def _check_body(self, job: _Pending, body: bytes) -> None:
         module = job.module
-        known = self._known.sources(tag_of(module.cached), module.sha256)
+        with recording():
+            known = self._known.sources(tag_of(module.cached), module.sha256)
         if job.checked.source_digest in known:
             self._finished.append(_with_bytecode(job.checked, "same", ""))
             return
@@ -360,7 +362,7 @@ class CodeChecker:
             self._finished.append(_with_bytecode(job.checked, "same", ""))
             try:
                 if self._remembering:
-                    self._known.add(tag_of(job.module.cached), job.module.sha256, job.checked.source_digest)
+                    self._remember(job)
             except OSError as error:
                 self._remembering = False
                 self._finished.append(_gap("verified bytecode is not remembered", str(error.strerror)))
@@ -371,6 +373,10 @@ class CodeChecker:
         else:
             why = str(result.body.get("error") or reason or "the checker gave no answer")
             self._finished.append(_with_bytecode(job.checked, "unchecked", why))
+
+    def _remember(self, job: _Pending) -> None:
+        with recording():
+            self._known.add(tag_of(job.module.cached), job.module.sha256, job.checked.source_digest)
 
     def _send(self, job: _Pending | FunctionsExpected, request: dict[str, object]) -> None:
         self._number += 1

@@ -13,6 +13,7 @@ from pathlib import Path
 from ..core.contract import Hyper, LoaderDeclaration, OptimizerDeclaration, SchedulerDeclaration
 from ..core.observation import LoaderStarted, Observation, OptimizerDeclared, SchedulerDeclared
 from ..ledger.files import write_private
+from .accounts import recorded
 
 MAX_ITEMS = 64
 
@@ -37,6 +38,7 @@ class ContractFile:
         elif isinstance(observation, LoaderStarted) and len(self._loaders) < MAX_ITEMS:
             self._loaders.setdefault(observation.loader.index, observation.loader)
 
+    @recorded
     def write(self) -> None:
         """Write the file; raises OSError when the disk refuses."""
         write_private(self._path, "\n".join(self._lines()).encode() + b"\n")

@@ -11,13 +11,22 @@ from pathlib import Path
 from ..core.canonical import Json
 from ..core.errors import UsageError
 from ..ledger.files import write_private
+from .accounts import recorded, recording
+
+ARCHIVE = "guard_importlib_bootstrap.zip"
 
 
 @dataclass(frozen=True, slots=True)
 class RunFolder:
-    """Paths inside ``<home>/runs/<run-id>/``."""
+    """Paths inside ``<home>/runs/<run-id>/``.
+
+    ``place``: the folder of what passes between job and monitor, where that is another one: a run that a
+    service records has it among the job's own files. ``guard``: the guard's archive, where all runs share it.
+    """
 
     path: Path
+    place: Path | None = None
+    guard: Path | None = None
 
     @property
     def run(self) -> str:
@@ -42,7 +51,7 @@ class RunFolder:
     @property
     def spool(self) -> Path:
         """What the guards wrote and the monitor has not consumed."""
-        return self.path / "spool"
+        return (self.place or self.path) / "spool"
 
     @property
     def archive(self) -> Path:
@@ -51,17 +60,32 @@ class RunFolder:
         Python's ``warnings`` and ``logging`` do not count frames of files with ``importlib`` and
         ``_bootstrap`` in their names as callers: what they print names the program's lines, as without us.
         """
-        return self.path / "guard_importlib_bootstrap.zip"
+        return self.guard or (self.place or self.path) / ARCHIVE
 
     @property
     def guard_config(self) -> Path:
         """The guard's configuration; holds the sampling key."""
-        return self.path / "guard.json"
+        return (self.place or self.path) / "guard.json"
 
     @property
     def attention(self) -> Path:
         """Written when the monitor asks the guards to look more closely for a while."""
-        return self.path / "attention"
+        return (self.place or self.path) / "attention"
+
+    @property
+    def socket(self) -> Path:
+        """Where guards say who they are."""
+        return (self.place or self.path) / "guard.sock"
+
+    @property
+    def known_bytecode(self) -> Path:
+        """Which bytecode the guard need not ship; ``{tag}`` stands for the interpreter's."""
+        return (self.place or self.home / "cache") / "bytecode-{tag}"
+
+    @property
+    def handed(self) -> Path:
+        """Who handed the run over to a service, and what it needs to take it up again."""
+        return self.path / "handed.json"
 
     @property
     def document(self) -> Path:
@@ -104,15 +128,21 @@ class RunFolder:
         return self.path / "ledger.vkey"
 
 
-def create_folder(home: Path, at: int) -> RunFolder:
-    """A new run directory, mode 0700. Raises UsageError when the home cannot be written."""
+def create_folder(home: Path, at: int, place: Path | None = None, guard: Path | None = None) -> RunFolder:
+    """A new run directory, mode 0700; the spool's folder too, unless it has another ``place``.
+
+    Raises UsageError when the home cannot be written.
+    """
     stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(at // 1_000_000_000))
-    folder = RunFolder(home / "runs" / f"run-{stamp}-{secrets.token_hex(3)}")
+    folder = RunFolder(home / "runs" / f"run-{stamp}-{secrets.token_hex(3)}", place, guard)
     try:
-        home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        folder.path.parent.mkdir(mode=0o700, exist_ok=True)
-        for path in (folder.path, folder.blobs, folder.spool):
-            path.mkdir(mode=0o700)
+        with recording():
+            home.mkdir(mode=0o700, parents=True, exist_ok=True)
+            folder.path.parent.mkdir(mode=0o700, exist_ok=True)
+            for path in (folder.path, folder.blobs):
+                path.mkdir(mode=0o700)
+        if place is None:
+            folder.spool.mkdir(mode=0o700)
     except OSError as error:
         raise UsageError(
             f"cannot write to the home: {error.strerror}",
@@ -122,6 +152,7 @@ def create_folder(home: Path, at: int) -> RunFolder:
     return folder
 
 
+@recorded
 def write_document(path: Path, value: dict[str, Json]) -> None:
     """Write a JSON document for people and programs."""
     write_private(path, json.dumps(value, indent=1, sort_keys=True).encode() + b"\n")

@@ -6,7 +6,6 @@ the job goes on, and whatever happens to the job, the record ends in order.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import selectors
 import shutil
@@ -115,7 +114,11 @@ def run_job(command: Sequence[str], options: RunOptions) -> JobResult:
             witnessing.close()
             _clean_up(folder, prepared)
             raise
-        status = _Loop(folder, prepared, pipeline, process.pid, options, metrics, witnessing).run()
+        launch.become_subreaper()
+        signals = launch.Signals(process.pid)
+        loop = Loop(folder, prepared.socket, pipeline, process.pid, options, metrics, witnessing, signals)
+        status = loop.run()
+        status = 1 if status is None else status
         process.returncode = status
         exit_code = launch.shell_status(status)
         verdict = pipeline.finish(exit_code=exit_code)
@@ -137,18 +140,23 @@ def _clean_up(folder: RunFolder, prepared: Prepared) -> None:
         folder.spool.rmdir()
 
 
-class _Loop:
-    """The monitor's event loop: sockets, pidfds, signals, and a short tick."""
+class Loop:
+    """The monitor's event loop: sockets, pidfds, signals, and a short tick.
+
+    ``above``: the process that started the command, this one by default.
+    """
 
     def __init__(
         self,
         folder: RunFolder,
-        prepared: Prepared,
+        socket: Path,
         pipeline: Pipeline,
         pid: int,
         options: RunOptions,
         metrics: MetricFiles,
         witnessing: Witnessing,
+        attended: launch.Attended,
+        above: int = 0,
     ) -> None:
         self._pipeline = pipeline
         self._witnessing = witnessing
@@ -156,11 +164,10 @@ class _Loop:
         self._pid = pid
         self._enforce = options.policy == "enforce"
         self._selector = selectors.DefaultSelector()
-        launch.become_subreaper()
-        self._signals = launch.Signals(pid)
-        self._selector.register(self._signals.reader, selectors.EVENT_READ)
-        self._listener = Listener(prepared.socket, self._selector)
-        self._processes = Processes(pid, str(folder.archive), self._selector)
+        self._attended = attended
+        self._selector.register(attended.reader, selectors.EVENT_READ)
+        self._listener = Listener(socket, self._selector)
+        self._processes = Processes(pid, str(folder.archive), self._selector, above=above or os.getpid())
         pipeline.attach_processes(self._processes)
         program = find_py_spy() if options.stacks else None
         self._stacks = Stacks(program) if program is not None else None
@@ -176,11 +183,11 @@ class _Loop:
         self._next_read = self._next_commit = 0.0
         self._stopped = False
 
-    def run(self) -> int:
-        """Serve until the job has ended; its wait status as ``Popen.returncode`` has it."""
+    def run(self) -> int | None:
+        """Serve until the job has ended; its wait status as ``Popen.returncode`` has it, None if unseen."""
         pace = Pace()
         try:
-            while self._pid in self._processes.known:
+            while self._pid in self._processes.known and not self._attended.leaves:
                 self._turn()
                 pace.turned()
                 for held in self._conditions.slept(*self._slept, pace.starved, self._pipeline.last_step):
@@ -188,16 +195,31 @@ class _Loop:
             self._wait_for_goodbyes()
         finally:
             pace.end()
-            self._pipeline.drain()
-            for seen in self._metrics.last():
-                self._pipeline.observe(seen)
-            self._pipeline.hear_peers(last=True)
+            if not self._attended.leaves:
+                self._look_last()
             self._listener.close()
             self._processes.close()
-            self._signals.close()
+            self._attended.close()
             self._selector.close()
         status = self._processes.statuses.get(self._pid)
-        return os.waitstatus_to_exitcode(status) if status is not None else 1
+        return os.waitstatus_to_exitcode(status) if status is not None else None
+
+    def _hear(self) -> None:
+        """What reached whoever stands beside the job."""
+        for number, sent in self._attended.take():
+            if number != signal.SIGCHLD:
+                self._processes.forwarded.append(number)
+                self._pipeline.forwarded(number, sent=sent)
+        for gap in self._attended.gaps():
+            self._pipeline.observe(gap)
+
+    def _look_last(self) -> None:
+        """The job has ended: what is left of what it wrote."""
+        self._hear()
+        self._pipeline.drain()
+        for seen in self._metrics.last():
+            self._pipeline.observe(seen)
+        self._pipeline.hear_peers(last=True)
 
     def _turn(self) -> None:
         now = time.monotonic()
@@ -213,10 +235,7 @@ class _Loop:
         for key, _ in ready:
             self._ready(key.fileobj)
         now = time.monotonic()
-        for number, sent in self._signals.take():
-            if number != signal.SIGCHLD:
-                self._processes.forwarded.append(number)
-                self._pipeline.forwarded(number, sent=sent)
+        self._hear()
         fresh = now >= self._next_read
         if fresh:
             self._next_read = now + (CALM_EVERY if calm else READ_EVERY)
@@ -235,8 +254,7 @@ class _Loop:
         if self._enforce and not self._stopped and self._pipeline.must_stop():
             self._stopped = True
             self._pipeline.stopped_by_policy()
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self._pid, signal.SIGTERM)
+            self._attended.end()
             self._processes.forwarded.append(signal.SIGTERM)
 
     def _is_calm(self) -> bool:
@@ -295,8 +313,8 @@ class _Loop:
     def _wait_for_goodbyes(self) -> None:
         """The command has ended: give guarded processes that are still there a moment to end as well."""
         deadline = time.monotonic() + GRACE
-        while self._processes.greeted_alive() and time.monotonic() < deadline:
+        while self._processes.greeted_alive() and time.monotonic() < deadline and not self._attended.leaves:
             self._turn()
         left = self._processes.greeted_alive()
-        if left:
+        if left and not self._attended.leaves:
             self._pipeline.outlived(left)

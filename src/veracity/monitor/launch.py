@@ -9,8 +9,10 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from typing import Protocol, TypeAlias
 
 from ..core.errors import UsageError
+from ..core.observation import Gap
 
 FORWARDED = (
     signal.SIGTERM,
@@ -22,6 +24,8 @@ FORWARDED = (
     signal.SIGCONT,
 )
 _PR_SET_CHILD_SUBREAPER = 36
+Child: TypeAlias = "subprocess.Popen[bytes]"
+"""A process that was started here."""
 NOT_FOUND = 127
 NOT_EXECUTABLE = 126
 
@@ -62,6 +66,30 @@ def become_subreaper() -> bool:
         return False
 
 
+class Attended(Protocol):
+    """Whoever stands beside the job: the signals that reached it, and a way to end it."""
+
+    @property
+    def reader(self) -> int:
+        """A descriptor that is readable when there is something to take."""
+
+    @property
+    def leaves(self) -> bool:
+        """Whether the monitor is to leave the job alone, without a verdict."""
+
+    def take(self) -> list[tuple[int, bool]]:
+        """Signals that arrived since the last call, and whether each was sent on to the job."""
+
+    def gaps(self) -> list[Gap]:
+        """What was lost sight of since the last call."""
+
+    def end(self) -> None:
+        """Ask the job to end: SIGTERM."""
+
+    def close(self) -> None:
+        """The job has ended."""
+
+
 class Signals:
     """Passes signals on to the job while it runs; ``take`` tells which arrived.
 
@@ -84,6 +112,20 @@ class Signals:
             os.read(self.reader, 4096)
         arrived, self._arrived = self._arrived, []
         return arrived
+
+    @property
+    def leaves(self) -> bool:
+        """Never: the job is ours."""
+        return False
+
+    def gaps(self) -> list[Gap]:
+        """Never one: we are the job's parent."""
+        return []
+
+    def end(self) -> None:
+        """Ask the job to end: SIGTERM."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._pid, signal.SIGTERM)
 
     def close(self) -> None:
         """Put the old handlers back."""

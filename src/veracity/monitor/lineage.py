@@ -22,6 +22,7 @@ from ..core.errors import Error, EvidenceError
 from ..core.observation import TensorDigest
 from ..ledger.entry import Entry
 from ..ledger.reader import Reader
+from .accounts import recorded as by_the_recorder
 from .recordedfiles import RecordedFiles
 
 FILE_NAME = "index.sqlite"
@@ -63,6 +64,7 @@ class Lineage:
         self._files = RecordedFiles(home)
         self._uncommitted: dict[int, tuple[str, str, str]] = {}
 
+    @by_the_recorder
     def remember(self, recorded: Recorded, entry: int) -> None:
         """Add a saved checkpoint, recorded as entry number ``entry`` of its run's ledger."""
         path = _spelled(recorded.path)
@@ -77,6 +79,7 @@ class Lineage:
         except sqlite3.Error as error:
             raise self._unusable(error) from error
 
+    @by_the_recorder
     def by_digest(self, digest: str, *, search: bool = True) -> list[Recorded]:
         """Records of a file with this digest, newest first. Raises EvidenceError.
 
@@ -85,6 +88,7 @@ class Lineage:
         found = list(self._find("digest = ?", digest))
         return found or (self._in_ledgers(lambda one: one.digest == digest) if search else [])
 
+    @by_the_recorder
     def by_path(self, path: str) -> list[Recorded]:
         """Records of a file saved at this path, newest first. Raises EvidenceError."""
         spelled = _spelled(path)

@@ -78,6 +78,9 @@ class Listener:
         connection.setblocking(False)
         raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
         pid, uid, _ = _CREDENTIALS.unpack(raw)
+        if uid not in (0, os.geteuid()):
+            connection.close()  # no guard of this job: somebody else was let into its folder
+            return
         self._peers[connection] = Peer(pid, uid)
         self._selector.register(connection, selectors.EVENT_READ)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import hashlib
+import json
 import os
 import platform
 import socket
@@ -15,7 +16,11 @@ from ..core.canonical import Json
 from ..core.digest import Digest
 from ..core.observation import SealChecked
 from ..seal.masking import Masker
+from .accounts import recorder
 from .folder import RunFolder
+
+MAX_COMMAND = 24 << 10
+"""Bytes of a command in the entry, which holds more beside it."""
 
 if TYPE_CHECKING:
     from .job import RunOptions
@@ -29,9 +34,11 @@ def opening_entry(
     In the entry ``key`` is a commitment to the sampling key (its SHA-256): shown later, it proves which
     elements were chosen in advance. ``same_account``: monitor and job share one account, so the record is
     tamper-visible only. ``references``: digests of the reference files, whose texts are the entries after
-    this one; runs without them, and older ones, have none. ``seal``: id and digest of the seal that the run
-    was started on, where it was.
+    this one; runs without them, and older ones, have none. ``seal``: id and digest of the seal that the
+    run was started on, where it was. ``recorder``: the account that records, where it is another one than the
+    job's; then ``uid`` is the job's, as the kernel says, and what it asked for is its own word.
     """
+    by = recorder()
     sealed = options.sealed
     references: list[Json] = [{"path": one.path, "digest": one.digest} for one in options.references]
     return {
@@ -39,7 +46,7 @@ def opening_entry(
         **({"seal": seal_of(sealed)} if sealed is not None else {}),
         "run": folder.run,
         "version": __version__,
-        "command": list(masker_of(key).command(command)),
+        "command": clipped(masker_of(key).command(command)),
         "name": options.name,
         "policy": options.policy,
         "overhead": float(options.overhead).hex(),
@@ -50,10 +57,24 @@ def opening_entry(
         "user": _user(),
         "uid": os.getuid(),
         "monitor": os.getpid(),
-        "same_account": True,
+        "same_account": by is None or by.uid == os.getuid(),
+        **({"recorder": {"account": by.name, "uid": by.uid}} if by is not None else {}),
         "archive": archive,
         "key": str(Digest.of(key)),
     }
+
+
+def clipped(words: Sequence[str]) -> list[Json]:
+    """The words of a command that an entry has room for; the last one says how many are left out."""
+    room = MAX_COMMAND
+    kept: list[Json] = []
+    for word in words:
+        # As many bytes as its escaped form takes in the entry.
+        room -= len(json.dumps(word)) + 1
+        if room < 0:
+            return [*kept, f"… {len(words) - len(kept)} words are left out"]
+        kept.append(word)
+    return kept
 
 
 def seal_of(sealed: SealChecked) -> Json:

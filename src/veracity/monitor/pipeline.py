@@ -6,13 +6,13 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from ..core import observation as seen
 from ..core.errors import Error, EvidenceError
-from ..core.origin import Origin, Trust, monitor_origin
+from ..core.origin import monitor_origin
 from ..core.verdict import Outcome, Verdict
 from ..core.wire import Frame
 from ..detect.registry import DETECTORS
@@ -23,6 +23,9 @@ from ..ledger.keys import KEY_FILE, KEY_NAME, SigningKey
 from ..ledger.reader import Reader
 from ..ledger.store import Ledger
 from ..observe import process
+from . import gaps
+from .accounts import recording
+from .allowance import Allowance
 from .channels import ChannelLooks, written
 from .code import Code
 from .contractfile import ContractFile
@@ -52,6 +55,9 @@ if TYPE_CHECKING:
     from .processes import Known, Processes
 
 SETTLE_SECONDS = 90.0
+DRAIN_SECONDS = 60.0
+"""How long the end of a run waits for an account that wrote more than it may have taken in at once."""
+HELD_BACK_SECONDS = 0.05
 LOOK_CLOSELY = ("earlier-runs",)
 """Laws of weak signals that the guard cannot see itself: it is asked to look closely."""
 APPROVAL = "approval"
@@ -68,6 +74,7 @@ class Pipeline:
         started_at: int,
         command: Sequence[str],
         key: bytes,
+        allowance: Allowance | None = None,
     ) -> None:
         self._folder = folder
         self._ledger = ledger
@@ -75,7 +82,8 @@ class Pipeline:
         self._started_at = started_at
         self._command = command
         self._masker = masker_of(key)
-        self._recorder = Recorder(ledger, Blobs(folder.blobs))
+        self._allowance = allowance or Allowance()
+        self._recorder = Recorder(ledger, Blobs(folder.blobs), self._allowance)
         self._judge = Judge(DETECTORS)
         self._spool = SpoolReader(folder.spool)
         self._sources: dict[str, Source] = {}
@@ -87,6 +95,10 @@ class Pipeline:
         self._startup = Startup(folder.home / "cache", folder.archive, command)
         self._processes: Processes | None = None
         self._steps: list[tuple[int, int, int, int]] = []
+        self.environment: Mapping[str, str] = os.environ
+        """The job's, as it was started."""
+        self.held_back = False
+        """Whether more lies in the spools than may be taken in at once."""
         self.resting: set[int] = set()
         """Processes whose guard does not look at the steps that are made now."""
         self._last_step = -1
@@ -110,12 +122,15 @@ class Pipeline:
         prepared: Prepared,
         options: RunOptions,
         joined: Joined,
+        signer: SigningKey | None = None,
+        allowance: Allowance | None = None,
     ) -> Pipeline:
-        """A new run: its ledger, its key, its first entry."""
-        signer = SigningKey.load_or_create(folder.home / KEY_FILE, KEY_NAME)
-        ledger = Ledger.create(folder.ledger, f"{KEY_NAME}/{folder.run}", signer)
-        pipeline = cls(folder, ledger, signer, started_at, command, prepared.key)
-        write_private(folder.verifier, signer.verifier.vkey.encode() + b"\n")
+        """A new run: its ledger, its first entry, and the home's key when no ``signer`` is given."""
+        with recording():
+            signer = signer or SigningKey.load_or_create(folder.home / KEY_FILE, KEY_NAME)
+            ledger = Ledger.create(folder.ledger, f"{KEY_NAME}/{folder.run}", signer)
+            write_private(folder.verifier, signer.verifier.vkey.encode() + b"\n")
+        pipeline = cls(folder, ledger, signer, started_at, command, prepared.key, allowance)
         entry = opening_entry(folder, command, started_at, prepared.key, str(prepared.archive), options)
         pipeline._recorder.entry("run", entry)
         pipeline._observe_all(joined.said)
@@ -128,25 +143,35 @@ class Pipeline:
         return pipeline
 
     @classmethod
-    def resume(cls, folder: RunFolder) -> Pipeline:
+    def resume(
+        cls,
+        folder: RunFolder,
+        signer: SigningKey | None = None,
+        key: bytes = b"",
+        allowance: Allowance | None = None,
+    ) -> Pipeline:
         """A run whose monitor ended before it: everything recorded so far is judged again, then it goes on.
 
-        Raises UsageError while another monitor writes to its ledger, EvidenceError when it cannot be read.
+        ``signer`` and ``key`` (for sampling) are the home's and the run's own, where none are given. Raises
+        UsageError while another monitor writes to its ledger, EvidenceError when it cannot be read.
         """
-        key = sampling_key(folder)
-        signer = SigningKey.load(folder.home / KEY_FILE, KEY_NAME)
-        ledger = Ledger.open(folder.ledger, signer)
+        key = key or sampling_key(folder)
+        with recording():
+            signer = signer or SigningKey.load(folder.home / KEY_FILE, KEY_NAME)
+            ledger = Ledger.open(folder.ledger, signer)
         try:
-            with Reader(folder.ledger) as reader:
+            with recording(), Reader(folder.ledger) as reader:
                 entries = [Entry.decode(data) for data in reader.entries()]
             opening = entries[0].body if entries else {}
             words = opening.get("command")
             command = [str(word) for word in words] if isinstance(words, list) else []
             started = opening.get("started_at")
-            pipeline = cls(folder, ledger, signer, started if isinstance(started, int) else 0, command, key)
+            began = started if isinstance(started, int) else 0
+            pipeline = cls(folder, ledger, signer, began, command, key, allowance)
             pipeline._judge_again(entries)
         except BaseException:
-            ledger.close()
+            with recording():
+                ledger.close()
             raise
         return pipeline
 
@@ -155,9 +180,10 @@ class Pipeline:
         blobs = Blobs(self._folder.blobs)
         for index, entry in enumerate(entries):
             try:
-                observation = replayed(entry, blobs)
+                with recording():
+                    observation = replayed(entry, blobs)
             except Error as error:
-                self.observe(_gap(f"entry {index} could not be judged again", str(error)))
+                self.observe(gaps.of_monitor(f"entry {index} could not be judged again", str(error)))
                 continue
             name, pid, number = (entry.body.get(part) for part in ("stream", "pid", "seq"))
             if isinstance(name, str) and isinstance(pid, int) and isinstance(number, int):
@@ -193,7 +219,8 @@ class Pipeline:
         self._files.close()
         self._libraries.close()
         self._code.close()
-        self._ledger.close()
+        with recording():
+            self._ledger.close()
 
     def attach_processes(self, processes: Processes) -> None:
         """Tell the process watcher who greeted and stepped."""
@@ -201,27 +228,31 @@ class Pipeline:
         processes.mask = self._masker.command
         processes.is_ours = lambda pid: pid == self._code.worker_pid
         self.channels = ChannelLooks(processes, self._code.folders, self._code)
+        alive = set(self.alive())
+        for source in self._sources.values():
+            if source.hello is not None and source.pid in alive:
+                processes.greeted(source.hello, source.pid, source.rank)
+                processes.stepped(source.pid, source.last_step)
 
     # --- what the guards say ---------------------------------------------------------------------
 
     def read(self) -> None:
         """Take in what is new in the spools, and what the checkers have finished."""
+        self.held_back = False
         for item in self._spool.read():
+            if not self._allowance.record():
+                self.held_back = True
             if isinstance(item, Damage):
                 self._damaged(item.stream, item.pid, item.reason)
             else:
                 stream, frame = item
                 self._frame(stream.name, stream.pid, frame)
+            if self.held_back:
+                break  # what is not taken in waits where the job wrote it
         self._collect()
         for source in self._sources.values():
             if source.falls_silent():
-                self.observe(
-                    seen.Gap(
-                        monitor_origin(time.time_ns(), pid=source.pid, rank=source.rank),
-                        f"rank {source.rank} is silent for {time.monotonic() - source.last_heard:.0f} s",
-                        "no step, batch or checkpoint came; evaluation and compilation look like this too",
-                    )
-                )
+                self.observe(gaps.silent(source))
 
     def heard(self, peer: Peer, frame: Frame) -> None:
         """A datagram from a guard; the kernel says that it comes from ``peer``."""
@@ -354,28 +385,13 @@ class Pipeline:
         origin = monitor_origin(time.time_ns(), pid=source.pid, rank=source.rank)
         missing = seen.RecordsMissing(origin, source.name, source.next_seq, got, source.last_step)
         self.observe(missing)
-        self.observe(
-            seen.Gap(
-                origin,
-                f"{got - source.next_seq} records of rank {source.rank} never arrived",
-                f"the numbers jump from {source.next_seq - 1} to {got} after step {source.last_step}",
-                remedy="was the disk full, or a spool edited? The guard counts what it has to drop",
-            )
-        )
+        self.observe(gaps.missing(origin, source, got))
 
     def _damaged(self, name: str, pid: int, reason: str) -> None:
         source = self._sources.get(name) or Source(name, pid)
         origin = monitor_origin(time.time_ns(), pid=pid, rank=source.rank)
         self.observe(seen.RecordDamaged(origin, name, reason, source.next_seq - 1, source.last_step))
-        self.observe(
-            seen.Gap(
-                origin,
-                f"the spool of process {pid} cannot be read on",
-                reason,
-                law="update" if source.role == "rank" else "",
-                stops=source.role == "rank",
-            )
-        )
+        self.observe(gaps.damaged(origin, source, pid, reason))
 
     # --- what the monitor sees -------------------------------------------------------------------
 
@@ -417,7 +433,7 @@ class Pipeline:
                 try:
                     self._lineage.remember(remember, entry)
                 except EvidenceError as error:
-                    self.observe(_gap("a checkpoint is not in the home's table", str(error)))
+                    self.observe(gaps.of_monitor("a checkpoint is not in the home's table", str(error)))
             if isinstance(observed, seen.FileDigested) and observed.event == "loaded":
                 self._read_files[observed.path] = (observed.digest, observed.size)
             if observed is not None:
@@ -446,15 +462,7 @@ class Pipeline:
         """Processes of the job are still there although the command has ended."""
         for known in left:
             command = " ".join(self._masker.command(known.command))[:160]
-            self.observe(
-                seen.Gap(
-                    monitor_origin(time.time_ns(), pid=known.pid, rank=known.rank, source="/proc"),
-                    f"process {known.pid} of the job outlived the command: {command}",
-                    "the command returned while a guarded process went on",
-                    remedy=f"veracity attach {self._folder.run} takes in what it writes from now on",
-                    law="life",
-                )
-            )
+            self.observe(gaps.outlived(known, command, self._folder.run))
 
     def must_stop(self) -> bool:
         """For ``--policy enforce``: a finding has broken the run, or a process trains unobserved.
@@ -486,10 +494,15 @@ class Pipeline:
 
     def drain(self) -> None:
         """The job has ended: take in all that is left."""
-        before = -1
-        while before != self._spool.taken:
+        before, deadline = -1, time.monotonic() + DRAIN_SECONDS
+        while before != self._spool.taken or self.held_back:
+            if self.held_back and time.monotonic() > deadline:
+                self.observe(gaps.of_monitor("not all that the job wrote was taken in", self._allowance.pace))
+                break
             before = self._spool.taken
             self.read()
+            if self.held_back:
+                time.sleep(HELD_BACK_SECONDS)
         for torn in self._spool.torn():
             self._damaged(torn.stream, torn.pid, torn.reason)
 
@@ -498,21 +511,12 @@ class Pipeline:
         self._settle()
         for source in self._sources.values():
             if source.role == "rank" and source.last_step >= 0 and not source.said_goodbye:
-                self.observe(
-                    seen.Gap(
-                        monitor_origin(time.time_ns(), pid=source.pid, rank=source.rank),
-                        f"rank {source.rank} ended without a goodbye",
-                        "it was killed, or left by os._exit: what it did after its last record is not known",
-                        remedy="end the program by returning from its main module, or by sys.exit",
-                        law="update",
-                        stops=True,
-                    )
-                )
+                self.observe(gaps.no_goodbye(source))
         for finding in self._judge.finish():
             self._recorder.finding(finding, -1)
         if self._judge.suppressed:
             what = f"{self._judge.suppressed} further findings are not listed"
-            self.observe(_gap(what, "so many of the same rule are already"))
+            self.observe(gaps.of_monitor(what, "so many of the same rule are already"))
         with contextlib.suppress(OSError):
             self._contract.write()
         self._seal()
@@ -560,15 +564,16 @@ class Pipeline:
                 self._hello,
                 self._libraries.all(),
                 self._read_files,
-                os.environ,
+                self.environment,
                 self._masker,
                 self._signer,
             )
-            write_private(self._folder.seal, envelope)
+            with recording():
+                write_private(self._folder.seal, envelope)
         except (Error, OSError) as error:
-            self.observe(_gap("the run could not be sealed", str(error)))
+            self.observe(gaps.of_monitor("the run could not be sealed", str(error)))
             return
-        self._recorder.entry("seal", {"envelope": self._recorder.blob(envelope)})
+        self._recorder.entry("seal", {"envelope": self._recorder.blob(envelope, closing=True)})
 
     def _settle(self) -> None:
         """Give the code and file checkers time to finish; what does not is a gap."""
@@ -579,19 +584,17 @@ class Pipeline:
         self._collect()
         if self.busy:
             self.observe(
-                _gap("not all code or files were checked", f"not finished after {SETTLE_SECONDS:.0f} s")
+                gaps.of_monitor(
+                    "not all code or files were checked", f"not finished after {SETTLE_SECONDS:.0f} s"
+                )
             )
             self._collect(last=True)
 
     def _close_document(self, verdict: Verdict, exit_code: int | None, ended_at: int) -> None:
         try:
-            document = json.loads(self._folder.document.read_bytes())
+            with recording():
+                document = json.loads(self._folder.document.read_bytes())
         except (OSError, ValueError):
             document = {"run": self._folder.run, "command": [], "started_at": self._started_at}
         document.update(verdict=verdict.outcome.value, exit_code=exit_code, ended_at=ended_at)
         write_document(self._folder.document, document)
-
-
-def _gap(what: str, reason: str) -> seen.Gap:
-    origin = Origin("monitor", Trust.SERVICE, 0, -1, -1, time.time_ns())
-    return seen.Gap(origin, what, reason)

@@ -38,14 +38,15 @@ def prepare(folder: RunFolder, environment: Mapping[str, str], overhead: float, 
     key of a job over several nodes; without one the run gets its own.
     Raises UsageError when the home's path cannot stand on PYTHONPATH.
     """
-    if os.pathsep in str(folder.path):
+    if os.pathsep in str(folder.archive):
         raise UsageError(
             f"the home's path holds {os.pathsep!r}, which separates the entries of PYTHONPATH",
             where=str(folder.path),
             remedy="choose another home with --home DIR",
         )
     data, digest = build_archive()
-    write_private(folder.archive, data)
+    if folder.guard is None:
+        write_private(folder.archive, data)
     key = key or secrets.token_bytes(32)
     socket, socket_folder = _socket_path(folder)
     config = {
@@ -54,16 +55,20 @@ def prepare(folder: RunFolder, environment: Mapping[str, str], overhead: float, 
         "socket": str(socket),
         "spool": str(folder.spool),
         "key": key.hex(),
-        "known_bytecode": str(folder.home / "cache" / "bytecode-{tag}"),
+        "known_bytecode": str(folder.known_bytecode),
         "overhead": overhead,
         "attention": str(folder.attention),
     }
     write_private(folder.guard_config, json.dumps(config).encode())
-    guarded = dict(environment)
-    others = guarded.get("PYTHONPATH", "")
-    guarded["PYTHONPATH"] = str(folder.archive) + (os.pathsep + others if others else "")
-    guarded[CONFIG_VARIABLE] = str(folder.guard_config)
+    guarded = guarded_environment(environment, folder.archive, folder.guard_config)
     return Prepared(guarded, socket, socket_folder, digest, key)
+
+
+def guarded_environment(environment: Mapping[str, str], archive: Path, config: Path) -> dict[str, str]:
+    """``environment`` in which each Python process meets the guard."""
+    others = environment.get("PYTHONPATH", "")
+    path = str(archive) + (os.pathsep + others if others else "")
+    return {**environment, "PYTHONPATH": path, CONFIG_VARIABLE: str(config)}
 
 
 def sampling_key(folder: RunFolder) -> bytes:
@@ -78,7 +83,7 @@ def sampling_key(folder: RunFolder) -> bytes:
 
 def _socket_path(folder: RunFolder) -> tuple[Path, Path | None]:
     """A path short enough for the kernel (108 bytes): in the run directory, else a private one."""
-    path = folder.path / "guard.sock"
+    path = folder.socket
     if len(os.fsencode(path)) <= MAX_SOCKET_PATH:
         return path, None
     private = Path(tempfile.mkdtemp(prefix="veracity-"))

@@ -64,12 +64,15 @@ class Processes:
     statuses: dict[int, int] = field(default_factory=dict)
     mask: Callable[[Sequence[str]], list[str]] = field(default=list)
     is_ours: Callable[[int], bool] = field(default=lambda pid: False)
+    above: int = field(default_factory=os.getpid)
+    """The process whose descendants the job's are: the one that started the command."""
     _unheard: list[Gap] = field(default_factory=list)
     _appeared: Counter[tuple[str, str]] = field(default_factory=Counter)
     _next_scan: float = 0.0
-    _descent: process.Descent = field(default_factory=lambda: process.Descent(os.getpid()))
+    _descent: process.Descent = field(init=False)
 
     def __post_init__(self) -> None:
+        self._descent = process.Descent(self.above)
         self._add(self.root, "root")
 
     def greeted(self, hello: Hello, pid: int, rank: int) -> None:
@@ -305,7 +308,7 @@ class Processes:
         if self.failed:
             return self.failed[0]
         if code == signal.SIGKILL and known.oom_kills is not None:
-            now = process.oom_kills(os.getpid())
+            now = process.oom_kills(self.above)
             if now is not None and now > known.oom_kills:
                 return "the kernel killed a process of this control group for memory"
         return ""

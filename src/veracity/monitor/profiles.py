@@ -25,6 +25,7 @@ from ..core.observation import EarlierRun, EarlierSeries
 from ..core.profile import MAX_SERIES
 from ..core.windows import WINDOWS
 from ..ledger.files import write_private
+from .accounts import recorded
 
 VERSION = 1
 KEPT = 64
@@ -55,6 +56,7 @@ class Profiles:
     def __init__(self, home: Path) -> None:
         self._folder = home / "profiles"
 
+    @recorded
     def read(self, likeness: str, *, apart_from: str) -> list[EarlierRun]:
         """Those of one likeness, the newest first. What is not as it was written is passed over."""
         folder = self._folder / likeness
@@ -69,6 +71,7 @@ class Profiles:
                 break
         return found
 
+    @recorded
     def write(self, likeness: str, profile: EarlierRun) -> None:
         """Keep one more, and the newest of all. Raises OSError when the home cannot be written."""
         folder = self._folder / likeness

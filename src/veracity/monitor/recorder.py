@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import time
 from collections.abc import Mapping
 
 import msgspec
@@ -13,12 +14,15 @@ from ..core.coverage import Coverage
 from ..core.digest import Digest
 from ..core.errors import EvidenceError
 from ..core.finding import Finding
-from ..core.observation import Observation
+from ..core.observation import Gap, Observation
+from ..core.origin import monitor_origin
 from ..core.verdict import Verdict
 from ..core.wire import Frame
 from ..ledger.blobs import Blobs
 from ..ledger.entry import Entry
 from ..ledger.store import Ledger
+from .accounts import recorded
+from .allowance import Allowance
 from .decode import Header
 
 INLINE_BYTES = 2048
@@ -26,6 +30,10 @@ BATCH_BYTES = 32 << 20
 MAX_DEPTH = 48
 SALT_BYTES = 16
 MAX_FINDING = 48 << 10
+BLOB_BYTES = 4096
+"""What a blob takes beside its length: a file has a block and a name."""
+CLOSING = ("finding", "enforced", "seal", "judged")
+"""Kinds of entries for which room is kept when an account has used up what it may."""
 FLOAT = "~f"
 _CLIPS = ((1000, 20), (200, 8), (80, 3))
 
@@ -33,18 +41,22 @@ _CLIPS = ((1000, 20), (200, 8), (80, 3))
 class Recorder:
     """Appends to one run's ledger. A disk that refuses costs counted entries, never the job."""
 
-    def __init__(self, ledger: Ledger, blobs: Blobs) -> None:
+    def __init__(self, ledger: Ledger, blobs: Blobs, allowance: Allowance | None = None) -> None:
         self._ledger = ledger
         self._blobs = blobs
+        self._allowance = allowance or Allowance()
         self._waiting = 0
+        self._told = ""
         self.refused = 0
         self.refusal = ""
 
+    @recorded
     def entry(self, kind: str, body: Mapping[str, Json]) -> int:
         """Append one entry; its index, or -1 when it was refused."""
         try:
             # Without a salt, whoever sees the entry's hash and all of it but a name could try names out.
             data = Entry(kind, {**body, "salt": secrets.token_urlsafe(SALT_BYTES)}).encode()
+            self._allowance.take(len(data), closing=kind in CLOSING or kind == self._told)
             self._waiting += len(data)
             index = self._ledger.append(data)
             if self._waiting > BATCH_BYTES:
@@ -54,9 +66,14 @@ class Recorder:
             return -1
         return index
 
-    def blob(self, data: bytes) -> str:
-        """Keep ``data``; its digest (which is recorded even when the disk refuses the data)."""
+    @recorded
+    def blob(self, data: bytes, *, closing: bool = False) -> str:
+        """Keep ``data``; its digest (which is recorded even when the disk refuses the data).
+
+        ``closing``: it belongs to an entry that closes the record.
+        """
         try:
+            self._allowance.take(len(data) + BLOB_BYTES, closing=closing)
             return str(self._blobs.put(data))
         except EvidenceError as error:
             self._refuse(error)
@@ -115,6 +132,7 @@ class Recorder:
         }
         self.entry("judged", {**body, **final})
 
+    @recorded
     def commit(self, *, publish: bool = False) -> None:
         """Make what was appended durable."""
         try:
@@ -131,6 +149,11 @@ class Recorder:
     def _refuse(self, error: EvidenceError) -> None:
         self.refused += 1
         self.refusal = self.refusal or str(error.diagnostics().what)
+        if self._allowance.refusal and not self._told:
+            # Said once, in the room that is kept for what closes a record.
+            self._told = "observed"
+            self.observed(Gap(monitor_origin(time.time_ns()), "records are not kept any more", self.refusal))
+            self._told = "said"
 
 
 def inline_form(value: object, depth: int = 0, *, floats: bool = False) -> Json:

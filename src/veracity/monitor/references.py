@@ -24,14 +24,18 @@ def read_references(paths: Sequence[Path]) -> tuple[ReferenceDeclared, ...]:
         raise UsageError(f"{len(paths)} reference files are too many", remedy=f"name at most {MAX_FILES}")
     found = []
     for path in paths:
-        data = _read(path)
-        try:
-            text = data.decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise UsageError("a reference file is not UTF-8", where=str(path)) from error
-        parse(text, str(path))
-        found.append(ReferenceDeclared(monitor_origin(time.time_ns()), str(path), str(Digest.of(data)), text))
+        found.append(declared(str(path), _read(path)))
     return tuple(found)
+
+
+def declared(path: str, data: bytes) -> ReferenceDeclared:
+    """What a file called ``path`` declares; raises UsageError when it holds no references."""
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UsageError("a reference file is not UTF-8", where=path) from error
+    parse(text, path)
+    return ReferenceDeclared(monitor_origin(time.time_ns()), path, str(Digest.of(data)), text)
 
 
 def _read(path: Path) -> bytes:

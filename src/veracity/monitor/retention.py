@@ -10,12 +10,14 @@ import contextlib
 import shutil
 from pathlib import Path
 
+from .accounts import recorded
 from .folder import RunFolder
 from .home import Home
 
 HELD_BYTES = 2 << 30
 
 
+@recorded
 def make_room(home: Path, keep: str, limit: int = HELD_BYTES) -> list[str]:
     """Remove the blobs of the oldest held runs until those of all held runs fit into ``limit`` bytes.
 

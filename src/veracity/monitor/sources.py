@@ -15,6 +15,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from ..core.errors import EvidenceError
+from .accounts import recorded
 
 MAX_INDEX = 64 << 20
 MAX_TEXT = 16 << 20
@@ -35,6 +36,7 @@ class SourceStore:
     Raises OSError from the writing methods when the disk is full or the folder read-only.
     """
 
+    @recorded
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._index = folder / "trusted.jsonl"
@@ -42,6 +44,7 @@ class SourceStore:
         self._known: set[str] = set()
         self._load()
 
+    @recorded
     def keep(self, data: bytes, digest: str = "") -> str:
         """Store a text once; its SHA-256 in hexadecimal, which a caller who has it already gives."""
         digest = digest or sha256(data).hexdigest()
@@ -56,6 +59,7 @@ class SourceStore:
         self._known.add(digest)
         return digest
 
+    @recorded
     def read(self, digest: str) -> bytes:
         """The text of ``digest``; raises EvidenceError when it is absent or was edited."""
         if not _HEX.match(digest):
@@ -74,6 +78,7 @@ class SourceStore:
         """What was trusted last for ``path``."""
         return self._trusted.get(path)
 
+    @recorded
     def trust(self, path: str, digest: str, why: str) -> None:
         """Record that the text ``digest`` of ``path`` is trusted, because of ``why``."""
         entry = Trusted(digest, why)

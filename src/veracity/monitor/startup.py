@@ -16,6 +16,7 @@ from ..ledger.files import write_private
 from ..observe import process
 from ..observe.pyenv import RecordIndex
 from ..observe.startup import LAW, VARIABLES, Interpreter, StartupReader
+from .accounts import recorded
 
 MAX_INTERPRETERS = 16
 MAX_ANCESTORS = 12
@@ -74,6 +75,7 @@ class Startup:
         unowned = [item for item in reader.items[before:] if item.standing == "none"]
         return [self._compared(item, key) for item in unowned]
 
+    @recorded
     def held(self) -> None:
         """The run held: what its interpreters started with is what later starts are compared with.
 
@@ -93,6 +95,7 @@ class Startup:
         before = "new" if digest is None else "same" if digest == item.sha256 else "changed"
         return replace(item, before=before)
 
+    @recorded
     def _read(self, interpreter: Interpreter) -> dict[str, str] | None:
         """Name → digest of an earlier run's items; None when there was none or it cannot be read."""
         try:

@@ -33,10 +33,11 @@ class Source:
     dropped: int = 0
     said_goodbye: bool = False
     silent: bool = False
+    hello: Hello | None = None
 
     def greeted(self, hello: Hello) -> None:
         """Take role and rank from the hello."""
-        self.role = hello.role
+        self.hello, self.role = hello, hello.role
         number = hello.ids.get("RANK", "0")
         # Not isdigit: superscripts are digits that int() refuses.
         decimal = number.isascii() and number.isdecimal() and len(number) <= 6
