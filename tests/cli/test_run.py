@@ -79,7 +79,7 @@ class Job:
 def job(put: Put, home: Path) -> Job:
     """A monitor that answers at once."""
     job = Job(Result(samples.RUN, 0, samples.held()))
-    put("veracity.monitor.job", run_job=job.run, RunOptions=Options)
+    put("veracity.monitor.job", run_job=job.run, RunOptions=Options, JobResult=Result)
     put("veracity.monitor.launch", CommandError=CommandError)
     return job
 
@@ -129,6 +129,30 @@ def test_reference_files_are_read_before_the_launch(job: Job, tmp_path: Path, ca
     assert "one function per optimizer class" in told
     assert main(["run", "--optimizer-reference", str(tmp_path / "none.py"), "--", "x"]) == 2
     assert "cannot be read" in capsys.readouterr().err
+    assert len(job.asked) == 1
+
+
+def test_a_service_that_was_asked_for_and_is_not_there(job: Job, tmp_path: Path, capsys: Captured) -> None:
+    socket = str(tmp_path / "none.sock")
+    assert main(["run", "--monitor", socket, "--", "x"]) == 2
+    told = capsys.readouterr().err
+    assert "service cannot be reached" in told
+    assert "--monitor none" in told
+    assert job.asked == []
+    assert main(["run", "--monitor", "none", "--", "x"]) == 0
+    assert len(job.asked) == 1
+
+
+def test_a_service_that_merely_is_there_does_not_keep_the_job_from_running(
+    job: Job, tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = (tmp_path / "none.sock", False)
+    monkeypatch.setattr("veracity.cli.run.service_of", lambda arguments: found)
+    assert main(["run", "--", "x"]) == 0
+    told = capsys.readouterr().err
+    assert "service cannot be reached" in told
+    assert "recorded by this account instead" in told
+    assert main(["run", "--policy", "enforce", "--", "x"]) == 2
     assert len(job.asked) == 1
 
 

@@ -14,6 +14,7 @@ SOURCES = Path(__file__).resolve().parents[2] / "src" / "veracity"
 PROCESS_STARTERS: dict[str, str] = {
     "drill/interpreter.py": "a Python, to ask whether it has torch",
     "monitor/launch.py": "the job itself, as the user wrote it",
+    "monitor/service/order.py": "our own interpreter, for each run that a service records or shows",
     "monitor/stacks.py": "py-spy's program, to read the stack of a step that is late",
     "observe/git/command.py": "git, with a scrubbed environment, to name the commit and what differs from it",
     "ledger/verify_evidence.py": "openssl, for a signature; a program of its own that others run",

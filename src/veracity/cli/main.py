@@ -16,6 +16,7 @@ from . import (
     completion,
     demo,
     doctor,
+    monitor,
     report,
     revoke,
     run,
@@ -60,6 +61,7 @@ EXECUTE: dict[str, Callable[[argparse.Namespace], int]] = {
     "approve": approve.execute,
     "revoke": revoke.execute,
     "bundle": bundle.execute,
+    "monitor": monitor.execute,
     "witness": witness.execute,
     "doctor": doctor.execute,
     "demo": demo.execute,
@@ -82,7 +84,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = new_parser("veracity", _DESCRIPTION, _EPILOG)
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and leave")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs", parser_class=Parser)
-    for verb in (run, attach, runs, show, report, verify, seal, approve, revoke, bundle, witness):
+    for verb in (run, attach, runs, show, report, verify, seal, approve, revoke, bundle, monitor, witness):
         verb.add_parser(verbs)
     for verb in (doctor, demo, completion):
         verb.add_parser(verbs)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..core.errors import Error, EvidenceError, UsageError, VerificationError
+from ..core.errors import Error, EvidenceError, TransportError, UsageError, VerificationError
 from ..core.level import FULL, Level
 from ..core.rule import Severity
 from ..core.verdict import Outcome
@@ -17,12 +17,14 @@ from .output import console_for, deliver, say, tell_error
 from .outsiders import add_outsiders, tell_unsigned, timestamps_of, witnesses_of
 from .parsing import CONFIG_HELP, LEVEL_HELP, Parser, add_verb, format_of, home_of, level, share
 from .progress import Told
+from .service import add_monitor, service_of
 from .witness import policy_in
 
 if TYPE_CHECKING:
     from ..core.observation import SealChecked
     from ..core.summary import RunSummary
     from ..monitor.job import RunOptions
+    from ..monitor.service.handover import HandedOver
 
 _DESCRIPTION = """\
 Run CMD as you would without `veracity run --` in front of it. Its output, its signals and its exit code
@@ -35,6 +37,7 @@ _EXAMPLES = """\
   veracity run --job-folder /shared/jobs/42 -- torchrun --nnodes 2 --node-rank 0 ... train.py
   veracity run --optimizer-reference lion.py -- python train.py
   veracity run --policy enforce --seal latest -- python train.py
+  veracity run --monitor /run/veracity/monitor.sock -- python train.py
   veracity run --fail-on warning --format json --output run.json -- python train.py"""
 
 MAX_REFUSALS = 30
@@ -71,6 +74,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
     )
     parser.add_argument("--name", default="", metavar="NAME", help="a name for people to know the run by")
     _add_job(parser)
+    add_monitor(parser)
     parser.add_argument(
         "--overhead",
         type=share,
@@ -187,7 +191,11 @@ def execute(arguments: argparse.Namespace) -> int:
     if sealed is not None and refused:
         raise _refuse(arguments, options, sealed, refused)
     try:
-        result = run_job(arguments.command, options)
+        handed = _handed_over(arguments, options)
+        if handed is not None and handed.result is None:
+            return handed.exit_code if arguments.fail_on is None else 1
+        result = handed.result if handed is not None else None
+        result = result or run_job(arguments.command, options)
     except CommandError as error:
         tell_error(error)
         return error.status
@@ -202,6 +210,44 @@ def execute(arguments: argparse.Namespace) -> int:
     if arguments.fail_on is not None and not result.witnessed:
         return 1
     return exit_code_of(result.summary, result.exit_code, arguments.fail_on)
+
+
+def _handed_over(arguments: argparse.Namespace, options: RunOptions) -> HandedOver | None:
+    """The run as a service has recorded it; None when there is none to hand it over to.
+
+    One that was asked for must take it (UsageError, TransportError). One that merely is there need not: the
+    run is then recorded by this account, and the person is told so; but not with ``--policy enforce``.
+    """
+    socket, asked = service_of(arguments)
+    if socket is None:
+        return None
+    own = [
+        flag
+        for flag, given in (
+            ("--seal", options.sealed is not None),
+            ("--witness", bool(options.witnesses)),
+            ("--timestamp", bool(options.timestamps)),
+        )
+        if given
+    ]
+    from ..monitor.service.handover import RefusedError, hand_over
+
+    try:
+        if own:
+            raise RefusedError(
+                f"a service does not do what {own[0]} asks", remedy="record by yourself with --monitor none"
+            )
+        opened = hand_over(arguments.command, options, socket, asked=asked)
+    except (RefusedError, TransportError) as error:
+        if asked or options.policy == "enforce":
+            raise
+        tell_error(error)
+        say("veracity: recorded by this account instead")
+        return None
+    handed = opened.run()
+    for sentence in handed.told:
+        say(f"veracity: {sentence}")
+    return handed
 
 
 def _sealed(arguments: argparse.Namespace) -> tuple[SealChecked, list[str]]:

@@ -6,7 +6,8 @@ import argparse
 import sys
 
 from .output import console_for, deliver
-from .parsing import RUN_HELP, Parser, add_verb, format_of, home_of
+from .parsing import RUN_HELP, Parser, add_verb, format_of
+from .service import add_monitor, summary_of
 
 _DESCRIPTION = """\
 Show a run: its verdict, the findings with what was expected and seen, how much each law checked, what could
@@ -25,16 +26,15 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
     parser.add_argument(
         "run", metavar="RUN", nargs="?", default="latest", help=RUN_HELP + " (default: latest)"
     )
+    add_monitor(parser)
 
 
 def execute(arguments: argparse.Namespace) -> int:
     """Show the run; the verdict decides the exit code."""
     form = format_of(arguments, "text", "json")
-    from ..monitor.home import Home
-    from ..monitor.summary import load_summary
     from ..render import json_document, text
 
-    summary = load_summary(Home(home_of(arguments)).resolve(arguments.run))
+    summary, _ = summary_of(arguments, arguments.run)
     if form == "json":
         deliver(arguments, json_document.document(summary))
     else:

@@ -88,6 +88,15 @@ def parse_stat(data: bytes | None) -> Stat | None:
     )
 
 
+def read_status(pid: int) -> dict[str, str] | None:
+    """The lines of a ``status`` file by name, None when the process does not exist."""
+    data = _read(pid, "status")
+    if data is None:
+        return None
+    lines = [line.partition(":") for line in data.decode("utf-8", "replace").splitlines()]
+    return {name: value.strip() for name, colon, value in lines if colon}
+
+
 def read_standing(pid: int) -> Standing | None:
     """Tracer and processors of a process, None when it does not exist."""
     return parse_standing(_read(pid, "status"))
