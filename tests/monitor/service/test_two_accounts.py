@@ -14,6 +14,11 @@ import pytest
 from tests.knowledge import warmed
 from tests.monitor.service.world import World, document, everything_in, wait_for
 from veracity.core.verdict import Outcome
+from veracity.drill.demo import DemoSize
+from veracity.drill.sabotage import BIAS_CORRECTION
+from veracity.drill.shadow import build_shadow, edited_text, shadow_environment
+from veracity.drill.victim import victim_path
+from veracity.monitor.summary import load_summary
 from veracity.monitor.verify import verify_run
 
 pytestmark = pytest.mark.serial
@@ -129,6 +134,36 @@ def test_training_holds_and_sabotage_breaks_it(world: World, knowledge: Path) ->
     assert summary.verdict is not None
     assert summary.verdict.outcome is Outcome.BROKEN
     assert "continuity-weights-changed" in {finding.rule for finding in summary.findings}
+
+
+@pytest.mark.soak
+def test_the_drills_victim_holds_and_breaks_with_an_edited_optimizer(world: World) -> None:
+    """As `veracity demo` has it, in a home of the account that knows nothing yet."""
+    torch = pytest.importorskip("torch")
+    folder = world.folder / "shadow"
+    file, text = edited_text(Path(torch.__file__).parent, BIAS_CORRECTION)
+    shadow = build_shadow(Path(torch.__file__).parent, folder, {file: text})
+    for path in (folder, *folder.rglob("*")):
+        if not path.is_symlink():
+            path.chmod(path.stat().st_mode | (0o755 if path.is_dir() else 0o644))
+    size = DemoSize()
+    flags = (*size.flags, "--steps", str(size.steps), "--decay-steps", str(size.steps), "--save-every", "0")
+    words = [str(world.python), str(victim_path("chargpt")), *flags, "--eval-every", "0", "--out-dir"]
+    # What lies beside torch may have been compiled by another patch release, which compiles otherwise.
+    compiled = {"PYTHONPYCACHEPREFIX": str(world.bob.folder / "compiled")}
+    done = world.call(world.bob, "run", "--", *words, "clean", **compiled)
+    summary = load_summary(world.runs(world.bob)[-1])
+    assert (done.returncode, summary.exit_code) == (0, 0), done.stderr
+    assert "step" in done.stdout
+    assert summary.verdict is not None
+    assert summary.verdict.outcome is Outcome.HELD, (summary.verdict, summary.gaps)
+    before_torch = str(shadow_environment(world.environment(world.bob), shadow)["PYTHONPATH"])
+    done = world.call(world.bob, "run", "--", *words, "broken", PYTHONPATH=before_torch, **compiled)
+    summary = load_summary(world.runs(world.bob)[-1])
+    assert done.returncode == 0
+    assert summary.verdict is not None
+    assert summary.verdict.outcome is Outcome.BROKEN
+    assert {BIAS_CORRECTION.rule, "code-loaded-elsewhere"} <= {one.rule for one in summary.findings}
 
 
 def test_the_jobs_user_reads_and_changes_nothing_of_the_record(world: World) -> None:
