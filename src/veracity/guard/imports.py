@@ -175,7 +175,8 @@ class ImportWatch:
         if self._known is None:
             path = self._session.config.known_bytecode.replace("{tag}", cache_tag())
             try:
-                with open(path, encoding="ascii", opener=_without_waiting) as file:
+                # Not ASCII: that codec is a module, which cannot be imported while we watch imports.
+                with open(path, encoding="utf-8", opener=_without_waiting) as file:
                     self._known = frozenset(file.read(16 << 20).split())
             except (OSError, ValueError):
                 self._known = frozenset()
