@@ -38,7 +38,7 @@ from ..prepare import Prepared, prepare
 from ..references import declared
 from ..witnessing import Witnessing
 from .attendant import Attendant
-from .caller import sees_alike
+from .caller import is_there, sees_alike
 from .handed import Handed, account_home, read_handed
 from .order import Order, read_order
 from .protocol import Channel, Judged, NotStarted, Open, Opened, Refused, Signalled, Started
@@ -140,7 +140,7 @@ class _Keeper:
         except TransportError:
             message = None
         if isinstance(message, (Started, NotStarted)):
-            if isinstance(message, Started) and not _is_child(message.pid, self.order.pid):
+            if isinstance(message, Started) and not _is_the_job(message.pid, self.order):
                 return NotStarted(1, "what the caller says is its command's process is not its child")
             return message
         return NotStarted(1, "`veracity run` ended before it had started its command")
@@ -286,9 +286,16 @@ def _with_root(handed: Handed, root: int) -> Handed:
     return replace(handed, root=root, root_starttime=status.starttime if status is not None else 0)
 
 
-def _is_child(pid: int, of: int) -> bool:
+def _is_the_job(pid: int, order: Order) -> bool:
+    """Whether a process is the caller's child; of a caller that has ended meanwhile, its account's."""
     status = process.read_stat(pid)
-    return status is not None and status.ppid == of
+    if status is None or status.ppid == order.pid:
+        return status is not None
+    try:
+        owner = os.stat(f"{process.PROC}/{pid}").st_uid
+    except OSError:
+        return False
+    return owner == order.uid and not is_there(order.pid, order.starttime)
 
 
 def _interrupted(*, ends: bool) -> Gap:
