@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -156,3 +157,14 @@ def create_folder(home: Path, at: int, place: Path | None = None, guard: Path | 
 def write_document(path: Path, value: dict[str, Json]) -> None:
     """Write a JSON document for people and programs."""
     write_private(path, json.dumps(value, indent=1, sort_keys=True).encode() + b"\n")
+
+
+def close_document(folder: RunFolder, started_at: int, ending: Mapping[str, Json]) -> None:
+    """Add how a run ended to its document, or write it anew where it is gone. ``started_at`` in ns."""
+    try:
+        with recording():
+            document = json.loads(folder.document.read_bytes())
+    except (OSError, ValueError):
+        document = {"run": folder.run, "command": [], "started_at": started_at}
+    document.update(ending)
+    write_document(folder.document, document)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -32,7 +31,7 @@ from .contractfile import ContractFile
 from .decode import Header, observation_of, read_header
 from .earlier import EarlierKept
 from .files import CheckpointFiles
-from .folder import RunFolder, write_document
+from .folder import RunFolder, close_document, write_document
 from .judge import Judge
 from .libraries import Libraries
 from .lineage import Lineage, described
@@ -530,7 +529,8 @@ class Pipeline:
             verdict, self._judge.coverage(), {"exit_code": exit_code, "ended_at": ended_at, "note": note}
         )
         self._recorder.commit(publish=True)
-        self._close_document(verdict, exit_code, ended_at)
+        ending = {"verdict": verdict.outcome.value, "exit_code": exit_code, "ended_at": ended_at}
+        close_document(self._folder, self._started_at, ending)
         self._discard_spools()
         if verdict.outcome is Outcome.HELD:
             self._keep_trusted()
@@ -589,12 +589,3 @@ class Pipeline:
                 )
             )
             self._collect(last=True)
-
-    def _close_document(self, verdict: Verdict, exit_code: int | None, ended_at: int) -> None:
-        try:
-            with recording():
-                document = json.loads(self._folder.document.read_bytes())
-        except (OSError, ValueError):
-            document = {"run": self._folder.run, "command": [], "started_at": self._started_at}
-        document.update(verdict=verdict.outcome.value, exit_code=exit_code, ended_at=ended_at)
-        write_document(self._folder.document, document)
