@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -155,3 +156,29 @@ def test_a_policy_is_not_weakened_by_a_flag(
     made.write_policy(top='level = "stat"')
     assert main([*start, "--level", "full", "--", "true"]) == 1  # nobody approved it, which is asked next
     assert "not approved" in capsys.readouterr().err
+
+
+def test_what_lies_in_a_repository_is_read_at_every_level(
+    home: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its files are compared with what git has of them, by their content."""
+    who = ("-c", "user.name=a", "-c", "user.email=a@example.com")
+    for words in (("init", "-q"), ("add", "."), (*who, "commit", "-q", "-m", "data")):
+        subprocess.run(["git", "-C", data, *words], check=True)
+    settle()
+    seal = said(capsys, "seal", f"data={data}", "--level", "stat")["seal"]
+    for _ in range(2):
+        found = said(capsys, "verify", seal, "--level", "stat")["compared"][0]["looked"]
+        assert (found["level"], found["read"]) == ("stat", 2000)
+        assert any("git" in one for one in found["because"])
+
+
+def test_other_names_of_a_file_are_told_without_reading_it(
+    tmp_path: Path, home: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    os.link(data / "part0" / "shard0000", tmp_path / "elsewhere")
+    settle()
+    seals = [said(capsys, "seal", f"data={data}", "--level", "stat") for _ in range(2)]
+    assert [one["read"]["read"] for one in seals] == [2000, 0]
+    assert seals[0]["links"] == seals[1]["links"]
+    assert seals[1]["links"]["elsewhere"] == 1

@@ -116,9 +116,9 @@ class Looked:
 
 
 def together(looks: Sequence[Looked]) -> Looked:
-    """What several looks at one level, at least one, consisted of."""
+    """What several looks, at least one, consisted of: all in full, or at one other level."""
     return Looked(
-        looks[0].level,
+        next((one.level for one in looks if one.level.remembers), looks[0].level),
         sum(one.read for one in looks),
         sum(one.by_kernel for one in looks),
         sum(one.by_stat for one in looks),
