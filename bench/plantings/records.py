@@ -481,7 +481,7 @@ def _rolled_back(record: Record) -> Iterator[Row]:
     state.write_bytes(before)
     grown = signed_head(true, origin, key)
     yield _refused(
-        ROLLED, "the log has its signature", "was set back", partial(ask, one, grown, true, old=60)
+        ROLLED, "the log has its signature", "was set back", partial(ask, one, grown, true, old=60, signed=60)
     )
     forked = signed_head(fork[:60], origin, key)
     ask(one, forked, fork)  # it has forgotten, and cannot know
