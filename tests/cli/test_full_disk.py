@@ -27,7 +27,7 @@ def test_nothing_is_half_written_on_a_full_disk(tmp_path: Path) -> None:
         code, said = told[verb]
         assert (verb, code) == (verb, 2), said
         assert "No space left on device" in said, said
-        assert said.partition("No space left on device")[2].strip(), "it says where"
+        assert said.replace("No space left on device", "").partition("veracity:")[2].strip(), "it says where"
     code, said = told["start"]
     assert code == 1, "what is not approved is not started, whether that can be recorded or not"
     assert "the refusal is not recorded" in said

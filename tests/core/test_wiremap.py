@@ -13,6 +13,9 @@ def test_what_only_the_monitor_can_know_has_no_frame() -> None:
     outside = {
         seen.BytecodeCompared,
         seen.DistributionCompared,
+        seen.LibraryMapped,
+        seen.LibraryResolved,
+        seen.SearchFolder,
         seen.SealChecked,
         seen.StrayFile,
         seen.RecordDamaged,

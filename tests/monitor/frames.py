@@ -97,6 +97,9 @@ BODIES: dict[str, dict[str, object]] = {
     },
     "scheduler": {"scheduler": {**SCHEDULER, "children": [SCHEDULER]}, "reloaded": False},
     "scheduled": {"scheduler": 0, "last_epoch": 1, "explicit": False, "before_step": 1, "lrs": [0.1]},
+    "schedules": {
+        "calls": [{"scheduler": 0, "last_epoch": 2, "explicit": False, "before_step": 2, "lrs": [0.1]}],
+    },
     "step": {
         "optimizer": 0,
         "step": 4,
