@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from veracity.monitor.attention import (
     BURST_SECONDS,
     CALM_CYCLE_SECONDS,
+    CALM_WIDE_TICK,
     CLOSE_TICK,
     CYCLE_SECONDS,
     HELD_SECONDS,
@@ -40,7 +41,7 @@ def test_a_quiet_run_is_looked_at_closely_a_quarter_of_the_time(begun: float) ->
 
 
 @given(st.floats(0, 1e6))
-def test_while_the_guards_rest_it_is_an_eighth(begun: float) -> None:
+def test_while_the_guards_rest_it_is_a_sixteenth(begun: float) -> None:
     attention = Attention(begun)
     looks(attention, begun, begun + CYCLE_SECONDS)
     later = begun + CYCLE_SECONDS
@@ -76,3 +77,4 @@ def test_an_interval_is_never_longer_than_the_wide_one_nor_nothing(begun: float,
     for seconds in passed:
         now += seconds
         assert 0 < attention.interval(now) <= WIDE_TICK
+        assert 0 < attention.interval(now, calm=True) <= CALM_WIDE_TICK

@@ -200,7 +200,7 @@ def test_looks_and_the_last_one(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("took", "calm", "looks", "searches"),
-    [(0.0, False, 120, 12), (0.0, True, 24, 12), (0.02, False, 120, 3), (0.02, True, 24, 3)],
+    [(0.0, False, 120, 12), (0.0, True, 12, 12), (0.02, False, 120, 3), (0.02, True, 12, 3)],
 )
 def test_how_often_it_looks_and_searches(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, took: float, calm: bool, looks: int, searches: int

@@ -2,8 +2,8 @@
 
 Each time it wakes it takes a core from training for a moment. Seeing a main thread asleep at some line takes
 looks at close intervals, so these come in bursts: all the time while a run's first steps are made, then for a
-second in every four (in every eight while the guards rest), at a time that the program cannot know, and again
-all the time for a while after something was seen. In between it wakes to read what has come. A stall worth a
+second in every four (in every sixteen while the guards rest), at a time that the program cannot know, and
+again all the time for a while after something was seen. In between it wakes to read what has come. A stall worth a
 finding comes back, so a burst meets it; one that is longer than the wide interval is met anyway.
 """
 
@@ -13,9 +13,10 @@ from random import SystemRandom
 
 CLOSE_TICK = 0.02
 WIDE_TICK = 0.2
+CALM_WIDE_TICK = 0.5
 BURST_SECONDS = 1.0
 CYCLE_SECONDS = 4.0
-CALM_CYCLE_SECONDS = 8.0
+CALM_CYCLE_SECONDS = 16.0
 HELD_SECONDS = 8.0
 _CHANCE = SystemRandom()
 
@@ -41,4 +42,4 @@ class Attention:
         if now < self._close_until or self._burst <= now < self._burst + BURST_SECONDS:
             return CLOSE_TICK
         ahead = [end - now for end in (self._burst, self._cycle_ends) if end > now]
-        return min(WIDE_TICK, *ahead)
+        return min(CALM_WIDE_TICK if calm else WIDE_TICK, *ahead)

@@ -40,7 +40,7 @@ from .witnessing import Witnessing
 from .workers import Workers
 
 READ_EVERY = 0.05
-CALM_EVERY = 0.5
+CALM_EVERY = 1.0
 """The same while all guards rest: what comes then is not due at once, and each look takes a core."""
 COMMIT_EVERY = 1.0
 GRACE = 3.0

@@ -27,7 +27,7 @@ from ..observe.metrics import Parser, parser_for
 
 LAW = "reported-computed"
 LOOK_EVERY = 0.5
-CALM_EVERY = 2.5
+CALM_EVERY = 5.0
 """The same where few steps are looked at: a look and what follows from it take milliseconds."""
 SEARCH_EVERY = 5.0
 WAIT = 1000
