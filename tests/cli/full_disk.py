@@ -77,7 +77,7 @@ def scenario(folder: Path) -> dict[str, object]:
         "revoke": said("revoke", "second", "--since", "2025-01-01", "--key", "security.pem"),
         "new-key": said("approve", "--new-key", "new.pem", "--as", "new"),
         "start": said("run", "--policy", "enforce", "--seal", "latest", "--", "true"),
-        "sbom": said("seal", "--sbom", "env.cdx.json"),
+        "sbom": said("seal", "--sbom", "env.cdx.json", "--python", sys.executable),
     }
     told["left"] = sorted(set(names(disk)) - set(before) - {"home/runs"})
     told["holds"] = said("verify", "approvals")

@@ -58,7 +58,11 @@ def find_environment(path: Path, variables: Mapping[str, str]) -> PythonEnvironm
     bases = [prefix, real] if settings is None else [home, real] if home else [real]
     version, told = _version(called, bases, settings or {})
     if not version:
-        raise UsageError("it cannot be told of which version this Python is", where=called)
+        raise UsageError(
+            "it cannot be told of which version this Python is",
+            where=called,
+            remedy="a script may stand there that starts one (a version manager's shim): name that one itself",
+        )
     own = {name: value for name, value in variables.items() if name != "PYTHONPATH"}
     # lib64 is often a link to lib, and a folder is read once.
     sites = dict.fromkeys(map(os.path.realpath, site_directories(called, version, own)))
