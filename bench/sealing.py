@@ -54,6 +54,7 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, help="where the trees are made (default: a temporary folder)")
     parser.add_argument("--tree", type=Path, nargs="*", default=[], help="further trees to measure")
     parser.add_argument("--python", type=Path, help="an environment to be sealed and examined as a whole")
+    parser.add_argument("--wheels", type=Path, help="the archives of that environment")
     parser.add_argument("--million", action="store_true", help="a million files at the level stat")
     parser.add_argument("--cold", action="store_true", help="drop the page cache before whatever is timed")
     parser.add_argument("--only-asked", action="store_true", help="only what the other flags ask for")
