@@ -152,7 +152,8 @@ def kept(place: Place, path: Path) -> Path:
 
 
 def swap(place: Place, path: str) -> Sequence[str | Path]:
-    return swapping(place, f"echo '{MARK}' >> {place.root / path}")
+    # A statement, as only what runs is compared with the seal: an edited remark changes nothing of that.
+    return swapping(place, f"echo 'planted = True  {MARK}' >> {place.root / path}")
 
 
 def swap_back(place: Place) -> Sequence[str | Path]:
@@ -190,7 +191,7 @@ IN_RUNS = [
     Planting(SWAPPED, "adamw.py", lambda place: kept(place, place.site / "torch/optim/adamw.py"),
              [Sign("run", UNLIKE, "torch/optim/adamw.py")],
              command=lambda place: swap(place, f"{site_of(place)}/torch/optim/adamw.py")),
-    Planting(SWAPPED, "a module of the program's own", lambda place: kept(place, place.code / "train.py"),
+    Planting(SWAPPED, "the program", lambda place: kept(place, place.code / "train.py"),
              [Sign("run", UNLIKE, "code/train.py")], command=lambda place: swap(place, "code/train.py")),
     Planting(SWAPPED, "adamw.py, and put back",
              lambda place: kept(place, place.site / "torch/optim/adamw.py"),
