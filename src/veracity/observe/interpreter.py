@@ -61,7 +61,7 @@ def find_environment(path: Path, variables: Mapping[str, str]) -> PythonEnvironm
         raise UsageError(
             "it cannot be told of which version this Python is",
             where=called,
-            remedy="a script may stand there that starts one (a version manager's shim): name that one itself",
+            remedy="a script may stand there that starts one (a version manager's shim): name that one",
         )
     own = {name: value for name, value in variables.items() if name != "PYTHONPATH"}
     # lib64 is often a link to lib, and a folder is read once.
