@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.jobs.conftest import TRAIN as TRAINS
 from tests.knowledge import warmed
 from tests.monitor.service.world import World, document, everything_in, wait_for
 from veracity.core.verdict import Outcome
@@ -22,19 +23,7 @@ from veracity.monitor.verify import verify_run
 
 pytestmark = pytest.mark.serial
 
-TRAIN = """
-    import sys, torch
-    torch.set_num_threads(1)
-    torch.manual_seed(1)
-    model = torch.nn.Linear(4, 2)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-
-    def steps(count):
-        for _ in range(count):
-            optimizer.zero_grad()
-            model(torch.ones(3, 4)).square().mean().backward()
-            optimizer.step()
-"""
+TRAIN = f"\n    import sys{TRAINS}"
 
 # Runs as a job's user, in a guarded process of hers: frames as a guard would write them.
 FORGE = """

@@ -21,6 +21,7 @@ from pathlib import Path
 from ...core.errors import Error, EvidenceError, TransportError, UsageError
 from ...core.verdict import Outcome
 from ...observe import process
+from ...seal.folder import make_home
 from .. import launch
 from ..job import JobResult, RunOptions
 from ..prepare import guarded_environment
@@ -290,15 +291,8 @@ def _open(command: Sequence[str], options: RunOptions, channel: Channel, place: 
 def _place(home: Path) -> Path:
     """A new folder of ours for what passes between job and service. Raises UsageError."""
     place = home / PLACES / f"run-{secrets.token_hex(8)}"
-    try:
-        place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        place.mkdir(mode=0o700)
-    except OSError as error:
-        raise UsageError(
-            f"cannot write to the home: {error.strerror}",
-            where=str(home),
-            remedy="choose another one with --home DIR or VERACITY_HOME",
-        ) from error
+    make_home(place.parent)
+    make_home(place)
     return place
 
 
