@@ -6,6 +6,7 @@ are made by the monitor from ``/proc``, files and its own clock. Detectors see n
 
 from ..trial import GradientTrial
 from .approved import SealChecked, SealDrift
+from .artifact import ArtifactRead, LimitReached
 from .channel import CallFrame, ChannelUsed, FileWritten, ProcessAppeared, SocketsSeen
 from .code import FunctionIdentity, FunctionsExpected, FunctionsSeen, ModuleChecked, ModuleImported
 from .condition import GroupLoad, JobStuck, MonitorHeld, ProcessChanged, ProcessHeld, RankStuck, WorkersSeen
@@ -34,6 +35,7 @@ from .training import BatchUse, HooksMoved, StepRecord, StepsPassed, WeightsMove
 
 __all__ = [
     "SealChecked", "SealDrift",
+    "ArtifactRead", "LimitReached",
     "CallFrame", "ChannelUsed", "FileWritten", "ProcessAppeared", "SocketsSeen",
     "GroupLoad", "JobStuck", "MonitorHeld", "ProcessChanged", "ProcessHeld", "RankStuck", "WorkersSeen",
     "FunctionIdentity", "FunctionsExpected", "FunctionsSeen", "ModuleChecked", "ModuleImported",

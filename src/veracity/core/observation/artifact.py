@@ -1,0 +1,32 @@
+"""Files as the gate reads them: what could be read of each, by which readers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .root import Observation
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactRead(Observation):
+    """An input was read to its end by every reader that claimed it.
+
+    ``name``: the file, and behind each ``!`` what lies inside it. ``formats``: readers that claimed it, none
+    when it is nothing that a known loader would open. ``size`` in bytes.
+    """
+
+    name: str
+    formats: tuple[str, ...]
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class LimitReached(Observation):
+    """A bound was met before an input was read to its end: what lies behind it is not known.
+
+    ``limit`` says which bound, ``format`` who was reading.
+    """
+
+    name: str
+    format: str
+    limit: str

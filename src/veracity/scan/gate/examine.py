@@ -1,0 +1,149 @@
+"""One file through the gate: every plausible reading of it, and of all that is nested in it, judged.
+
+Which program will open a file, nobody knows: so each reader that might accept it reads it, and the worst
+counts. What could not be read is a gap, and a file with a gap is never clean.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from ...core.errors import EvidenceError, ResourceLimitError
+from ...core.finding import Finding
+from ...core.observation import ArtifactRead, Gap, LimitReached, Observation
+from ...core.origin import Origin, monitor_origin
+from ...detect.detector import Detector
+from ...observe.artifact.budget import Budget
+from ...observe.artifact.input import Input
+from ...observe.artifact.reading import HEAD, Nested, Reader
+
+LAW = "load"
+MAX_FINDINGS = 1_000
+"""Findings that are kept of one file; more are counted."""
+
+
+@dataclass(slots=True)
+class Examined:
+    """What the gate saw of one file.
+
+    ``formats``: what it was read as, outermost first, with what is nested. ``inputs``: how many inputs were
+    read, the file itself included. ``more``: findings beyond those kept.
+    """
+
+    name: str
+    findings: list[Finding] = field(default_factory=list)
+    gaps: list[Gap] = field(default_factory=list)
+    formats: list[str] = field(default_factory=list)
+    inputs: int = 0
+    more: int = 0
+
+    @property
+    def status(self) -> str:
+        """``findings``, ``incomplete`` or ``clean``; findings outweigh what could not be read."""
+        if self.findings:
+            return "findings"
+        return "incomplete" if self.gaps else "clean"
+
+
+def examine(
+    whole: Input,
+    readers: Sequence[Reader],
+    detectors: Sequence[type[Detector]],
+    budget: Budget | None = None,
+) -> Examined:
+    """Read ``whole`` and what is nested in it, and judge it. Never raises on any bytes."""
+    judges = _Judges(detectors)
+    reading = _Reading(readers, budget or Budget(), monitor_origin(time.time_ns(), source="scan"))
+    result = Examined(whole.name)
+    for observation in reading.of(whole):
+        if isinstance(observation, Gap):
+            result.gaps.append(observation)
+        elif isinstance(observation, ArtifactRead):
+            result.inputs += 1
+            result.formats += [one for one in observation.formats if one not in result.formats]
+        _keep(result, judges.observe(observation))
+    _keep(result, judges.finish())
+    return result
+
+
+def _keep(result: Examined, findings: Iterator[Finding]) -> None:
+    for finding in findings:
+        if len(result.findings) < MAX_FINDINGS:
+            result.findings.append(finding)
+        else:
+            result.more += 1
+
+
+class _Judges:
+    """Detectors by the kind of observation they take."""
+
+    def __init__(self, detectors: Sequence[type[Detector]]) -> None:
+        self._all = [one() for one in detectors]
+        self._taking: dict[type[Observation], list[Detector]] = {}
+        for detector in self._all:
+            for kind in detector.takes:
+                self._taking.setdefault(kind, []).append(detector)
+
+    def observe(self, observation: Observation) -> Iterator[Finding]:
+        for detector in self._taking.get(type(observation), ()):
+            yield from detector.observe(observation)
+
+    def finish(self) -> Iterator[Finding]:
+        for detector in self._all:
+            yield from detector.finish()
+
+
+class _Reading:
+    """One input after the other: what readers nest is read after what they say."""
+
+    def __init__(self, readers: Sequence[Reader], budget: Budget, origin: Origin) -> None:
+        self._readers = readers
+        self._budget = budget
+        self._origin = origin
+
+    def of(self, whole: Input) -> Iterator[Observation]:
+        waiting = [Nested(whole)]
+        while waiting:
+            nested = waiting.pop()
+            found: list[Nested] = []
+            try:
+                self._budget.enter(nested.input.depth, nested.input.name)
+                yield from self._one(nested, found.append)
+            except ResourceLimitError as error:
+                yield from self._limit(nested.input, "", error)
+            except EvidenceError as error:
+                yield self._gap(nested.input, "", error)
+            waiting += reversed(found)
+
+    def _one(self, nested: Nested, nest: Callable[[Nested], None]) -> Iterator[Observation]:
+        whole = nested.input
+        head = whole.read(0, HEAD)
+        asked = [one for one in self._readers if one.has_signature or not nested.raw]
+        claiming = [one for one in asked if one.claims(head, whole)]
+        ended = True
+        for reader in claiming:
+            try:
+                for read in reader.read(whole, self._budget):
+                    if isinstance(read, Nested):
+                        nest(read)
+                    else:
+                        yield read
+            except ResourceLimitError as error:
+                ended = False
+                yield from self._limit(whole, reader.name, error)
+            except EvidenceError as error:
+                ended = False
+                yield self._gap(whole, reader.name, error)
+        if ended:
+            yield ArtifactRead(self._origin, whole.name, tuple(one.name for one in claiming), whole.size)
+
+    def _limit(self, whole: Input, reader: str, error: ResourceLimitError) -> Iterator[Observation]:
+        yield LimitReached(self._origin, whole.name, reader, error.diagnostics().what)
+        yield self._gap(whole, reader, error)
+
+    def _gap(self, whole: Input, reader: str, error: EvidenceError) -> Gap:
+        said = error.diagnostics()
+        what = f"{whole.name} was not read to its end" + (f" as {reader}" if reader else "")
+        return Gap(self._origin, what, said.what, remedy=said.remedy, law=LAW)

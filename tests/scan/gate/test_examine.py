@@ -1,0 +1,111 @@
+"""The gate: all plausible readings, the worst verdict, and nothing unread that is called clean."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+from veracity.core.coverage import Coverage
+from veracity.core.errors import EvidenceError
+from veracity.core.finding import Finding, finding_of
+from veracity.core.observation import ArtifactRead, LimitReached, Observation
+from veracity.core.rule import Confidence, Rule, Severity
+from veracity.observe.artifact.budget import Budget
+from veracity.observe.artifact.input import Input
+from veracity.observe.artifact.reading import Nested
+from veracity.scan.gate.examine import examine
+
+
+class Boxes:
+    """A format of boxes: ``[`` begins one, and all that follows lies in it."""
+
+    name: ClassVar[str] = "box"
+    has_signature: ClassVar[bool] = True
+
+    def claims(self, head: bytes, whole: Input) -> bool:
+        return head.startswith(b"[")
+
+    def read(self, whole: Input, budget: Budget) -> Iterator[Observation | Nested]:
+        budget.spend_members(1, whole.name)
+        yield Nested(whole.part("inside", 1, whole.size - 1))
+        if whole.read(0, 2) == b"[?":
+            raise EvidenceError("breaks off", where=whole.name)
+
+
+class Anything:
+    """A format without a signature, which every input might be."""
+
+    name: ClassVar[str] = "anything"
+    has_signature: ClassVar[bool] = False
+
+    def claims(self, head: bytes, whole: Input) -> bool:
+        return True
+
+    def read(self, whole: Input, budget: Budget) -> Iterator[Observation | Nested]:
+        yield from ()
+
+
+class Bad:
+    """Finds inputs whose size is four, and every bound."""
+
+    rule: ClassVar[Rule] = Rule("checkpoint-bad", "load", "bad", Severity.ERROR, Confidence.HIGH)
+    takes: ClassVar[tuple[type[Observation], ...]] = (ArtifactRead, LimitReached)
+
+    def observe(self, observation: Observation) -> Iterator[Finding]:
+        if isinstance(observation, LimitReached):
+            yield finding_of(self.rule, observation.name, "limit")
+        if isinstance(observation, ArtifactRead) and observation.size == 4:
+            yield finding_of(self.rule, observation.name, "four")
+
+    def finish(self) -> Iterator[Finding]:
+        return iter(())
+
+    def coverage(self) -> Coverage:
+        return Coverage("load", "files")
+
+
+def test_what_lies_inside_is_judged_and_named_by_the_way_to_it() -> None:
+    result = examine(Input.of_bytes("f", b"[[bad!"), (Boxes(),), (Bad,))
+
+    assert result.status == "findings"
+    assert [one.subject for one in result.findings] == ["f!inside!inside"]
+    assert result.inputs == 3
+
+
+def test_each_reader_that_claims_an_input_reads_it() -> None:
+    result = examine(Input.of_bytes("f", b"[good"), (Boxes(), Anything()), ())
+
+    assert result.status == "clean"
+    assert result.formats == ["box", "anything"]
+
+
+def test_what_broke_off_is_never_clean_and_the_rest_is_still_read() -> None:
+    result = examine(Input.of_bytes("f", b"[?"), (Boxes(), Anything()), (Bad,))
+
+    assert result.status == "incomplete"
+    assert "breaks off" in result.gaps[0].reason
+    assert result.inputs == 1  # what lies inside the box
+
+
+def test_depth_members_and_time_are_bounded_and_said() -> None:
+    deep = examine(Input.of_bytes("f", b"[" * 50), (Boxes(),), (Bad,), Budget(depth=3))
+    many = examine(Input.of_bytes("f", b"[" * 50), (Boxes(),), (Bad,), Budget(depth=99, members=5))
+    slow = examine(Input.of_bytes("f", b"[" * 50), (Boxes(),), (Bad,), Budget(seconds=-1))
+
+    for result in (deep, many, slow):
+        assert result.status == "findings"
+        assert result.gaps
+    assert "more than 3 containers" in deep.gaps[0].reason
+
+
+def test_plain_numbers_are_claimed_by_signature_alone() -> None:
+    class Raw(Boxes):
+        def read(self, whole: Input, budget: Budget) -> Iterator[Observation | Nested]:
+            yield Nested(whole.part("storage", 1, whole.size - 1), raw=True)
+
+    result = examine(Input.of_bytes("f", b"[1234"), (Raw(), Anything()), ())
+
+    assert result.inputs == 2
+    assert result.formats == ["box", "anything"]
+    hidden = examine(Input.of_bytes("f", b"[[bad!"), (Raw(), Anything()), (Bad,))
+    assert hidden.status == "findings"
