@@ -23,8 +23,8 @@ HEAD = 4096
 class Nested:
     """Something inside an input that is to be read like a file of its own.
 
-    ``raw``: the container's real reader takes these bytes as plain numbers, as a tensor's storage is. Then only
-    readers that know their format by a signature claim them.
+    ``raw``: the container's real reader takes these bytes as plain numbers, as a tensor's storage is. Then
+    only readers that know their format by a signature claim them.
     """
 
     input: Input
