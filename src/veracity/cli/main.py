@@ -21,6 +21,7 @@ from . import (
     revoke,
     run,
     runs,
+    scan,
     seal,
     show,
     verify,
@@ -56,6 +57,7 @@ EXECUTE: dict[str, Callable[[argparse.Namespace], int]] = {
     "runs": runs.execute,
     "show": show.execute,
     "report": report.execute,
+    "scan": scan.execute,
     "verify": verify.execute,
     "seal": seal.execute,
     "approve": approve.execute,
@@ -84,7 +86,21 @@ def build_parser() -> argparse.ArgumentParser:
     parser = new_parser("veracity", _DESCRIPTION, _EPILOG)
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and leave")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs", parser_class=Parser)
-    for verb in (run, attach, runs, show, report, verify, seal, approve, revoke, bundle, monitor, witness):
+    for verb in (
+        run,
+        attach,
+        runs,
+        show,
+        report,
+        scan,
+        verify,
+        seal,
+        approve,
+        revoke,
+        bundle,
+        monitor,
+        witness,
+    ):
         verb.add_parser(verbs)
     for verb in (doctor, demo, completion):
         verb.add_parser(verbs)

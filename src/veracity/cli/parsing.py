@@ -13,7 +13,7 @@ from ..core.errors import UsageError
 from ..core.level import Level, level_of
 
 HOME_VARIABLE = "VERACITY_HOME"
-FORMATS = ("text", "json", "html")
+FORMATS = ("text", "json", "html", "sarif", "junit", "markdown")
 RUN_HELP = "a run: its id, a prefix that only one id has, or `latest`"
 CONFIG_HELP = (
     "the veracity.toml with the policy (default: that of the home, else of this folder, else [tool.veracity] "

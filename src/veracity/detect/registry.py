@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..core.rule import Rule
 from .detector import Detector
+from .filerules import FILE_DETECTORS
 from .rules.channel.in_load import InLoad
 from .rules.channel.in_step import InStep
 from .rules.channel.sealed_write import SealedWrite
@@ -161,6 +162,6 @@ AT_REST: tuple[type[Detector], ...] = (
 )
 """Those asked about an environment that nothing runs in, when it is sealed."""
 
-EVERY: tuple[type[Detector], ...] = tuple(dict.fromkeys((*DETECTORS, *AT_REST)))
+EVERY: tuple[type[Detector], ...] = tuple(dict.fromkeys((*DETECTORS, *AT_REST, *FILE_DETECTORS)))
 
 RULES: tuple[Rule, ...] = tuple(detector.rule for detector in EVERY)

@@ -24,7 +24,7 @@ def document(summary: RunSummary) -> str:
         "verdict": verdict_word(summary),
         "reasons": list(summary.verdict.reasons) if summary.verdict is not None else [],
         "refused": list(summary.refused),
-        "findings": [_finding(finding) for finding in worst_first(summary.findings)],
+        "findings": [finding_document(finding) for finding in worst_first(summary.findings)],
         "gaps": [_gap(gap) for gap in summary.gaps],
         "coverage": {law: _coverage(part) for law, part in sorted(summary.coverage.items())},
         "command": list(summary.command),
@@ -70,7 +70,8 @@ def document(summary: RunSummary) -> str:
     return json.dumps(body, ensure_ascii=True, allow_nan=False, indent=2) + "\n"
 
 
-def _finding(finding: Finding) -> dict[str, object]:
+def finding_document(finding: Finding) -> dict[str, object]:
+    """One finding as it stands in every JSON document."""
     return {
         "rule": finding.rule,
         "law": finding.law,

@@ -1,0 +1,80 @@
+"""One file on disk through the gate: opened once, read by its descriptor, and watched for changes."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from dataclasses import dataclass
+
+from ...core.errors import EvidenceError
+from ...observe.artifact.budget import MAX_SECONDS, MAX_UNPACKED, Budget
+from ...observe.artifact.input import BytesSource, FileSource, Input, open_file
+from .detectors import DETECTORS
+from .examine import examine
+from .readers import READERS
+from .result import FileResult, Missed
+
+SMALL = 1 << 20
+"""Bytes up to which a file is read at once."""
+_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How one file is read. ``digest``: its SHA-256 is wanted. ``seconds`` and ``unpacked`` bound it."""
+
+    digest: bool = False
+    seconds: float = MAX_SECONDS
+    unpacked: int = MAX_UNPACKED
+
+    def budget(self) -> Budget:
+        """A new budget for one file."""
+        return Budget(seconds=self.seconds, unpacked=self.unpacked)
+
+
+def scan_file(path: str, settings: Settings) -> FileResult:
+    """Read and judge the file at ``path``. Never raises on any file."""
+    begun = time.monotonic()
+    try:
+        source = open_file(path)
+    except EvidenceError as error:
+        return FileResult(path, missed=(_missed(path, error),))
+    try:
+        return _judged(path, source, settings, begun)
+    except EvidenceError as error:
+        return FileResult(path, source.size, missed=(_missed(path, error),))
+    finally:
+        source.close()
+
+
+def _judged(path: str, source: FileSource, settings: Settings, begun: float) -> FileResult:
+    small = source.size <= SMALL
+    held = BytesSource(source.read(0, source.size)) if small else source
+    digest = _digest(Input.of(path, held)) if settings.digest else ""
+    read = examine(Input.of(path, held), READERS, DETECTORS, settings.budget())
+    missed = tuple(Missed(one.what, one.reason, one.remedy) for one in read.gaps)
+    if not small and source.has_changed():
+        missed += (Missed(path, "changed while it was read", "scan it when nobody writes to it"),)
+    return FileResult(
+        path,
+        source.size,
+        tuple(read.findings),
+        missed,
+        tuple(read.formats),
+        read.inputs,
+        read.more,
+        digest,
+        time.monotonic() - begun,
+    )
+
+
+def _digest(whole: Input) -> str:
+    digest = hashlib.sha256()
+    for block in whole.windows(_BLOCK):
+        digest.update(block)
+    return digest.hexdigest()
+
+
+def _missed(path: str, error: EvidenceError) -> Missed:
+    said = error.diagnostics()
+    return Missed(path, said.what, said.remedy)

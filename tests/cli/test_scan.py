@@ -1,0 +1,122 @@
+"""``veracity scan``: exit codes, forms, configuration, baseline, bad input."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from veracity.cli.main import main
+
+Captured = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of its own, and a home without anything."""
+    monkeypatch.setenv("VERACITY_HOME", str(tmp_path / "home"))
+    (tmp_path / "files").mkdir()
+    monkeypatch.chdir(tmp_path / "files")
+    return tmp_path / "files"
+
+
+def test_files_that_nothing_would_load_are_clean_and_said_to_be_of_no_format(
+    folder: Path, capsys: Captured
+) -> None:
+    (folder / "notes.txt").write_text("hello")
+
+    assert main(["scan", "."]) == 0
+    said = capsys.readouterr().out
+    assert "clean  1 file: 1 clean" in said
+    assert "1 file of no format" in said
+    assert main(["scan", ".", "--quiet"]) == 0
+    assert capsys.readouterr().out == ""
+
+
+def test_nothing_to_read_and_what_cannot_be_read_are_never_clean(folder: Path, capsys: Captured) -> None:
+    assert main(["scan", "."]) == 2
+    assert "no file" in capsys.readouterr().out
+    assert main(["scan", "gone.pt"]) == 2
+    assert "No such file" in capsys.readouterr().out
+    (folder / "notes.txt").write_text("hello")
+    os.mkfifo(folder / "pipe")
+    assert main(["scan", ".", "--format", "json"]) == 2
+    document = json.loads(capsys.readouterr().out)
+    assert {one["path"]: one["status"] for one in document["files"]} == {
+        "notes.txt": "clean",
+        "pipe": "incomplete",
+    }
+
+
+@pytest.mark.parametrize("form", ["text", "json", "sarif", "junit", "markdown"])
+def test_every_form_can_be_written_to_a_file(folder: Path, form: str) -> None:
+    (folder / "notes.txt").write_text("hello")
+
+    assert main(["scan", "notes.txt", "--format", form, "--output", "out"]) == 0
+    assert len((folder / "out").read_text()) > 50
+
+
+def test_the_digest_is_told_when_asked_for(folder: Path, capsys: Captured) -> None:
+    (folder / "notes.txt").write_text("hello")
+
+    assert main(["scan", "notes.txt", "--format", "json", "--digest"]) == 0
+    told = json.loads(capsys.readouterr().out)["files"][0]["sha256"]
+    assert told == "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"
+
+
+def test_a_name_that_is_no_utf8_is_read_and_shown(folder: Path, capsys: Captured) -> None:
+    with open(os.fsencode(folder) + b"/\xff.pkl", "wb") as file:
+        file.write(b"hello")
+
+    assert main(["scan", ".", "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["files"][0]["path"] == "\udcff.pkl"
+    assert main(["scan", ".", "--format", "sarif"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ("[scan]\nwrong = 1\n", "unknown key 'wrong'"),
+        ("[[scan.ignore]]\nrule = 'checkpoint-bad'\n", "says no day"),
+        ("scan = 1\n", "no table"),
+        ("[scan]\nexclude = 'x'\n", "no list of patterns"),
+    ],
+)
+def test_a_wrong_configuration_is_an_error_with_its_place(
+    folder: Path, capsys: Captured, config: str, said: str
+) -> None:
+    (folder / "veracity.toml").write_text(config)
+
+    assert main(["scan", "."]) == 2
+    told = capsys.readouterr().err
+    assert said in told
+    assert "veracity.toml" in told
+
+
+def test_the_configuration_keeps_files_out(folder: Path, capsys: Captured) -> None:
+    (folder / "veracity.toml").write_text("[scan]\nexclude = ['*.toml', 'big']\n")
+    (folder / "big").mkdir()
+    (folder / "big" / "a.pt").write_text("x")
+    (folder / "b.pt").write_text("x")
+
+    assert main(["scan", ".", "--format", "json"]) == 0
+    assert [one["path"] for one in json.loads(capsys.readouterr().out)["files"]] == ["b.pt"]
+
+
+def test_a_baseline_is_written_and_read(folder: Path, capsys: Captured) -> None:
+    (folder / "notes.txt").write_text("hello")
+
+    assert main(["scan", "notes.txt", "--write-baseline", "baseline.json"]) == 0
+    assert json.loads((folder / "baseline.json").read_text()) == {"version": 1, "findings": []}
+    assert main(["scan", "notes.txt", "--baseline", "baseline.json"]) == 0
+    assert main(["scan", "notes.txt", "--baseline", "notes.txt"]) == 2
+    assert "baseline cannot be read" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "flags", [["--jobs", "0"], ["--max-seconds", "x"], ["--max-unpacked", "1Q"], ["--fail-on", "bad"]]
+)
+def test_flags_that_say_nothing_are_errors(folder: Path, flags: list[str]) -> None:
+    assert main(["scan", ".", *flags]) == 2
