@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 
 from veracity.core.digest import Digest
 from veracity.core.errors import UsageError
+from veracity.guard.compiled import tag
 from veracity.monitor.folder import create_folder
 from veracity.monitor.prepare import CONFIG_VARIABLE, MAX_SOCKET_PATH, prepare
 
@@ -42,6 +44,23 @@ def test_the_configuration_is_private_and_names_what_there_is(tmp_path: Path) ->
     assert len(prepared.key) == 32
     assert Digest.of(folder.archive.read_bytes()) == prepared.archive
     assert prepare(create_folder(tmp_path, AT), {}, 0.01).key != prepared.key
+
+
+def test_the_guards_code_lies_beside_it_and_is_named_by_its_digest(tmp_path: Path) -> None:
+    folder = create_folder(tmp_path, AT)
+    prepared = prepare(folder, {}, 0.01)
+    code = folder.code.read_bytes()
+    assert folder.code.stat().st_mode & 0o777 == 0o600
+    named = {tag(0): hashlib.sha256(code).hexdigest()}
+    assert json.loads(folder.guard_config.read_bytes())["code"] == prepared.code == named
+    # Where a service has put the archive, what it has put beside it is named, if it was made of that archive.
+    shared = create_folder(tmp_path / "other", AT, guard=folder.archive)
+    shared.spool.mkdir(exist_ok=True)
+    assert prepare(shared, {}, 0.01).code == named
+    folder.code.write_bytes(code.replace(b"sha256:", b"sha255:", 1))
+    assert prepare(shared, {}, 0.01).code == {}
+    folder.code.unlink()
+    assert prepare(shared, {}, 0.01).code == {}
 
 
 def test_a_home_with_a_colon_cannot_stand_on_the_path(tmp_path: Path) -> None:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-import stat
 import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import ModuleType
 
+from .compiled import MAX_CONFIG, read_private
 from .shield import Shield
 from .stream import Stream
 
 CONFIG_VARIABLE = "VERACITY_GUARD"
-MAX_CONFIG = 1 << 16
 _IDS = (
     "RANK",
     "WORLD_SIZE",
@@ -45,15 +44,7 @@ class Config:
 
 def read_config(path: str) -> Config:
     """The configuration at ``path``; raises OSError, ValueError or KeyError when it is not usable."""
-    # Without O_NONBLOCK a named pipe in its place would hold the program up for ever.
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    try:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise ValueError("not a regular file")
-        data = os.read(fd, MAX_CONFIG)
-    finally:
-        os.close(fd)
-    raw = json.loads(data)
+    raw = json.loads(read_private(path, MAX_CONFIG))
     return Config(
         run=str(raw["run"]),
         archive=str(raw["archive"]),

@@ -1,6 +1,7 @@
 # The first module of a guarded process: this file stands at the root of the guard's archive, which
 # `veracity run` puts first on PYTHONPATH. It must be valid and silent in any Python from 2.7 on, because
 # the job's environment decides which Python meets it; an interpreter the guard does not know is left alone.
+import os
 import sys
 
 
@@ -12,6 +13,7 @@ def _enter():  # type: () -> None
         return
     sys.path.insert(0, archive)
     try:
+        _find_compiled(archive)
         from _veracity_guard.guard import boot  # type: ignore[import-not-found]
 
         boot.start(archive)
@@ -20,6 +22,16 @@ def _enter():  # type: () -> None
     finally:
         if archive in sys.path:
             sys.path.remove(archive)
+
+
+def _find_compiled(archive):  # type: (str) -> None
+    # Without it the guard's sources are compiled.
+    try:
+        from _veracity_guard.guard import compiled
+
+        compiled.enter(archive, os.environ["VERACITY_GUARD"])
+    except Exception:  # noqa: S110 - no configuration, or another's, or a file that is not as it should be
+        pass
 
 
 def _chain():  # type: () -> None

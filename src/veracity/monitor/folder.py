@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ..core.canonical import Json
 from ..core.errors import UsageError
+from ..guard.compiled import tag
 from ..ledger.files import write_private
 from .accounts import recorded, recording
 
@@ -62,6 +63,11 @@ class RunFolder:
         ``_bootstrap`` in their names as callers: what they print names the program's lines, as without us.
         """
         return self.guard or (self.place or self.path) / ARCHIVE
+
+    @property
+    def code(self) -> Path:
+        """The guard's code, compiled for this interpreter: beside its sources."""
+        return code_beside(self.archive)
 
     @property
     def guard_config(self) -> Path:
@@ -127,6 +133,11 @@ class RunFolder:
     def verifier(self) -> Path:
         """The public key the ledger was signed with, as a vkey line."""
         return self.path / "ledger.vkey"
+
+
+def code_beside(archive: Path) -> Path:
+    """Where the code of the guard's ``archive`` lies that is compiled for this interpreter."""
+    return archive.with_name(f"{archive.name}.{tag(0)}")
 
 
 def create_folder(home: Path, at: int, place: Path | None = None, guard: Path | None = None) -> RunFolder:

@@ -6,6 +6,7 @@ the job goes on, and whatever happens to the job, the record ends in order.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import selectors
 import shutil
@@ -134,6 +135,8 @@ def run_job(command: Sequence[str], options: RunOptions) -> JobResult:
 
 
 def _clean_up(folder: RunFolder, prepared: Prepared) -> None:
+    with contextlib.suppress(OSError):  # what the job starts from now on has the sources
+        folder.code.unlink()
     if prepared.socket_folder is not None:
         shutil.rmtree(prepared.socket_folder, ignore_errors=True)
     if folder.spool.exists() and not any(folder.spool.iterdir()):

@@ -8,7 +8,7 @@ import json
 import os
 import platform
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from .. import __version__
@@ -27,9 +27,17 @@ if TYPE_CHECKING:
 
 
 def opening_entry(
-    folder: RunFolder, command: Sequence[str], started_at: int, key: bytes, archive: str, options: RunOptions
+    folder: RunFolder,
+    command: Sequence[str],
+    started_at: int,
+    key: bytes,
+    archive: str,
+    options: RunOptions,
+    code: Mapping[str, str] | None = None,
 ) -> dict[str, Json]:
     """The body of the ``run`` entry. ``key``: the sampling key; ``archive``: digest of the guard's archive.
+
+    ``code``: digests of what that was compiled to, by interpreter.
 
     In the entry ``key`` is a commitment to the sampling key (its SHA-256): shown later, it proves which
     elements were chosen in advance. ``same_account``: monitor and job share one account, so the record is
@@ -60,6 +68,7 @@ def opening_entry(
         "same_account": by is None or by.uid == os.getuid(),
         **({"recorder": {"account": by.name, "uid": by.uid}} if by is not None else {}),
         "archive": archive,
+        **({"code": dict(code)} if code else {}),
         "key": str(Digest.of(key)),
     }
 

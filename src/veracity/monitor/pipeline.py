@@ -130,7 +130,8 @@ class Pipeline:
             ledger = Ledger.create(folder.ledger, f"{KEY_NAME}/{folder.run}", signer)
             write_private(folder.verifier, signer.verifier.vkey.encode() + b"\n")
         pipeline = cls(folder, ledger, signer, started_at, command, prepared.key, allowance)
-        entry = opening_entry(folder, command, started_at, prepared.key, str(prepared.archive), options)
+        archive = str(prepared.archive)
+        entry = opening_entry(folder, command, started_at, prepared.key, archive, options, code=prepared.code)
         pipeline._recorder.entry("run", entry)
         pipeline._observe_all(joined.said)
         pipeline._peers = joined.peers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import secrets
@@ -12,9 +13,11 @@ from pathlib import Path
 
 from ..core.digest import Digest
 from ..core.errors import EvidenceError, UsageError
-from ..ledger.files import write_private
+from ..guard.compiled import MAX_FILE, tag
+from ..ledger.files import read_bounded, write_private
 from .archive import build_archive
 from .folder import RunFolder
+from .guardcode import kept_code, made_of
 
 CONFIG_VARIABLE = "VERACITY_GUARD"
 MAX_SOCKET_PATH = 100
@@ -22,12 +25,16 @@ MAX_SOCKET_PATH = 100
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A job ready to start. ``socket_folder`` is set when a temporary folder holds the socket."""
+    """A job ready to start. ``socket_folder`` is set when a temporary folder holds the socket.
+
+    ``code``: digests of the guard's compiled code (SHA-256, hex), by the interpreter that it is for.
+    """
 
     environment: dict[str, str]
     socket: Path
     socket_folder: Path | None
     archive: Digest
+    code: dict[str, str]
     key: bytes
 
 
@@ -47,6 +54,7 @@ def prepare(folder: RunFolder, environment: Mapping[str, str], overhead: float, 
     data, digest = build_archive()
     if folder.guard is None:
         write_private(folder.archive, data)
+    code = _put_code(folder, data)
     key = key or secrets.token_bytes(32)
     socket, socket_folder = _socket_path(folder)
     config = {
@@ -56,12 +64,29 @@ def prepare(folder: RunFolder, environment: Mapping[str, str], overhead: float, 
         "spool": str(folder.spool),
         "key": key.hex(),
         "known_bytecode": str(folder.known_bytecode),
+        "code": code,
         "overhead": overhead,
         "attention": str(folder.attention),
     }
     write_private(folder.guard_config, json.dumps(config).encode())
     guarded = guarded_environment(environment, folder.archive, folder.guard_config)
-    return Prepared(guarded, socket, socket_folder, digest, key)
+    return Prepared(guarded, socket, socket_folder, digest, code, key)
+
+
+def _put_code(folder: RunFolder, archive: bytes) -> dict[str, str]:
+    """Put the guard's compiled code beside its archive; digests (SHA-256, hex) by interpreter.
+
+    Where all runs share an archive it lies there already, or nowhere: then sources are compiled.
+    """
+    if folder.guard is None:
+        code = kept_code(folder.home / "cache", archive)
+        write_private(folder.code, code)
+    else:
+        try:
+            code = read_bounded(folder.code, MAX_FILE)
+        except EvidenceError:
+            return {}
+    return {tag(0): hashlib.sha256(code).hexdigest()} if made_of(code) == str(Digest.of(archive)) else {}
 
 
 def guarded_environment(environment: Mapping[str, str], archive: Path, config: Path) -> dict[str, str]:

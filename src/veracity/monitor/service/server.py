@@ -30,7 +30,8 @@ from ...observe import process
 from .. import accounts
 from ..allowance import TODAY, Day
 from ..archive import build_archive
-from ..folder import ARCHIVE, RunFolder, create_folder
+from ..folder import ARCHIVE, RunFolder, code_beside, create_folder
+from ..guardcode import build_code
 from ..launch import Child
 from .caller import Caller, caller_of, uid_of
 from .guests import Guests
@@ -433,15 +434,16 @@ def _own_folder(folder: Path) -> None:
 
 
 def _put_guard(folder: Path) -> Path:
-    """The guard's archive where every job can read it and none can change it; its path."""
+    """The guard's archive and its code where every job can read them and none can change them; its path."""
     data, digest = build_archive()
     place = folder / f"guard-{digest.value[:16]}"
     try:
         _public_folder(folder)
         place.mkdir(mode=0o755, exist_ok=True)
         place.chmod(0o755)
-        write_whole(place / ARCHIVE, data, 0o644)
-        (place / ARCHIVE).chmod(0o644)
+        for path, content in ((place / ARCHIVE, data), (code_beside(place / ARCHIVE), build_code(data))):
+            write_whole(path, content, 0o644)
+            path.chmod(0o644)
     except OSError as error:
         raise UsageError(
             f"the service's folder cannot be used: {error.strerror}", where=str(error.filename or folder)
