@@ -57,6 +57,29 @@ def test_records_lie_in_the_spool_in_order(tmp_path: Path) -> None:
     assert (stream.sent, stream.dropped) == (5, 0)
 
 
+def test_a_burst_lies_there_as_if_sent_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream_module, "BURST_BYTES", 200)
+    monkeypatch.setattr(stream_module, "SEGMENT_BYTES", 1000)
+    stream = a_stream(tmp_path)
+    stream.send("gap", 1, BODY)
+    stream.burst("module", 1, [({"number": number}, memoryview(bytes(number))) for number in range(50)])
+    stream.send("gap", 1, BODY)
+    frames = read_frames(tmp_path / "spool")
+    assert [read_header(frame).seq for frame in frames] == list(range(52))
+    assert [len(frame.blob) for frame in frames[1:-1]] == list(range(50))
+    assert (stream.sent, stream.dropped) == (52, 0)
+    assert len(list((tmp_path / "spool").iterdir())) > 1
+
+
+def test_what_is_dropped_of_a_burst_is_counted(tmp_path: Path) -> None:
+    stream = Stream(str(tmp_path / "absent"), str(tmp_path / "guard.sock"))
+    stream.burst("module", 1, [(BODY, memoryview(b""))] * 7)
+    (tmp_path / "absent").mkdir()
+    stream.burst("module", 1, [(BODY, memoryview(b""))] * 2)
+    assert (stream.sent, stream.dropped) == (2, 7)
+    assert numbers(tmp_path / "absent") == [7, 8]
+
+
 def close_ours(stream: Stream) -> set[int]:
     taken = {stream._fd}
     if stream._socket is not None:

@@ -11,20 +11,22 @@ heap is left alone: what the monitor knows already is not kept, and the rest lie
 
 from __future__ import annotations
 
-import hashlib
-import importlib.abc
 import importlib.machinery
 import mmap
 import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from types import CodeType, ModuleType
 from typing import TYPE_CHECKING
 
 from .program import find_program
 
 if TYPE_CHECKING:
+    # Not to be imported in earnest: it would bring importlib.resources and all that needs into each process.
+    from importlib.abc import Loader
+
     from .session import Session
 
 MAX_HELD = 48 << 20
@@ -32,11 +34,10 @@ MAX_MODULES = 50_000
 LOOKED_THROUGH = 64
 PIECE = 2 << 20
 NOTHING = memoryview(b"")
+_EXTENSIONS = tuple(importlib.machinery.EXTENSION_SUFFIXES)
 
-Buffer = bytes | bytearray | memoryview
 
-
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Capture:
     """What one module was made of. ``body`` is the .pyc's marshalled code, empty when not held."""
 
@@ -80,19 +81,22 @@ class ImportWatch:
         self._count = self._calls = 0
         self._program_due = 2
 
-    def bytecode(self, body: Buffer, name: str, cached: str, path: str) -> None:
+    def bytecode(self, body: object, name: str | None, cached: str | None, path: str | None) -> None:
         """A .pyc is being executed for module ``name``."""
-        digest = hashlib.sha256(body).hexdigest()
-        known = digest in self._known_bytecode()
-        kept = NOTHING if known else self._bodies.keep(memoryview(body).cast("B"))
-        self._add(Capture(name, path, cached, "bytecode", digest, kept))
+        if isinstance(body, (bytes, bytearray, memoryview)):
+            digest = sha256(body).hexdigest()
+            known = digest in (self._known or self._known_bytecode())
+            kept = NOTHING if known else self._bodies.keep(memoryview(body).cast("B"))
+            self._add(Capture(name or "", path or "", cached or "", "bytecode", digest, kept))
 
-    def source(self, data: Buffer, path: str, name: str) -> None:
+    def source(self, data: object, path: object, name: object) -> None:
         """Source text is being compiled, for the module ``name`` where its loader says so.
 
         The names in ``sys.modules`` are no substitute: a module may take itself out of it.
         """
-        self._add(Capture(name, path, "", "source", hashlib.sha256(data).hexdigest(), NOTHING))
+        if isinstance(data, (bytes, bytearray, memoryview)) and isinstance(path, str):
+            of = name if isinstance(name, str) else ""
+            self._add(Capture(of, path, "", "source", sha256(data).hexdigest(), NOTHING))
 
     def _add(self, capture: Capture) -> None:
         if len(self._pending) + len(self._seen) < MAX_MODULES:
@@ -115,15 +119,13 @@ class ImportWatch:
             if isinstance(path, str):
                 by_path[path] = name
         waiting = self._program()
-        captured = set()
-        for capture in pending:
-            name = capture.module or by_path.get(capture.path, "")
-            captured.add(capture.path)
-            self._ship(capture, name, "")
-        for path, name in by_path.items():
-            if path not in captured and path not in self._seen and path != waiting:
-                self._ship_uncaptured(path, name)
-        self._seen |= captured
+        captured = {capture.path for capture in pending}
+        others = by_path.keys() - captured - self._seen - {waiting}
+        self._seen.update(captured, others)
+        records = [_told(one, one.module or by_path.get(one.path, ""), "") for one in pending]
+        records += [_uncaptured(path, by_path[path]) for path in by_path if path in others and _is_told(path)]
+        if records:
+            self._session.emit_all("module", records)
 
     def _program(self) -> str:
         """Ship the program's own code, once; while it does not run yet, its path, which is told later.
@@ -139,36 +141,10 @@ class ImportWatch:
             return main if isinstance(main, str) and self._program_due else ""
         how = "program" if found.digest else "none"
         body = memoryview(found.body)
-        self._ship(
-            Capture("__main__", found.path, found.cached, how, found.digest, body), "__main__", found.reason
-        )
+        capture = Capture("__main__", found.path, found.cached, how, found.digest, body)
+        self._session.emit_all("module", [_told(capture, "__main__", found.reason)])
         self._seen.add(found.path)
         return ""
-
-    def _ship_uncaptured(self, path: str, name: str) -> None:
-        self._seen.add(path)
-        if path.endswith(tuple(importlib.machinery.EXTENSION_SUFFIXES)) or "_veracity_guard" in path:
-            return
-        loader = type(getattr(sys.modules.get(name), "__loader__", None)).__name__
-        reason = (
-            "imported before the guard"
-            if loader in ("SourceFileLoader", "FrozenImporter", "type")
-            else f"loaded by {loader}"
-        )
-        self._ship(Capture(name, path, "", "none", "", NOTHING), name, reason)
-
-    def _ship(self, capture: Capture, name: str, reason: str) -> None:
-        loader = type(getattr(sys.modules.get(name), "__loader__", None)).__name__
-        body = {
-            "module": name,
-            "path": capture.path,
-            "cached": capture.cached,
-            "loader": loader,
-            "captured": capture.how,
-            "sha256": capture.sha256,
-            "reason": reason,
-        }
-        self._session.emit("module", body, bytes(capture.body))
 
     def _known_bytecode(self) -> frozenset[str]:
         """Digests of bodies the monitor has already verified: they need not be shipped again."""
@@ -183,6 +159,34 @@ class ImportWatch:
         return self._known
 
 
+def _told(capture: Capture, name: str, reason: str) -> tuple[dict[str, object], memoryview]:
+    """Body and blob of a record about a module."""
+    body: dict[str, object] = {
+        "module": name,
+        "path": capture.path,
+        "cached": capture.cached,
+        "loader": _loader_of(name),
+        "captured": capture.how,
+        "sha256": capture.sha256,
+        "reason": reason,
+    }
+    return body, capture.body
+
+
+def _is_told(path: str) -> bool:
+    return not path.endswith(_EXTENSIONS) and "_veracity_guard" not in path
+
+
+def _uncaptured(path: str, name: str) -> tuple[dict[str, object], memoryview]:
+    before = _loader_of(name) in ("SourceFileLoader", "FrozenImporter", "type")
+    reason = "imported before the guard" if before else f"loaded by {_loader_of(name)}"
+    return _told(Capture(name, path, "", "none", "", NOTHING), name, reason)
+
+
+def _loader_of(name: str) -> str:
+    return type(getattr(sys.modules.get(name), "__loader__", None)).__name__
+
+
 def _without_waiting(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)
 
@@ -194,7 +198,7 @@ def cache_tag() -> str:
 
 def watch_imports(session: Session) -> ImportWatch:
     """Start capturing. Wraps the import system's two ways from bytes to code; both still do their work."""
-    watch = ImportWatch(session)
+    watch, run = ImportWatch(session), session.shield.run
     external = sys.modules["importlib._bootstrap_external"]
     unmarshal: Callable[..., CodeType] = external._compile_bytecode
     loader = external.SourceLoader
@@ -206,13 +210,11 @@ def watch_imports(session: Session) -> ImportWatch:
         bytecode_path: str | None = None,
         source_path: str | None = None,
     ) -> CodeType:
-        session.shield.run(
-            "modules", _captured_bytecode, watch, data, name or "", bytecode_path or "", source_path or ""
-        )
+        run("modules", watch.bytecode, data, name, bytecode_path, source_path)
         return unmarshal(data, name, bytecode_path, source_path)
 
     def source_to_code(self: object, data: object, path: object, *args: object, **kwargs: object) -> CodeType:
-        session.shield.run("modules", _captured_source, watch, data, path, getattr(self, "name", ""))
+        run("modules", watch.source, data, path, getattr(self, "name", ""))
         return compile_source(self, data, path, *args, **kwargs)
 
     external._compile_bytecode = compile_bytecode  # type: ignore[attr-defined]
@@ -220,32 +222,23 @@ def watch_imports(session: Session) -> ImportWatch:
     return watch
 
 
-def _captured_bytecode(watch: ImportWatch, data: object, name: str, cached: str, path: str) -> None:
-    if isinstance(data, (bytes, bytearray, memoryview)):
-        watch.bytecode(data, name, cached, path)
-
-
-def _captured_source(watch: ImportWatch, data: object, path: object, name: object) -> None:
-    if isinstance(data, (bytes, bytearray, memoryview)) and isinstance(path, str):
-        watch.source(data, path, name if isinstance(name, str) else "")
-
-
 def after_import(name: str, callback: Callable[[ModuleType], object]) -> None:
     """Call ``callback(module)`` once, right after the module ``name`` has been executed."""
-    sys.meta_path.insert(0, _Herald(name, callback))
+    if _herald not in sys.meta_path:
+        sys.meta_path.insert(0, _herald)
+    _herald.awaited[name] = callback
 
 
-class _Herald(importlib.abc.MetaPathFinder):
-    """Finds one module through the other finders and puts a loader around its own that tells us."""
+class _Herald:
+    """Finds the awaited modules through the other finders and puts a loader around theirs that tells us."""
 
-    def __init__(self, name: str, callback: Callable[[ModuleType], object]) -> None:
-        self._name = name
-        self._callback = callback
+    def __init__(self) -> None:
+        self.awaited: dict[str, Callable[[ModuleType], object]] = {}
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
-        if fullname != self._name:
+        if fullname not in self.awaited:
             return None
         for finder in sys.meta_path:
             if finder is self or not hasattr(finder, "find_spec"):
@@ -253,23 +246,28 @@ class _Herald(importlib.abc.MetaPathFinder):
             spec = finder.find_spec(fullname, path, target)
             if spec is not None:
                 if spec.loader is not None:
-                    spec.loader = _Messenger(spec.loader, self)
+                    spec.loader = _Messenger(spec.loader, fullname)  # type: ignore[assignment]
                 return spec
         return None
 
-    def arrived(self, module: ModuleType) -> None:
+    def arrived(self, name: str, module: ModuleType) -> None:
         """The module has been executed: step aside and tell."""
-        if self in sys.meta_path:
+        callback = self.awaited.pop(name, None)
+        if not self.awaited and self in sys.meta_path:
             sys.meta_path.remove(self)
-        self._callback(module)
+        if callback is not None:
+            callback(module)
 
 
-class _Messenger(importlib.abc.Loader):
+_herald = _Herald()
+
+
+class _Messenger:
     """Behaves as the loader it wraps, is gone from the module afterwards, and tells the herald."""
 
-    def __init__(self, loader: importlib.abc.Loader, herald: _Herald) -> None:
+    def __init__(self, loader: Loader, name: str) -> None:
         self._loader = loader
-        self._herald = herald
+        self._name = name
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._loader, name)
@@ -282,4 +280,4 @@ class _Messenger(importlib.abc.Loader):
             module.__spec__.loader = self._loader
         module.__loader__ = self._loader
         self._loader.exec_module(module)
-        self._herald.arrived(module)
+        _herald.arrived(self._name, module)

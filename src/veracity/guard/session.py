@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 
@@ -76,12 +76,20 @@ class Session:
 
     def emit(self, kind: str, body: Mapping[str, object], blob: bytes = b"") -> None:
         """Ship one record of ``kind`` (see ``core.wiremap``)."""
+        self._before_shipping()
+        self.stream.send(kind, time.time_ns(), body, blob)
+
+    def emit_all(self, kind: str, records: Sequence[tuple[Mapping[str, object], memoryview]]) -> None:
+        """Ship many records of ``kind``, bodies and blobs, at one time."""
+        self._before_shipping()
+        self.stream.burst(kind, time.time_ns(), records)
+
+    def _before_shipping(self) -> None:
         if os.getpid() != self.stream.pid:
             self._begin_in_child()
         if self.waiting is not None:
             waiting, self.waiting = self.waiting, None
             waiting()
-        self.stream.send(kind, time.time_ns(), body, blob)
 
     def arrived(self, module: ModuleType) -> None:
         """A module that is watched when torch is there has been imported (it imports torch itself)."""
