@@ -12,7 +12,7 @@ import pytest
 
 from tests.guard.conftest import Guarded
 from veracity.core import observation as seen
-from veracity.guard.checkpoints import DISTRIBUTED, SAFETENSORS
+from veracity.guard.session import DISTRIBUTED, SAFETENSORS
 
 pytest.importorskip("torch")
 

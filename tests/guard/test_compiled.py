@@ -219,3 +219,18 @@ def test_a_traceback_shows_the_source(place: Place) -> None:
     )
     done = run(sys.executable, code, environment(place.archive, config=place.archive))
     assert (done.stdout, done.stderr) == ("def start(archive: str) -> None:\n", "")
+
+
+def test_importing_torch_brings_little_and_an_optimizer_the_rest(place: Place) -> None:
+    code = (
+        "import gc, sys\n"
+        "def ours(): return {one for one in sys.modules if one.startswith('_veracity_guard.guard.')}\n"
+        "import torch\n"
+        "early = ours(); assert gc.isenabled()\n"
+        "torch.optim.SGD([torch.nn.Parameter(torch.ones(2))], lr=0.1)\n"
+        "print(*sorted(one.rpartition('.')[2] for one in ours() - early))\n"
+    )
+    done = run(sys.executable, code, environment(place.archive, config=place.archive))
+    assert (done.returncode, done.stderr) == (0, "")
+    later = done.stdout.split()
+    assert {"check", "rerun", "losses", "content", "stephooks"} <= set(later)

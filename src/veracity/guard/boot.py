@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import importlib
 import os
 import sys
 from types import ModuleType
 
 from . import early, imports
-from .checkpoints import DISTRIBUTED, SAFETENSORS
-from .session import CONFIG_VARIABLE, Session, read_config
+from .session import CONFIG_VARIABLE, DISTRIBUTED, SAFETENSORS, Session, read_config
 
 _session: Session | None = None
 
@@ -54,9 +54,16 @@ def session() -> Session | None:
 def _install(
     session: Session, watch: imports.ImportWatch, before: early.Early | None, torch: ModuleType
 ) -> None:
-    from . import install
+    # The objects of torch are many, and what is made here is kept: to collect now would find nothing.
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        from . import install
 
-    install.install(session, watch, torch)
+        install.install(session, watch, torch)
+    finally:
+        if collects:
+            gc.enable()
     if before is not None:
         session.emit("began", before.body())
     atexit.register(session.say_goodbye)

@@ -11,9 +11,10 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, cast
 
-from . import copies, shardedfiles, tensors
+from . import shardedfiles, tensors
 from .declare import groups_of
 from .patching import once, replace
+from .session import DISTRIBUTED, SAFETENSORS
 from .shards import local_of, sharded_kind
 
 if TYPE_CHECKING:
@@ -25,12 +26,6 @@ if TYPE_CHECKING:
     from .session import Session
     from .steps import Steps
     from .unpickling import Load, Unpickling
-
-SAFETENSORS = "safetensors.torch"
-DISTRIBUTED = (
-    "torch.distributed.checkpoint.state_dict_saver",
-    "torch.distributed.checkpoint.state_dict_loader",
-)
 
 
 class Checkpoints:
@@ -61,6 +56,8 @@ class Checkpoints:
         self._report("loaded", file, self.describe(value), {})
 
     def _compared(self, value: object) -> dict[str, object]:
+        from . import copies
+
         known = [tracked for _, tracked in self._steps.roster.known()]
         return copies.compared(value, self._session.config.key, self._session.last_step, known)
 

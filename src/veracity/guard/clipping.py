@@ -12,7 +12,6 @@ from time import perf_counter_ns
 from types import GeneratorType, ModuleType
 from typing import TYPE_CHECKING, cast
 
-from .gradients import Event, Trail
 from .norms import own_norm
 from .patching import replace
 from .session import Session
@@ -25,9 +24,12 @@ if TYPE_CHECKING:
     from torch.amp.grad_scaler import GradScaler
     from torch.optim import Optimizer
 
+    from .gradients import Event, Trail
+
+    Opened = list[tuple[Trail, int, Event]]
+
 ALWAYS = 4
 SITE = "gradient"
-Opened = list[tuple[Trail, int, Event]]
 
 
 def watch_clipping(session: Session, steps: Steps, torch: ModuleType) -> None:

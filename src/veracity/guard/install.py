@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from .channels import watch_channels
 from .checkpoints import watch_checkpoints
 from .clipping import watch_clipping, watch_unscaling
+from .compiled import Compiled
 from .functions import Functions
 from .hooks import StepHooks
 from .imports import ImportWatch
@@ -53,6 +54,8 @@ def install(session: Session, imports: ImportWatch, torch: ModuleType) -> None:
         )
         return
     steps = Steps(session)
+    if not isinstance(getattr(__spec__, "loader", None), Compiled):
+        session.shield.run("install", _import_all, steps)
     loaders = watch_loaders(session, steps)
     schedulers = watch_schedulers(session, steps)
     unpickling = watch_unpickling(session)
@@ -88,6 +91,14 @@ def install(session: Session, imports: ImportWatch, torch: ModuleType) -> None:
     steps.hooks = StepHooks(session, (before, after), (entered, left))
 
 
+def _import_all(steps: Steps) -> None:
+    """The sources that would be compiled later may be gone by then; compiled code is held in memory."""
+    from ..core import pickled, pickled_calls  # noqa: F401
+    from . import copies  # noqa: F401
+
+    steps.prepare()
+
+
 def _farewell(session: Session, steps: Steps, unpickling: Unpickling) -> None:
     session.shield.run("step", steps.rest.told)
     unpickling.finish()
@@ -115,7 +126,7 @@ def _watch_backward(session: Session, steps: Steps, torch: ModuleType) -> None:
             looks = depth == 0 and not (steps.rest.on and run("step", steps.passed_backward))
             if looks:
                 run("gradient root", steps.roots.begins, of, args[1:], kwargs, sys._getframe(1))
-                run("data content", steps.contents.backward_begins, of)
+                run("data content", steps.content_begins, of)
                 partly = kwargs.get("inputs") is not None or len(args) >= WITH_INPUTS
                 run("gradient", steps.backward_begins, of, partly=partly)
             started = perf_counter_ns()
@@ -151,6 +162,7 @@ def _watch_optimizers(session: Session, steps: Steps, torch: ModuleType) -> None
     def make(original: Callable[..., object]) -> Callable[..., object]:
         def __init__(self: Optimizer, *args: object, **kwargs: object) -> None:
             original(self, *args, **kwargs)
+            session.shield.run("step", steps.prepare)
             session.shield.run("step", steps.roster.constructed, self)
 
         return __init__

@@ -5,23 +5,21 @@ from __future__ import annotations
 import sys
 import weakref
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from operator import is_
 from typing import TYPE_CHECKING, cast
 
 from . import declare, tensors
-from .gradients import Trail
-from .modules import Modules
 from .replicas import replicas_of
 from .shards import local_of, local_parameters, sharded_kind
-from .sharing import Sharing
 from .stepcall import unsharded
-from .sweep import Sweeper
-from .tracked import Tracked
 
 if TYPE_CHECKING:
     import torch
 
     from .session import Session
+    from .sharing import Sharing
+    from .tracked import Tracked
 
 MAX_DECLARATIONS = 64
 MAX_LOADED = 200_000
@@ -41,7 +39,13 @@ class Roster:
             weakref.WeakKeyDictionary()
         )
         self._loaded: set[int] = set()
-        self.sharing = Sharing()
+
+    @cached_property
+    def sharing(self) -> Sharing:
+        """What several optimizers of one tensor share. As all of it, imported when an optimizer is built."""
+        from .sharing import Sharing
+
+        return Sharing()
 
     def constructed(self, optimizer: torch.optim.Optimizer) -> None:
         """An optimizer was constructed; it is declared at the first backward pass or step."""
@@ -62,6 +66,11 @@ class Roster:
             return known
         if known is not None and known.declarations >= MAX_DECLARATIONS:
             return self._declared_too_often(known)
+        from .gradients import Trail
+        from .modules import Modules
+        from .sweep import Sweeper
+        from .tracked import Tracked
+
         listed = [
             (number, parameter)
             for number, group in enumerate(optimizer.param_groups)
@@ -99,14 +108,18 @@ class Roster:
         tracked.held_by = [weakref.ref(module) for module in modules]
         tracked.modules = Modules(modules)
         self._declare(optimizer, tracked, modules)
+        self._tell_hidden(tracked)
+        return tracked
+
+    def _tell_hidden(self, tracked: Tracked) -> None:
+        """Parameters that cannot be read are a gap."""
         hidden = tracked.plain.count(False)
         if hidden:
             self._session.gap(
-                f"{hidden} of {len(listed)} parameters cannot be read element by element",
+                f"{hidden} of {len(tracked.plain)} parameters cannot be read element by element",
                 "they are on no device, quantized, sparse or of a tensor subclass",
                 law="update",
             )
-        return tracked
 
     def settle(self, optimizer: torch.optim.Optimizer, tracked: Tracked) -> None:
         """Before the first step: a program that resumes may wrap its model for its ranks after loading."""

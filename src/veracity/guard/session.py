@@ -15,6 +15,12 @@ from .shield import Shield
 from .stream import Stream
 
 CONFIG_VARIABLE = "VERACITY_GUARD"
+SAFETENSORS = "safetensors.torch"
+DISTRIBUTED = (
+    "torch.distributed.checkpoint.state_dict_saver",
+    "torch.distributed.checkpoint.state_dict_loader",
+)
+"""These are watched from the moment on at which both they and torch have been imported."""
 _IDS = (
     "RANK",
     "WORLD_SIZE",

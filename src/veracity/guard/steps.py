@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from ..core.sample import TENSORS_PER_STEP, keyed_order
 from . import declare, elements, fingerprint, held, randomness, tensors
 from .attention import Attention
-from .content import Contents
+from .later import Later
 from .losses import Losses
 from .phases import Phases
 from .reader import Piece
@@ -30,10 +30,6 @@ from .stepcall import (
     loss_scale,
     on_stack,
 )
-from .stephooks import StepHookHabits
-from .sweep import NOTHING
-from .tracked import FieldSets, Open, Picks, Tracked, Waiting
-from .truth.check import GradientTruth
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -43,6 +39,7 @@ if TYPE_CHECKING:
     from .held import Held
     from .hooks import Around, StepHooks
     from .session import Session
+    from .tracked import Open, Picks, Tracked, Waiting
 
 MAX_MOVE_REPORTS = 20
 MAX_NAMED = 64
@@ -51,26 +48,23 @@ AGAIN = 4
 GLANCED = 2
 GLANCED_AGAIN = 1
 ALL_GENERATORS_EVERY = 8
+UNREADABLE = "its data is now of another size, or of a tensor subclass"
 
 
-class Steps:
+class Steps(Later):
     """All optimizers of this process and their step records."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
         self._key = session.config.key
         self.roster = Roster(session, self._interrupt)
-        self._sharing = self.roster.sharing
         self._fingerprinter: fingerprint.Fingerprinter | None = None
         self.phases = Phases()
         self.rest = Rest(session)
         config = session.config
         self.attention = Attention(self._key, config.overhead, self.rest.looks, config.attention)
-        self.contents = Contents(self._key, self.attention.deeply)
-        self.truth = GradientTruth(session, session.config.overhead)
         self.hooks: StepHooks | None = None
         self.losses = Losses()
-        self._step_hooks = StepHookHabits(session)
         self.roots = Roots(session)
         self.clipped: tuple[float, torch.Tensor] | None = None
         self.setting = randomness.Setting()
@@ -186,6 +180,8 @@ class Steps:
 
     def _wait(self, optimizer: torch.optim.Optimizer, tracked: Tracked, around: Around) -> Waiting:
         """Hold what weights and state are before the program's hooks run."""
+        from .tracked import Waiting
+
         swept = first = self._sharing.swept(tracked)
         if not swept.tensors and tracked.sweeper is not None and around.before:
             first = tracked.sweeper.fresh(tracked.steps)
@@ -216,6 +212,8 @@ class Steps:
         kwargs: dict[str, object],
         waiting: Waiting | None = None,
     ) -> Open:
+        from .tracked import FieldSets, Open
+
         began = perf_counter_ns()
         fresh = self._fresh_picks(tracked)
         again = waiting.held.picks if waiting is not None else self._sharing.picks(tracked)
@@ -237,8 +235,7 @@ class Steps:
             items.append([tensor, int(repeated), picked.count, count, None, sets.index(names), 0])
             pieces.append(found)
             if "param" not in names:
-                why = "its data is now of another size, or of a tensor subclass"
-                self._lose_sight(tracked, f"parameter {tensor}", why)
+                self._lose_sight(tracked, f"parameter {tensor}", UNREADABLE)
             if "grad" in names:
                 tracked.readable.add(tensor)
         body: dict[str, object] = {
@@ -262,8 +259,7 @@ class Steps:
         }
         if tracked.modules is not None:
             body["training"] = tracked.modules.mode(backwards=tracked.backwards > 0)
-            body["buffers"] = tracked.modules.written()
-            body["dropping"] = tracked.modules.dropping()
+            body["buffers"], body["dropping"] = tracked.modules.written(), tracked.modules.dropping()
         body["gradients"], trail = tracked.trail.taken(tracked.steps)
         tracked.looked += perf_counter_ns() - began
         swept = self._sharing.swept(tracked) if waiting is None else waiting.swept
@@ -289,6 +285,8 @@ class Steps:
 
     def _close(self, optimizer: torch.optim.Optimizer, tracked: Tracked, opened: Open, ended: int) -> None:
         """Read what the step left."""
+        from .tracked import FieldSets
+
         opened.ended = ended
         self.phases.optimizer(opened.started, ended)
         sets = FieldSets()
@@ -310,6 +308,8 @@ class Steps:
 
     def _ship(self, optimizer: torch.optim.Optimizer, tracked: Tracked, opened: Open) -> None:
         """Send the record, with the sweep that the next step's begins from."""
+        from .sweep import NOTHING
+
         tracked.pending, tracked.open_frame = None, 0
         if opened.held is not None:
             opened.hooked += self._hooked(optimizer, tracked, opened.held, before=False)

@@ -20,7 +20,6 @@ from dataclasses import dataclass, field
 from types import FrameType, ModuleType
 from typing import TYPE_CHECKING
 
-from ..core.pickled import Danger, danger_of
 from . import audit
 from .patching import once, replace
 
@@ -92,6 +91,8 @@ class Unpickling:
 
     def end(self, load: Load, error: str) -> None:
         """The load has ended, with an exception of the type ``error`` unless that is empty."""
+        from ..core.pickled import Danger, danger_of
+
         self._open.pop(threading.get_ident(), None)
         refused = error == "UnpicklingError" and load.weights_only != "false"
         if refused and len(self._refused) < MAX_REFUSED:
@@ -119,6 +120,8 @@ class Unpickling:
         if load is None and arguments in self._calm:
             self._elsewhere += 1
             return
+        from ..core.pickled import Danger, danger_of
+
         module, name = (str(part)[:MAX_NAME] for part in arguments[:2])
         danger = danger_of(module, name)
         if load is not None:
