@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from veracity.observe import descriptors
 from veracity.observe.descriptors import (
     Socket,
     may_write,
@@ -87,3 +88,23 @@ def test_any_bytes_may_stand_in_the_tables(data: bytes) -> None:
     wanted = {0, 1, 2, 77}
     assert set(parse_table("tcp", HEAD + data, wanted)) <= wanted
     assert set(parse_unix(HEAD + data, wanted)) <= wanted
+
+
+def test_tables_of_the_network_are_left_alone_for_what_is_in_none_of_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """They cost milliseconds, and workers of loaders make unix sockets all the time."""
+    read: list[str] = []
+    reading = descriptors._read
+
+    def noted(path: str, limit: int) -> bytes | None:
+        read.append(path.rpartition("/")[2])
+        return reading(path, limit)
+
+    monkeypatch.setattr(descriptors, "_read", noted)
+    left, right = socket.socketpair()
+    with left, right:
+        inodes = [os.fstat(one.fileno()).st_ino for one in (left, right)]
+        assert {one.kind for one in read_sockets(os.getpid(), inodes).values()} == {"unix"}
+    assert read == ["unix"]
+    assert read_sockets(os.getpid(), []) == {}

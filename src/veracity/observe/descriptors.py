@@ -72,11 +72,13 @@ def may_write(pid: int, descriptor: int, proc: str = "/proc") -> bool:
 def read_sockets(pid: int, inodes: Sequence[int], proc: str = "/proc") -> dict[int, Socket]:
     """Those of ``inodes`` that are in the tables of the process's network, by inode."""
     wanted, found = set(inodes), dict[int, Socket]()
+    # Workers of loaders make sockets for each batch, and theirs is the short table: for tcp the kernel walks
+    # over all of its places, used or not, for a millisecond and more.
+    if wanted:
+        found.update(parse_unix(_read(f"{proc}/{pid}/net/unix", MAX_TABLE) or b"", wanted))
     for table in _TABLES:
         if wanted - found.keys():
             found.update(parse_table(table, _read(f"{proc}/{pid}/net/{table}", MAX_TABLE) or b"", wanted))
-    if wanted - found.keys():
-        found.update(parse_unix(_read(f"{proc}/{pid}/net/unix", MAX_TABLE) or b"", wanted))
     return found
 
 
