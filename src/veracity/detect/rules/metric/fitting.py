@@ -313,17 +313,21 @@ def _vote(
     enough: int = MIN_MATCHES,
     lines: int = LINES,
 ) -> tuple[int, Line] | None:
-    votes: Counter[tuple[int, int]] = Counter()
+    found: list[tuple[int, list[int]]] = []
     for point, key in zip(points, axis.keys, strict=True):
         low, high = point.low / factor, point.high / factor
         error = max(abs(low), abs(high)) * tolerance
         hits = table.steps(low - error, high + error)
+        if hits:
+            found.append((key, hits))
+    if len(found) < enough:  # a point votes for a line once at most
+        return None
+    votes: Counter[tuple[int, int]] = Counter()
+    for key, hits in found:
         # A value that fits many steps says little about an unusual stride, and costs much.
         for stride in strides if len(hits) <= FEW_HITS else strides[:1]:
             for step in hits:
                 votes[stride, step - stride * key] += 1
-    if not votes:
-        return None
     (stride, shift), count = max(votes.items(), key=lambda one: (one[1], -strides.index(one[0][0])))
     if count < enough:
         return None

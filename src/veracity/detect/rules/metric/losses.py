@@ -69,6 +69,10 @@ class Losses:
         place = step - self.start
         return self._values[place] if 0 <= place < len(self._values) else math.nan
 
+    def values(self, first: int) -> list[float]:
+        """The losses of all steps from ``first`` on, which must not be one before ``start``."""
+        return self._values[first - self.start :].tolist()
+
     def parts(self, step: int) -> int:
         """How many backward passes the step had, 0 when it is not kept."""
         place = step - self.start

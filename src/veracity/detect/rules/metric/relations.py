@@ -54,7 +54,12 @@ SMOOTHED = tuple(
 
 
 def sequence(relation: Relation, losses: Losses, first: int) -> list[float]:
-    """What the relation gives at each step from ``first`` to the newest; NaN where it is not known."""
+    """What the relation gives at each step from ``first`` to the newest; NaN where it is not known.
+
+    ``first`` is not before the first loss that is kept.
+    """
+    if relation.kind == "value":
+        return losses.values(first)
     if relation.kind in ("smoothed", "unbiased"):
         average = Average(relation, losses)
         return [average.at(step) for step in range(first, losses.end)]
@@ -85,14 +90,16 @@ class Average:
 
     def at(self, step: int) -> float:
         """The average after ``step``; steps are asked for in order, NaN for one before the last."""
-        if step < self._next - 1:
+        if step < self._next - 1 or not self._known:
             return math.nan
         decay = self._relation.decay
         while self._next <= step:
             value = self._losses.value(self._next)
             # What it would be after a step that nobody looked at cannot be known, nor what follows from it.
-            self._known = self._known and self._losses.parts(self._next) > 0
+            self._known = self._losses.parts(self._next) > 0
             self._next += 1
+            if not self._known:
+                return math.nan
             if not math.isfinite(value):
                 continue
             if self._count == 0:
@@ -100,8 +107,6 @@ class Average:
             else:
                 self._sum = decay * self._sum + (1 - decay) * value
             self._count += 1
-        if not self._known:
-            return math.nan
         if self._relation.kind == "smoothed" or not self._count:
             return self._sum
         return self._sum / (1 - decay**self._count)
