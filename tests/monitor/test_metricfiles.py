@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -225,3 +226,78 @@ def test_how_often_it_looks_and_searches(
     files.close()
     assert abs(len(passes) - looks) <= 0.1 * looks + 1
     assert abs(sum(passes) - searches) <= 1
+
+
+@pytest.fixture
+def listed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The folders that are listed from now on; what was listed is kept at once."""
+    folders: list[str] = []
+    listing = os.scandir
+
+    def noted(folder: str) -> object:
+        folders.append(os.path.basename(folder))
+        return listing(folder)
+
+    monkeypatch.setattr(metricfiles, "SETTLED", TICK)
+    monkeypatch.setattr(os, "scandir", noted)
+    return folders
+
+
+TICK = 20_000_000
+"""More than the file system's times may lie behind, in ns."""
+
+
+def pause() -> None:
+    time.sleep(2e-9 * TICK)
+
+
+def test_only_folders_that_changed_are_listed_again(watch: Watch, tmp_path: Path, listed: list[str]) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "metrics.jsonl").write_text(row(1.0))
+    pause()
+    assert watch.read() == [1.0]
+    assert len(listed) == 3
+    listed.clear()
+    assert watch.read() == []
+    assert listed == []
+    (tmp_path / "a" / "metrics.jsonl").write_text(row(1.0) + row(2.0))
+    (tmp_path / "a" / "b" / "metrics.jsonl").write_text(row(3.0))
+    assert watch.read() == [2.0, 3.0]
+    assert listed == ["b"]
+
+
+def test_a_folder_that_has_just_changed_is_listed_again(
+    watch: Watch, tmp_path: Path, listed: list[str]
+) -> None:
+    """Its times come in ticks: a second change within one would not show."""
+    for number in range(5):
+        (tmp_path / f"metrics-{number}.jsonl").write_text(row(number))
+        assert watch.read() == [number]
+    assert len(listed) == 5
+
+
+def test_a_folder_that_became_a_link_is_not_followed(
+    watch: Watch, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, listed: list[str]
+) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (elsewhere / "metrics.jsonl").write_text(row(7.0))
+    (tmp_path / "a").mkdir()
+    pause()
+    assert watch.read() == []
+    (tmp_path / "a").rmdir()
+    (tmp_path / "a").symlink_to(elsewhere)
+    listed.clear()
+    assert watch.read() == []
+    assert "a" not in listed
+
+
+def test_all_folders_are_listed_again_now_and_then(
+    watch: Watch, tmp_path: Path, listed: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not all file systems tell that a folder has changed."""
+    monkeypatch.setattr(metricfiles, "LIST_AGAIN", 3)
+    (tmp_path / "a").mkdir()
+    pause()
+    for _ in range(6):
+        watch.read()
+    assert listed.count("a") in (2, 3)

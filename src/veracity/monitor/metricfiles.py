@@ -14,6 +14,7 @@ import os
 import stat
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotInTime
@@ -30,6 +31,10 @@ LOOK_EVERY = 0.5
 CALM_EVERY = 5.0
 """The same where few steps are looked at: a look and what follows from it take milliseconds."""
 SEARCH_EVERY = 5.0
+LIST_AGAIN = 12
+"""Searches after which folders are listed again although they seem unchanged: not all file systems tell."""
+SETTLED = 2_000_000_000
+"""Nanoseconds after its last change until a folder's listing is kept: its times come in ticks."""
 WAIT = 1000
 """A search is followed by so many times its own processor time without one, when that is longer."""
 LAST_SECONDS = 20.0
@@ -54,6 +59,16 @@ class Before:
     size: int
     changed: int
     tail: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What a folder held when its times were ``stamp``: of ``count`` names, folders and files of metrics."""
+
+    stamp: tuple[int, int, int, int]
+    count: int
+    folders: tuple[str, ...]
+    files: tuple[str, ...]
 
 
 @dataclass(slots=True)
@@ -86,6 +101,8 @@ class MetricFiles:
     _next_look: float = 0.0
     _next_search: float = 0.0
     _search_took: float = 0.0
+    _searches: int = 0
+    _listings: dict[str, Listing] = field(default_factory=dict)
     _pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "metric-files"))
     _running: Future[list[MetricsLogged | Gap]] | None = None
 
@@ -283,30 +300,52 @@ class MetricFiles:
 
     def _search(self) -> Iterator[str]:
         """Files with a known name below the roots, the nearest first; never through links."""
-        pending = [(root, 0) for root in self.roots]
+        known = self._listings if self._searches % LIST_AGAIN else {}
+        self._searches += 1
+        self._listings = {}
+        pending = deque((str(root), 0) for root in self.roots)
         visited = 0
-        while pending:
-            folder, depth = pending.pop(0)
+        while pending and visited < MAX_VISITED:
+            folder, depth = pending.popleft()
             try:
-                with os.scandir(folder) as listing:
-                    for item in listing:
-                        visited += 1
-                        if visited > MAX_VISITED:
-                            return
-                        if item.is_dir(follow_symlinks=False):
-                            hidden = item.name.startswith(".") or item.name in _PASSED_OVER
-                            if depth < MAX_DEPTH and not hidden:
-                                pending.append((Path(item.path), depth + 1))
-                        elif item.is_file(follow_symlinks=False) and parser_for(item.path) is not None:
-                            yield os.path.realpath(item.path)
+                listing = _listed(folder, known.get(folder))
             except OSError:
                 continue
+            visited += listing.count
+            if time.time_ns() - max(listing.stamp[2:]) > SETTLED:
+                self._listings[folder] = listing
+            if depth < MAX_DEPTH:
+                pending += [(one, depth + 1) for one in listing.folders]
+            yield from map(os.path.realpath, listing.files)
 
 
 def _be_modest() -> None:
     """The least share of a core that is a share at all, for the thread that calls."""
     with contextlib.suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+
+
+def _listed(folder: str, known: Listing | None) -> Listing:
+    """What lies in a folder now; ``known`` if nothing was added, removed or renamed since that was listed.
+
+    Raises OSError for what cannot be listed.
+    """
+    status = os.stat(folder)
+    stamp = (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns)
+    if known is not None and known.stamp == stamp:
+        return known
+    count, folders, files = 0, list[str](), list[str]()
+    with os.scandir(folder) as items:
+        for item in items:
+            count += 1
+            if count > MAX_VISITED:
+                break
+            if item.is_dir(follow_symlinks=False):
+                if not item.name.startswith(".") and item.name not in _PASSED_OVER:
+                    folders.append(item.path)
+            elif item.is_file(follow_symlinks=False) and parser_for(item.path) is not None:
+                files.append(item.path)
+    return Listing(stamp, count, tuple(folders), tuple(files))
 
 
 def _named(path: Path) -> list[Path]:
