@@ -17,7 +17,7 @@ from veracity.core.coverage import Coverage
 from veracity.core.digest import Digest
 from veracity.core.errors import EvidenceError
 from veracity.core.finding import Evidence, Finding
-from veracity.core.observation import Gap, ModuleChecked
+from veracity.core.observation import Gap, HostLoad, ModuleChecked
 from veracity.core.origin import Origin, Trust
 from veracity.core.rule import Confidence, Severity
 from veracity.core.verdict import Outcome, Verdict
@@ -282,3 +282,16 @@ def test_a_malformed_number_in_a_record_is_refused(text: Json) -> None:
         inline_value({FLOAT: text})
     with pytest.raises(EvidenceError):
         inline_value({FLOAT: "0x1p+0", "more": 1})
+
+
+def test_what_is_not_usual_is_news_until_it_is_durable(record: Record) -> None:
+    record.take(large_step(1, seq=1))
+    record.take(frame_of("rested", 2))
+    record.recorder.observed(HostLoad(ORIGIN, 10**9, 0, 0, 10**9))
+    assert not record.recorder.has_news
+    record.recorder.finding(FINDING, 0)
+    assert record.recorder.has_news
+    record.recorder.commit()
+    assert not record.recorder.has_news
+    record.recorder.observed(Gap(ORIGIN, "a process ended", "it did"))
+    assert record.recorder.has_news

@@ -44,6 +44,8 @@ READ_EVERY = 0.05
 CALM_EVERY = 1.0
 """The same while all guards rest: what comes then is not due at once, and each look takes a core."""
 COMMIT_EVERY = 1.0
+CALM_COMMIT_EVERY = 4.0
+"""The same while all guards rest and nothing came but what always comes: each sync takes a core, too."""
 GRACE = 3.0
 
 
@@ -183,7 +185,7 @@ class Loop:
         self._slept = (0.0, 0.0)
         self._attention = Attention(time.monotonic())
         self._clocks = ClockWatch()
-        self._next_read = self._next_commit = 0.0
+        self._next_read = self._committed = 0.0
         self._stopped = False
 
     def run(self) -> int | None:
@@ -251,8 +253,9 @@ class Loop:
             for gap in self._witnessing.gaps():
                 self._pipeline.observe(gap)
         self._look(now, fresh=fresh)
-        if now >= self._next_commit:
-            self._next_commit = now + COMMIT_EVERY
+        quiet = calm and not self._pipeline.has_news
+        if now - self._committed >= (CALM_COMMIT_EVERY if quiet else COMMIT_EVERY):
+            self._committed = now
             self._pipeline.commit()
         if self._enforce and not self._stopped and self._pipeline.must_stop():
             self._stopped = True

@@ -486,6 +486,11 @@ class Pipeline:
         """The last step taken in from any rank, -1 before the first."""
         return self._last_step
 
+    @property
+    def has_news(self) -> bool:
+        """Whether anything waits for :meth:`commit` but what comes all the time in a run that goes well."""
+        return self._recorder.has_news
+
     def commit(self) -> None:
         """Make what was recorded durable."""
         self._recorder.commit()

@@ -34,6 +34,10 @@ BLOB_BYTES = 4096
 """What a blob takes beside its length: a file has a block and a name."""
 CLOSING = ("finding", "enforced", "seal", "judged")
 """Kinds of entries for which room is kept when an account has used up what it may."""
+USUAL = frozenset(
+    {"step", "rested", "batches", "scheduled", "schedules", "HostLoad", "SocketsSeen", "MetricsLogged"}
+)
+"""What a run that goes well tells all the time, by the guards' word and by looks from outside."""
 FLOAT = "~f"
 _CLIPS = ((1000, 20), (200, 8), (80, 3))
 
@@ -46,6 +50,8 @@ class Recorder:
         self._blobs = blobs
         self._allowance = allowance or Allowance()
         self._waiting = 0
+        self.has_news = False
+        """Whether an entry that waits for a commit is none of the ``USUAL``."""
         self._told = ""
         self.refused = 0
         self.refusal = ""
@@ -59,6 +65,7 @@ class Recorder:
             self._allowance.take(len(data), closing=kind in CLOSING or kind == self._told)
             self._waiting += len(data)
             index = self._ledger.append(data)
+            self.has_news = self.has_news or body.get("kind", kind) not in USUAL
             if self._waiting > BATCH_BYTES:
                 self.commit()
         except EvidenceError as error:
@@ -137,7 +144,7 @@ class Recorder:
         """Make what was appended durable."""
         try:
             self._ledger.commit(publish=publish)
-            self._waiting = 0
+            self._waiting, self.has_news = 0, False
         except EvidenceError as error:
             self._refuse(error)
 
