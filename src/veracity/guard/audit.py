@@ -27,17 +27,25 @@ _handlers: dict[str, Handler] = {}
 _installed = False
 
 
-def watch(event: str, handler: Handler, shield: Shield, site: str) -> None:
+def watch(
+    event: str,
+    handler: Handler,
+    shield: Shield,
+    site: str,
+    passes: Callable[[tuple[object, ...]], bool] | None = None,
+) -> None:
     """Call ``handler(arguments)`` at each audit event ``event``; what it raises, ``shield`` takes.
 
-    A second handler of one event is called after the first.
+    A second handler of one event is called after the first. ``passes(arguments)`` is true of what does not
+    concern the handler, and must not raise.
     """
     earlier = _handlers.get(event)
 
     def call(arguments: tuple[object, ...]) -> None:
         if earlier is not None:
             earlier(arguments)
-        shield.run(site, handler, arguments)
+        if passes is None or not passes(arguments):
+            shield.run(site, handler, arguments)
 
     _handlers[event] = call
     _install()

@@ -10,8 +10,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import lru_cache
+from dataclasses import dataclass
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -24,6 +23,7 @@ MAX_KEYS = 256
 MAX_FRAMES = 8
 MAX_DEPTH = 400
 MAX_TEXT = 200
+MAX_PATHS = 4096
 SHIP_AGAIN_AT = (1, 10, 100, 1000, 10_000)
 _STDLIB = os.path.dirname(os.__file__)
 # A warning of torch's own code may go to a handler that sends it over a network: then these did it.
@@ -39,6 +39,7 @@ _DISPATCH = frozenset(
 )
 _IMPORT, _OURS, _LIBRARY, _PROGRAM = "import", "ours", "library", "program"
 _LOADS = ("load", "_load", "_legacy_load")
+_BACKWARD = "_engine_run_backward"
 
 
 @dataclass(slots=True)
@@ -49,14 +50,13 @@ class _Seen:
     told: int = 0
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Call:
-    """What the stack says about a call."""
+    """What the stack says of a call. ``frames``: the nearest ones of neither guard nor standard library."""
 
-    frames: list[tuple[str, int, str]] = field(default_factory=list)
-    """Path, line and function."""
-    inside: str = ""
-    importing: bool = False
+    frames: list[FrameType]
+    inside: str
+    importing: bool
 
 
 class Channels:
@@ -130,7 +130,7 @@ class Channels:
         call = _call(raised_by(sys._getframe(1), __file__))
         if call is None:
             return
-        path, line, _ = call.frames[0] if call.frames else ("", 0, "")
+        path, line, _ = _place(call.frames[0]) if call.frames else ("", 0, "")
         key = (kind, target, path, line, call.inside)
         seen = self._seen.get(key)
         if seen is None:
@@ -154,7 +154,7 @@ class Channels:
                 "times": times,
                 "frames": [
                     {"path": _text(path), "line": line, "function": name[:MAX_TEXT]}
-                    for path, line, name in call.frames
+                    for path, line, name in map(_place, call.frames)
                 ],
             },
         )
@@ -205,33 +205,52 @@ def _call(frame: FrameType | None) -> _Call | None:
 
     None when the guard itself makes the call.
     """
-    call, depth, outside = _Call(), 0, False
+    frames: list[FrameType] = []
+    inside, importing, depth = "", False, 0
+    known = _files.get
     while frame is not None and depth < MAX_DEPTH:
         depth += 1
         code = frame.f_code
-        kind = _kind(code.co_filename)
+        kind, acts = known(code.co_filename) or _learn(code.co_filename)
         if kind == _OURS and not str(frame.f_globals.get("__name__", "")).startswith(_PACKAGE):
             kind = _PROGRAM
         if kind == _IMPORT:
-            call.importing = call.importing or not call.inside
-        elif kind == _OURS and not outside and code.co_name not in _DISPATCH:
+            importing = importing or not inside
+        elif kind == _OURS and not frames and code.co_name not in _DISPATCH:
             return None
         elif kind == _PROGRAM:
-            outside = True
-            if len(call.frames) < MAX_FRAMES:
-                call.frames.append((code.co_filename, frame.f_lineno or 0, code.co_name))
-            call.inside = call.inside or _inside(code.co_filename, code.co_name)
-            if call.inside and len(call.frames) >= MAX_FRAMES:
+            if len(frames) < MAX_FRAMES:
+                frames.append(frame)
+            if acts and not inside:
+                inside = _inside(code.co_filename, code.co_name)
+            if inside and len(frames) >= MAX_FRAMES:
                 break
         frame = frame.f_back
-    return call
+    return _Call(frames, inside, importing)
 
 
-@lru_cache(maxsize=4096)
+def _place(frame: FrameType) -> tuple[str, int, str]:
+    """Path, line and function."""
+    return frame.f_code.co_filename, frame.f_lineno or 0, frame.f_code.co_name
+
+
+# Asked about twenty frames for each batch of a loader, hence no cache that keeps its entries in order.
+_files: dict[str, tuple[str, bool]] = {}
+
+
+def _learn(path: str) -> tuple[str, bool]:
+    """Whose code a file is, and whether a function of it is one in which a call matters."""
+    if len(_files) >= MAX_PATHS:
+        _files.clear()
+    acts = any(_inside(path, name) for name in (*_LOADS, _BACKWARD))
+    known = _files[path] = _kind(path), acts
+    return known
+
+
 def _inside(path: str, name: str) -> str:
     if path.endswith("/torch/serialization.py") and name in _LOADS:
         return "load"
-    if path.endswith("/torch/autograd/graph.py") and name == "_engine_run_backward":
+    if path.endswith("/torch/autograd/graph.py") and name == _BACKWARD:
         return "backward"
     if path.endswith("/torch/nn/utils/clip_grad.py"):
         return "clip"
@@ -240,9 +259,7 @@ def _inside(path: str, name: str) -> str:
     return ""
 
 
-@lru_cache(maxsize=4096)
 def _kind(path: str) -> str:
-    """Whose code a file is; a stack of twenty frames is asked about for each batch of a loader."""
     if path.startswith("<frozen importlib"):
         return _IMPORT
     if path.startswith(_HERE):
@@ -275,5 +292,7 @@ def _address(address: object) -> str:
 
 
 def _text(value: object) -> str:
+    if type(value) is str and value.isascii():
+        return value[:MAX_TEXT]
     text = os.fsdecode(value) if isinstance(value, (bytes, os.PathLike)) else str(value)
     return text.encode("utf-8", "backslashreplace").decode()[:MAX_TEXT]

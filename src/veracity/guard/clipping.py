@@ -34,11 +34,13 @@ SITE = "gradient"
 
 def watch_clipping(session: Session, steps: Steps, torch: ModuleType) -> None:
     """Wrap ``clip_grad_norm_`` and ``clip_grad_value_`` in both places where they are found."""
-    run = session.shield.run
+    run, rest = session.shield.run, steps.rest
     watch = Watch(steps)
 
     def make_norm(original: Callable[..., object]) -> Callable[..., object]:
         def clip_grad_norm_(parameters: object, max_norm: object, *args: object, **kwargs: object) -> object:
+            if rest.on:
+                return original(parameters, max_norm, *args, **kwargs)
             handed, listed = _listed(parameters, torch)
             opened = run(SITE, watch.norm, listed, max_norm, args, kwargs)
             total = original(handed, max_norm, *args, **kwargs)
@@ -52,6 +54,8 @@ def watch_clipping(session: Session, steps: Steps, torch: ModuleType) -> None:
         def clip_grad_value_(
             parameters: object, clip_value: object, *args: object, **kwargs: object
         ) -> object:
+            if rest.on:
+                return original(parameters, clip_value, *args, **kwargs)
             handed, listed = _listed(parameters, torch)
             opened = run(SITE, watch.open, "value", listed, clip_value)
             result = original(handed, clip_value, *args, **kwargs)
@@ -61,8 +65,6 @@ def watch_clipping(session: Session, steps: Steps, torch: ModuleType) -> None:
         return clip_grad_value_
 
     def clipped(max_norm: object, total: object) -> None:
-        if steps.rest.on:
-            return
         # A norm of sharded gradients may still have to be summed over the ranks: asking for its value would
         # start a collective.
         total = local_of(total, sharded_kind())
@@ -139,8 +141,6 @@ class Watch:
 
     def open(self, kind: str, listed: Sequence[Tensor], limit: object) -> Opened:
         """A call on these tensors is about to run."""
-        if self._steps.rest.on:
-            return []
         ids = frozenset(map(id, listed))
         opened: Opened = []
         for _, tracked in self._steps.roster.known():

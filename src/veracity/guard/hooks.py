@@ -82,7 +82,8 @@ class StepHooks:
         Called from our first hook, while no hook of the optimizer's own runs. Its tables are left as they
         are when they are not what torch makes.
         """
-        before, after = self._tables()
+        module = self._module
+        before, after = module._global_optimizer_pre_hooks, module._global_optimizer_post_hooks
         own_before = getattr(optimizer, "_optimizer_step_pre_hooks", None)
         own_after = getattr(optimizer, "_optimizer_step_post_hooks", None)
         if not own_before and not own_after and len(before) == len(after) == 1:
@@ -121,15 +122,12 @@ class StepHooks:
             outer = outer.f_back
         after.move_to_end(last)
 
-    def _tables(self) -> tuple[OrderedDict[int, object], OrderedDict[int, object]]:
-        return self._module._global_optimizer_pre_hooks, self._module._global_optimizer_post_hooks
-
     def _put(self) -> tuple[RemovableHandle, RemovableHandle]:
         handles = (
             self._module.register_optimizer_step_pre_hook(self._outer[0]),
             self._module.register_optimizer_step_post_hook(self._outer[1]),
         )
-        self._tables()[0].move_to_end(handles[0].id, last=False)
+        self._module._global_optimizer_pre_hooks.move_to_end(handles[0].id, last=False)
         return handles
 
 

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 MINIMUM_TORCH = (2, 1)
 GPUS = "/proc/driver/nvidia/gpus"
 MAX_GPUS = 64
+MODULES_EVERY = 50
+"""Steps after which imported modules are told of."""
 WITH_INPUTS = 5
 """Positional arguments of ``Tensor.backward`` of which the last are the tensors that are to get gradients."""
 
@@ -69,15 +71,18 @@ def install(session: Session, imports: ImportWatch, torch: ModuleType) -> None:
     _watch_optimizers(session, steps, torch)
     watch_hooks(session, torch)
     watch_setting(session.shield, steps.setting, torch)
-    run = session.shield.run
+    run, rest = session.shield.run, steps.rest
 
     def before(optimizer: Optimizer, args: Sequence[object], kwargs: dict[str, object]) -> None:
+        if rest.on and run("step", steps.passes, optimizer, args, kwargs):
+            return
         run("scheduler", schedulers.before_step, optimizer)
         run("step", steps.before, optimizer, args, kwargs)
 
     def after(optimizer: Optimizer, args: Sequence[object], kwargs: dict[str, object]) -> None:
         run("step", steps.after, optimizer)
-        run("after step", _after_step, session, steps, imports, loaders, functions)
+        if not rest.on or session.last_step % MODULES_EVERY == 0:
+            run("after step", _after_step, session, steps, imports, loaders, functions)
 
     def entered(optimizer: Optimizer, args: Sequence[object], kwargs: dict[str, object]) -> None:
         run("step", steps.entered, optimizer, args, kwargs)
@@ -110,20 +115,22 @@ def _after_step(
     if not steps.rest.on:
         session.shield.run("loader", loaders.flush)
         session.shield.run("functions", functions.look)
-    if session.last_step % 50 == 0:
+    if session.last_step % MODULES_EVERY == 0:
         session.shield.run("modules", imports.flush)
 
 
 def _watch_backward(session: Session, steps: Steps, torch: ModuleType) -> None:
     """``Tensor.backward`` calls ``torch.autograd.backward``, which a program may also call itself."""
     depth = 0
-    run = session.shield.run
+    run, rest = session.shield.run, steps.rest
 
     def make(original: Callable[..., object]) -> Callable[..., object]:
         def backward(*args: object, **kwargs: object) -> object:
             nonlocal depth
+            if depth:
+                return original(*args, **kwargs)
+            looks = not (rest.on and run("step", steps.passed_backward))
             of = args[0] if args else kwargs.get("tensors")
-            looks = depth == 0 and not (steps.rest.on and run("step", steps.passed_backward))
             if looks:
                 run("gradient root", steps.roots.begins, of, args[1:], kwargs, sys._getframe(1))
                 run("data content", steps.content_begins, of)

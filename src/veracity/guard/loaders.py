@@ -19,6 +19,7 @@ from . import declare, tensors
 from .batching import batching_of
 from .datasets import Datasets
 from .patching import replace
+from .weakmap import WeakMap
 
 if TYPE_CHECKING:
     from torch.utils.data import DataLoader, Sampler
@@ -53,7 +54,7 @@ class Loaders:
         self._steps = steps
         self._loaders: weakref.WeakKeyDictionary[object, list[int]] = weakref.WeakKeyDictionary()
         self._samplers: weakref.WeakKeyDictionary[object, int] = weakref.WeakKeyDictionary()
-        self._iterations: weakref.WeakKeyDictionary[object, Iteration] = weakref.WeakKeyDictionary()
+        self._iterations: WeakMap[object, Iteration] = WeakMap()
         # Counted, never derived from how many are alive: a number is not given twice.
         self._loader_numbers = itertools.count()
         self._sampler_numbers = itertools.count()
@@ -110,7 +111,7 @@ class Loaders:
 
     def drew(self, iterator: object, indices: object) -> None:
         """The iterator drew the indices of its next batch."""
-        iteration = self._iterations.get(iterator)
+        iteration = self._iterations.find(iterator)
         if self._beginning and (iteration is None or self._beginning[-1].loader == iteration.loader):
             iteration = self._beginning[-1]
         if iteration is None:
@@ -126,7 +127,7 @@ class Loaders:
 
     def delivered(self, iterator: object, batch: object, started: int) -> None:
         """A batch was handed to the program."""
-        iteration = self._iterations.get(iterator)
+        iteration = self._iterations.find(iterator)
         self._steps.phases.data(started, perf_counter_ns())
         if self._steps.rest.on:
             if iteration is not None:

@@ -13,6 +13,7 @@ from . import declare, tensors
 from .replicas import replicas_of
 from .shards import local_of, local_parameters, sharded_kind
 from .stepcall import unsharded
+from .weakmap import WeakMap
 
 if TYPE_CHECKING:
     import torch
@@ -32,7 +33,7 @@ class Roster:
         self._session = session
         self._attend = attend
         self._key = session.config.key
-        self._tracked: weakref.WeakKeyDictionary[torch.optim.Optimizer, Tracked] = weakref.WeakKeyDictionary()
+        self._tracked: WeakMap[torch.optim.Optimizer, Tracked] = WeakMap()
         self._count = 0
         # Not declared yet. A dictionary, since sets have no order: numbered as they were constructed.
         self._constructed: weakref.WeakKeyDictionary[torch.optim.Optimizer, None] = (
@@ -76,6 +77,8 @@ class Roster:
             for number, group in enumerate(optimizer.param_groups)
             for parameter in group["params"]
         ]
+        if known is None:
+            self._attend()
         index = known.index if known is not None else self._count
         self._count += known is None
         self.sharing.several = self._count > 1
@@ -161,7 +164,7 @@ class Roster:
 
     def of(self, optimizer: object) -> Tracked | None:
         """What is remembered of an optimizer, None when it has not been declared."""
-        return self._tracked.get(cast("torch.optim.Optimizer", optimizer))
+        return self._tracked.find(cast("torch.optim.Optimizer", optimizer))
 
     def known(self) -> list[tuple[torch.optim.Optimizer, Tracked]]:
         """The optimizers alive, with what is remembered of each."""

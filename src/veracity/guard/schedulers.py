@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from . import declare
 from .patching import replace
 from .stepcall import on_stack
+from .weakmap import WeakMap
 from .wrapped import optimizer_behind
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class Schedulers:
     def __init__(self, session: Session, steps: Steps) -> None:
         self._session = session
         self._steps = steps
-        self._numbers: weakref.WeakKeyDictionary[object, int] = weakref.WeakKeyDictionary()
+        self._numbers: WeakMap[object, int] = WeakMap()
         self._counter = itertools.count()
         self._searched: weakref.WeakSet[torch.optim.Optimizer] = weakref.WeakSet()
         self.depth = 0
@@ -62,7 +63,7 @@ class Schedulers:
 
     def about_to_step(self, scheduler: object) -> None:
         """The program calls ``scheduler.step``: a scheduler never seen before is declared first."""
-        if scheduler not in self._numbers:
+        if self._numbers.find(scheduler) is None:
             self._declare(scheduler)
 
     def stepped(self, scheduler: object, *, explicit: bool) -> None:
@@ -72,8 +73,9 @@ class Schedulers:
             return
         tracked = self._steps.roster.of(optimizer)
         within = tracked is not None and _in_a_hook_after(tracked)
+        number = self._numbers.find(scheduler)
         body = {
-            "scheduler": self._numbers.get(scheduler, -1),
+            "scheduler": -1 if number is None else number,
             "last_epoch": int(getattr(scheduler, "last_epoch", 0)),
             "explicit": explicit,
             "before_step": tracked.steps + within if tracked is not None else 0,

@@ -32,8 +32,6 @@ from .stepcall import (
 )
 
 if TYPE_CHECKING:
-    from types import FrameType
-
     import torch
 
     from .held import Held
@@ -78,8 +76,6 @@ class Steps(Later):
         import torch
 
         frame = sys._getframe(3)
-        if self.rest.on and self._passes(optimizer, frame, (*args[1:], *kwargs.values())):
-            return
         tracked = self.roster.register(optimizer)
         self.roster.settle(optimizer, tracked)
         opened = tracked.pending
@@ -158,13 +154,13 @@ class Steps(Later):
 
     def after(self, optimizer: torch.optim.Optimizer) -> None:
         """The post-hook: reads what the step left, and ships the record."""
-        import torch
-
         ended = perf_counter_ns()
         tracked = self.roster.of(optimizer)
         if tracked is not None and self.rest.on and self.rest.is_in(sys._getframe(3)):
             self._passed(optimizer, tracked)
             return
+        import torch
+
         if tracked is None or id(sys._getframe(3)) != tracked.open_frame:
             return
         opened = tracked.pending
@@ -349,16 +345,21 @@ class Steps(Later):
 
     # --- steps that pass unseen ------------------------------------------------------------------
 
-    def _passes(self, optimizer: torch.optim.Optimizer, frame: FrameType, given: Sequence[object]) -> bool:
-        """Whether a step that begins while the guard rests is left alone; another optimizer's ends it."""
+    def passes(
+        self, optimizer: torch.optim.Optimizer, args: Sequence[object], kwargs: dict[str, object]
+    ) -> bool:
+        """The pre-hook while the guard rests: whether the step is left alone; another optimizer's ends it."""
         tracked = self.roster.of(optimizer)
-        if tracked is not None and self.roster.has_one():
-            around = self.hooks.around(optimizer, frame) if self.hooks is not None else None
-            ordinary = around is None and not tracked.restore and not any(map(callable, given))
-            self.rest.before(frame, ordinary=ordinary)
-            return True
-        self._interrupt()
-        return False
+        if tracked is None:
+            self._interrupt()
+            return False
+        frame = sys._getframe(3)
+        around = self.hooks.around(optimizer, frame) if self.hooks is not None else None
+        ordinary = around is None and not tracked.restore
+        if len(args) > 1 or kwargs:
+            ordinary = ordinary and not any(map(callable, (*args[1:], *kwargs.values())))
+        self.rest.before(frame, ordinary=ordinary)
+        return True
 
     def _interrupt(self) -> None:
         """The rest ends: amidst a step, of which a part may have passed."""

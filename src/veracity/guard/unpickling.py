@@ -114,6 +114,17 @@ class Unpickling:
         self._reported.add((*key, load.path) if dangerous or load.fell_back else key)
         self._ship(load, list(load.names), error, begun=False)
 
+    def passes(self, arguments: tuple[object, ...]) -> bool:
+        """Whether a global is one that was met before, and no load goes on: several come with each batch."""
+        if self._open:
+            return False
+        try:
+            known = arguments in self._calm
+        except TypeError:  # a program may raise the event itself, with anything
+            return False
+        self._elsewhere += known
+        return known
+
     def named(self, arguments: tuple[object, ...]) -> None:
         """``pickle.find_class`` was raised: a pickle names a global, which is about to be imported."""
         load = self._open.get(threading.get_ident()) if self._open else None
@@ -213,7 +224,7 @@ def watch_unpickling(session: Session) -> Unpickling:
     for module in ("pickle", "_pickle"):
         if module in sys.modules:
             replace(sys.modules[module], "load", make)
-    audit.watch("pickle.find_class", unpickling.named, session.shield, "unpickling")
+    audit.watch("pickle.find_class", unpickling.named, session.shield, "unpickling", unpickling.passes)
     return unpickling
 
 
