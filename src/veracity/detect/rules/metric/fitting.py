@@ -162,6 +162,10 @@ class Table:
         self._steps = sorted(self._known, key=values.__getitem__)
         self._sorted = [values[at] for at in self._steps]
 
+    def __len__(self) -> int:
+        """How many steps have a value."""
+        return len(self._sorted)
+
     def steps(self, low: float, high: float) -> list[int]:
         """Steps whose value lies there; empty when there are so many that they tell nothing."""
         begin, end = bisect_left(self._sorted, low), bisect_right(self._sorted, high)
@@ -313,6 +317,8 @@ def _vote(
     enough: int = MIN_MATCHES,
     lines: int = LINES,
 ) -> tuple[int, Line] | None:
+    if len(table) < enough:  # of a line, no two points lie at one step
+        return None
     found: list[tuple[int, list[int]]] = []
     for point, key in zip(points, axis.keys, strict=True):
         low, high = point.low / factor, point.high / factor
