@@ -245,6 +245,28 @@ def test_numbers_that_stay_are_read_again_now_and_then(monkeypatch: pytest.Monke
     assert found[-1] == [12, 11]
 
 
+def test_nothing_is_read_while_the_processes_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    parents = {1: 0, 10: 1, 11: 10}
+    read: list[int] = []
+    monkeypatch.setattr(os, "listdir", lambda _: [*map(str, parents), "self"])
+
+    def reading(pid: int) -> Parent:
+        read.append(pid)
+        return Parent(parents[pid])
+
+    monkeypatch.setattr(process, "read_stat", reading)
+    descent = process.Descent(10)
+    assert descent.look() == [11]
+    read.clear()
+    assert descent.look() == [11]
+    assert read == []
+    parents[12] = 11
+    assert descent.look() == [11, 12]
+    assert read == [12]
+    del parents[11]
+    assert descent.look() == []
+
+
 @dataclass(frozen=True)
 class Parent:
     """What is read of a process here."""

@@ -11,6 +11,8 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
+from .process import read_file
+
 MAX_FILE = 64 << 10
 MAX_MOUNTS = 4096
 MAX_LEVELS = 4
@@ -179,8 +181,4 @@ def _unescaped(field: bytes) -> str:
 
 
 def _read(path: str, limit: int = MAX_FILE) -> bytes | None:
-    try:
-        with open(path, "rb") as file:
-            return file.read(limit)
-    except (OSError, ValueError):
-        return None
+    return None if "\0" in path else read_file(path, limit)

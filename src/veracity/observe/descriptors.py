@@ -11,6 +11,8 @@ import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from .process import read_file
+
 MAX_DESCRIPTORS = 4096
 MAX_TABLE = 2 << 20
 _TABLES = ("tcp", "tcp6", "udp", "udp6")
@@ -128,8 +130,4 @@ def _address(field: bytes) -> str | None:
 
 
 def _read(path: str, limit: int) -> bytes | None:
-    try:
-        with open(path, "rb") as file:
-            return file.read(limit)
-    except OSError:
-        return None
+    return read_file(path, limit)

@@ -14,7 +14,7 @@ MAX_DESCRIPTORS = 512
 MAX_READ = 4 << 20
 MAX_PROCESSES = 100_000
 _PORTION = 1 << 16
-READ_AGAIN = 8
+READ_AGAIN = 30
 """Looks at the processes of the machine until all are read again."""
 
 
@@ -252,6 +252,8 @@ class Descent:
     def __init__(self, pid: int) -> None:
         self._pid = pid
         self._parents: dict[int, int] = {}
+        self._names: list[str] = []
+        self._found: list[int] = []
         self._looks = 0
 
     def look(self) -> list[int]:
@@ -260,20 +262,24 @@ class Descent:
         A process whose parent ended has been adopted by another one and is not found any more.
         """
         try:
-            numbers = [int(name) for name in os.listdir(PROC) if name.isdigit()][:MAX_PROCESSES]
+            names = [name for name in os.listdir(PROC) if name.isdigit()][:MAX_PROCESSES]
         except OSError:
             return []
-        known = self._parents if self._looks % READ_AGAIN else {}
+        again = self._looks % READ_AGAIN == 0
         self._looks += 1
-        self._parents = {}
-        for number in numbers:
+        if names == self._names and not again:
+            return list(self._found)
+        known = {} if again else self._parents
+        self._names, self._parents = names, {}
+        for number in map(int, names):
             parent = known.get(number)
             if parent is None:
                 status = read_stat(number)
                 parent = None if status is None else status.ppid
             if parent is not None:
                 self._parents[number] = parent
-        return self._below()
+        self._found = self._below()
+        return list(self._found)
 
     def _below(self) -> list[int]:
         children: dict[int, list[int]] = {}
@@ -299,7 +305,7 @@ def oom_kills(pid: int) -> int | None:
             path = line[4:].decode("utf-8", "surrogateescape")
             if ".." in path.split("/"):
                 return None
-            events = _read_file(os.path.join("/sys/fs/cgroup", path, "memory.events"), MAX_READ)
+            events = read_file(os.path.join("/sys/fs/cgroup", path, "memory.events"), MAX_READ)
             return parse_oom_kills(events)
     return None
 
@@ -321,10 +327,10 @@ def _link(pid: int, name: str) -> str | None:
 
 
 def _read(pid: int, name: str, limit: int = MAX_READ) -> bytes | None:
-    return _read_file(f"{PROC}/{pid}/{name}", limit)
+    return read_file(f"{PROC}/{pid}/{name}", limit)
 
 
-def _read_file(path: str, limit: int) -> bytes | None:
+def read_file(path: str, limit: int = MAX_READ) -> bytes | None:
     """At most ``limit`` bytes, None when the file cannot be opened or its process ended meanwhile."""
     # Without a buffered file object, which takes longer to make than such a file takes to be read.
     try:
