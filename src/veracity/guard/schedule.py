@@ -17,6 +17,7 @@ from dataclasses import dataclass
 _SMOOTH = 0.3
 _WORDS = 4
 """Draws that one digest gives."""
+_DIGEST = struct.Struct(f"<{_WORDS}Q")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,8 @@ class Schedule:
         self._trained = 0.0
         self._step = 0.0
         self._cost = 0.0
-        self._drawn: tuple[tuple[int, int], bytes] = ((-1, -1), b"")
+        self._drawn_of = self._drawn_at = -1
+        self._drawn: tuple[int, ...] = ()
 
     def stepped(self, seconds: float) -> None:
         """A step took so long, what the guard did apart from it not counted."""
@@ -87,24 +89,24 @@ class Schedule:
     @property
     def probability(self) -> float:
         """The probability with which the next step is looked at."""
-        eager, least = self._terms.eager, self._terms.least
+        terms, spent, cost = self._terms, self._spent, self._cost
         if self._budget <= 0:
-            return self._terms.free
+            return terms.free
         allowance = self._credit + self._budget * self._trained
-        after = self._spent + self._cost
-        if self._spent < self._eager and after <= max(allowance, self._eager):
-            return eager
-        if not self._cost or not self._step:
-            return eager
-        share = self._budget * self._step / (self._cost * self._terms.in_a_row)
+        if spent < self._eager and spent + cost <= max(allowance, self._eager):
+            return terms.eager
+        if not cost or not self._step:
+            return terms.eager
+        share = self._budget * self._step / (cost * terms.in_a_row)
         # What was overspent is saved again.
-        if self._spent > allowance:
+        if spent > allowance:
             share /= 2
-        return max(least, min(eager, share))
+        return max(terms.least, min(terms.eager, share))
 
     def draws(self, of: int, step: int) -> bool:
         """Whether ``step`` of the optimizer or other thing numbered ``of`` is to be looked at."""
-        which, at = (of, step // _WORDS), step % _WORDS * 8
-        if which != self._drawn[0]:
-            self._drawn = which, hashlib.sha256(self._key + struct.pack("<QQ", *which)).digest()
-        return int.from_bytes(self._drawn[1][at : at + 8], "little") < self.probability * 2.0**64
+        at, word = divmod(step, _WORDS)
+        if at != self._drawn_at or of != self._drawn_of:
+            self._drawn_of, self._drawn_at = of, at
+            self._drawn = _DIGEST.unpack(hashlib.sha256(self._key + struct.pack("<QQ", of, at)).digest())
+        return self._drawn[word] < self.probability * 2.0**64

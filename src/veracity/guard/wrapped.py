@@ -22,6 +22,8 @@ def optimizer_behind(outer: object) -> torch.optim.Optimizer | None:
         if not isinstance(outer, torch.optim.Optimizer):
             return None
         inner = vars(outer).get("optimizer")
+        if inner is None:
+            return outer
         if getattr(type(outer).step, "hooked", False) or not isinstance(inner, torch.optim.Optimizer):
             return outer
         if inner.param_groups is not outer.param_groups:
