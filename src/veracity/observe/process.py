@@ -336,11 +336,11 @@ def read_file(path: str, limit: int = MAX_READ) -> bytes | None:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            data = part = os.read(descriptor, min(limit, _PORTION))
-            while part and len(data) < limit:
-                part = os.read(descriptor, min(limit - len(data), _PORTION))
-                data += part
-            return data
+            parts, left = list[bytes](), limit
+            while left > 0 and (part := os.read(descriptor, min(left, _PORTION))):
+                parts.append(part)  # tables come by the page
+                left -= len(part)
+            return b"".join(parts)
         finally:
             os.close(descriptor)
     except OSError:
