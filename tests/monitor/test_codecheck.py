@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import importlib.util
+import json
 import marshal
 import os
 import sys
@@ -231,6 +232,26 @@ def test_functions_of_a_recorded_file(place: Place) -> None:
     code = compile(TEXT, "m.py", "exec", dont_inherit=True)
     assert (expected.sealed, expected.distribution) == (True, "optim")
     assert expected.functions == codeobject.functions(code)
+
+
+@pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="bytecode of 3.11 is for 3.11")
+def test_functions_of_bytecode_of_another_release(place: Place, tmp_path: Path) -> None:
+    """Compiled by 3.11.2: honest, and so are its functions in memory, at this run and at the next."""
+    vector = Path(__file__).parents[1] / "vectors/bytecode/cpython-3.11.2.json"
+    one_file = json.loads(vector.read_bytes())["jumps"]
+    source, body = tmp_path / "jumps.py", base64.b64decode(one_file["body"])
+    source.write_text(one_file["source"])
+    fresh = codeobject.functions(compile(one_file["source"], str(source), "exec", dont_inherit=True))
+    written = codeobject.functions(marshal.loads(body))
+    for _ in range(2):
+        cached = importlib.util.cache_from_source(str(source), optimization="")
+        place.checker.submit(imported(source, "bytecode", body, cached=cached), body)
+        place.checker.watch(str(source))
+        results = place.checker.drain(20)
+        assert one(results).bytecode == "same"
+        (expected,) = [result for result in results if isinstance(result, FunctionsExpected)]
+        assert set(expected.functions.values()) == {*fresh.values(), *written.values()}
+        place.checker = place.new_checker()
 
 
 def test_functions_are_those_of_the_text_that_was_imported(place: Place) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import marshal
 import os
 import shutil
+import struct
 from functools import partial
 from pathlib import Path
 
@@ -30,6 +32,19 @@ def test_bytecode_in_a_wheel_is_the_installers_to_write_anew(tmp_path: Path) -> 
     cached = importlib.util.cache_from_source("alpha/mod.py")
     place = made(tmp_path, {"alpha/mod.py": b"main = print\n", cached: b"another time's"})
     assert place.found() == []
+
+
+def test_bytecode_that_a_wheel_brought_is_told_from_a_forged_one(tmp_path: Path) -> None:
+    """Whoever published the wheel put it there; it still is not what its source says."""
+    cached, text = importlib.util.cache_from_source("alpha/mod.py"), b"main = print\n"
+    code = marshal.dumps(compile(text.replace(b"print", b"input"), "mod.py", "exec"))
+    header = importlib.util.MAGIC_NUMBER + struct.pack("<3I", 0, 1_700_000_000, len(text))
+    place = made(tmp_path, {"alpha/mod.py": text, cached: header + code})
+    (place.site / cached).write_bytes(header + code)
+    os.utime(place.site / "alpha/mod.py", (1_700_000_000, 1_700_000_000))
+    assert place.found() == [("environment-bytecode-differs", "warning", os.path.basename(cached))]
+    (place.site / cached).write_bytes(header + code.replace(b"input", b"ascii"))
+    assert place.found() == [("environment-bytecode-differs", "error", os.path.basename(cached))]
 
 
 def test_interpreters_may_be_copies_of_one_another(tmp_path: Path) -> None:

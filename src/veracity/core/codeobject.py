@@ -36,9 +36,19 @@ def functions(code: CodeType) -> dict[str, str]:
 
     A name defined more than once gets ``#2``, ``#3`` … in order of definition. Raises as :func:`digest`.
     """
-    found: dict[str, str] = {}
+    return {name: digest(one) for name, one in named(code).items()}
+
+
+def named(code: CodeType) -> dict[str, CodeType]:
+    """The code objects themselves, by the names of :func:`functions`. Raises ResourceLimitError."""
+    found: dict[str, CodeType] = {}
     _collect(code, "", found, 0)
     return found
+
+
+def constant(value: object) -> bytes:
+    """An encoding in which constants of different type or bits differ. Raises as :func:`digest`."""
+    return _constant(value, False, 0)
 
 
 def has_columns(code: CodeType) -> bool:
@@ -57,7 +67,7 @@ def has_columns(code: CodeType) -> bool:
     return False
 
 
-def _collect(code: CodeType, prefix: str, found: dict[str, str], depth: int) -> None:
+def _collect(code: CodeType, prefix: str, found: dict[str, CodeType], depth: int) -> None:
     if depth > MAX_DEPTH:
         raise ResourceLimitError("code object is nested too deeply")
     for const in code.co_consts:
@@ -70,7 +80,7 @@ def _collect(code: CodeType, prefix: str, found: dict[str, str], depth: int) -> 
             name = f"{base}#{count}"
         if len(found) >= MAX_FUNCTIONS:
             raise ResourceLimitError("file defines too many functions")
-        found[name] = digest(const)
+        found[name] = const
         inner = f"{base}.<locals>." if const.co_flags & _OPTIMIZED else f"{base}."
         _collect(const, inner, found, depth + 1)
 

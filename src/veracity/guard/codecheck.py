@@ -8,7 +8,10 @@ Runs *outside* the training process, under the job's own interpreter, since only
 
 ``text`` (base64) replaces the file's bytes when given. ``twin`` (base64) stands for a body by a source text
 that is known to compile to it. With neither ``body`` nor ``twin``, ``same`` is null and ``functions`` maps
-the qualified names of what the source defines to code digests.
+the qualified names of what the source defines to code digests. A body that does the same but is written
+otherwise, as by the compiler of another release of this version of Python, is ``same``, and ``functions``
+are then those of its functions that are written otherwise. ``same`` is null with a reason when it was not
+settled.
 
 Nothing is ever executed: source is compiled, bytecode is unmarshalled and compared. A body that breaks the
 interpreter breaks a child of this worker alone; a source that does ends the worker, and the caller starts
@@ -27,9 +30,9 @@ import signal
 import sys
 import warnings
 from types import CodeType
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
-from ..core import codeobject
+from ..core import codebehaviour, codeobject
 from ..core.errors import EvidenceError
 
 MAX_SOURCE = 16 << 20
@@ -37,7 +40,10 @@ MAX_REQUEST = 128 << 20
 MAX_MEMORY = 2 << 30
 CPU_SECONDS = 20.0
 MAX_REASON = 2_000
+MAX_CHANGED = 200
+MAX_COMPARED = 16 << 20
 RECURSION = 5_000
+OTHERWISE = "written otherwise than by this Python, to the same effect"
 
 
 def main(lines: BinaryIO | None = None, answers: BinaryIO | None = None) -> None:
@@ -86,7 +92,7 @@ def answer(line: bytes) -> dict[str, object]:
         reply["error"] = f"the source is beyond the checker: {type(error).__name__}"
         return reply
     if body is not None:
-        reply["same"], reply["reason"] = _compare(fresh, body)
+        reply["same"], reply["reason"], reply["functions"] = _compare(fresh, body)
     return reply
 
 
@@ -138,7 +144,17 @@ def _compile(data: bytes, path: str, optimize: int) -> CodeType:
     return code
 
 
-def _compare(fresh: CodeType, body: bytes) -> tuple[bool, str]:
+class Compared(NamedTuple):
+    """Whether a body does what its source says, None when that was not settled, and what the difference is;
+    ``functions``: digests of those that do but are written otherwise.
+    """
+
+    same: bool | None
+    reason: str = ""
+    functions: dict[str, str] = {}  # noqa: RUF012 - nobody writes into it
+
+
+def _compare(fresh: CodeType, body: bytes) -> Compared:
     """Whether ``body`` unmarshals to the code ``fresh``, and what the difference is.
 
     Nearly every honest body is what marshalling gives, byte by byte. Reading any other one may damage this
@@ -146,62 +162,91 @@ def _compare(fresh: CodeType, body: bytes) -> tuple[bool, str]:
     is done in a child that answers nothing else.
     """
     if marshal.dumps(fresh) == body:
-        return True, ""
+        return Compared(True)
     receiver, sender = os.pipe()
     child = os.fork()
     if child == 0:
         try:
             signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
-            same, reason = _compare_unmarshalled(fresh, body)
-            text = (b"+" if same else b"-") + reason.encode("utf-8", "replace")
-            os.write(sender, text[:MAX_REASON])
+            os.close(receiver)
+            with open(sender, "wb") as answers:
+                answers.write(json.dumps(_compare_unmarshalled(fresh, body)).encode("ascii"))
         finally:
             os._exit(0)
     os.close(sender)
-    with open(receiver, "rb") as answers:
-        text = answers.read(MAX_REASON)
+    with open(receiver, "rb") as answer_of_child:
+        text = answer_of_child.read(MAX_COMPARED)
     _, status = os.waitpid(child, 0)
-    if text[:1] in (b"+", b"-"):
-        return text[:1] == b"+", text[1:].decode("utf-8", "replace")
+    found = _compared(text)
+    if found is not None:
+        return found
     code = os.waitstatus_to_exitcode(status)
-    return False, f"the bytecode cannot be read: it ends the interpreter{_by_signal(code)}"
+    return Compared(False, f"the bytecode cannot be read: it ends the interpreter{_by_signal(code)}")
+
+
+def _compared(text: bytes) -> Compared | None:
+    """What the child wrote; None when it is not whole."""
+    try:
+        same, reason, functions = json.loads(text)
+    except (ValueError, TypeError, RecursionError):
+        return None
+    if same not in (True, False, None) or not isinstance(reason, str) or not isinstance(functions, dict):
+        return None
+    return Compared(same, reason[:MAX_REASON], {str(name): str(value) for name, value in functions.items()})
 
 
 def _by_signal(code: int) -> str:
     return f" ({signal.Signals(-code).name})" if -code in set(signal.Signals) else ""
 
 
-def _compare_unmarshalled(fresh: CodeType, body: bytes) -> tuple[bool, str]:
+def _compare_unmarshalled(fresh: CodeType, body: bytes) -> Compared:
     """The same for the code objects. Whatever cannot be unmarshalled or digested differs, because the fresh
     compile could be.
     """
     try:
         loaded = marshal.loads(body)  # noqa: S302 - in this child, to compare it; never executed
     except (EOFError, ValueError, TypeError, RecursionError, MemoryError, SystemError) as error:
-        return False, f"the bytecode cannot be read: {type(error).__name__}: {str(error)[:200]}"
+        return Compared(False, f"the bytecode cannot be read: {type(error).__name__}: {str(error)[:200]}")
     if not isinstance(loaded, CodeType):
-        return False, f"the bytecode file holds a {type(loaded).__name__}, not code"
+        return Compared(False, f"the bytecode file holds a {type(loaded).__name__}, not code")
     try:
+        codebehaviour.require_plain(loaded)
         if loaded == fresh:
-            return True, ""
+            return Compared(True)
         if codeobject.digest(loaded, columns=True) != codeobject.digest(fresh, columns=True):
             if codeobject.digest(loaded) != codeobject.digest(fresh):
-                return False, _difference(fresh, loaded)
-            if codeobject.has_columns(loaded):
-                return False, "column positions differ"
-            return True, "compiled without column positions"
+                return _compare_behaviour(fresh, loaded)
+            without = not codeobject.has_columns(loaded)
+            return Compared(True, "compiled without column positions" if without else OTHERWISE)
         # The digest covers what == compares, except that == tells a NaN constant from itself.
         if not _holds_nan(fresh):
-            return False, "the interpreter finds the code objects unequal"
+            return Compared(False, "the interpreter finds the code objects unequal")
+    except codebehaviour.DiffersError as error:
+        return Compared(False, str(error))
     except (EvidenceError, RecursionError, MemoryError, ValueError) as error:
-        return False, f"the bytecode is beyond the checker, its source is not: {error}"
-    return True, ""
+        return Compared(False, f"the bytecode is beyond the checker, its source is not: {error}")
+    return Compared(True)
+
+
+def _compare_behaviour(fresh: CodeType, loaded: CodeType) -> Compared:
+    """Not alike as written: do they do the same? Raises EvidenceError."""
+    try:
+        codebehaviour.require_alike(fresh, loaded)
+    except codebehaviour.DiffersError as error:
+        return Compared(False, _difference(fresh, loaded) or str(error))
+    except codebehaviour.UnsettledError as error:
+        return Compared(None, f"not what this Python compiles, though of the same parts: {error}")
+    wanted, found = codeobject.functions(fresh), codeobject.functions(loaded)
+    return Compared(True, OTHERWISE, {name: one for name, one in found.items() if wanted.get(name) != one})
 
 
 def _difference(fresh: CodeType, loaded: CodeType) -> str:
     """Names of what differs: functions changed, added, missing, or the module's top level."""
     wanted, found = codeobject.functions(fresh), codeobject.functions(loaded)
     changed = [name for name in found if name in wanted and found[name] != wanted[name]]
+    if len(changed) <= MAX_CHANGED:
+        mine, others = codeobject.named(fresh), codeobject.named(loaded)
+        changed = [name for name in changed if _behave_differently(mine[name], others[name])]
     # An enclosing function changes with what it encloses: the innermost ones say where.
     changed = [name for name in changed if not any(other.startswith(f"{name}.") for other in changed)]
     parts = []
@@ -214,6 +259,14 @@ def _difference(fresh: CodeType, loaded: CodeType) -> str:
             shown = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
             parts.append(f"{word}: {shown}")
     return "; ".join(parts) if parts else "the module's top level differs"
+
+
+def _behave_differently(one: CodeType, other: CodeType) -> bool:
+    try:
+        codebehaviour.require_alike(one, other)
+    except (codebehaviour.DiffersError, codebehaviour.UnsettledError, EvidenceError):
+        return True
+    return False
 
 
 def _holds_nan(code: CodeType) -> bool:

@@ -93,6 +93,7 @@ class CodeChecker:
         self._executed: dict[str, tuple[str, bool]] = {}
         self._rewritten: set[str] = set()
         self._watched: set[str] = set()
+        self._written: dict[str, dict[str, str]] = {}
         self._held: dict[str, str] = {}
         self._storing = True
         self._remembering = True
@@ -191,7 +192,7 @@ class CodeChecker:
             if isinstance(job, _Pending):
                 self._finish(job, result)
             elif isinstance(job, FunctionsExpected):
-                self._finished.append(_with_functions(job, result))
+                self._finished.append(_with_functions(job, result, self._written.get(job.path, {})))
         finished, self._finished = self._finished, []
         return finished
 
@@ -360,6 +361,12 @@ class CodeChecker:
             self._finished.append(_program_compared(job, same, reason))
         elif same is True:
             self._finished.append(_with_bytecode(job.checked, "same", ""))
+            functions = _functions(result)
+            if functions:
+                # Written otherwise than by this interpreter: its functions have other digests in memory too.
+                # Not remembered, so that the next run is told these digests as well.
+                self._written.setdefault(job.module.path, {}).update(functions)
+                return
             try:
                 if self._remembering:
                     self._remember(job)
@@ -443,11 +450,22 @@ def _program_compared(job: _Pending, same: object, reason: str) -> ModuleChecked
     return _with_bytecode(checked, "forged", reason)
 
 
-def _with_functions(expected: FunctionsExpected, result: Answered | Failed) -> FunctionsExpected:
+def _with_functions(
+    expected: FunctionsExpected, result: Answered | Failed, written: dict[str, str]
+) -> FunctionsExpected:
+    """``written``: digests of functions as the file's checked bytecode has them, where those are others."""
+    functions = _functions(result)
+    if not functions:
+        return expected
+    also = {f"{name} (in its .pyc)": digest for name, digest in written.items()}
+    return replace(expected, functions=functions | also)
+
+
+def _functions(result: Answered | Failed) -> dict[str, str]:
     functions = result.body.get("functions") if isinstance(result, Answered) else None
     if not isinstance(functions, dict):
-        return expected
-    return replace(expected, functions={str(name): str(digest) for name, digest in functions.items()})
+        return {}
+    return {str(name): str(digest) for name, digest in functions.items()}
 
 
 def _unread(module: ModuleImported, why: str) -> ModuleChecked:

@@ -206,7 +206,8 @@ class BytecodeCheck:
             stale = self._why_stale(job, unchecked=unchecked)
             if stale == _CHANGED and job.source in self._vouched:
                 return self._result(job.path, job.source, "waiting", stale)
-            return self._result(job.path, job.source, "stale" if stale else "forged", stale or reason)
+            forged = "archived" if job.path in self._vouched else "forged"
+            return self._result(job.path, job.source, "stale" if stale else forged, stale or reason)
         return self._result(job.path, job.source, "unread", reason or "the checker gave no answer")
 
     def _remember(self, job: _Job) -> None:

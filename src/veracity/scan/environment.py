@@ -215,7 +215,11 @@ class EnvironmentCheck:
         info = os.path.basename(one.distribution.info)
         for file in one.wheel.files:
             if file.scheme == LIB and (file.path == f"{info}/RECORD" or _CACHED.search(file.path)):
-                continue  # installers write their own; bytecode is compared with its source, elsewhere
+                # Installers write their own; bytecode is compared with its source, elsewhere.
+                found = self._tree.get(os.fsencode(file.path))
+                if found is not None and found.is_file and found.digest == file.digest:
+                    self.vouched.add(file.path)
+                continue
             if file.scheme == LIB:
                 self._compare_lib(one, file, shared.get(file.path, [file]), record)
             elif file.scheme == SCRIPTS:

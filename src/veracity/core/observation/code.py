@@ -78,7 +78,9 @@ class FunctionsSeen(Observation):
 
 @dataclass(frozen=True, slots=True)
 class FunctionsExpected(Observation):
-    """Code digests of the functions a file defines when freshly compiled: ``path`` → name → digest."""
+    """Code digests of the functions that the file at ``path`` defines when freshly compiled, by name; with
+    ``(in its .pyc)`` behind the name, of those that its checked bytecode has written otherwise.
+    """
 
     path: str
     sealed: bool

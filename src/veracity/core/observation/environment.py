@@ -84,7 +84,7 @@ class BytecodeCompared(Observation):
 
     ``standing``: ``same``; ``stale`` (Python would compile the source again); ``waiting`` (stale and other
     code, while the source is as its archive has it: with the source's time set to the one in its header,
-    Python would load it); ``forged``; ``unchecked-hash``
+    Python would load it); ``forged``; ``archived`` (the same, but its archive has it so); ``unchecked-hash``
     (Python loads it whatever the source is, and it is the source's); ``orphan`` (there is no source, and
     Python does not load it); ``unread`` (``reason`` says why).
     """

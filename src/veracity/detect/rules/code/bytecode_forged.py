@@ -15,15 +15,21 @@ file's.
 
 The guard captures the body where the import system unmarshals it. The monitor compiles the source afresh, in
 another process under the job's own interpreter at the same optimization level, and compares the two code
-objects, with `==` and by a canonical digest over everything that decides behaviour. A difference is an error
-of high confidence. If the file was changed while the run went on and no RECORD vouches for it, the two may
-differ honestly: a warning of low confidence.
+objects, with `==` and by a canonical digest over everything that decides behaviour. Where those differ, the
+two are walked side by side: another release of the same version of Python (3.11.2 and 3.11.7 load each
+other's files) writes jumps, moves and positions otherwise, and that is no difference as long as both do the
+same to the same values in the same order, with the same handlers. What is left is an error of high
+confidence; code of the same parts that the walk cannot settle is counted as not checked. If the
+file was changed while the run went on and no RECORD vouches for it, the two may differ honestly: a warning
+of low confidence.
 
 ## What fools it
 
 Code that runs before the guard does and takes the capture out; modules imported before the guard (counted);
 loaders that rewrite code by design, such as a test runner's (counted); a verified body's digest written
-into the cache by somebody with the same account.
+into the cache by somebody with the same account. Lines and columns that a `.pyc` claims are not compared:
+they show in tracebacks only. A release whose compiler had a fault that this one's has not wrote files that
+do something else than their sources say: they are found too, and nobody forged them.
 
 ## What to do
 

@@ -13,15 +13,22 @@ Python is told not to check is loaded whatever the source says.
 ## How it is checked
 
 Every `.pyc` in a `__pycache__` of the environment is compared with a fresh compile of its source, under the
-environment's own interpreter, as code objects: marshalled bytes differ for honest reasons. A difference is
-an error when Python would load the file, as its header says. A file that Python would not load, since its
+environment's own interpreter, as code objects: marshalled bytes differ for honest reasons. So do code
+objects that another release of the same version compiled (3.11.2 and 3.11.7 load each other's files): those
+are walked side by side, and are no difference when each does the same to the same values in the same order.
+A difference is an error when Python would load the file, as its header says; a warning when the file is one
+that its own archive brought. Code of the same parts of which the walk could not say whether it does the same
+is a gap. A file that Python would not load, since its
 source changed, is counted only; where the source is as its archive has it, a note. A hash that is not
 checked is a warning; a `.pyc` whose source is gone a note. One that is beyond the checker (larger than
 64 MiB, no file, or made to break it) is a gap, and the exit code is 2.
 
 ## What fools it
 
-An interpreter that was exchanged, since it compiles for us: seal it. A stale `.pyc` that is made valid later
+An interpreter that was exchanged, since it compiles for us: seal it. Lines and columns that a `.pyc` claims
+for its instructions are not compared: they show in tracebacks only. A release whose compiler made something
+else of a source than this one's does (such faults were mended now and then) wrote files that are found too:
+they do differ. A stale `.pyc` that is made valid later
 by setting its source's time: times are no part of a seal, so verifying it finds nothing; the note at the
 seal is all there is. `.pyc` files in another folder (PYTHONPYCACHEPREFIX). The memory of what was compared,
 for who can write the home.
@@ -46,10 +53,16 @@ from .marks import mark_evidence
 MAX_FINDINGS = 500
 _WHAT = {
     "forged": "is not what its source compiles to, and Python would load it",
+    "archived": "is not what its source compiles to, Python would load it, and its archive has it so",
     "unchecked-hash": "is loaded whatever its source says: its hash is not to be checked",
     "orphan": "has no source any more; Python does not load it",
 }
-_SEVERITY = {"forged": Severity.ERROR, "unchecked-hash": Severity.WARNING, "orphan": Severity.NOTE}
+_SEVERITY = {
+    "forged": Severity.ERROR,
+    "archived": Severity.WARNING,
+    "unchecked-hash": Severity.WARNING,
+    "orphan": Severity.NOTE,
+}
 
 
 class BytecodeDiffers:
@@ -76,7 +89,7 @@ class BytecodeDiffers:
         if not isinstance(observation, BytecodeCompared):
             return
         one = observation
-        checked = one.standing in ("same", "forged", "unchecked-hash")
+        checked = one.standing in ("same", "forged", "archived", "unchecked-hash")
         self._coverage.count(checked=checked, reason="" if checked else one.reason)
         if one.standing == "orphan":
             self._orphaned += 1
