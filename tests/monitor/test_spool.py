@@ -79,14 +79,23 @@ def test_processes_are_kept_apart(tmp_path: Path) -> None:
     assert streams == {123: NAME, 124: "124-00000abc"}
 
 
-def test_a_finished_segment_is_removed_and_the_next_one_read(tmp_path: Path) -> None:
+def test_a_finished_segment_is_removed_once_it_is_recorded_and_durable(tmp_path: Path) -> None:
     write(tmp_path, 0, 1)
     reader = SpoolReader(tmp_path)
     assert taken(reader) == [0, 1]
     write(tmp_path, 2, segment=1)
     write(tmp_path, 3, segment=2)
     assert [seq for _ in range(4) for seq in taken(reader)] == [2, 3]
-    assert [path.name for path in tmp_path.iterdir()] == [place(tmp_path, 2).name]
+    names = [place(tmp_path, segment).name for segment in range(4)]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names[:3]
+    reader.release()  # nothing of them was recorded
+    assert sorted(path.name for path in tmp_path.iterdir()) == names[:3]
+    reader.recorded()
+    write(tmp_path, 4, segment=3)
+    assert [seq for _ in range(2) for seq in taken(reader)] == [4]
+    reader.release()  # the third was read after that
+    assert sorted(path.name for path in tmp_path.iterdir()) == names[2:]
+    assert taken(SpoolReader(tmp_path)) == [3]
 
 
 def test_a_reader_that_comes_late_begins_at_the_first_segment_left(tmp_path: Path) -> None:
@@ -292,6 +301,10 @@ def test_frames_cut_anywhere_arrive_once_and_in_order(
         with place(folder, at).open("ab") as file:
             file.write(piece)
         by_reader[-1] += taken(reader)
+        if number % 2:
+            reader.recorded()
+        if number % 3:
+            reader.release()
         if number < len(restarts) and restarts[number]:
             reader = SpoolReader(folder)
             by_reader.append([])

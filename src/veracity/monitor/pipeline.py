@@ -250,6 +250,8 @@ class Pipeline:
             if self.held_back:
                 break  # what is not taken in waits where the job wrote it
         self._collect()
+        if not self._code.pending:
+            self._spool.recorded()  # modules are recorded by what their check found
         for source in self._sources.values():
             if source.falls_silent():
                 self.observe(gaps.silent(source))
@@ -492,8 +494,9 @@ class Pipeline:
         return self._recorder.has_news
 
     def commit(self) -> None:
-        """Make what was recorded durable."""
-        self._recorder.commit()
+        """Make what was recorded durable; the guards' files that hold nothing else are removed then."""
+        if self._recorder.commit():
+            self._spool.release()
 
     # --- the end ---------------------------------------------------------------------------------
 
@@ -545,6 +548,9 @@ class Pipeline:
     def _discard_spools(self) -> None:
         """The record is durable: what was taken in of processes that have ended need not be kept twice."""
         alive = set(self.alive())
+        if not self._recorder.refused:
+            self._spool.recorded()
+            self._spool.release()
         for source in self._sources.values():
             if source.pid not in alive and not self._recorder.refused:
                 with contextlib.suppress(OSError):

@@ -140,13 +140,15 @@ class Recorder:
         self.entry("judged", {**body, **final})
 
     @recorded
-    def commit(self, *, publish: bool = False) -> None:
-        """Make what was appended durable."""
+    def commit(self, *, publish: bool = False) -> bool:
+        """Make what was appended durable; whether it is."""
         try:
             self._ledger.commit(publish=publish)
             self._waiting, self.has_news = 0, False
         except EvidenceError as error:
             self._refuse(error)
+            return False
+        return True
 
     @property
     def size(self) -> int:

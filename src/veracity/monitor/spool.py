@@ -1,7 +1,8 @@
 """Reading the guards' spools: every record of every process, in order, each once.
 
 A spool is a sequence of append-only segment files ``<pid>-<token>.<number>.spool``. The next segment is begun
-only when the last one is finished, so a segment with a successor is complete and can be removed once read.
+only when the last one is finished, so a segment with a successor is complete. It is removed when what was
+read from it stands in the record and not before: a monitor that ends in between leaves it to the next one.
 """
 
 from __future__ import annotations
@@ -52,6 +53,8 @@ class SpoolReader:
         self.taken = 0
         self._streams: dict[str, Stream] = {}
         self._refused = 0
+        self._consumed: list[Path] = []
+        self._recorded: list[Path] = []
 
     def read(self) -> Iterator[tuple[Stream, Frame] | Damage]:
         """Everything new since the last call, a bounded portion per spool."""
@@ -59,6 +62,17 @@ class SpoolReader:
         for stream in list(self._streams.values()):
             if not stream.damaged:
                 yield from self._read_stream(stream)
+
+    def recorded(self) -> None:
+        """What was read so far has been appended to the record, with all that came of it."""
+        self._recorded += self._consumed
+        self._consumed.clear()
+
+    def release(self) -> None:
+        """What was appended so far is durable: remove the segments that hold nothing else, oldest first."""
+        for segment in self._recorded:
+            _remove(segment)
+        self._recorded.clear()
 
     def discard(self, name: str) -> None:
         """Remove what has been taken in of a spool whose process has ended."""
@@ -113,7 +127,7 @@ class SpoolReader:
             if stream.buffer:
                 stream.damaged = f"segment {stream.segment} ends within a record"
                 continue
-            _remove(self._path(stream, stream.segment))
+            self._consumed.append(self._path(stream, stream.segment))
             stream.segment, stream.offset = stream.segment + 1, 0
 
     def _new_bytes(self, stream: Stream) -> tuple[bytes, bool]:
