@@ -14,6 +14,8 @@ from ..core.errors import UsageError
 
 LATEST = "latest"
 MAX_LISTED = 10_000
+ATTEMPTS = 8
+"""Names tried for a new seal, of the 16 million that a second has."""
 _SEAL = re.compile(r"seal-\d{8}-\d{6}-[0-9a-f]{6}\Z", re.ASCII)
 
 
@@ -54,12 +56,42 @@ class SealFolder:
 
 
 def create_folder(home: Path, at: int) -> SealFolder:
-    """A new seal's directory, mode 0700; ``at`` in ns since the epoch. Raises UsageError if it cannot be."""
+    """A new seal's directory, mode 0700; ``at`` in ns since the epoch.
+
+    It is made by this call or the call fails: what is there already, a link included, is another seal's or
+    was put there, and nothing is ever written into it. Raises UsageError when none can be made.
+    """
     stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(at // 1_000_000_000))
-    folder = SealFolder(home / "seals" / f"seal-{stamp}-{secrets.token_hex(3)}")
-    make_home(folder.path.parent)
-    make_home(folder.path)
-    return folder
+    make_home(home / "seals")
+    for _ in range(ATTEMPTS):
+        path = home / "seals" / f"seal-{stamp}-{secrets.token_hex(3)}"
+        try:
+            path.mkdir(mode=0o700)
+        except FileExistsError:
+            continue  # another seal of this second
+        except OSError as error:
+            raise _unwritable(path, error) from error
+        return SealFolder(path)
+    raise UsageError(
+        "there is a seal of every name that was tried",
+        where=str(home / "seals"),
+        remedy=f"look who made folders that begin with seal-{stamp}: nothing was written into them",
+    )
+
+
+def require_empty(folder: SealFolder) -> None:
+    """Raise UsageError unless there is nothing in the directory yet."""
+    try:
+        with os.scandir(folder.path) as entries:
+            found = next(entries, None)
+    except OSError as error:
+        raise _unwritable(folder.path, error) from error
+    if found is not None:
+        raise UsageError(
+            f"a seal is made in an empty folder, and this one holds {found.name}",
+            where=str(folder.path),
+            remedy="a seal is never written over: make another one",
+        )
 
 
 def make_home(path: Path) -> None:
@@ -67,11 +99,15 @@ def make_home(path: Path) -> None:
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise UsageError(
-            f"cannot write to the home: {error.strerror}",
-            where=str(path),
-            remedy="choose another one with --home DIR or VERACITY_HOME",
-        ) from error
+        raise _unwritable(path, error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> UsageError:
+    return UsageError(
+        f"cannot write to the home: {error.strerror}",
+        where=str(path),
+        remedy="choose another one with --home DIR or VERACITY_HOME",
+    )
 
 
 def list_seals(home: Path) -> list[SealFolder]:

@@ -32,7 +32,7 @@ from . import aliases, repositories
 from .aliases import SealedLinks
 from .compare import Change, Changed, compare
 from .difference import Difference
-from .folder import SealFolder
+from .folder import SealFolder, require_empty
 from .nodes import Added, Nodes, NodeWriter, Reading
 from .reading import Look
 from .sign import SEAL_TYPE, sign_statement, statement, unverified_statement, verify_envelope
@@ -126,7 +126,7 @@ def make_seal(
     also: Signer | None = None,
     progress: Progress | None = None,
 ) -> Seal:
-    """Seal what is ``wanted`` into an empty directory.
+    """Seal what is ``wanted`` into an empty directory; one that is not is left alone, and UsageError raised.
 
     ``also`` signs what ``key`` has signed, by an SSH signature beside it. Raises EvidenceError when nothing
     lies at one of the paths or the manifest cannot be written, OSError when the rest of the seal cannot, what
@@ -134,6 +134,7 @@ def make_seal(
     """
     if not 0 < len(wanted.paths) <= MAX_PARTS:
         raise UsageError(f"a seal has 1 to {MAX_PARTS} parts, not {len(wanted.paths)}")
+    require_empty(folder)
     try:
         made = _made(folder, wanted, key, progress)
         if also is not None:
