@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import shutil
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -100,6 +104,99 @@ def test_another_homes_seal_is_not_the_one(made: Approving, tmp_path: Path) -> N
 
     edited(tmp_path / "case.zip", tmp_path / "other.zip", exchange)
     assert main(["verify", "other.zip"]) == 1
+
+
+@pytest.fixture
+def uncommitted(made: Approving) -> tuple[Approving, str]:
+    """The code lies in a repository and differs from its commit; the member that says how. One run only."""
+    shutil.rmtree(made.home / "runs")
+    git = ["git", "-C", str(made.code), "-c", "user.name=u", "-c", "user.email=u@example.com"]
+    for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "caf\u00e9"]):
+        subprocess.run([*git, *words], check=True, capture_output=True)
+    (made.code / "train.py").write_text("print('caf\u00e9')  # not committed\n", encoding="utf-8")
+    made.folder = made.seal()
+    assert main(["run", "--policy", "enforce", "--seal", made.folder.seal, "--", "true"]) == 1
+    (text,) = made.folder.path.glob("*.diff")
+    return made, f"seal/{text.name}"
+
+
+def _alone(bundle: str) -> tuple[int, str]:
+    """What the program in a bundle says, by itself."""
+    with zipfile.ZipFile(bundle) as archive:
+        Path("alone.py").write_bytes(archive.read("verify_evidence.py"))
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "alone.py", bundle], check=False, capture_output=True, text=True
+    )
+    return done.returncode, done.stdout
+
+
+def test_a_bundle_has_what_was_not_committed(uncommitted: tuple[Approving, str], capsys: Captured) -> None:
+    made, name = uncommitted
+    assert main(["bundle", "latest", "--output", "case.zip"]) == 0
+    with zipfile.ZipFile("case.zip") as archive:
+        text = archive.read(name)
+    assert b"+print('caf\xc3\xa9')  # not committed" in text
+    assert text == (made.folder.path / name.partition("/")[2]).read_bytes()
+    assert _alone("case.zip")[0] == 0
+    assert main(["verify", "case.zip"]) == 0
+
+
+def _edited_text(members: dict[str, bytes], name: str) -> None:
+    members[name] = members[name].replace(b"not committed", b"committed")
+
+
+def _no_text(members: dict[str, bytes], name: str) -> None:
+    del members[name]
+
+
+def _another_text(members: dict[str, bytes], name: str) -> None:
+    members[f"seal/{hashlib.sha256(b'x').hexdigest()}.diff"] = b"x"
+
+
+def _text_and_seal(members: dict[str, bytes], name: str) -> None:
+    """The seal names the other text, too: then it is not the seal that the record names."""
+    text = members.pop(name).replace(b"not committed", b"committed")
+    envelope = json.loads(members["seal/seal.dsse.json"])
+    digest = hashlib.sha256(text).hexdigest().encode()
+    payload = base64.b64decode(envelope["payload"]).replace(name[5:-5].encode(), digest)
+    envelope["payload"] = base64.b64encode(payload).decode()
+    members[f"seal/{digest.decode()}.diff"] = text
+    members["seal/seal.dsse.json"] = json.dumps(envelope).encode()
+
+
+def test_another_text_of_what_was_not_committed_does_not_hold(
+    uncommitted: tuple[Approving, str], tmp_path: Path
+) -> None:
+    assert main(["bundle", "latest", "--output", "case.zip"]) == 0
+    changes: list[tuple[Callable[[dict[str, bytes], str], object], int, str]] = [
+        (_edited_text, 1, "is not the one that was recorded: seal/"),
+        (_no_text, 2, "1 payloads are missing, the first of entry 0"),
+        (_another_text, 1, "is named by no entry"),
+        (_text_and_seal, 1, "the seal beside the record is not the one that its first entry names"),
+    ]
+    for change, code, words in changes:
+
+        def without_custody(members: dict[str, bytes], change: object = change) -> None:
+            assert callable(change)
+            change(members, uncommitted[1])
+            del members["custody"]
+
+        edited(tmp_path / "case.zip", tmp_path / "other.zip", without_custody)
+        status, said = _alone("other.zip")
+        assert (status, words in said) == (code, True), said
+        assert main(["verify", "other.zip"]) == code
+
+
+def test_a_text_that_is_not_as_it_was_sealed_is_not_packed(
+    uncommitted: tuple[Approving, str], capsys: Captured
+) -> None:
+    made, name = uncommitted
+    (made.folder.path / name.partition("/")[2]).write_text("edited")
+    capsys.readouterr()
+    assert main(["bundle", "latest", "--output", "case.zip"]) == 2
+    said = capsys.readouterr().err
+    assert "the text of what was not committed, of the seal that the run was started on is not packed" in said
+    assert "1 payloads are missing" in _alone("case.zip")[1]
 
 
 def test_what_is_no_longer_there_is_said(made: Approving, capsys: Captured) -> None:

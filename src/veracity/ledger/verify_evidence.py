@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import subprocess
 import sys
 import tempfile
 import time
@@ -22,6 +21,7 @@ import zlib
 from base64 import b64decode
 from hashlib import sha256
 from pathlib import Path
+from subprocess import DEVNULL, run
 from typing import Any, Iterator
 
 WIDTH, MAX_NOTE, MAX_SHOWN = 256, 128 << 10, 100
@@ -86,7 +86,13 @@ def check(bundle: Bundle, key_file: str | None, policy_file: str | None, said: l
     entries = list(read_entries(bundle, int(head[2])))
     if merkle_root(entries) != b64decode(head[3]):
         raise Failed(f"the root over the {head[2]} entries is not the one that was signed")
-    told, hidden = redaction(bundle, key, head[0]), sum(one[:1] == b"\0" for one in entries)
+    told: dict[str, Any] = {"entries": {}, "says": [], "payloads": 0}
+    hidden = sum(one[:1] == b"\0" for one in entries)
+    if "redaction.json" in bundle.members:  # what is shown in the place of entries that are withheld, and why
+        told, signature = map(json.loads(bundle.read("redaction.json")).get, ("redaction", "signature"))
+        claim = "veracity-redaction/v1\n" + json.dumps(told, sort_keys=True, separators=(",", ":"))
+        if told["head"] != head[0] or not verified(key, claim.encode(), b64decode(signature)):
+            raise Failed("the redaction is not signed by the key, or belongs to another tree head")
     said.append(f"{len(entries) - hidden} of {head[2]} entries were hashed again, and the root is as signed")
     said += [f"redaction, in the words of the log's key: {line}" for line in told["says"][:MAX_SHOWN]]
     bodies = [told["entries"][str(at)] if e[:1] == b"\0" else json.loads(e) for at, e in enumerate(entries)]
@@ -139,8 +145,7 @@ def verified(key: bytes, message: bytes, signature: bytes) -> bool:
         for name, data in (("message", message), ("signature", signature), ("key", der)):
             (Path(place) / name).write_bytes(data)
         words = "openssl pkeyutl -verify -pubin -inkey key -keyform DER -rawin -in message -sigfile signature"
-        done = subprocess.run(words.split(), cwd=place, stdin=subprocess.DEVNULL, capture_output=True)
-    return done.returncode == 0
+        return run(words.split(), cwd=place, stdin=DEVNULL, capture_output=True).returncode == 0
 
 
 def witnessed(policy: bytes, log: bytes, text: str, lines: str, said: list[str]) -> bool:
@@ -188,17 +193,6 @@ def read_entries(bundle: Bundle, size: int) -> Iterator[bytes]:
             raise Failed(f"bundle {number} of entries is cut off, or does not hold {width}")
 
 
-def redaction(bundle: Bundle, key: bytes, head: str) -> dict[str, Any]:
-    """What the log's key says of entries that are withheld: what is shown in their place, and why."""
-    if "redaction.json" not in bundle.members:
-        return {"entries": {}, "says": [], "payloads": 0}
-    found = json.loads(bundle.read("redaction.json"))
-    text = "veracity-redaction/v1\n" + json.dumps(found["redaction"], sort_keys=True, separators=(",", ":"))
-    if found["redaction"]["head"] != head or not verified(key, text.encode(), b64decode(found["signature"])):
-        raise Failed("the redaction is not signed by the key, or belongs to another tree head")
-    return {**found["redaction"]}
-
-
 def merkle_root(entries: list[bytes]) -> bytes:
     # An entry is JSON; where one is withheld, a zero byte and its hash stand in its place.
     level = [one[1:] if one[:1] == b"\0" else sha256(b"\0" + one).digest() for one in entries]
@@ -209,15 +203,21 @@ def merkle_root(entries: list[bytes]) -> bytes:
 
 
 def payloads(bundle: Bundle, bodies: list[dict[str, Any]], said: list[str]) -> list[str]:
-    """What entries name by digest is in the bundle and has that digest."""
+    """What entries, and the seal that the first one names, name by digest is there and has that digest."""
     found = [(DIGEST.match(str(body.get(name))), at) for at, body in enumerate(bodies) for name in PAYLOADS]
-    named = {match[1]: at for match, at in reversed(found) if match}
-    missing = [number for digest, number in named.items() if "blobs/" + digest not in bundle.members]
-    for name in (name for name in bundle.members if name.startswith("blobs/")):
-        if name[6:] not in named:
+    named = {f"blobs/{match[1]}": at for match, at in reversed(found) if match}
+    if "seal/seal.dsse.json" in bundle.members and bodies[0]["seal"]["digest"]:
+        seal = json.loads(b64decode(json.loads(bundle.read("seal/seal.dsse.json"))["payload"]))["predicate"]
+        digest = sha256(json.dumps(seal, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+        if bodies[0]["seal"]["digest"] != f"sha256:{digest}":
+            raise Failed("the seal beside the record is not the one that its first entry names")
+        named.update((f"seal/{one['diff']}.diff", 0) for one in seal.get("repositories", ()) if one["diff"])
+    missing = [at for name, at in named.items() if name not in bundle.members]
+    for name in (name for name in bundle.members if name.startswith("blobs/") or name.endswith(".diff")):
+        if name not in named:
             raise Failed(f"{name} is named by no entry")
-        if sha256(bundle.read(name)).hexdigest() != name[6:]:
-            raise Failed(f"the payload of entry {named[name[6:]]} is not the one that was recorded")
+        if sha256(bundle.read(name)).hexdigest() not in name:
+            raise Failed(f"the payload of entry {named[name]} is not the one that was recorded: {name}")
     said.append(f"{len(named) - len(missing)} payloads were read, each with the digest that its entry names")
     return [f"{len(missing)} payloads are missing, the first of entry {missing[0]}"] if missing else []
 

@@ -19,6 +19,7 @@ from tempfile import TemporaryDirectory
 
 from ..core.approval import standing
 from ..core.canonical import Json, decode, encode
+from ..core.digest import Digest
 from ..core.errors import Error, UsageError, VerificationError
 from ..core.observation import SealChecked
 from ..core.policy import policy_from
@@ -37,7 +38,7 @@ from ..ledger.tree_head import TreeHead
 from ..ledger.witness.cosigned import with_cosignatures
 from ..seal.approvals import approvable, log_folder, log_of
 from ..seal.folder import SealFolder
-from ..seal.paths import Seal, signed_seal
+from ..seal.paths import Seal, signed_seal, uncommitted
 from ..seal.policyfile import find_policy
 from ..seal.witnessed import kept_cosignatures
 from .folder import RunFolder
@@ -73,6 +74,7 @@ def gather(run: RunFolder) -> Gathered:
         parts = (
             ("seal", _seal),
             ("manifest of the seal", _manifest),
+            ("text of what was not committed, of the seal", _uncommitted),
             ("log of approvals", _approvals),
             ("policy", _policy),
         )
@@ -105,6 +107,21 @@ def _seal(home: Path, checked: SealChecked) -> dict[str, bytes]:
 def _manifest(home: Path, checked: SealChecked) -> dict[str, bytes]:
     path = SealFolder(home / "seals" / checked.seal).manifest
     return {f"{SEAL}{path.name}": read_bounded(path, MAX_MANIFEST)}
+
+
+def _uncommitted(home: Path, checked: SealChecked) -> dict[str, bytes]:
+    """How files of git repositories differed from their commits, as the seal names the texts by digest."""
+    folder = SealFolder(home / "seals" / checked.seal)
+    if not checked.digest:
+        return {}
+    found: dict[str, bytes] = {}
+    for digest in uncommitted(read_bounded(folder.envelope, MAX_DOCUMENT)):
+        path = folder.diff(digest)
+        text = read_bounded(path, MAX_DOCUMENT)
+        if Digest.of(text).value != digest:
+            raise VerificationError("it is not the one that was sealed", where=str(path))
+        found[f"{SEAL}{path.name}"] = text
+    return found
 
 
 def _approvals(home: Path, checked: SealChecked) -> dict[str, bytes]:

@@ -231,6 +231,13 @@ def signed_seal(envelope: bytes, key: PublicKey) -> Seal:
     return _seal_in(envelope)
 
 
+def uncommitted(envelope: bytes) -> list[str]:
+    """Digests of the texts that a seal names of what was not committed. Whoever needs the signature checked
+    it before. Raises EvidenceError when it is no seal.
+    """
+    return [one.diff for one in _seal_in(envelope).repositories if one.diff]
+
+
 def _seal_in(envelope: bytes) -> Seal:
     found = unverified_statement(envelope, SEAL_TYPE)
     document = found["predicate"]
