@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
-from veracity.core.observation import Gap, ModuleChecked
+from veracity.cli.main import main
+from veracity.core.observation import Gap, ModuleChecked, Observation
 from veracity.ledger.blobs import Blobs
 from veracity.ledger.entry import Entry
 from veracity.ledger.reader import Reader
@@ -20,9 +22,9 @@ MODULES = 12
 MONITOR = """
 import os, signal, sys
 from pathlib import Path
+from veracity.cli.main import main
 from veracity.monitor import recorder
-from veracity.monitor.job import RunOptions, run_job
-home, program, folder = sys.argv[1:]
+home, program, folder, *flags = sys.argv[1:]
 commit = recorder.Recorder.commit
 def commit_or_end(self, *, publish=False):
     if publish:
@@ -31,7 +33,7 @@ def commit_or_end(self, *, publish=False):
         os.kill(os.getpid(), signal.SIGKILL)
     return False
 recorder.Recorder.commit = commit_or_end
-run_job([sys.executable, program], RunOptions(home=Path(home), stacks=False, quiet=True))
+main(["run", "--home", home, *flags, "--quiet", "--", sys.executable, program])
 """
 # The real guard, with segments of the size of a record. A torch that it is too new for wakes it, and no more.
 TORCH = """
@@ -55,15 +57,19 @@ time.sleep(3)
 """
 
 
-def test_what_was_read_and_not_committed_is_read_again(tmp_path: Path) -> None:
-    home, program = tmp_path / "home", tmp_path / "train.py"
-    program.write_text(PROGRAM.format(modules=MODULES))
+def _program(folder: Path) -> None:
+    folder.mkdir()
+    (folder / "train.py").write_text(PROGRAM.format(modules=MODULES))
     for number in range(MODULES):
-        (tmp_path / f"own{number}.py").write_text(f"NUMBER = {number}\n")
-    (tmp_path / "torch.py").write_text(TORCH)
+        (folder / f"own{number}.py").write_text(f"NUMBER = {number}\n")
+    (folder / "torch.py").write_text(TORCH)
+
+
+def _killed(home: Path, code: Path, *flags: str) -> Path:
+    """The folder of a run whose monitor was killed."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)}
     done = subprocess.run(
-        [sys.executable, "-c", MONITOR, str(home), str(program), str(tmp_path)],
+        [sys.executable, "-c", MONITOR, str(home), str(code / "train.py"), str(code), *flags],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         timeout=120,
@@ -72,6 +78,20 @@ def test_what_was_read_and_not_committed_is_read_again(tmp_path: Path) -> None:
     )
     assert done.returncode == -signal.SIGKILL
     (folder,) = (home / "runs").iterdir()
+    return folder
+
+
+def _observations(folder: Path) -> list[Observation]:
+    with Reader(folder / "ledger") as reader:
+        entries = [Entry.decode(data) for data in reader.entries()]
+    found = [replayed(entry, Blobs(folder / "blobs")) for entry in entries]
+    return [one for one in found if one is not None]
+
+
+def test_what_was_read_and_not_committed_is_read_again(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    _program(tmp_path / "code")
+    folder = _killed(home, tmp_path / "code")
     assert len(list((folder / "spool").glob("*.spool"))) >= MODULES
     attach_run(home, folder.name)
     with Reader(folder / "ledger") as reader:
@@ -79,8 +99,37 @@ def test_what_was_read_and_not_committed_is_read_again(tmp_path: Path) -> None:
     numbers = [int(str(entry.body["seq"])) for entry in entries if "seq" in entry.body]
     assert numbers[0] == 0
     assert numbers == sorted(set(numbers))
-    found = [replayed(entry, Blobs(folder / "blobs")) for entry in entries]
+    found = _observations(folder)
     checked = {one.module for one in found if isinstance(one, ModuleChecked)}
     assert checked >= {f"own{number}" for number in range(MODULES)}
     assert not [one for one in found if isinstance(one, Gap) and "never arrived" in one.what]
     assert not list((folder / "spool").glob("*.spool"))
+
+
+def test_the_seal_that_the_run_was_started_on_is_opened_again(tmp_path: Path) -> None:
+    home, code = tmp_path / "home", tmp_path / "code"
+    _program(code)
+    assert main(["seal", str(code), "--home", str(home), "--quiet"]) == 0
+    (code / "own3.py").write_text("NUMBER = 30\n")
+    folder = _killed(home, code, "--seal", "latest")
+    without = tmp_path / "without"
+    shutil.copytree(home, without)
+    summary = attach_run(home, folder.name)
+    standing = {one.module: one.sealed for one in _observations(folder) if isinstance(one, ModuleChecked)}
+    wanted = {f"own{number}": "same" for number in range(MODULES)} | {"own3": "differs"}
+    assert {name: standing.get(name) for name in wanted} == wanted
+    assert summary.coverage["sealed-code"].checked >= MODULES
+    assert [one.locations[0].path for one in summary.findings if one.rule == "code-unlike-seal"] == [
+        str(code / "own3.py")
+    ]
+
+    (seal,) = (without / "seals").glob("seal-*")
+    (seal / "seal.dsse.json").write_text("{}")
+    summary = attach_run(without, folder.name)
+    assert summary.coverage["sealed-code"].checked == 0
+    (gap,) = [
+        one
+        for one in _observations(without / "runs" / folder.name)
+        if isinstance(one, Gap) and "not compared with seal-" in one.what
+    ]
+    assert gap.stops

@@ -93,10 +93,19 @@ class Code:
         )
 
     def started_on(self, checked: SealChecked, command: Sequence[str]) -> list[Gap]:
-        """The seal that the run was started on, in which imports are looked up; a gap if it cannot be.
+        """The seal that the run is started on, in which imports are looked up; a gap if it cannot be.
 
         The texts of programs that ``command`` names are kept as they were sealed: somebody may edit them
         while they run.
+        """
+        said = self.open_seal(checked)
+        if not said:
+            self._keep_programs(command)
+        return said
+
+    def open_seal(self, checked: SealChecked) -> list[Gap]:
+        """Open the seal that a run was started on, as the record of its start names it; a gap if it is gone,
+        another one, or not as it was signed.
         """
         home = self._folder.home
         folder = SealFolder(home / "seals" / checked.seal)
@@ -106,7 +115,6 @@ class Code:
                 raise VerificationError("it is another seal now than before the start")
             self.sealed = SealedFiles(folder, seal)
             self.seals_environment = seal.examined is not None
-            self._keep_programs(command)
         except Error as error:
             what = f"modules are not compared with {checked.seal}"
             return [Gap(checked.origin, what, str(error), law="sealed-code", stops=True)]

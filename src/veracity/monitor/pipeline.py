@@ -196,6 +196,8 @@ class Pipeline:
                 self._code.checked[observation.path] = observation
             elif isinstance(observation, seen.EarlierRuns):
                 self._earlier.take(observation)
+            elif isinstance(observation, seen.SealChecked):
+                self._observe_all(self._code.open_seal(observation))
             if observation is not None:
                 list(self._judge.observe(observation))
 
