@@ -17,6 +17,7 @@ PROCESS_STARTERS: dict[str, str] = {
     "monitor/service/order.py": "our own interpreter, for each run that a service records or shows",
     "monitor/stacks.py": "py-spy's program, to read the stack of a step that is late",
     "observe/git/command.py": "git, with a scrubbed environment, to name the commit and what differs from it",
+    "observe/shim.py": "a version manager's script that only we can write, to ask which Python it starts",
     "ledger/verify_evidence.py": "openssl, for a signature; a program of its own that others run",
     "ledger/timestamp.py": "openssl, for timestamps of tree heads, with a scrubbed environment",
     "guard/codecheck.py": "the code checker's child, which reads bytecode that is not what its source gives",

@@ -1,5 +1,7 @@
 """Where a Python environment lies, found from its files: the interpreter is not run.
 
+But for a script in its place, which alone knows what it starts (``shim.py``).
+
 A virtual environment says in ``pyvenv.cfg`` of which version it is and where the installation lies that it
 was made from; any other installation is told by its folder ``lib/pythonX.Y``.
 """
@@ -14,6 +16,7 @@ from pathlib import Path
 
 from ..core.errors import UsageError
 from .pyenv import read_settings, site_directories
+from .shim import behind_shim, is_script
 
 _VERSION = re.compile(r"(3\.\d{1,3})\b")
 _FOLDER = re.compile(r"python(3\.\d{1,3})t?\Z")
@@ -50,6 +53,8 @@ def find_environment(path: Path, variables: Mapping[str, str]) -> PythonEnvironm
             remedy="name an interpreter, such as .venv/bin/python, or the folder of a virtual environment",
         )
     called = os.path.abspath(python)
+    if is_script(called):
+        called = behind_shim(called, variables)
     prefix = os.path.dirname(os.path.dirname(called))
     settings = read_settings(prefix)
     real = os.path.dirname(os.path.dirname(os.path.realpath(called)))
@@ -61,7 +66,7 @@ def find_environment(path: Path, variables: Mapping[str, str]) -> PythonEnvironm
         raise UsageError(
             "it cannot be told of which version this Python is",
             where=called,
-            remedy="a script may stand there that starts one (a version manager's shim): name that one",
+            remedy="name an interpreter in its installation, or the folder of a virtual environment",
         )
     own = {name: value for name, value in variables.items() if name != "PYTHONPATH"}
     # lib64 is often a link to lib, and a folder is read once.
