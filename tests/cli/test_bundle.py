@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -217,3 +218,27 @@ def test_what_is_no_redaction(
     assert said in capsys.readouterr().err
     assert not (tmp_path / "case.zip").exists()
     assert not (tmp_path / "n.key").exists()
+
+
+def test_a_bundle_is_redacted_by_who_has_nothing_else(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(["bundle", "--output", "case.zip"]) == 0
+    shutil.rmtree(home)
+    monkeypatch.setenv("VERACITY_HOME", str(tmp_path / "desk"))
+    capsys.readouterr()
+    words = ["bundle", "case.zip", "--redact", "all", "--redaction-key", "n.key", "--output", "shown.zip"]
+    assert main(words) == 0
+    said = capsys.readouterr()
+    assert "packed  shown.zip" in said.out
+    assert "verifiers call it another's word" in said.err
+    assert (tmp_path / "n.key").stat().st_mode & 0o777 == 0o600
+    assert main(["verify", "shown.zip", "--redaction-key", "n.key"]) == 2
+    assert "which is not the log's key" in capsys.readouterr().out
+    for wrong, reason in (
+        ([*words[:-1], "case.zip"], "is another file"),
+        (words[:-2], "a bundle is a file"),
+        ([*words[:4], *words[6:]], "go together"),
+    ):
+        assert main(wrong) == 2
+        assert reason in capsys.readouterr().err

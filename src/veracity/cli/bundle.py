@@ -22,7 +22,7 @@ from .witness import policy_in
 if TYPE_CHECKING:
     from ..ledger.bundle import Packed
     from ..ledger.custody import Hand
-    from ..ledger.keys import PublicKey
+    from ..ledger.keys import PublicKey, SigningKey
     from ..ledger.redaction import Redaction
     from ..ledger.witness.policy import Policy
     from ..monitor.folder import RunFolder
@@ -31,7 +31,8 @@ _DESCRIPTION = """\
 Pack the record of RUN, everything it names by digest, and a short program that checks it into one archive.
 Who gets it needs Python, openssl and the public key, and need not believe this program or who packed it.
 
-Of a bundle, FILE.zip: copy it and add a line to its custody log, which says through whose hands it went.
+Of a bundle, FILE.zip: copy it and add a line to its custody log, which says through whose hands it went;
+or with --redact, write it with pseudonyms, which needs no more than the bundle.
 
 With --entry, write one entry and the proof that it stands in the record, and nothing else of it.
 
@@ -45,7 +46,8 @@ _EXAMPLES = """\
   python3 verify_evidence.py case.zip --key ledger.vkey
   veracity bundle case.zip --to "the auditor" --output case-2.zip
   veracity bundle latest --entry 7 --output seven.tlog-proof
-  veracity bundle latest --redact all --redaction-key names.key --output case.zip"""
+  veracity bundle latest --redact all --redaction-key names.key --output case.zip
+  veracity bundle case.zip --redact user,host --redaction-key names.key --output shown.zip"""
 
 
 def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
@@ -96,10 +98,10 @@ def _hand_on(arguments: argparse.Namespace, form: str) -> int:
     from ..ledger.custody import HANDED_ON
     from ..ledger.handover import hand_on
 
-    if arguments.entry is not None or arguments.witness_policy is not None or arguments.redact is not None:
-        raise UsageError(
-            "--entry, --witness-policy and --redact are for records: a bundle is handed on as it is"
-        )
+    if arguments.entry is not None or arguments.witness_policy is not None:
+        raise UsageError("--entry and --witness-policy are for records: a bundle is handed on as it is")
+    if arguments.redact is not None or arguments.redaction_key is not None:
+        return _redact(arguments, form)
     if not arguments.to:
         raise UsageError("a bundle is handed on to somebody", remedy="say to whom with --to")
     if arguments.output in (None, "-"):
@@ -115,6 +117,49 @@ def _hand_on(arguments: argparse.Namespace, form: str) -> int:
         lines = [f"handed on  {visible(arguments.output)}", *(f"  {visible(line)}" for line in before)]
         sys.stdout.write("\n".join(lines) + f"\n  and now to {visible(arguments.to)}, {signed}\n")
     return 0
+
+
+def _redact(arguments: argparse.Namespace, form: str) -> int:
+    """Write a bundle with pseudonyms, signed by this home's key, be it the record's or not."""
+    from ..ledger.custody import HANDED_ON
+    from ..ledger.keys import KEY_FILE, KEY_NAME, SigningKey
+    from ..ledger.redacting import redact_bundle
+    from ..seal.folder import make_home
+
+    _require_redaction_flags(arguments)
+    if arguments.output in (None, "-"):
+        raise UsageError("a bundle is a file: name the one with pseudonyms with --output FILE")
+    source, target = Path(arguments.run), Path(arguments.output)
+    if os.path.realpath(source) == os.path.realpath(target):
+        raise UsageError("the bundle with pseudonyms is another file", where=str(target))
+    home = home_of(arguments)
+    make_home(home)
+    signer = SigningKey.load_or_create(home / KEY_FILE, KEY_NAME)
+    redaction = _redaction_by(arguments, signer)
+    packed = redact_bundle(source, target, redaction, arguments.redaction_key, _hand(arguments, HANDED_ON))
+    _tell(arguments, form, target, packed)
+    if not arguments.quiet:
+        say(
+            f"what is shown in the place of entries is signed by {visible(signer.verifier.vkey)}:"
+            " where that is not the record's key, verifiers call it another's word"
+        )
+    return 2 if packed.missing or packed.unwitnessed else 0
+
+
+def _redaction_by(arguments: argparse.Namespace, signer: SigningKey) -> Redaction:
+    from ..ledger.redaction import KeyFile, Redaction, classes_of
+
+    return Redaction.of(KeyFile.load_or_new(arguments.redaction_key), signer, classes_of(arguments.redact))
+
+
+def _require_redaction_flags(arguments: argparse.Namespace) -> None:
+    if arguments.redact is None or arguments.redaction_key is None:
+        raise UsageError(
+            "--redact and --redaction-key go together",
+            remedy="veracity bundle RUN --redact all --redaction-key names.key",
+        )
+    if os.path.realpath(arguments.redaction_key) == os.path.realpath(arguments.output or ""):
+        raise UsageError("the bundle and its redaction key are two files, and kept apart")
 
 
 def _hand(arguments: argparse.Namespace, did: str) -> Hand:
@@ -134,24 +179,16 @@ def _hand(arguments: argparse.Namespace, did: str) -> Hand:
 def _redaction(arguments: argparse.Namespace, key: PublicKey) -> Redaction | None:
     """What to withhold; raises UsageError when the record's own key is not here to sign what is shown."""
     from ..ledger.keys import KEY_FILE, KEY_NAME, SigningKey
-    from ..ledger.redaction import KeyFile, Redaction, classes_of
 
     if arguments.redact is None and arguments.redaction_key is None:
         return None
-    if arguments.redact is None or arguments.redaction_key is None:
-        raise UsageError(
-            "--redact and --redaction-key go together",
-            remedy="veracity bundle RUN --redact all --redaction-key names.key",
-        )
-    if os.path.realpath(arguments.redaction_key) == os.path.realpath(arguments.output or ""):
-        raise UsageError("the bundle and its redaction key are two files, and kept apart")
+    _require_redaction_flags(arguments)
     signer = SigningKey.load(home_of(arguments) / KEY_FILE, KEY_NAME)
     if signer.verifier.raw != key.raw:
         raise UsageError(
             "what is shown in the place of entries is signed by the record's key, and it is not here"
         )
-    secret = KeyFile.load_or_new(arguments.redaction_key)
-    return Redaction.of(secret, signer, classes_of(arguments.redact))
+    return _redaction_by(arguments, signer)
 
 
 def _prove(arguments: argparse.Namespace, form: str, run: RunFolder, policy: Policy | None) -> int:

@@ -10,7 +10,9 @@ import contextlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
+from typing import Protocol
 
 from ..core.canonical import Json
 from ..core.digest import Digest
@@ -27,7 +29,6 @@ from .packing import Packing
 from .reader import Reader
 from .redaction import MEMBER as REDACTION
 from .redaction import PAYLOADS, Redaction
-from .shelf import Shelf
 from .tile import WIDTH, Place, width_at
 from .timestamp import SUFFIX
 from .tree_head import TreeHead
@@ -118,7 +119,7 @@ def write_bundle(
                 f"{reader.unpublished} entries are not published: the run goes on, or its monitor died",
                 remedy="wait for its end, or close the record with `veracity attach`",
             )
-        packed = _pack(packing, reader, ledger, Blobs(blobs), redaction)
+        packed = pack_record(packing, _Kept(reader, Blobs(blobs)), redaction)
         head = with_cosignatures(reader.tree_head, beside.cosigned)
         packing.add("ledger/checkpoint", head.signed)
         if redaction is not None:
@@ -129,15 +130,20 @@ def write_bundle(
         packing.add("ledger.vkey", key.vkey.encode("ascii") + b"\n")
         counts: dict[str, Json] = {"entries": packed.entries, "payloads": packed.payloads}
         document = {"schema": SCHEMA, **about, **counts, "missing": packed.missing}
-        packing.add("bundle.json", json.dumps(document, indent=1, sort_keys=True).encode() + b"\n")
-        packing.add("verify_evidence.py", _CHECKER.read_bytes())
-        packing.add("README.txt", (_README + (_REDACTED if redaction is not None else "")).encode())
+        add_explained(packing, document, redacted=redaction is not None)
         if beside.hand is not None:
-            hand = beside.hand if redaction is None else _unnamed(beside.hand, redaction)
+            hand = beside.hand if redaction is None else unnamed(beside.hand, redaction)
             packing.add(MEMBER, add_line(b"", hand, packing.content))
         if redaction is not None and key_file is not None:
             redaction.keep_names(key_file)
     return packed
+
+
+def add_explained(packing: Packing, document: Mapping[str, Json], *, redacted: bool) -> None:
+    """What nobody signs: the counts, how to check the bundle, and the program that does."""
+    packing.add("bundle.json", json.dumps(document, indent=1, sort_keys=True).encode() + b"\n")
+    packing.add("verify_evidence.py", _CHECKER.read_bytes())
+    packing.add("README.txt", (_README + (_REDACTED if redacted else "")).encode())
 
 
 def _add_witnesses(
@@ -165,7 +171,7 @@ def _add_witnesses(
     return packed
 
 
-def _unnamed(hand: Hand, redaction: Redaction) -> Hand:
+def unnamed(hand: Hand, redaction: Redaction) -> Hand:
     """Who packs it, behind the same pseudonyms as in the record."""
     one, redactor = hand.handling, redaction.redactor
     by, host = redactor.redact(one.by, USER), redactor.redact(one.host, HOST)
@@ -173,21 +179,51 @@ def _unnamed(hand: Hand, redaction: Redaction) -> Hand:
     return replace(hand, handling=said)
 
 
-def _pack(
-    packing: Packing, reader: Reader, ledger: Path, blobs: Blobs, redaction: Redaction | None
-) -> Packed:
+class Source(Protocol):
+    """A record that is packed: from a ledger's folder, or from another bundle."""
+
+    @property
+    def size(self) -> int:
+        """How many entries there are."""
+
+    def entries(self) -> Iterator[bytes]:
+        """All of them, verified before."""
+
+    def payload(self, digest: Digest) -> bytes:
+        """What has this digest; raises EvidenceError when it is not kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """A ledger's folder and its blobs."""
+
+    reader: Reader
+    blobs: Blobs
+
+    @property
+    def size(self) -> int:
+        return self.reader.size
+
+    def entries(self) -> Iterator[bytes]:
+        return self.reader.entries()
+
+    def payload(self, digest: Digest) -> bytes:
+        return self.blobs.get(digest, MAX_PAYLOAD)
+
+
+def pack_record(packing: Packing, source: Source, redaction: Redaction | None) -> Packed:
     """Payloads, then entries: which of these can be shown is known when their payloads are."""
     packed: set[Digest] = set()
     missing: set[Digest] = set()
     hidden: set[Digest] = set()
     size = 0
     if redaction is not None:
-        _learn(redaction, reader, blobs)
-    for body, digest in _named(reader):
+        _learn(redaction, source)
+    for body, digest in _named(source):
         if digest in packed or digest in missing:
             continue
         try:
-            payload = blobs.get(digest, MAX_PAYLOAD)
+            payload = source.payload(digest)
         except EvidenceError:
             missing.add(digest)
             if redaction is not None:
@@ -204,30 +240,28 @@ def _pack(
         packing.add(f"blobs/{digest.value}", payload)
         packed.add(digest)
         size += len(payload)
-    _pack_entries(packing, reader, ledger, redaction, {str(one) for one in hidden - packed})
+    _pack_entries(packing, source, redaction, {str(one) for one in hidden - packed})
     withheld = (0, 0) if redaction is None else (len(redaction.withheld), len(redaction.payloads))
-    return Packed(reader.size, len(packed), size, len(missing), withheld=withheld)
+    return Packed(source.size, len(packed), size, len(missing), withheld=withheld)
 
 
-def _learn(redaction: Redaction, reader: Reader, blobs: Blobs) -> None:
+def _learn(redaction: Redaction, source: Source) -> None:
     """All names there are, before the first is replaced: those of entries, and of the seal."""
-    for data in reader.entries():
+    for data in source.entries():
         redaction.learn(data)
         entry = Entry.decode(data)
         for digest in payloads_of(entry.body) if entry.kind == "seal" else ():
             with contextlib.suppress(EvidenceError):  # what is no longer kept is counted as missing later
-                redaction.learn_seal(digest, blobs.get(digest, MAX_PAYLOAD))
+                redaction.learn_seal(digest, source.payload(digest))
 
 
-def _pack_entries(
-    packing: Packing, reader: Reader, ledger: Path, redaction: Redaction | None, hidden: set[str]
-) -> None:
+def _pack_entries(packing: Packing, source: Source, redaction: Redaction | None, hidden: set[str]) -> None:
     """Entries in tiles as the ledger has them; one that is withheld leaves an empty place."""
-    shelf = Shelf(ledger)
     length = 0
-    for index in range(-(-reader.size // WIDTH)):
-        width = width_at(reader.size, 0, index)
-        entries = shelf.bundle(index, width)
+    left = source.entries()
+    for index in range(-(-source.size // WIDTH)):
+        width = width_at(source.size, 0, index)
+        entries = list(islice(left, width))
         if redaction is not None:
             first = index * WIDTH
             entries = [redaction.entry(first + at, entry, hidden) for at, entry in enumerate(entries)]
@@ -241,8 +275,8 @@ def _pack_entries(
         packing.add(f"ledger/{Place(None, index, width).path()}", data)
 
 
-def _named(reader: Reader) -> Iterator[tuple[Mapping[str, Json], Digest]]:
-    for data in reader.entries():
+def _named(source: Source) -> Iterator[tuple[Mapping[str, Json], Digest]]:
+    for data in source.entries():
         body = Entry.decode(data).body
         for digest in payloads_of(body):
             yield body, digest

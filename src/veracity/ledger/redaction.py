@@ -171,8 +171,9 @@ class Redaction:
         """What is withheld and what nobody can check without the key file, a sentence each."""
         said = [f"names of these kinds stand behind pseudonyms: {', '.join(sorted(self.classes))}"]
         said.append(
-            f"{len(self.withheld)} of {size} entries are withheld: their hashes stand in the tree, and what "
-            "is shown in their place is the word of the log's key until somebody has the redaction's key file"
+            f"{len(self.withheld)} of {size} entries are withheld: their hashes stand in the tree, and "
+            "what is shown in their place is the word of who signed this until somebody has the redaction's "
+            "key file"
         )
         if self.outlined:
             said.append(

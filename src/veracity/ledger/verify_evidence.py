@@ -1,8 +1,6 @@
 #!/usr/bin/env python3
 """Check an evidence bundle of a training run, believing nobody but the key and the witnesses.
 
-    python3 verify_evidence.py BUNDLE.zip [--key FILE] [--witness-policy FILE]
-
 Needs Python 3.8 and ``openssl`` 3.0 or later. ``--key``: the log's public key as its owner handed it over,
 ``name+id+base64``; ``--witness-policy``: whose cosignatures must be there (c2sp.org/tlog-policy); without
 them those in the bundle are taken. Exit code 0: all holds. 1: not all does. 2: not all could be checked.
@@ -86,15 +84,18 @@ def check(bundle: Bundle, key_file: str | None, policy_file: str | None, said: l
     entries = list(read_entries(bundle, int(head[2])))
     if merkle_root(entries) != b64decode(head[3]):
         raise Failed(f"the root over the {head[2]} entries is not the one that was signed")
-    told: dict[str, Any] = {"entries": {}, "says": [], "payloads": 0}
-    hidden = sum(one[:1] == b"\0" for one in entries)
-    if "redaction.json" in bundle.members:  # what is shown in the place of entries that are withheld, and why
-        told, signature = map(json.loads(bundle.read("redaction.json")).get, ("redaction", "signature"))
-        claim = "veracity-redaction/v1\n" + json.dumps(told, sort_keys=True, separators=(",", ":"))
-        if told["head"] != head[0] or not verified(key, claim.encode(), b64decode(signature)):
-            raise Failed("the redaction is not signed by the key, or belongs to another tree head")
+    hidden = sum(one[:1] == b"\0" for one in entries)  # where one is withheld: a zero byte and its hash
     said.append(f"{len(entries) - hidden} of {head[2]} entries were hashed again, and the root is as signed")
-    said += [f"redaction, in the words of the log's key: {line}" for line in told["says"][:MAX_SHOWN]]
+    told: dict[str, Any] = {"entries": {}, "payloads": 0}
+    if "redaction.json" in bundle.members:  # what is shown in the place of entries that are withheld, and why
+        found = json.loads(bundle.read("redaction.json"))
+        told, by = found["redaction"], read_key(found["key"], 1)[1]
+        claim = "veracity-redaction/v1\n" + json.dumps(told, sort_keys=True, separators=(",", ":"))
+        if told["head"] != head[0] or not verified(by, claim.encode(), b64decode(found["signature"])):
+            raise Failed("the redaction is not signed by its key, or belongs to another tree head")
+        whose = "the log's key" if by == key else f"{found['key']}, which is not the log's key"
+        said += [f"redaction, in the words of {whose}: {line}" for line in told["says"][:MAX_SHOWN]]
+        told["entries"] = {at: e if by == key else {"k": "withheld"} for at, e in told["entries"].items()}
     bodies = [told["entries"][str(at)] if e[:1] == b"\0" else json.loads(e) for at, e in enumerate(entries)]
     lacking = [f"{hidden} entries and {told['payloads']} payloads are withheld"] if hidden else []
     lacking += payloads(bundle, bodies, said)
@@ -194,7 +195,6 @@ def read_entries(bundle: Bundle, size: int) -> Iterator[bytes]:
 
 
 def merkle_root(entries: list[bytes]) -> bytes:
-    # An entry is JSON; where one is withheld, a zero byte and its hash stand in its place.
     level = [one[1:] if one[:1] == b"\0" else sha256(b"\0" + one).digest() for one in entries]
     while len(level) > 1:
         pairs = [sha256(b"\1" + a + b).digest() for a, b in zip(level[::2], level[1::2])]
