@@ -571,17 +571,9 @@ class Pipeline:
         """Sign what the run consisted of; kept as a blob, beside the ledger, and named in it."""
         try:
             envelope = seal_run(
-                self._folder.run,
-                self._command,
-                self._started_at,
-                self._code,
-                self._hello,
-                self._libraries.all(),
-                self._read_files,
-                self.environment,
-                self._masker,
-                self._signer,
-            )
+                self._folder.run, self._command, self._started_at, self._code, self._hello,
+                self._libraries.all(), self._read_files, self.environment, self._masker, self._signer,
+            )  # fmt: skip
             with recording():
                 write_private(self._folder.seal, envelope)
         except (Error, OSError) as error:
