@@ -3,5 +3,14 @@
 from __future__ import annotations
 
 from .detector import Detector
+from .rules.checkpoint.archive_ambiguous import ArchiveAmbiguous
+from .rules.checkpoint.archive_damaged import ArchiveDamaged
+from .rules.checkpoint.archive_escapes import ArchiveEscapes
+from .rules.checkpoint.archive_hidden import ArchiveHidden
 
-FILE_DETECTORS: tuple[type[Detector], ...] = ()
+FILE_DETECTORS: tuple[type[Detector], ...] = (
+    ArchiveAmbiguous,
+    ArchiveDamaged,
+    ArchiveEscapes,
+    ArchiveHidden,
+)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import ClassVar
 
 from veracity.core.coverage import Coverage
@@ -12,8 +13,8 @@ from veracity.core.observation import ArtifactRead, LimitReached, Observation
 from veracity.core.rule import Confidence, Rule, Severity
 from veracity.observe.artifact.budget import Budget
 from veracity.observe.artifact.input import Input
-from veracity.observe.artifact.reading import Nested
-from veracity.scan.gate.examine import examine
+from veracity.observe.artifact.reading import Found, Nested, Packed
+from veracity.scan.gate.examine import MAX_GAPS, examine
 
 
 class Boxes:
@@ -96,6 +97,56 @@ def test_depth_members_and_time_are_bounded_and_said() -> None:
         assert result.status == "findings"
         assert result.gaps
     assert "more than 3 containers" in deep.gaps[0].reason
+
+
+def test_what_is_packed_is_unpacked_when_its_turn_comes() -> None:
+    asked: list[str] = []
+
+    class Packing:
+        name: ClassVar[str] = "packing"
+        has_signature: ClassVar[bool] = True
+
+        def claims(self, head: bytes, whole: Input) -> bool:
+            return head.startswith(b"[")
+
+        def read(self, whole: Input, budget: Budget) -> Iterator[Found]:
+            for name in ("one", "two"):
+                yield Packed(f"{whole.name}!{name}", whole.depth + 1, partial(self.unpack, whole, name))
+            asked.append("all were named")
+
+        def unpack(self, whole: Input, name: str, budget: Budget) -> Iterator[Found]:
+            asked.append(name)
+            yield Nested(Input.of_bytes(f"{whole.name}!{name}", b"bad!", whole.depth + 1))
+            if name == "two":
+                raise EvidenceError("breaks off")
+
+    result = examine(Input.of_bytes("f", b"["), (Packing(), Anything()), (Bad,))
+
+    assert asked == ["all were named", "one", "two"]
+    assert [one.subject for one in result.findings] == ["f!one", "f!two"]
+    assert [one.what for one in result.gaps] == ["f!two was not read to its end"]
+
+
+def test_gaps_are_bounded() -> None:
+    class Broken:
+        name: ClassVar[str] = "broken"
+        has_signature: ClassVar[bool] = True
+
+        def claims(self, head: bytes, whole: Input) -> bool:
+            return True
+
+        def read(self, whole: Input, budget: Budget) -> Iterator[Found]:
+            for number in range(MAX_GAPS + 5):
+                yield Packed(str(number), 1, self.unpack)
+
+        def unpack(self, budget: Budget) -> Iterator[Found]:
+            raise EvidenceError("breaks off")
+            yield
+
+    result = examine(Input.of_bytes("f", b"["), (Broken(),), ())
+
+    assert len(result.gaps) == MAX_GAPS
+    assert result.more_gaps == 5
 
 
 def test_plain_numbers_are_claimed_by_signature_alone() -> None:

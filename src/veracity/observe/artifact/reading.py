@@ -7,9 +7,9 @@ counts, since nobody knows which program will open the file.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, TypeAlias
 
 from ...core.observation import Observation
 from .budget import Budget
@@ -31,6 +31,23 @@ class Nested:
     raw: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """Something inside an input that has to be unpacked, or checked, before it can be read.
+
+    ``unpack`` is called when its turn comes, so that of all that a container holds one thing at a time is
+    unpacked. It may raise what ``Reader.read`` may. ``name`` and ``depth`` as those of an input.
+    """
+
+    name: str
+    depth: int
+    unpack: Callable[[Budget], Iterator[Found]]
+
+
+Found: TypeAlias = Observation | Nested | Packed
+"""What a reader yields."""
+
+
 class Reader(Protocol):
     """Reads one format: bytes → observations and what is nested. Never judges."""
 
@@ -43,7 +60,7 @@ class Reader(Protocol):
         """Whether the format's real reader might accept this input. Cheap; never raises on any bytes."""
         ...
 
-    def read(self, whole: Input, budget: Budget) -> Iterator[Observation | Nested]:
+    def read(self, whole: Input, budget: Budget) -> Iterator[Found]:
         """What there is. Raises EvidenceError where it breaks off, ResourceLimitError where a bound was met;
         what was yielded before stands."""
         ...

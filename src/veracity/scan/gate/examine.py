@@ -17,11 +17,13 @@ from ...core.origin import Origin, monitor_origin
 from ...detect.detector import Detector
 from ...observe.artifact.budget import Budget
 from ...observe.artifact.input import Input
-from ...observe.artifact.reading import HEAD, Nested, Reader
+from ...observe.artifact.reading import HEAD, Found, Nested, Packed, Reader
 
 LAW = "load"
 MAX_FINDINGS = 1_000
 """Findings that are kept of one file; more are counted."""
+MAX_GAPS = 1_000
+"""Gaps that are kept of one file; more are counted."""
 
 
 @dataclass(slots=True)
@@ -29,7 +31,7 @@ class Examined:
     """What the gate saw of one file.
 
     ``formats``: what it was read as, outermost first, with what is nested. ``inputs``: how many inputs were
-    read, the file itself included. ``more``: findings beyond those kept.
+    read, the file itself included. ``more`` and ``more_gaps``: those beyond the ones kept.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Examined:
     formats: list[str] = field(default_factory=list)
     inputs: int = 0
     more: int = 0
+    more_gaps: int = 0
 
     @property
     def status(self) -> str:
@@ -59,7 +62,10 @@ def examine(
     result = Examined(whole.name)
     for observation in reading.of(whole):
         if isinstance(observation, Gap):
-            result.gaps.append(observation)
+            if len(result.gaps) < MAX_GAPS:
+                result.gaps.append(observation)
+            else:
+                result.more_gaps += 1
         elif isinstance(observation, ArtifactRead):
             result.inputs += 1
             result.formats += [one for one in observation.formats if one not in result.formats]
@@ -104,20 +110,28 @@ class _Reading:
         self._origin = origin
 
     def of(self, whole: Input) -> Iterator[Observation]:
-        waiting = [Nested(whole)]
+        waiting: list[Nested | Packed] = [Nested(whole)]
         while waiting:
-            nested = waiting.pop()
-            found: list[Nested] = []
+            inner = waiting.pop()
+            found: list[Nested | Packed] = []
+            name, depth = (
+                (inner.name, inner.depth)
+                if isinstance(inner, Packed)
+                else (inner.input.name, inner.input.depth)
+            )
             try:
-                self._budget.enter(nested.input.depth, nested.input.name)
-                yield from self._one(nested, found.append)
+                self._budget.enter(depth, name)
+                if isinstance(inner, Packed):
+                    yield from _sorted(inner.unpack(self._budget), found.append)
+                else:
+                    yield from self._one(inner, found.append)
             except ResourceLimitError as error:
-                yield from self._limit(nested.input, "", error)
+                yield from self._limit(name, "", error)
             except EvidenceError as error:
-                yield self._gap(nested.input, "", error)
+                yield self._gap(name, "", error)
             waiting += reversed(found)
 
-    def _one(self, nested: Nested, nest: Callable[[Nested], None]) -> Iterator[Observation]:
+    def _one(self, nested: Nested, nest: Callable[[Nested | Packed], None]) -> Iterator[Observation]:
         whole = nested.input
         head = whole.read(0, HEAD)
         asked = [one for one in self._readers if one.has_signature or not nested.raw]
@@ -125,25 +139,30 @@ class _Reading:
         ended = True
         for reader in claiming:
             try:
-                for read in reader.read(whole, self._budget):
-                    if isinstance(read, Nested):
-                        nest(read)
-                    else:
-                        yield read
+                yield from _sorted(reader.read(whole, self._budget), nest)
             except ResourceLimitError as error:
                 ended = False
-                yield from self._limit(whole, reader.name, error)
+                yield from self._limit(whole.name, reader.name, error)
             except EvidenceError as error:
                 ended = False
-                yield self._gap(whole, reader.name, error)
+                yield self._gap(whole.name, reader.name, error)
         if ended:
             yield ArtifactRead(self._origin, whole.name, tuple(one.name for one in claiming), whole.size)
 
-    def _limit(self, whole: Input, reader: str, error: ResourceLimitError) -> Iterator[Observation]:
-        yield LimitReached(self._origin, whole.name, reader, error.diagnostics().what)
-        yield self._gap(whole, reader, error)
+    def _limit(self, name: str, reader: str, error: ResourceLimitError) -> Iterator[Observation]:
+        yield LimitReached(self._origin, name, reader, error.diagnostics().what)
+        yield self._gap(name, reader, error)
 
-    def _gap(self, whole: Input, reader: str, error: EvidenceError) -> Gap:
+    def _gap(self, name: str, reader: str, error: EvidenceError) -> Gap:
         said = error.diagnostics()
-        what = f"{whole.name} was not read to its end" + (f" as {reader}" if reader else "")
+        what = f"{name} was not read to its end" + (f" as {reader}" if reader else "")
         return Gap(self._origin, what, said.what, remedy=said.remedy, law=LAW)
+
+
+def _sorted(read: Iterator[Found], nest: Callable[[Nested | Packed], None]) -> Iterator[Observation]:
+    """The observations among what was read; the rest waits."""
+    for one in read:
+        if isinstance(one, (Nested, Packed)):
+            nest(one)
+        else:
+            yield one

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ...observe.archive.zip.reader import ZipReader
 from ...observe.artifact.reading import Reader
 
-READERS: tuple[Reader, ...] = ()
+READERS: tuple[Reader, ...] = (ZipReader(),)
