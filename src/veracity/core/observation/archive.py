@@ -25,6 +25,7 @@ class Oddity(str, enum.Enum):
     CHECKSUMS = "the directory and the member's header give different checksums"
     TWICE = "several members of different content have one name"
     TWINS = "names differ in upper and lower case alone"
+    BEHIND = "members stand behind the archive's end, where some readers go on and others do not"
     OVERLAP = "members share bytes of the file"
     ENDS = "several ends lead to different directories"
     COUNT = "the end counts other members than the directory lists"

@@ -57,12 +57,17 @@ def link_leads_outside(name: str, target: str) -> bool:
     return False
 
 
-def through_links(names: Iterable[str], links: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Each name that lies below one of ``links`` (name to target), with the link's name."""
+def through_links(
+    names: Iterable[str], links: Mapping[str, str], *, same: bool = False
+) -> Iterator[tuple[str, str]]:
+    """Each name that lies below one of ``links`` (name to target), with the link's name.
+
+    ``same``: or is that name itself, since some programs write to what a link leads to.
+    """
     leading = {_clean(link): link for link in links}
     for name in names if leading else ():
         parts = _clean(name).split("/")
-        for length in range(1, len(parts)):
+        for length in range(1, len(parts) + same):
             link = leading.get("/".join(parts[:length]))
             if link is not None:
                 yield name, link

@@ -55,6 +55,7 @@ _WEIGHTS = {
     Oddity.OVERLAP: Severity.ERROR,
     Oddity.NUL: Severity.ERROR,
     Oddity.CARVED: Severity.WARNING,
+    Oddity.BEHIND: Severity.WARNING,
     Oddity.TWICE: Severity.WARNING,
 }
 _TORCH = {Oddity.TWICE: Severity.ERROR, Oddity.TWINS: Severity.ERROR}
