@@ -7,7 +7,7 @@ are made by the monitor from ``/proc``, files and its own clock. Detectors see n
 from ..trial import GradientTrial
 from .approved import SealChecked, SealDrift
 from .archive import ArchiveOdd, ArchiveRead, Oddity, OddMember
-from .artifact import ArtifactRead, LimitReached
+from .artifact import ArrayRead, ArtifactRead, LimitReached
 from .channel import CallFrame, ChannelUsed, FileWritten, ProcessAppeared, SocketsSeen
 from .code import FunctionIdentity, FunctionsExpected, FunctionsSeen, ModuleChecked, ModuleImported
 from .condition import GroupLoad, JobStuck, MonitorHeld, ProcessChanged, ProcessHeld, RankStuck, WorkersSeen
@@ -36,7 +36,7 @@ from .training import BatchUse, HooksMoved, StepRecord, StepsPassed, WeightsMove
 
 __all__ = [
     "SealChecked", "SealDrift",
-    "ArchiveOdd", "ArchiveRead", "OddMember", "Oddity", "ArtifactRead", "LimitReached",
+    "ArchiveOdd", "ArchiveRead", "OddMember", "Oddity", "ArrayRead", "ArtifactRead", "LimitReached",
     "CallFrame", "ChannelUsed", "FileWritten", "ProcessAppeared", "SocketsSeen",
     "GroupLoad", "JobStuck", "MonitorHeld", "ProcessChanged", "ProcessHeld", "RankStuck", "WorkersSeen",
     "FunctionIdentity", "FunctionsExpected", "FunctionsSeen", "ModuleChecked", "ModuleImported",

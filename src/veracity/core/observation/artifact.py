@@ -30,3 +30,17 @@ class LimitReached(Observation):
     name: str
     format: str
     limit: str
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayRead(Observation):
+    """The header of an array: ``dtype`` as it stands there (cut when it is long), ``shape`` in elements.
+
+    ``fortran``: whether columns lie together. ``objects``: it may hold objects, which are a pickle.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    fortran: bool
+    objects: bool

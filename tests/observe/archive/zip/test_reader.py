@@ -490,7 +490,7 @@ def test_a_changed_archive_never_hides_what_zipfile_reads(data: st.DataObject) -
         unique_by=lambda one: one[0],
     ),
     st.sampled_from([0, 8, 12, 14]),
-    st.binary(max_size=20),
+    st.binary(max_size=20).filter(lambda one: b"PK" not in one),  # zipfile finds ends in comments, too
 )
 @settings(max_examples=examples(100))
 def test_it_reads_what_zipfile_reads(members: list[tuple[str, bytes]], method: int, comment: bytes) -> None:

@@ -48,7 +48,7 @@ class TarReader:
 
     def claims(self, head: bytes, whole: Input) -> bool:
         """By a first block whose checksum fits."""
-        return len(head) >= BLOCK and head[:1] != b"\0" and read_header(head[:BLOCK]) is not None
+        return read_header(head[:BLOCK]) is not None
 
     def read(self, whole: Input, budget: Budget) -> Iterator[Found]:
         """All members, also those behind the end."""
