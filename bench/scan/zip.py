@@ -93,7 +93,7 @@ def _floor(path: Path) -> None:
 
 
 def _gate(path: Path) -> None:
-    from veracity.detect.registry import FILE_DETECTORS
+    from veracity.detect.filerules import FILE_DETECTORS
     from veracity.observe.artifact.input import Input, open_file
     from veracity.scan.gate.examine import examine
     from veracity.scan.gate.readers import READERS

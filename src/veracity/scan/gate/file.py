@@ -53,6 +53,8 @@ def _judged(path: str, source: FileSource, settings: Settings, begun: float) -> 
     digest = _digest(Input.of(path, held)) if settings.digest else ""
     read = examine(Input.of(path, held), READERS, DETECTORS, settings.budget())
     missed = tuple(Missed(one.what, one.reason, one.remedy) for one in read.gaps)
+    if read.more_gaps:
+        missed += (Missed(path, f"{read.more_gaps:,} more places were not read", "so many are not listed"),)
     if not small and source.has_changed():
         missed += (Missed(path, "changed while it was read", "scan it when nobody writes to it"),)
     return FileResult(
