@@ -77,7 +77,8 @@ class CompressedReader:
         for oddity, first, second in self.odd(streams):
             example = OddMember("", first, second)
             yield ArchiveOdd(origin, whole.name, self.name, "", oddity, 1, (example,))
-        yield Nested(whole.unpacked("unpacked", source))
+        if source.size:
+            yield Nested(whole.unpacked("unpacked", source))
         if left:
             yield Nested(whole.part("behind", at, left))
         if spool.error is not None:
@@ -91,7 +92,7 @@ class CompressedReader:
         """The stream that begins there, None when none does."""
         if not self.claims(whole.read(at, 1024), whole.part("", at, whole.size - at)):
             return None
-        return Stream(whole, at, whole.size, self.unpacker())
+        return Stream(whole, at, whole.size, self.unpacker)
 
     def unpacker(self) -> Unpacker:
         """One for a new stream."""
@@ -199,7 +200,7 @@ class GzipReader(CompressedReader):
         at = _after_zeros(whole, at)
         if not self.claims(whole.read(at, 3), whole):
             return None
-        return Stream(whole, _behind_header(whole, at), whole.size, deflate())
+        return Stream(whole, _behind_header(whole, at), whole.size, deflate)
 
     def streams(self, whole: Input, budget: Budget) -> _Streams:
         """Members, whose checksums are compared."""

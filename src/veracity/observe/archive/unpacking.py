@@ -5,7 +5,7 @@ from __future__ import annotations
 import bz2
 import lzma
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from ...core.errors import EvidenceError
@@ -13,6 +13,8 @@ from ..artifact.input import Input
 
 PACKED_WINDOW = 64 << 10
 UNPACKED_WINDOW = 1 << 20
+SMALL_STEP = 1 << 10
+"""No reader that is known unpacks by smaller steps than four times this."""
 MAX_DICTIONARY = 128 << 20
 """Bytes of memory that an LZMA stream may ask for."""
 
@@ -73,28 +75,53 @@ class Deflated:
 _BAD: tuple[type[Exception], ...] = (zlib.error, lzma.LZMAError, OSError, EOFError, ValueError, MemoryError)
 
 
+class _Damaged(Exception):  # noqa: N818 - where a stream breaks, before it is known what was lost by it
+    """The stream cannot be unpacked any further."""
+
+
 class Stream:
     """One compressed stream in ``whole`` between two offsets.
 
-    ``stopped``: the offset up to which it took the input, once ``chunks`` has run to its end.
+    ``stopped``: the offset up to which it took the input, once ``chunks`` has run to its end. ``ended``: the
+    stream said that it was over, so that ``stopped`` is its end.
     """
 
-    def __init__(self, whole: Input, at: int, end: int, unpacker: Unpacker) -> None:
+    def __init__(self, whole: Input, at: int, end: int, make: Callable[[], Unpacker]) -> None:
+        """``make``: a new unpacker for this stream."""
         self._whole = whole
         self._at = at
         self._end = min(end, whole.size)
-        self._unpacker = unpacker
+        self._make = make
         self.stopped = at
-
-    @property
-    def ended(self) -> bool:
-        """Whether the stream said that it was over, so that ``stopped`` is its end."""
-        return self._unpacker.eof
+        self.ended = False
 
     def chunks(self) -> Iterator[bytes]:
         """What comes out, in order. Raises EvidenceError where the stream is damaged or cut off."""
+        done = 0
+        try:
+            for out in self._run(self._make()):
+                done += len(out)
+                yield out
+        except _Damaged as error:
+            yield from self._before_damage(done)
+            raise EvidenceError(
+                f"its compressed data are damaged: {error.__cause__}", where=self._whole.name
+            ) from error
+
+    def _before_damage(self, done: int) -> Iterator[bytes]:
+        """What came out of the step that failed: a reader that asks for less at a time has got it by then."""
+        try:
+            for out in self._run(self._make(), done):
+                done -= len(out)
+                if done < 0:
+                    yield out
+        except _Damaged:
+            return
+
+    def _run(self, unpacker: Unpacker, quick: int | None = None) -> Iterator[bytes]:
+        """All that comes out; by large steps, or by large ones for ``quick`` bytes and then by small ones."""
         at = self._at
-        unpacker = self._unpacker
+        count = 0
         while not unpacker.eof:
             data = b""
             if unpacker.needs_input:
@@ -107,16 +134,17 @@ class Stream:
                         remedy="fetch the file again",
                     )
                 at += len(data)
+            small = quick is not None and count >= quick
             try:
-                out = unpacker.decompress(data, UNPACKED_WINDOW)
+                out = unpacker.decompress(data, SMALL_STEP if small else UNPACKED_WINDOW)
             except _BAD as error:
                 self.stopped = at
-                raise EvidenceError(
-                    f"its compressed data are damaged: {error}", where=self._whole.name
-                ) from error
+                raise _Damaged from error
+            count += len(out)
             if out:
                 yield out
         self.stopped = at - len(unpacker.unused_data)
+        self.ended = True
 
 
 def deflate() -> Unpacker:

@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 from ...observe.archive.compressed import COMPRESSED
+from ...observe.archive.lz4 import Lz4Reader
+from ...observe.archive.sevenzip.reader import SevenZipReader
 from ...observe.archive.tar.reader import TarReader
 from ...observe.archive.zip.reader import ZipReader
+from ...observe.archive.zstd import ZstdReader
 from ...observe.artifact.npy import NpyReader
 from ...observe.artifact.reading import Reader
 
-READERS: tuple[Reader, ...] = (ZipReader(), TarReader(), *COMPRESSED, NpyReader())
+READERS: tuple[Reader, ...] = (
+    ZipReader(),
+    TarReader(),
+    SevenZipReader(),
+    *COMPRESSED,
+    ZstdReader(),
+    Lz4Reader(),
+    NpyReader(),
+)

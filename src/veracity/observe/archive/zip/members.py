@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from .structures import ENCRYPTED, Central, Local
 
-STORED, DEFLATED, DEFLATED64, BZIP2, LZMA, ZSTANDARD, XZ = 0, 8, 9, 12, 14, 93, 95
+STORED, DEFLATED, BZIP2, LZMA, ZSTANDARD, XZ = 0, 8, 12, 14, 93, 95
 METHODS = frozenset({*range(7), 8, 9, 10, 12, 14, 16, 18, 19, 20, 92, 93, 94, 95, 96, 97, 98, 99})
 """All methods that the specification names (4.4.5)."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import stat
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import ClassVar
 
@@ -18,16 +18,17 @@ from ...artifact.reading import Found, Nested, Packed
 from ...artifact.spool import Spool
 from ..names import leads_outside, link_leads_outside, shown, through_links
 from ..unpacking import Stream, Unpacker, bzip2, deflate, lzma_raw, xz
+from ..zstd import zstandard
 from .ends import may_be_zip
-from .members import BZIP2, DEFLATED, LZMA, STORED, XZ, Member
+from .members import BZIP2, DEFLATED, LZMA, STORED, XZ, ZSTANDARD, Member
 from .survey import Survey, survey
 from .torchlayout import TORCH, TORCHSCRIPT, Layout
 
 MAX_CHECKED = 64 << 20
 """Bytes of a member that is not packed, up to which its checksum is computed."""
 MAX_TARGET = 4096
-_UNPACKERS = {DEFLATED: deflate, BZIP2: bzip2, XZ: xz}
-_NAMES = {1: "Shrink", 6: "Implode", 9: "Deflate64", 10: "TERSE", 93: "Zstandard", 98: "PPMd", 99: "AES"}
+_UNPACKERS = {DEFLATED: deflate, BZIP2: bzip2, XZ: xz, ZSTANDARD: zstandard}
+_NAMES = {1: "Shrink", 6: "Implode", 9: "Deflate64", 10: "TERSE", 98: "PPMd", 99: "AES"}
 
 
 class ZipReader:
@@ -208,16 +209,16 @@ class _Reading:
 
     def _stream(self, member: Member) -> Stream | None:
         at = member.data
-        unpacker: Unpacker
+        make: Callable[[], Unpacker]
         if member.method == LZMA:
             head = self._whole.read(at, 9)
-            unpacker = lzma_raw(head[4 : 4 + int.from_bytes(head[2:4], "little")])
+            make = partial(lzma_raw, head[4 : 4 + int.from_bytes(head[2:4], "little")])
             at += 9
         elif member.method in _UNPACKERS:
-            unpacker = _UNPACKERS[member.method]()
+            make = _UNPACKERS[member.method]
         else:
             return None
-        return Stream(self._whole, at, member.end, unpacker)
+        return Stream(self._whole, at, member.end, make)
 
 
 class _Checksum:

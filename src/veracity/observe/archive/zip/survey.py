@@ -232,7 +232,7 @@ class _Surveyor:
         if not local.described:
             return local.packed, False
         if local.method == DEFLATED and not local.flags & ENCRYPTED:
-            stream = Stream(self._whole, local.data, self._whole.size, deflate())
+            stream = Stream(self._whole, local.data, self._whole.size, deflate)
             try:
                 for chunk in stream.chunks():
                     self._budget.spend_unpacked(len(chunk), self._whole.name)

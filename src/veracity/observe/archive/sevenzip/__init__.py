@@ -1,0 +1,1 @@
+"""7z archives: ``structures`` parses the header, ``coders`` unpacks folders, ``reader`` nests the files."""
