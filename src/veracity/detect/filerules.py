@@ -7,10 +7,12 @@ from .rules.checkpoint.archive_ambiguous import ArchiveAmbiguous
 from .rules.checkpoint.archive_damaged import ArchiveDamaged
 from .rules.checkpoint.archive_escapes import ArchiveEscapes
 from .rules.checkpoint.archive_hidden import ArchiveHidden
+from .rules.checkpoint.script_acts import ScriptActs
 
 FILE_DETECTORS: tuple[type[Detector], ...] = (
     ArchiveAmbiguous,
     ArchiveDamaged,
     ArchiveEscapes,
     ArchiveHidden,
+    ScriptActs,
 )

@@ -6,7 +6,7 @@ are made by the monitor from ``/proc``, files and its own clock. Detectors see n
 
 from ..trial import GradientTrial
 from .approved import SealChecked, SealDrift
-from .archive import ArchiveOdd, ArchiveRead, Oddity, OddMember
+from .archive import ArchiveOdd, ArchiveRead, Oddity, OddMember, ScriptCode
 from .artifact import ArrayRead, ArtifactRead, LimitReached
 from .channel import CallFrame, ChannelUsed, FileWritten, ProcessAppeared, SocketsSeen
 from .code import FunctionIdentity, FunctionsExpected, FunctionsSeen, ModuleChecked, ModuleImported
@@ -35,8 +35,8 @@ from .startup import EarlyModule, StartedWith, StartupItem
 from .training import BatchUse, HooksMoved, StepRecord, StepsPassed, WeightsMoved
 
 __all__ = [
-    "SealChecked", "SealDrift",
-    "ArchiveOdd", "ArchiveRead", "OddMember", "Oddity", "ArrayRead", "ArtifactRead", "LimitReached",
+    "SealChecked", "SealDrift", "ArrayRead", "ArtifactRead", "LimitReached",
+    "ArchiveOdd", "ArchiveRead", "OddMember", "Oddity", "ScriptCode",
     "CallFrame", "ChannelUsed", "FileWritten", "ProcessAppeared", "SocketsSeen",
     "GroupLoad", "JobStuck", "MonitorHeld", "ProcessChanged", "ProcessHeld", "RankStuck", "WorkersSeen",
     "FunctionIdentity", "FunctionsExpected", "FunctionsSeen", "ModuleChecked", "ModuleImported",

@@ -79,3 +79,11 @@ class ArchiveRead(Observation):
     before: int
     between: int
     after: int
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptCode(Observation):
+    """Code of TorchScript, or its bytecode for mobile; ``operators`` that it names, as ``aten.relu``."""
+
+    name: str
+    operators: tuple[str, ...]

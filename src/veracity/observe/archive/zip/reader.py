@@ -10,12 +10,13 @@ from functools import partial
 from typing import ClassVar
 
 from ....core.errors import EvidenceError
-from ....core.observation import ArchiveOdd, ArchiveRead, Oddity, OddMember
+from ....core.observation import ArchiveOdd, ArchiveRead, Oddity, OddMember, ScriptCode
 from ....core.origin import Origin, monitor_origin
 from ...artifact.budget import Budget
 from ...artifact.input import Input
 from ...artifact.reading import Found, Nested, Packed
 from ...artifact.spool import Spool
+from ...torchscript import operators_in_bytecode, operators_in_code
 from ..names import leads_outside, link_leads_outside, shown, through_links
 from ..unpacking import Stream, Unpacker, bzip2, deflate, lzma_raw, xz
 from ..zstd import zstandard
@@ -27,6 +28,8 @@ from .torchlayout import TORCH, TORCHSCRIPT, Layout
 MAX_CHECKED = 64 << 20
 """Bytes of a member that is not packed, up to which its checksum is computed."""
 MAX_TARGET = 4096
+MAX_SCRIPT = 64 << 20
+"""Bytes of code that are read of one member."""
 _UNPACKERS = {DEFLATED: deflate, BZIP2: bzip2, XZ: xz, ZSTANDARD: zstandard}
 _NAMES = {1: "Shrink", 6: "Implode", 9: "Deflate64", 10: "TERSE", 98: "PPMd", 99: "AES"}
 
@@ -140,7 +143,8 @@ class _Reading:
             self._unread.setdefault("are cut off", []).append(name)
         raw = self._layout.is_raw(member.names, self._whole.read(member.data, 2))
         if member.method == STORED:
-            if raw or (part.size > MAX_CHECKED and not member.surely):
+            script = self._layout.script_kind(member.names)
+            if raw or (part.size > MAX_CHECKED and not member.surely and not script):
                 yield Nested(part, raw)
             else:
                 yield Packed(part.name, part.depth, partial(self._stored, part, member))
@@ -159,6 +163,7 @@ class _Reading:
             return  # it is encrypted; were it not, who minds no flags would read it
         yield from self._content(part, member, checksum, part.size)
         yield Nested(part)
+        yield from self._script(part, member)
 
     def _unpack(self, part: Input, member: Member, raw: bool, budget: Budget) -> Iterator[Found]:
         stream = self._stream(member)
@@ -175,6 +180,7 @@ class _Reading:
             yield from self._content(part, member, sum_of.value, spool.size)
         inner = Input(part.name, source, 0, source.size, part.depth)
         yield Nested(inner, raw)
+        yield from self._script(inner, member)
         for size in member.sizes:
             if size < inner.size:  # some take no more than is said
                 yield Nested(Input(part.name, source, 0, size, part.depth), raw)
@@ -198,6 +204,19 @@ class _Reading:
         if member.sizes and size not in member.sizes:
             first = " or ".join(str(one) for one in sorted(member.sizes))
             yield self._odd(Oddity.LENGTH, part.name, first, str(size))
+
+    def _script(self, inner: Input, member: Member) -> Iterator[ScriptCode]:
+        """The operators that a member names when it is code of TorchScript."""
+        kind = self._layout.script_kind(member.names)
+        if not kind:
+            return
+        data = inner.whole(MAX_SCRIPT)
+        operators = (
+            operators_in_bytecode(data)
+            if kind == "bytecode"
+            else operators_in_code(data.decode("utf-8", "replace"))
+        )
+        yield ScriptCode(self._origin, inner.name, operators)
 
     def _odd(self, oddity: Oddity, name: str, first: str, second: str) -> ArchiveOdd:
         """Of one member, noticed when it was read."""

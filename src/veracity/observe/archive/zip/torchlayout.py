@@ -15,6 +15,7 @@ from dataclasses import dataclass
 TORCH, TORCHSCRIPT, PACKAGE, EXPORTED = "torch", "torchscript", "torch-package", "torch-export"
 
 _STORAGE = re.compile(rb"(data|constants)/[0-9]{1,10}\Z|\.data/[0-9]{1,10}\.storage\Z")
+_CODE = re.compile(rb"code/.*\.py\Z", re.S)
 _TENSOR = re.compile(rb"data/(weights/weight_[0-9]{1,10}|constants/tensor_[0-9]{1,10})\Z")
 _MARKS = (
     (b"constants.pkl", TORCHSCRIPT),
@@ -50,6 +51,17 @@ class Layout:
     def is_raw(self, names: Sequence[bytes], head: bytes) -> bool:
         """Whether all names are of numbers that torch copies; ``head`` is how the member's bytes begin."""
         return all(self._is_raw(name, head) for name in names)
+
+    def script_kind(self, names: Sequence[bytes]) -> str:
+        """``code`` or ``bytecode`` when one of the names is that of TorchScript's, else empty."""
+        for name in names:
+            root, slash, rest = name.partition(b"/")
+            if slash and root + b"/" in self.roots:
+                if _CODE.match(rest.lower()):
+                    return "code"
+                if rest.lower() == b"bytecode.pkl":
+                    return "bytecode"
+        return ""
 
     def _is_raw(self, name: bytes, head: bytes) -> bool:
         root, slash, rest = name.partition(b"/")
