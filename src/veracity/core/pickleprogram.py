@@ -47,7 +47,7 @@ class Kind(enum.IntFlag):
     BUFFER = 2048
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Text:
     """A long str: ``length`` bytes of the stream from offset ``at``, written in ``encoding``.
 
@@ -60,7 +60,7 @@ class Text:
     encoding: str = "utf-8"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Octets:
     """Long bytes, or a long int (``integer``: two's complement, little-endian; ``decimal``: as digits)."""
 
@@ -70,7 +70,7 @@ class Octets:
     decimal: bool = False
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class ByteArray:
     """A bytearray that the stream makes."""
 
@@ -78,7 +78,7 @@ class ByteArray:
     length: int
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Buffer:
     """The ``index``-th out-of-band buffer (from 0), which the caller of the unpickler has to hand in."""
 
@@ -86,7 +86,7 @@ class Buffer:
     readonly: bool
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class ListOf:
     """A list. ``at`` is where the opcode stands that made it."""
 
@@ -96,7 +96,7 @@ class ListOf:
     kinds: int = 0
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class DictOf:
     """A dict: ``items`` holds key, value, key, value … as they were set; a key may come again.
 
@@ -110,7 +110,7 @@ class DictOf:
     key_kinds: int = 0
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class SetOf:
     """A set or, when ``frozen``, a frozenset; an element may come again."""
 
@@ -121,7 +121,7 @@ class SetOf:
     kinds: int = 0
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Global:
     """What an import yields. ``name`` may have dots, which lead through attributes.
 
@@ -129,7 +129,9 @@ class Global:
     uses the names of Python 2, which the unpickler maps. ``written`` has them as they stand in the stream.
     ``extension``: the code of the ``copyreg`` registry that was used instead (module and name are empty
     then), else 0. ``dotted``: whether the unpickler follows dots in ``name`` (it does from protocol 4 on,
-    else it fails)."""
+    else it fails). ``computed``: the stream makes the names while it runs, by a call, say: they are not known
+    and empty.
+    """
 
     at: int
     module: str
@@ -137,16 +139,17 @@ class Global:
     written: tuple[str, str]
     extension: int = 0
     dotted: bool = True
+    computed: bool = False
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Result:
     """What a call returns."""
 
     call: Call
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class PersistentObject:
     """What the caller's ``persistent_load`` returns for ``identifier``."""
 
@@ -154,7 +157,7 @@ class PersistentObject:
     identifier: Value
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Unknown:
     """A value that cannot be known, and why; rules take it for the worst."""
 
@@ -184,7 +187,7 @@ class Form(str, enum.Enum):
     ADDITEMS = "ADDITEMS"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Import:
     """``find_class`` is asked for a global."""
 
@@ -192,14 +195,15 @@ class Import:
     value: Global
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Call:
     """``callable(*arguments, **keywords)``; for NEWOBJ and NEWOBJ_EX ``callable.__new__(callable, …)``.
 
     ``arguments`` is a tuple in every stream that a pickler writes. A stream can put anything there (a
     Result, a list), and an object of another type is unpacked or refused depending on what it is: then it
     is that value. ``keywords`` is None except for NEWOBJ_EX. What the call returns is the :class:`Result`
-    that names it."""
+    that names it.
+    """
 
     at: int
     form: Form
@@ -208,24 +212,26 @@ class Call:
     keywords: Value = None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Build:
     """``target.__setstate__(state)`` or, without one, an update of ``target.__dict__`` and attributes set by
-    ``setattr`` (``state`` is then a dict, or a pair of dicts whose second names slots)."""
+    ``setattr`` (``state`` is then a dict, or a pair of dicts whose second names slots).
+    """
 
     at: int
     target: Value
     state: Value
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Fill:
     """Items put into ``target`` by its own methods (``append``/``extend``, ``__setitem__``, ``add``).
 
     Always written down when ``target`` is no list, dict or set of the stream's own; of those only when
     values are recorded, so that who rebuilds the data knows what they held at each call. ``items`` are
     children (keys and values in turn for SETITEM and SETITEMS), all of them or the first :data:`MAX_KEPT`;
-    ``more`` counts the rest."""
+    ``more`` counts the rest.
+    """
 
     at: int
     form: Form
@@ -235,7 +241,7 @@ class Fill:
     kinds: int = 0
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Persistent:
     """``persistent_load`` is asked for an object; without one the unpickler fails here."""
 
@@ -243,7 +249,7 @@ class Persistent:
     value: PersistentObject
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class TakeBuffer:
     """An out-of-band buffer is taken, or made read-only; without ``buffers`` the unpickler fails here."""
 
@@ -268,7 +274,8 @@ class Ending:
     """How and at which offset it ended; ``reason`` is a sentence, empty for STOP.
 
     ``LIMIT``: the machine stopped, the unpickler would go on. Operations before the end have taken place
-    all the same."""
+    all the same.
+    """
 
     kind: End
     at: int
@@ -280,28 +287,28 @@ class Doubt:
     """A place where some readers go on and others stop, or read other bytes. The machine went on.
 
     ``kind``: ``frame`` (versions of CPython differ in what they read), ``error`` (an object that cannot be
-    known decides whether the unpickler fails, or the caller does: its encoding, its buffers)."""
+    known decides whether the unpickler fails, or the caller does: its encoding, its buffers).
+    """
 
     at: int
     kind: str
     reason: str
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class PickleProgram:
     """One pickle, from its first opcode to STOP or to where it breaks.
 
     ``start``: its offset in the input, ``consumed`` bytes long. ``protocol``: the highest announced, 0 when
-    none is. ``opcodes``: how many were followed. ``result``: what STOP returns. ``leftover``: values and
-    marks under it, which no unpickler minds and no pickler leaves. ``reading``: ``memory`` (as
-    ``pickle.loads`` and all versions where they agree) or ``stream`` (as versions before 3.13.15 and 3.14.7
-    read a file: what an opcode leaves of a frame that it reaches out of is skipped). ``others``: the
-    further readings, where they differ."""
+    none is. ``result``: what STOP returns. ``leftover``: values and marks under it, which no unpickler minds
+    and no pickler leaves. ``reading``: ``memory`` (as ``pickle.loads`` and all versions where they agree) or
+    ``stream`` (as versions before 3.13.15 and 3.14.7 read a file: what an opcode leaves of a frame that it
+    reaches out of is skipped, and not counted in offsets). ``others``: further readings, where they differ.
+    """
 
     start: int
     consumed: int
     protocol: int
-    opcodes: int
     operations: tuple[Operation, ...]
     ending: Ending
     result: Value = None
