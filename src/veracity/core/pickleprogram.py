@@ -25,7 +25,9 @@ from dataclasses import dataclass, field
 from typing import TypeAlias, Union
 
 MAX_KEPT = 64
-"""Children that a growing node keeps when values are not recorded (of a dict: keys and values counted)."""
+"""Children that a list or a set keeps when values are not recorded."""
+MAX_KEPT_IN_DICT = 8192
+"""The same for a dict, keys and values counted."""
 MAX_SHORT = 1024
 """Longest str, bytes or int, in bytes of the stream, that a value holds itself."""
 
@@ -300,11 +302,13 @@ class PickleProgram:
     """One pickle, from its first opcode to STOP or to where it breaks.
 
     ``start``: its offset in the input, ``consumed`` bytes long. ``protocol``: the highest announced, 0 when
-    none is. ``result``: what STOP returns. ``leftover``: values and marks under it, which no unpickler minds
-    and no pickler leaves. ``reading``: ``memory`` (as ``pickle.loads`` and all versions where they agree) or
-    ``stream`` (as versions before 3.13.15 and 3.14.7 read a file: what an opcode leaves of a frame that it
-    reaches out of is skipped, and not counted in offsets). ``others``: further readings, where they differ.
-    """
+    none is. ``result``: what STOP returns. ``leftover``: values and marks under it, which no unpickler
+    minds and no pickler leaves. ``reading``: ``memory`` (as ``pickle.loads`` and all versions where they
+    agree) or ``stream`` (as versions before 3.13.15 and 3.14.7 read a file: what an opcode leaves of a
+    frame that it reaches out of is skipped, and not counted in offsets) or ``joblib`` (which has the bytes
+    of arrays among the opcodes; ``plain`` is then the reading of an unpickler that does not know of that).
+    ``others``: further readings, where they differ. ``embedded``: pickles in bytes that a call unpickles
+    again."""
 
     start: int
     consumed: int
@@ -316,3 +320,4 @@ class PickleProgram:
     reading: str = "memory"
     doubts: tuple[Doubt, ...] = ()
     others: tuple[PickleProgram, ...] = ()
+    embedded: tuple[PickleProgram, ...] = ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ...core.pickleprogram import (
     MAX_KEPT,
+    MAX_KEPT_IN_DICT,
     Buffer,
     ByteArray,
     DictOf,
@@ -183,7 +184,8 @@ def _add(state: State, target: SetOf, items: list[Value]) -> None:
 
 def _keep(state: State, target: ListOf | DictOf | SetOf, items: list[Value]) -> None:
     """Add children to a node, as many as it keeps."""
-    room = state.keep - len(target.items)
+    most = MAX_KEPT_IN_DICT if type(target) is DictOf else MAX_KEPT
+    room = (state.size if state.record else most) - len(target.items)
     if len(items) <= room:
         target.items += items
         state.kept += len(items)

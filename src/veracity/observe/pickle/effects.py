@@ -26,6 +26,7 @@ from ...core.pickleprogram import (
 )  # fmt: skip
 from . import opcodes as op
 from .containers import SCALARS
+from .joblib import after_array, is_wrapper
 from .scalars import MAX_LINE, decoded, long_text
 from .state import Marked, Simple, State, failed, truncated
 
@@ -181,6 +182,8 @@ def _persistent(state: State, at: int, stack: list[Value], identifier: Value) ->
 def _build(state: State, at: int, stack: list[Value]) -> int:
     change = stack.pop()
     state.operations.append(Build(state.base + at - 1, stack[-1], change))
+    if state.skips_arrays and type(stack[-1]) is Result and is_wrapper(stack[-1]):
+        return after_array(state, at, change)
     return at
 
 

@@ -18,12 +18,14 @@ from dataclasses import replace
 
 from ...core.pickleprogram import End, Ending, PickleProgram, Value
 from . import opcodes as op
+from .embedded import IN_A_ROW, embedded_in
 from .handlers import MARKED, SIMPLE
 from .source import Memory, Readable, Spliced
 from .state import USUAL, Limits, State, Stopped, truncated
 
 _CONSTANTS = {op.NONE: None, op.NEWTRUE: True, op.NEWFALSE: False, op.EMPTY_TUPLE: ()}
 _MAX_HOLES = 8
+MAX_DEPTH = 4
 # What an opcode leaves of a frame, the C unpickler skips when it reads a file, but not before these payloads.
 _READ_THROUGH = frozenset({op.SHORT_BINBYTES, op.BINBYTES, op.BINBYTES8, op.BYTEARRAY8})
 
@@ -206,13 +208,42 @@ def walk(
     makes data of them. Raises what ``source.read`` raises."""
     if isinstance(source, (bytes, bytearray, memoryview)):
         source = Memory(source)
-    state = State(source, start, limits, record=record_values)
+    return _walk(source, start, limits, record=record_values, depth=MAX_DEPTH)
+
+
+def _walk(source: Readable, start: int, limits: Limits, *, record: bool, depth: int) -> PickleProgram:
+    state = State(source, start, limits, record=record)
     ending = follow(state)
-    program = _program(state, ending)
-    if state.straddle is None:
-        return program
-    others = tuple(_streamed(source, state, limits, record=record_values))
-    return replace(program, others=others)
+    program = _program(state, ending, "joblib" if state.arrays else "memory")
+    others: list[PickleProgram] = []
+    if state.arrays:
+        plain = State(source, start, limits, record=record, arrays=False)
+        others.append(_program(plain, follow(plain), "plain"))
+    if state.straddle is not None:
+        others += _streamed(source, state, limits, record=record)
+    embedded = _embedded(program, source, limits, depth)
+    if others or embedded:
+        program = replace(program, others=tuple(others), embedded=embedded)
+    return program
+
+
+def _embedded(
+    program: PickleProgram, source: Readable, limits: Limits, depth: int
+) -> tuple[PickleProgram, ...]:
+    """The programs in bytes that calls load again, each with those in its own bytes."""
+    found: list[PickleProgram] = []
+    for inner in embedded_in(program, source):
+        if depth == 0:
+            ending = Ending(End.LIMIT, 0, f"pickles lie in one another deeper than {MAX_DEPTH}")
+            return (*found, PickleProgram(0, 0, 0, (), ending))
+        start = 0
+        for _ in range(IN_A_ROW):
+            one = _walk(inner, start, limits, record=False, depth=depth - 1)
+            found.append(one)
+            start += one.consumed
+            if one.ending.kind is not End.STOP or start >= inner.size:
+                break
+    return tuple(found)
 
 
 def _streamed(source: Readable, first: State, limits: Limits, *, record: bool) -> Iterator[PickleProgram]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from ...core.pickleprogram import MAX_KEPT, Doubt, End, Operation, Value
+from ...core.pickleprogram import Doubt, End, Operation, Value
 from .source import MARGIN, WINDOW, Readable
 
 MAX_DOUBTS = 64
@@ -59,10 +59,24 @@ class State:
     __slots__ = (
         *("source", "size", "data", "base", "final", "at", "here", "start", "walked", "limits"),
         *("stack", "below", "memo", "operations", "doubts", "result", "leftover", "ended", "buffers"),
-        *("protocol", "announced", "keep", "record", "nodes", "kept", "frame_end", "straddle", "holes"),
+        *(
+            "protocol",
+            "announced",
+            "record",
+            "nodes",
+            "kept",
+            "arrays",
+            "skips_arrays",
+            "nesting",
+            "frame_end",
+            "straddle",
+            "holes",
+        ),
     )
 
-    def __init__(self, source: Readable, start: int, limits: Limits, *, record: bool) -> None:
+    def __init__(
+        self, source: Readable, start: int, limits: Limits, *, record: bool, arrays: bool = True
+    ) -> None:
         self.source, self.size, self.limits = source, source.size, limits
         self.data, self.base, self.final = b"", start, False
         self.at = self.here = self.start = start
@@ -75,8 +89,9 @@ class State:
         self.result: Value = None
         self.leftover = self.buffers = self.nodes = self.kept = 0
         self.ended = False
+        self.skips_arrays, self.arrays, self.nesting = arrays, 0, 0
         self.protocol = self.announced = 0
-        self.record, self.keep = record, self.size if record else MAX_KEPT
+        self.record = record
         self.frame_end = -1
         self.straddle: tuple[int, int] | None = None
         self.holes: tuple[tuple[int, int], ...] = ()
