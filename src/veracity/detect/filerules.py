@@ -15,4 +15,20 @@ FILE_DETECTORS: tuple[type[Detector], ...] = (
     ArchiveEscapes,
     ArchiveHidden,
     ScriptActs,
+from .rules.checkpoint.pickle_alters_shared import PickleAltersShared
+from .rules.checkpoint.pickle_ambiguous import PickleAmbiguous
+from .rules.checkpoint.pickle_executes import PickleExecutes
+from .rules.checkpoint.pickle_limit import PickleLimit
+from .rules.checkpoint.pickle_malformed import PickleMalformed
+from .rules.checkpoint.pickle_shape_differs import PickleShapeDiffers
+from .rules.checkpoint.pickle_unknown_global import PickleUnknownGlobal
+
+FILE_DETECTORS: tuple[type[Detector], ...] = (
+    PickleExecutes,
+    PickleUnknownGlobal,
+    PickleShapeDiffers,
+    PickleAltersShared,
+    PickleMalformed,
+    PickleLimit,
+    PickleAmbiguous,
 )

@@ -29,7 +29,7 @@ from .life import HostLoad, ProcessEnded, SignalForwarded, StackFrame, StackSamp
 from .loading import NamedGlobal, ObjectsLoaded
 from .metrics import LoggedValue, MetricsLogged, MetricsOpened
 from .native import LibraryMapped, LibraryResolved, SearchFolder
-from .pickles import PickleRead
+from .pickles import GlobalsPermitted, PickleRead
 from .process import Gap, Goodbye, Hello, RecordDamaged, RecordsMissing
 from .root import Observation
 from .startup import EarlyModule, StartedWith, StartupItem
@@ -53,7 +53,7 @@ __all__ = [
     "LoggedValue", "MetricsLogged", "MetricsOpened",
     "NamedGlobal", "ObjectsLoaded",
     "LibraryMapped", "LibraryResolved", "SearchFolder",
-    "PickleRead",
+    "GlobalsPermitted", "PickleRead",
     "Gap", "Goodbye", "Hello", "RecordDamaged", "RecordsMissing",
     "Observation",
     "EarlyModule", "StartedWith", "StartupItem",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..picklepolicy import PicklePolicy
 from ..pickleprogram import PickleProgram
 from .root import Observation
 
@@ -19,3 +20,14 @@ class PickleRead(Observation):
     path: str
     member: str
     program: PickleProgram
+
+
+@dataclass(frozen=True, slots=True)
+class GlobalsPermitted(Observation):
+    """The policy that the pickles after it are judged by; without one, no global is permitted.
+
+    ``sources``: files that it was read from, with their SHA-256.
+    """
+
+    policy: PicklePolicy
+    sources: tuple[tuple[str, str], ...]

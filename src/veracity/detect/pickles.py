@@ -1,0 +1,287 @@
+"""What is wrong with a pickle's program under a policy: judged once, told by several rules.
+
+Every import has to be of a permitted global, every call of a permitted shape, every state and every item
+put into an object that the stream itself made. What is not known to be permitted is told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+from ..core.pickled import SENTENCES, Danger, danger_of
+from ..core.picklepolicy import Entry, Key, PicklePolicy, called, made_by, makes_bare_instance
+from ..core.pickleprogram import (
+    Build,
+    ByteArray,
+    Call,
+    DictOf,
+    End,
+    Fill,
+    Global,
+    Import,
+    ListOf,
+    Operation,
+    Persistent,
+    PersistentObject,
+    PickleProgram,
+    Result,
+    SetOf,
+    Value,
+)
+from ..core.rule import Confidence, Severity
+from .pickled_values import leaked, redirecting, shown
+
+EXECUTES, UNKNOWN, SHAPE, ALTERS = "executes", "unknown-global", "shape-differs", "alters-shared"
+MALFORMED, LIMIT, AMBIGUOUS = "malformed", "limit", "ambiguous"
+MAX_JUDGED = 64
+_GRAVE = (Danger.RUNS, Danger.CONNECTS, Danger.WRITES, Danger.ALTERS, Danger.CARRIES)
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """One thing that is wrong. ``at``: offset in the input; ``name``: the global, where there is one."""
+
+    kind: str
+    at: int
+    name: str
+    message: str
+    severity: Severity
+    confidence: Confidence
+    observed: str = ""
+
+
+@lru_cache(maxsize=1)
+def judge(program: PickleProgram, policy: PicklePolicy | None) -> tuple[Judged, ...]:
+    """All that is wrong with a program and its further readings, at most :data:`MAX_JUDGED` of each kind.
+
+    Without a policy no global is permitted.
+    """
+    found: dict[tuple[str, str, str], Judged] = {}
+    counts: dict[str, int] = {}
+    for one in _all(program, policy):
+        key = (one.kind, one.name, one.message)
+        if key not in found and counts.get(one.kind, 0) < MAX_JUDGED:
+            found[key] = one
+            counts[one.kind] = counts.get(one.kind, 0) + 1
+    return tuple(found.values())
+
+
+def _all(program: PickleProgram, policy: PicklePolicy | None) -> Iterator[Judged]:
+    yield from _operations(program.operations, policy)
+    yield from _ending(program)
+    for other in program.others:
+        if other.reading == "plain":
+            # Arrays' bytes taken for opcodes: nonsense, unless somebody has written them for such a reader.
+            found = _operations(other.operations, policy)
+            yield from (one for one in found if one.kind == EXECUTES and "?" not in one.name)
+        else:
+            yield from _operations(other.operations, policy)
+    for inner in program.embedded:
+        yield from _all(inner, policy)
+
+
+def _operations(operations: tuple[Operation, ...], policy: PicklePolicy | None) -> Iterator[Judged]:
+    if policy is not None:
+        policy.filled = frozenset(
+            one.target.call for one in operations if isinstance(one, Fill) and isinstance(one.target, Result)
+        )
+    resolvers = False
+    for one in operations:
+        if isinstance(one, Import):
+            entry = _permitted(one.value, policy)
+            if entry is None:
+                yield _import(one.value)
+            elif entry.resolver:
+                resolvers = True
+        elif policy is None:
+            continue
+        elif isinstance(one, Call):
+            yield from _call(one, policy)
+        elif isinstance(one, Build):
+            yield from _build(one, policy)
+        elif isinstance(one, Fill):
+            yield from _fill(one, policy)
+        elif isinstance(one, Persistent):
+            yield from _persistent(one.value, policy)
+    if resolvers and policy is not None:
+        yield from _stored(operations, policy)
+
+
+def _permitted(value: Global, policy: PicklePolicy | None) -> Entry | None:
+    if policy is None or value.computed or value.extension:
+        return None
+    return policy.entry((value.module, value.name))
+
+
+def _import(value: Global) -> Judged:
+    name = named(value)
+    if value.computed:
+        message = "imports a global whose name is computed while it is loaded, so that it can be anything"
+        return Judged(EXECUTES, value.at, name, message, Severity.ERROR, Confidence.HIGH)
+    if value.extension:
+        message = f"uses extension code {value.extension}: whatever the loading program registered as that"
+        return Judged(UNKNOWN, value.at, name, message, Severity.WARNING, Confidence.MEDIUM)
+    danger = danger_of(value.module, value.name) or danger_of(*value.written)
+    if danger is None and any(part.startswith("__") for part in value.name.split(".")):
+        danger = Danger.REACHES
+    if danger is not None:
+        grave = danger in _GRAVE
+        severity = Severity.WARNING if danger is Danger.IDLE else Severity.ERROR
+        sure = Confidence.HIGH if grave else Confidence.MEDIUM
+        return Judged(EXECUTES, value.at, name, f"names {name}, which {SENTENCES[danger]}", severity, sure)
+    message = f"names {name}, which no policy permits"
+    return Judged(UNKNOWN, value.at, name, message, Severity.WARNING, Confidence.MEDIUM)
+
+
+def _call(call: Call, policy: PicklePolicy) -> Iterator[Judged]:
+    key = called(call)
+    if key is None:
+        if not _told(call.callable):
+            message = "calls an object that it computes, so that it can be anything"
+            yield Judged(SHAPE, call.at, "", message, Severity.ERROR, Confidence.HIGH, shown(call.callable))
+        return
+    entry = policy.entry(key)
+    if entry is None:
+        if type(call.callable) is not Global:
+            yield _unlike(call.at, key, f"calls {'.'.join(key)}, which no policy permits", call.arguments)
+        return
+    if not _accepts(entry, call):
+        yield _unlike(
+            call.at,
+            key,
+            f"calls {'.'.join(key)} with arguments unlike those of a file that holds data",
+            call.arguments,
+        )
+    elif entry.relay is not None and type(call.arguments) is tuple:
+        function, arguments = (call.arguments[place] for place in entry.relay)
+        yield from _call(Call(call.at, call.form, function, arguments), policy)
+
+
+def _accepts(entry: Entry, call: Call) -> bool:
+    if call.keywords is not None and not (type(call.keywords) is DictOf and not call.keywords.items):
+        return entry.role == "class" and type(call.keywords) is DictOf
+    if entry.role == "class" and makes_bare_instance(call):
+        return type(call.arguments) is tuple
+    return any(accepts(call.arguments) for accepts in entry.calls)
+
+
+def _build(build: Build, policy: PicklePolicy) -> Iterator[Judged]:
+    target = build.target
+    if type(target) is not Result:
+        yield from _foreign(build.at, target, "sets the state of")
+        return
+    key = made_by(target)
+    entry = policy.entry(key) if key is not None else None
+    if key is None or entry is None:
+        return  # the call, or the import, has been told
+    if any(accepts(build.state) for accepts in entry.states):
+        return
+    if not entry.attributes:
+        yield _unlike(
+            build.at, key, f"gives {'.'.join(key)} a state unlike that of a file that holds data", build.state
+        )
+        return
+    name = redirecting(build.state, policy)
+    if name is not None:
+        message = f"sets {name} of an object of {'.'.join(key)}, which changes what the object does"
+        yield Judged(
+            ALTERS, build.at, ".".join(key), message, Severity.ERROR, Confidence.MEDIUM, shown(build.state)
+        )
+
+
+def _fill(fill: Fill, policy: PicklePolicy) -> Iterator[Judged]:
+    target = fill.target
+    if type(target) is not Result:
+        yield from _foreign(fill.at, target, "puts items into")
+        return
+    key = made_by(target)
+    entry = policy.entry(key) if key is not None else None
+    if key is not None and entry is not None and not entry.fillable:
+        yield _unlike(
+            fill.at, key, f"puts items into an object of {'.'.join(key)}, which holds none", fill.items
+        )
+
+
+def _foreign(at: int, target: Value, does: str) -> Iterator[Judged]:
+    """Something is done to what the stream did not make."""
+    if type(target) is Global:
+        name = named(target)
+        message = f"{does} {name}, which is not the file's own but shared by the whole process"
+        yield Judged(ALTERS, at, name, message, Severity.ERROR, Confidence.HIGH)
+    elif type(target) in (ListOf, DictOf, SetOf, ByteArray):
+        if does.startswith("sets"):
+            message = f"{does} a container, which has none"
+            yield Judged(SHAPE, at, "", message, Severity.WARNING, Confidence.MEDIUM, shown(target))
+    elif type(target) is PersistentObject:
+        message = f"{does} an object that the loading program hands out"
+        yield Judged(ALTERS, at, "", message, Severity.ERROR, Confidence.MEDIUM, shown(target.identifier))
+    else:
+        message = f"{does} something that cannot take it"
+        yield Judged(SHAPE, at, "", message, Severity.WARNING, Confidence.MEDIUM, shown(target))
+
+
+def _persistent(value: PersistentObject, policy: PicklePolicy) -> Iterator[Judged]:
+    identifier = value.identifier
+    if type(identifier) is not tuple or not identifier or type(identifier[0]) is not str:
+        return
+    if identifier[0] == "storage" and not policy.storage(identifier):
+        message = "asks for a storage of tensors in another way than torch does"
+        yield Judged(SHAPE, value.at, "", message, Severity.WARNING, Confidence.MEDIUM, shown(identifier))
+
+
+def _stored(operations: tuple[Operation, ...], policy: PicklePolicy) -> Iterator[Judged]:
+    """Globals that may be called but not kept."""
+    for at, value in leaked(operations, policy):
+        message = (
+            f"keeps {named(value)}, which reaches other objects or loads a further pickle when it is called"
+        )
+        yield Judged(SHAPE, at, named(value), message, Severity.ERROR, Confidence.MEDIUM)
+
+
+def _unlike(at: int, key: Key, message: str, value: Value) -> Judged:
+    danger = danger_of(*key)
+    if danger is None:
+        return Judged(SHAPE, at, ".".join(key), message, Severity.WARNING, Confidence.MEDIUM, shown(value))
+    return Judged(SHAPE, at, ".".join(key), message, Severity.ERROR, Confidence.HIGH, shown(value))
+
+
+def _told(value: Value) -> bool:
+    """Whether a finding about a global's import says already what is to be said of a call of it."""
+    return type(value) is Global
+
+
+def _ending(program: PickleProgram) -> Iterator[Judged]:
+    ending = program.ending
+    acted = any(type(one) in (Import, Call, Build, Fill) for one in program.operations)
+    if ending.kind is End.LIMIT:
+        yield Judged(
+            LIMIT,
+            ending.at,
+            "",
+            f"was not followed to its end: {ending.reason}",
+            Severity.WARNING,
+            Confidence.HIGH,
+        )
+    elif ending.kind is not End.STOP:
+        after = "after it has imported or called something" if acted else "before anything is imported"
+        message = f"is no whole pickle: {ending.reason}, {after}"
+        yield Judged(MALFORMED, ending.at, "", message, Severity.WARNING, Confidence.HIGH)
+    elif program.leftover:
+        message = f"leaves {program.leftover} values behind that belong to nothing, which no pickler writes"
+        yield Judged(MALFORMED, ending.at, "", message, Severity.WARNING, Confidence.MEDIUM)
+    for one in program.doubts:
+        if one.kind == "frame":
+            message = f"is read in more than one way: {one.reason}"
+            yield Judged(AMBIGUOUS, one.at, "", message, Severity.ERROR, Confidence.MEDIUM)
+
+
+def named(value: Global) -> str:
+    """A global as people write it."""
+    if value.extension:
+        return f"extension {value.extension}"
+    return (
+        f"{value.module}.{value.name}"[:200]
+        if not value.computed
+        else f"{value.module or '?'}.{value.name or '?'}"[:200]
+    )
