@@ -13,7 +13,9 @@ may have cycles and is as hostile as the stream: whoever walks it bounds depth a
 nor compares nodes (tuples of values, which are Python's own, included: ``==`` on them goes down without a
 bound).
 
-**Nodes that grow** (:class:`ListOf`, :class:`DictOf`, :class:`SetOf`) are filled by the machine alone,
+Values and operations are not frozen: a frozen one takes four times as long to make, and a pickle of a
+kilobyte has a hundred. Nobody changes one but the machine, while it fills
+**nodes that grow** (:class:`ListOf`, :class:`DictOf`, :class:`SetOf`) are filled by the machine alone,
 which is why they are not frozen. They hold all their children when the machine recorded values, else the
 first :data:`MAX_KEPT` of them; ``more`` counts the rest and ``kinds`` says of what kinds *all* children
 are."""
@@ -49,7 +51,7 @@ class Kind(enum.IntFlag):
     BUFFER = 2048
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@dataclass(slots=True, eq=False, repr=False)
 class Text:
     """A long str: ``length`` bytes of the stream from offset ``at``, written in ``encoding``.
 
@@ -62,7 +64,7 @@ class Text:
     encoding: str = "utf-8"
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@dataclass(slots=True, eq=False, repr=False)
 class Octets:
     """Long bytes, or a long int (``integer``: two's complement, little-endian; ``decimal``: as digits)."""
 
@@ -72,7 +74,7 @@ class Octets:
     decimal: bool = False
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@dataclass(slots=True, eq=False, repr=False)
 class ByteArray:
     """A bytearray that the stream makes."""
 
@@ -80,7 +82,7 @@ class ByteArray:
     length: int
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@dataclass(slots=True, eq=False, repr=False)
 class Buffer:
     """The ``index``-th out-of-band buffer (from 0), which the caller of the unpickler has to hand in."""
 
@@ -123,7 +125,7 @@ class SetOf:
     kinds: int = 0
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@dataclass(slots=True, eq=False, repr=False)
 class Global:
     """What an import yields. ``name`` may have dots, which lead through attributes.
 
@@ -144,14 +146,14 @@ class Global:
     computed: bool = False
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@dataclass(slots=True, eq=False, repr=False)
 class Result:
     """What a call returns."""
 
     call: Call
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@dataclass(slots=True, eq=False, repr=False)
 class PersistentObject:
     """What the caller's ``persistent_load`` returns for ``identifier``."""
 
@@ -159,7 +161,7 @@ class PersistentObject:
     identifier: Value
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@dataclass(slots=True, eq=False, repr=False)
 class Unknown:
     """A value that cannot be known, and why; rules take it for the worst."""
 
@@ -189,7 +191,7 @@ class Form(str, enum.Enum):
     ADDITEMS = "ADDITEMS"
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@dataclass(slots=True, eq=False, repr=False)
 class Import:
     """``find_class`` is asked for a global."""
 
@@ -197,7 +199,7 @@ class Import:
     value: Global
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@dataclass(slots=True, eq=False, repr=False)
 class Call:
     """``callable(*arguments, **keywords)``; for NEWOBJ and NEWOBJ_EX ``callable.__new__(callable, …)``.
 
@@ -214,7 +216,7 @@ class Call:
     keywords: Value = None
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@dataclass(slots=True, eq=False, repr=False)
 class Build:
     """``target.__setstate__(state)`` or, without one, an update of ``target.__dict__`` and attributes set by
     ``setattr`` (``state`` is then a dict, or a pair of dicts whose second names slots).
@@ -225,7 +227,7 @@ class Build:
     state: Value
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@dataclass(slots=True, eq=False, repr=False)
 class Fill:
     """Items put into ``target`` by its own methods (``append``/``extend``, ``__setitem__``, ``add``).
 
@@ -243,7 +245,7 @@ class Fill:
     kinds: int = 0
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@dataclass(slots=True, eq=False, repr=False)
 class Persistent:
     """``persistent_load`` is asked for an object; without one the unpickler fails here."""
 
@@ -251,7 +253,7 @@ class Persistent:
     value: PersistentObject
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@dataclass(slots=True, eq=False, repr=False)
 class TakeBuffer:
     """An out-of-band buffer is taken, or made read-only; without ``buffers`` the unpickler fails here."""
 

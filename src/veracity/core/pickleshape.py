@@ -89,7 +89,14 @@ def _alternatives(tokens: list[tuple[str, str]], at: int, roles: Roles) -> tuple
         at += 1
     if len(found) == 1:
         return found[0], at
-    return lambda value: any(match(value) for match in found), at
+
+    def match_any(value: Value) -> bool:
+        for one in found:  # noqa: SIM110 - a generator for each value takes longer than the matching
+            if one(value):
+                return True
+        return False
+
+    return match_any, at
 
 
 def _one(tokens: list[tuple[str, str]], at: int, roles: Roles) -> tuple[Matcher, int]:

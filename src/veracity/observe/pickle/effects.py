@@ -32,6 +32,7 @@ from .state import Marked, Simple, State, failed, truncated
 
 _MAX_NAME = 1 << 20
 _NOT_CALLABLE = SCALARS | {ByteArray, ListOf, DictOf, SetOf, Buffer}
+_REDUCE = Form.REDUCE
 _NOT_UNPACKED = frozenset({type(None), bool, int, float})
 
 
@@ -51,7 +52,12 @@ def _call(
 
 def _reduce(state: State, at: int, stack: list[Value]) -> int:
     arguments, callable_ = stack.pop(), stack.pop()
-    stack.append(_call(state, at, Form.REDUCE, callable_, arguments))
+    if type(callable_) is Global and type(arguments) is tuple:  # the usual case, in its own lines for speed
+        call = Call(state.base + at - 1, _REDUCE, callable_, arguments)
+        state.operations.append(call)
+        stack.append(Result(call))
+    else:
+        stack.append(_call(state, at, _REDUCE, callable_, arguments))
     return at
 
 

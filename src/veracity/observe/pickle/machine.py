@@ -91,23 +91,25 @@ def _stretch(state: State, edge: int) -> None:
                     raise truncated()
                 push(str(data[at + 1 : end], "utf-8", "surrogatepass"))
                 at = end
-            elif (handle := simple[code]) is not None:
-                at = handle(state, at, stack)
-            elif code in _CONSTANTS:
-                push(_CONSTANTS[code])
             elif code == 0x28:  # MARK
                 below.append(stack)
                 stack = []
                 push = stack.append
+            elif code == 0x74:  # TUPLE
+                items, stack = stack, below.pop()
+                push = stack.append
+                push(tuple(items))
+            elif (handle := simple[code]) is not None:
+                at = handle(state, at, stack)
+            elif code in _CONSTANTS:
+                push(_CONSTANTS[code])
             elif code in marked:
                 items, stack = stack, below.pop()
                 push = stack.append
                 at = marked[code](state, at, stack, items)
-            elif code == 0x30 and stack:  # POP
+            elif code == 0x30 and stack:  # POP of a value
                 stack.pop()
-            elif (
-                code == 0x30 or code == 0x31
-            ):  # POP takes a mark away when there is nothing above it; POP_MARK
+            elif code == 0x30 or code == 0x31:  # POP of a mark, POP_MARK
                 stack = below.pop()
                 push = stack.append
             else:  # FRAME and STOP

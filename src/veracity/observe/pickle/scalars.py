@@ -34,8 +34,21 @@ def _utf8(width: int) -> Simple:
     return handle
 
 
+def _binunicode(state: State, at: int, stack: list[Value]) -> int:
+    start = at + 4
+    end = start + _index4(state.data, at)[0]
+    if end - start > MAX_SHORT or end > len(state.data):
+        return _long_binunicode(state, at, stack)
+    stack.append(decoded(state.data[start:end]))
+    return int(end)
+
+
 def decoded(raw: bytes) -> str:
     """A str from UTF-8, surrogates passed through."""
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        pass
     try:
         return raw.decode("utf-8", "surrogatepass")
     except UnicodeDecodeError as error:
@@ -195,8 +208,10 @@ def _proto(state: State, at: int, stack: list[Value]) -> int:
     return at + 1
 
 
+_long_binunicode = _utf8(4)
+
 SIMPLE: dict[int, Simple] = {
-    op.SHORT_BINUNICODE: _utf8(1), op.BINUNICODE: _utf8(4), op.BINUNICODE8: _utf8(8), op.UNICODE: _unicode,
+    op.SHORT_BINUNICODE: _utf8(1), op.BINUNICODE: _binunicode, op.BINUNICODE8: _utf8(8), op.UNICODE: _unicode,
     op.SHORT_BINBYTES: _octets(1), op.BINBYTES: _octets(4), op.BINBYTES8: _octets(8),
     op.BYTEARRAY8: _bytearray,
     op.SHORT_BINSTRING: _eight_bit(1), op.BINSTRING: _eight_bit(4), op.STRING: _string,

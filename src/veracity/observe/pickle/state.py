@@ -105,7 +105,8 @@ class State:
         """Have the next opcode in the window; how far opcodes can be followed in it."""
         at = self.at - self.base
         if not self.final and at > len(self.data) - MARGIN:
-            self._bound()
+            if self.walked:
+                self._bound()
             self.data = self.source.read(self.at, WINDOW)
             self.base, at = self.at, 0
             self.final = self.base + len(self.data) >= self.size
