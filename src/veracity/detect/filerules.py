@@ -31,4 +31,14 @@ FILE_DETECTORS: tuple[type[Detector], ...] = (
     PickleMalformed,
     PickleLimit,
     PickleAmbiguous,
+from .rules.checkpoint.carries_code import CarriesCode
+from .rules.checkpoint.names_harm import NamesHarm
+from .rules.checkpoint.remote_code import RemoteCode
+from .rules.checkpoint.template_reaches import TemplateReaches
+
+FILE_DETECTORS: tuple[type[Detector], ...] = (
+    NamesHarm,
+    RemoteCode,
+    CarriesCode,
+    TemplateReaches,
 )

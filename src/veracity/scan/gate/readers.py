@@ -10,6 +10,8 @@ from ...observe.archive.zip.reader import ZipReader
 from ...observe.archive.zstd import ZstdReader
 from ...observe.artifact.npy import NpyReader
 from ...observe.artifact.reading import Reader
+from ...observe.document.jsonreader import JsonReader
+from ...observe.document.templatereader import TemplateReader
 
 READERS: tuple[Reader, ...] = (
     ZipReader(),
@@ -19,4 +21,6 @@ READERS: tuple[Reader, ...] = (
     ZstdReader(),
     Lz4Reader(),
     NpyReader(),
+    JsonReader(),
+    TemplateReader(),
 )

@@ -1,0 +1,43 @@
+"""What it means that a document asks its loader for a name: shared by the rules on such names."""
+
+from __future__ import annotations
+
+from ....core.observation import NameAsked
+from ....core.pickled import Danger, danger_of
+from ....core.rule import Confidence, Severity
+
+_WEIGHTS = {
+    Danger.RUNS: (Severity.ERROR, Confidence.HIGH),
+    Danger.CONNECTS: (Severity.ERROR, Confidence.MEDIUM),
+    Danger.WRITES: (Severity.ERROR, Confidence.MEDIUM),
+    Danger.CARRIES: (Severity.WARNING, Confidence.HIGH),
+    Danger.ALTERS: (Severity.WARNING, Confidence.MEDIUM),
+    Danger.REACHES: (Severity.WARNING, Confidence.LOW),
+}
+# A configuration that seeds or sets a precision says openly what the run is to do.
+_OF_A_CONFIGURATION = ("hydra", "hyperpyyaml")
+_READS = frozenset({"os.environ.get", "os.environ.copy", "os.environ.items", "os.makedirs", "os.mkdir"})
+# Fetches the model it is named for, by a name that stands beside it.
+_FETCHES = ("torch.hub",)
+
+
+def full_name(asked: NameAsked) -> str:
+    """``module.attribute``, or the one that is given."""
+    return ".".join(part for part in (asked.module, asked.attribute) if part)
+
+
+def danger(asked: NameAsked) -> Danger | None:
+    """Why the name is not data; None when nothing is known against it."""
+    if asked.way == "code" or full_name(asked) in _READS:
+        return None
+    found = danger_of(asked.module, asked.attribute) if asked.module else None
+    if found is Danger.ALTERS and asked.loader in _OF_A_CONFIGURATION:
+        return None
+    return None if found is Danger.IDLE else found
+
+
+def weight(asked: NameAsked, found: Danger) -> tuple[Severity, Confidence]:
+    """How grave it is."""
+    if asked.module in _FETCHES:
+        return Severity.WARNING, Confidence.MEDIUM
+    return _WEIGHTS[found]

@@ -1,0 +1,54 @@
+"""What is said of one document: observations with the same name and origin."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+from ...core.observation import CodeCarried, NameAsked
+from ...core.origin import Origin, monitor_origin
+from .value import Path, path_text
+
+MAX_TEXT = 300
+
+
+def _now() -> Origin:
+    return monitor_origin(time.time_ns(), source="scan")
+
+
+@dataclass(frozen=True, slots=True)
+class Saying:
+    """Makes observations of the document ``name``; ``inside`` is where in it the values lie."""
+
+    name: str
+    inside: str = ""
+    origin: Origin = field(default_factory=_now)
+
+    def where(self, path: Path, *more: str | int) -> str:
+        """A place in the document."""
+        text = path_text(path, *more)
+        return f"{self.inside}{'.' if self.inside and text else ''}{text}"
+
+    def asks(self, where: str, loader: str, way: str, target: str, repository: str = "") -> NameAsked:
+        """The loader imports ``target``, ``module.attribute``."""
+        module, _, attribute = target[:MAX_TEXT].rpartition(".")
+        return self.asks_of(where, loader, way, module, attribute, repository)
+
+    def asks_of(
+        self, where: str, loader: str, way: str, module: str, attribute: str, repository: str = ""
+    ) -> NameAsked:
+        """The loader imports ``attribute`` of ``module``."""
+        return NameAsked(
+            self.origin,
+            self.name,
+            where,
+            loader,
+            way,
+            module[:MAX_TEXT],
+            attribute[:MAX_TEXT],
+            repository[:MAX_TEXT],
+        )
+
+    def carries(self, where: str, loader: str, form: str, text: str = "") -> CodeCarried:
+        """The document brings code with it."""
+        return CodeCarried(self.origin, self.name, where, loader, form, text[:MAX_TEXT])
