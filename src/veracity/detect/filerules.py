@@ -32,6 +32,7 @@ FILE_DETECTORS: tuple[type[Detector], ...] = (
     PickleLimit,
     PickleAmbiguous,
 from .rules.checkpoint.carries_code import CarriesCode
+from .rules.checkpoint.format_broken import FormatBroken
 from .rules.checkpoint.names_harm import NamesHarm
 from .rules.checkpoint.remote_code import RemoteCode
 from .rules.checkpoint.template_reaches import TemplateReaches
@@ -41,4 +42,5 @@ FILE_DETECTORS: tuple[type[Detector], ...] = (
     RemoteCode,
     CarriesCode,
     TemplateReaches,
+    FormatBroken,
 )

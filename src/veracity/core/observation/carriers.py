@@ -12,7 +12,7 @@ from .root import Observation
 
 
 @dataclass(frozen=True, slots=True)
-class FormatBroken(Observation):
+class FormatRuleBroken(Observation):
     """A rule of its format that a file breaks, though readers may take it.
 
     ``effect``: ``ambiguous`` (two readers see different things), ``hidden`` (there are bytes that no reader

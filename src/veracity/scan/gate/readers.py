@@ -12,6 +12,7 @@ from ...observe.artifact.npy import NpyReader
 from ...observe.artifact.reading import Reader
 from ...observe.document.jsonreader import JsonReader
 from ...observe.document.templatereader import TemplateReader
+from ...observe.safetensors import SafetensorsReader
 
 READERS: tuple[Reader, ...] = (
     ZipReader(),
@@ -23,4 +24,5 @@ READERS: tuple[Reader, ...] = (
     NpyReader(),
     JsonReader(),
     TemplateReader(),
+    SafetensorsReader(),
 )
