@@ -12,6 +12,7 @@ from ...observe.artifact.npy import NpyReader
 from ...observe.artifact.reading import Reader
 from ...observe.document.jsonreader import JsonReader
 from ...observe.document.templatereader import TemplateReader
+from ...observe.gguf import GgufReader
 from ...observe.safetensors import SafetensorsReader
 
 READERS: tuple[Reader, ...] = (
@@ -25,4 +26,5 @@ READERS: tuple[Reader, ...] = (
     JsonReader(),
     TemplateReader(),
     SafetensorsReader(),
+    GgufReader(),
 )
