@@ -1,9 +1,9 @@
 """GGUF files: the header, what it says of tensors, and the chat templates among its values.
 
 Behind the magic number stand the version (1 to 3; it also tells the order of bytes), the number of tensors
-and of values, then the values (a key, a type, a value), then name, shape, type and place of each tensor, and the
-tensors themselves, each at a multiple of ``general.alignment``. What the format's own reader refuses, other
-readers take: each broken rule is a fact.
+and of values, then the values (a key, a type, a value), then name, shape, type and place of each tensor,
+and the tensors themselves, each at a multiple of ``general.alignment``. What the format's own reader
+refuses, other readers take: each broken rule is a fact.
 
 Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 """

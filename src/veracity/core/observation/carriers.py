@@ -67,7 +67,7 @@ class TemplateReach(Observation):
 class CodeCarried(Observation):
     """A document brings code that its loader makes a function of.
 
-    ``form``: ``bytecode`` (marshalled), ``source`` or ``expression``. ``text``: of source, its beginning.
+    ``form``: ``bytecode`` (marshalled), ``pickle``, ``source`` or ``expression``. ``text``: its beginning.
     """
 
     name: str
@@ -75,3 +75,13 @@ class CodeCarried(Observation):
     loader: str
     form: str
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class FileAsked(Observation):
+    """A document has its loader open another file; ``path`` is what it says."""
+
+    name: str
+    where: str
+    loader: str
+    path: str

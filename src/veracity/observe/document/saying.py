@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
-from ...core.observation import CodeCarried, NameAsked
+from ...core.observation import CodeCarried, FileAsked, NameAsked
 from ...core.origin import Origin, monitor_origin
 from .value import Path, path_text
 
@@ -18,10 +18,14 @@ def _now() -> Origin:
 
 @dataclass(frozen=True, slots=True)
 class Saying:
-    """Makes observations of the document ``name``; ``inside`` is where in it the values lie."""
+    """Makes observations of the document ``name``; ``inside`` is where in it the values lie.
+
+    ``depth``: out of how many containers the document was taken.
+    """
 
     name: str
     inside: str = ""
+    depth: int = 0
     origin: Origin = field(default_factory=_now)
 
     def where(self, path: Path, *more: str | int) -> str:
@@ -52,3 +56,7 @@ class Saying:
     def carries(self, where: str, loader: str, form: str, text: str = "") -> CodeCarried:
         """The document brings code with it."""
         return CodeCarried(self.origin, self.name, where, loader, form, text[:MAX_TEXT])
+
+    def file(self, where: str, loader: str, path: str) -> FileAsked:
+        """The loader opens another file."""
+        return FileAsked(self.origin, self.name, where, loader, path[:MAX_TEXT])

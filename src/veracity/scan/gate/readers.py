@@ -13,6 +13,7 @@ from ...observe.artifact.reading import Reader
 from ...observe.document.jsonreader import JsonReader
 from ...observe.document.templatereader import TemplateReader
 from ...observe.gguf import GgufReader
+from ...observe.hdf5 import Hdf5Reader
 from ...observe.safetensors import SafetensorsReader
 
 READERS: tuple[Reader, ...] = (
@@ -27,4 +28,5 @@ READERS: tuple[Reader, ...] = (
     TemplateReader(),
     SafetensorsReader(),
     GgufReader(),
+    Hdf5Reader(),
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from ....core.observation import NameAsked
 from ....core.pickled import Danger, danger_of
 from ....core.rule import Confidence, Severity
@@ -17,6 +19,13 @@ _WEIGHTS = {
 # A configuration that seeds or sets a precision says openly what the run is to do.
 _OF_A_CONFIGURATION = ("hydra", "hyperpyyaml")
 _READS = frozenset({"os.environ.get", "os.environ.copy", "os.environ.items", "os.makedirs", "os.mkdir"})
+# Functions of Keras and TensorFlow that a layer or a loss never is: they fetch, load or write, or run Python.
+_OF_KERAS = re.compile(
+    r"(tf_)?keras\b.*\.(get_file|load_model|load_weights|load_img|load_data|save_model|save_weights"
+    r"|enable_unsafe_deserialization|deserialize\w*|\w+_from_directory|TFSMLayer|TorchModuleWrapper|FileCopy\w*)"
+    r"|tensorflow\b.*\.(py_function|numpy_function|py_func|raw_ops\.\w+|read_file|write_file|matching_files"
+    r"|load_op_library|load_library|load_file_system_library|get_file|load_model|gfile\.\w+)"
+)
 # Fetches the model it is named for, by a name that stands beside it.
 _FETCHES = ("torch.hub",)
 
@@ -30,6 +39,8 @@ def danger(asked: NameAsked) -> Danger | None:
     """Why the name is not data; None when nothing is known against it."""
     if asked.way == "code" or full_name(asked) in _READS:
         return None
+    if asked.loader == "keras" and _OF_KERAS.fullmatch(full_name(asked)):
+        return Danger.CARRIES
     found = danger_of(asked.module, asked.attribute) if asked.module else None
     if found is Danger.ALTERS and asked.loader in _OF_A_CONFIGURATION:
         return None

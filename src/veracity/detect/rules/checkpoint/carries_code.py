@@ -6,9 +6,9 @@ Load: nothing that can execute is loaded.
 
 ## What breaks it
 
-A ``Lambda`` layer of Keras holds marshalled bytecode, which the loader turns into a function and calls as
-soon as the model is built. ``py/repr`` of jsonpickle is evaluated. ``!apply`` and resolvers that evaluate
-text do the same in YAML.
+A ``Lambda`` layer of Keras holds marshalled bytecode (a ``TorchModuleWrapper`` a pickle), which the loader
+turns into a function and calls as soon as the model is built. ``py/repr`` of jsonpickle is evaluated.
+``!apply`` and resolvers that evaluate text do the same in YAML.
 
 ## How it is checked
 
@@ -38,6 +38,7 @@ from ....core.rule import Confidence, Rule, Severity
 
 _IS = {
     "bytecode": "marshalled bytecode, which {loader} makes a function of",
+    "pickle": "a pickle, which {loader} loads",
     "source": "source code, which {loader} executes",
     "expression": "text that {loader} evaluates: {text}",
 }

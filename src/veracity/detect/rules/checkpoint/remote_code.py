@@ -10,7 +10,7 @@ Load: nothing that can execute is loaded unseen.
 ``trust_remote_code=True`` transformers executes the file they name, and with ``repository--module.Class`` the
 newest file of somebody else's repository. Other loaders ask for no permission: modules of ``modules.json``,
 components of ``model_index.json``, ``parent_library`` of an adapter, ``loader_module`` of MLflow,
-``model_file`` of MLX, an attention kernel that is fetched from a repository.
+``model_file`` of MLX, an attention kernel that is fetched from a repository, ``module`` of a Keras layer.
 
 ## How it is checked
 
@@ -55,6 +55,10 @@ _OWN = {
         "__main__",
     ),
     "mlflow": ("mlflow",),
+    "keras": (
+        *("keras", "tf_keras", "keras_core", "keras_nlp", "keras_cv", "keras_hub", "keras_rs", "tensorflow"),
+        *("builtins", "__main__"),
+    ),
     "diffusers": ("diffusers", "transformers", "onnxruntime.training"),
 }
 # Packages of pipelines in diffusers, which stand for the library in model_index.json: those of 0.10 to 0.36.
