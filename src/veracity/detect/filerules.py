@@ -34,6 +34,7 @@ FILE_DETECTORS: tuple[type[Detector], ...] = (
 from .rules.checkpoint.carries_code import CarriesCode
 from .rules.checkpoint.format_broken import FormatBroken
 from .rules.checkpoint.names_harm import NamesHarm
+from .rules.checkpoint.operator import Operator
 from .rules.checkpoint.outside_file import OutsideFile
 from .rules.checkpoint.remote_code import RemoteCode
 from .rules.checkpoint.template_reaches import TemplateReaches
@@ -45,4 +46,5 @@ FILE_DETECTORS: tuple[type[Detector], ...] = (
     TemplateReaches,
     FormatBroken,
     OutsideFile,
+    Operator,
 )

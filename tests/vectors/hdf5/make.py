@@ -1,4 +1,4 @@
-"""Makes the files of this folder: python make.py (pip install h5py==3.16.0). The code in them is four bytes."""
+"""Makes the files of this folder: make.py (pip install h5py==3.16.0). The code in them is four bytes."""
 
 from __future__ import annotations
 

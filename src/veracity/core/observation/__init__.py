@@ -9,7 +9,7 @@ from .approved import SealChecked, SealDrift
 from .archive import ArchiveOdd, ArchiveRead, Oddity, OddMember, ScriptCode
 from .artifact import ArrayRead, ArtifactRead, LimitReached
 from .artifact import ArtifactRead, LimitReached
-from .carriers import CodeCarried, FileAsked, FormatRuleBroken, NameAsked, TemplateReach
+from .carriers import CodeCarried, FileAsked, FormatRuleBroken, NameAsked, OperatorAsked, TemplateReach
 from .channel import CallFrame, ChannelUsed, FileWritten, ProcessAppeared, SocketsSeen
 from .code import FunctionIdentity, FunctionsExpected, FunctionsSeen, ModuleChecked, ModuleImported
 from .condition import GroupLoad, JobStuck, MonitorHeld, ProcessChanged, ProcessHeld, RankStuck, WorkersSeen
@@ -41,7 +41,7 @@ __all__ = [
     "SealChecked", "SealDrift", "ArrayRead", "ArtifactRead", "LimitReached",
     "ArchiveOdd", "ArchiveRead", "OddMember", "Oddity", "ScriptCode",
     "SealChecked", "SealDrift", "ArtifactRead", "LimitReached",
-    "CodeCarried", "FileAsked", "FormatRuleBroken", "NameAsked", "TemplateReach",
+    "CodeCarried", "FileAsked", "FormatRuleBroken", "NameAsked", "OperatorAsked", "TemplateReach",
     "CallFrame", "ChannelUsed", "FileWritten", "ProcessAppeared", "SocketsSeen",
     "GroupLoad", "JobStuck", "MonitorHeld", "ProcessChanged", "ProcessHeld", "RankStuck", "WorkersSeen",
     "FunctionIdentity", "FunctionsExpected", "FunctionsSeen", "ModuleChecked", "ModuleImported",

@@ -85,3 +85,20 @@ class FileAsked(Observation):
     where: str
     loader: str
     path: str
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorAsked(Observation):
+    """A graph holds an operator, which its loader executes.
+
+    ``format``: ``onnx`` or ``tensorflow``. ``domain``: in ONNX, who defines it; empty for the standard's own.
+    ``how``: ``function`` when the model defines it by other operators, ``fixed`` when the path that it works
+    on stands in the graph, else empty.
+    """
+
+    name: str
+    where: str
+    format: str
+    domain: str
+    operator: str
+    how: str

@@ -14,6 +14,9 @@ from ...observe.document.jsonreader import JsonReader
 from ...observe.document.templatereader import TemplateReader
 from ...observe.gguf import GgufReader
 from ...observe.hdf5 import Hdf5Reader
+from ...observe.protobuf.onnx import OnnxReader
+from ...observe.protobuf.tensorflow import TensorflowReader
+from ...observe.recognised import RecognisedReader
 from ...observe.safetensors import SafetensorsReader
 
 READERS: tuple[Reader, ...] = (
@@ -29,4 +32,7 @@ READERS: tuple[Reader, ...] = (
     SafetensorsReader(),
     GgufReader(),
     Hdf5Reader(),
+    OnnxReader(),
+    TensorflowReader(),
+    RecognisedReader(),
 )
