@@ -14,7 +14,7 @@ from pathlib import Path
 
 MAX_MODULE = 600
 MAX_FUNCTION = 60
-MAX_INIT = 60
+MAX_INIT = 120
 EMPTY_NAME = re.compile(r"(\A|_)(utils?|helpers?|common|base|managers?)(\Z|_)")
 _MEASURED = ("src", "scripts", "bench", "examples", "tests")
 

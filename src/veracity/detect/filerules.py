@@ -7,14 +7,11 @@ from .rules.checkpoint.archive_ambiguous import ArchiveAmbiguous
 from .rules.checkpoint.archive_damaged import ArchiveDamaged
 from .rules.checkpoint.archive_escapes import ArchiveEscapes
 from .rules.checkpoint.archive_hidden import ArchiveHidden
-from .rules.checkpoint.script_acts import ScriptActs
-
-FILE_DETECTORS: tuple[type[Detector], ...] = (
-    ArchiveAmbiguous,
-    ArchiveDamaged,
-    ArchiveEscapes,
-    ArchiveHidden,
-    ScriptActs,
+from .rules.checkpoint.carries_code import CarriesCode
+from .rules.checkpoint.format_broken import FormatBroken
+from .rules.checkpoint.names_harm import NamesHarm
+from .rules.checkpoint.operator import Operator
+from .rules.checkpoint.outside_file import OutsideFile
 from .rules.checkpoint.pickle_alters_shared import PickleAltersShared
 from .rules.checkpoint.pickle_ambiguous import PickleAmbiguous
 from .rules.checkpoint.pickle_executes import PickleExecutes
@@ -22,6 +19,9 @@ from .rules.checkpoint.pickle_limit import PickleLimit
 from .rules.checkpoint.pickle_malformed import PickleMalformed
 from .rules.checkpoint.pickle_shape_differs import PickleShapeDiffers
 from .rules.checkpoint.pickle_unknown_global import PickleUnknownGlobal
+from .rules.checkpoint.remote_code import RemoteCode
+from .rules.checkpoint.script_acts import ScriptActs
+from .rules.checkpoint.template_reaches import TemplateReaches
 
 FILE_DETECTORS: tuple[type[Detector], ...] = (
     PickleExecutes,
@@ -31,15 +31,11 @@ FILE_DETECTORS: tuple[type[Detector], ...] = (
     PickleMalformed,
     PickleLimit,
     PickleAmbiguous,
-from .rules.checkpoint.carries_code import CarriesCode
-from .rules.checkpoint.format_broken import FormatBroken
-from .rules.checkpoint.names_harm import NamesHarm
-from .rules.checkpoint.operator import Operator
-from .rules.checkpoint.outside_file import OutsideFile
-from .rules.checkpoint.remote_code import RemoteCode
-from .rules.checkpoint.template_reaches import TemplateReaches
-
-FILE_DETECTORS: tuple[type[Detector], ...] = (
+    ArchiveAmbiguous,
+    ArchiveDamaged,
+    ArchiveEscapes,
+    ArchiveHidden,
+    ScriptActs,
     NamesHarm,
     RemoteCode,
     CarriesCode,

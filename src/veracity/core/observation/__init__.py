@@ -8,7 +8,6 @@ from ..trial import GradientTrial
 from .approved import SealChecked, SealDrift
 from .archive import ArchiveOdd, ArchiveRead, Oddity, OddMember, ScriptCode
 from .artifact import ArrayRead, ArtifactRead, LimitReached
-from .artifact import ArtifactRead, LimitReached
 from .carriers import CodeCarried, FileAsked, FormatRuleBroken, NameAsked, OperatorAsked, TemplateReach
 from .channel import CallFrame, ChannelUsed, FileWritten, ProcessAppeared, SocketsSeen
 from .code import FunctionIdentity, FunctionsExpected, FunctionsSeen, ModuleChecked, ModuleImported
@@ -40,7 +39,6 @@ from .training import BatchUse, HooksMoved, StepRecord, StepsPassed, WeightsMove
 __all__ = [
     "SealChecked", "SealDrift", "ArrayRead", "ArtifactRead", "LimitReached",
     "ArchiveOdd", "ArchiveRead", "OddMember", "Oddity", "ScriptCode",
-    "SealChecked", "SealDrift", "ArtifactRead", "LimitReached",
     "CodeCarried", "FileAsked", "FormatRuleBroken", "NameAsked", "OperatorAsked", "TemplateReach",
     "CallFrame", "ChannelUsed", "FileWritten", "ProcessAppeared", "SocketsSeen",
     "GroupLoad", "JobStuck", "MonitorHeld", "ProcessChanged", "ProcessHeld", "RankStuck", "WorkersSeen",
@@ -60,8 +58,6 @@ __all__ = [
     "GlobalsPermitted", "PickleRead",
     "Gap", "Goodbye", "Hello", "RecordDamaged", "RecordsMissing",
     "Observation",
-    "NamedGlobal", "ObjectsLoaded", "LibraryMapped", "LibraryResolved", "SearchFolder",
-    "Gap", "Goodbye", "Hello", "RecordDamaged", "RecordsMissing", "Observation",
     "EarlyModule", "StartedWith", "StartupItem",
     "BatchUse", "HooksMoved", "StepRecord", "StepsPassed", "WeightsMoved",
 ]  # fmt: skip
