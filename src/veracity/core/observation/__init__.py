@@ -33,6 +33,7 @@ from .native import LibraryMapped, LibraryResolved, SearchFolder
 from .pickles import GlobalsPermitted, PickleRead
 from .process import Gap, Goodbye, Hello, RecordDamaged, RecordsMissing
 from .root import Observation
+from .source import Guard, SourceFact, SourceRead
 from .startup import EarlyModule, StartedWith, StartupItem
 from .training import BatchUse, HooksMoved, StepRecord, StepsPassed, WeightsMoved
 
@@ -58,6 +59,6 @@ __all__ = [
     "GlobalsPermitted", "PickleRead",
     "Gap", "Goodbye", "Hello", "RecordDamaged", "RecordsMissing",
     "Observation",
-    "EarlyModule", "StartedWith", "StartupItem",
+    "Guard", "SourceFact", "SourceRead", "EarlyModule", "StartedWith", "StartupItem",
     "BatchUse", "HooksMoved", "StepRecord", "StepsPassed", "WeightsMoved",
 ]  # fmt: skip

@@ -1,0 +1,203 @@
+"""Calls of functions that do something: wait, kill, seed, load, write, execute …"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Callable
+
+from . import vocabulary as words
+from .record import Recorder
+from .scopes import UNKNOWN
+
+MAX_NESTED = 2
+MAX_INNER = 1 << 16
+_KILLS = re.compile(r"\b(?:p?kill|killall|pkill|skill|shutdown|reboot|scancel|xkill)\b")
+_SLEEPS = re.compile(r"^\s*sleep\b")
+_LIBRARY_PATH = re.compile(
+    r"site-packages|dist-packages|sysconfig|getsitepackages|getusersitepackages|purelib"
+)
+_CHECKPOINT = re.compile(
+    r"(?i)ckpt|checkpoint|\.pth?\b|safetensors|snapshot|state_dict|model\w*\.bin|optimizer\.pt|weights"
+)
+_SAFE_LOADERS = ("SafeLoader", "CSafeLoader", "BaseLoader", "CBaseLoader")
+
+
+class Acts:
+    """Makes facts of calls that the vocabulary sorts."""
+
+    def __init__(self, recorder: Recorder, walk: Callable[[ast.Module], None]) -> None:
+        self._record = recorder
+        self._names = recorder.names
+        self._reading = recorder.reading
+        self._walk = walk
+        self._nested = 0
+
+    def note(self, node: ast.Call, act: str, name: str, method: str) -> None:
+        """Make a fact of a call that ``CALLS`` or ``METHODS`` sorts as ``act``."""
+        first = node.args[0] if node.args else None
+        how, amount, bits = "", first, 0
+        if act in ("seed", "put-back") and self._record.forks:
+            return  # within fork_rng the outer state is put back by whoever left it
+        if act == "seed":
+            number = self._names.fold(first)
+            how = (
+                "constant" if isinstance(number, (int, float)) else "value" if first is not None else "drawn"
+            )
+            bits = self._reading.chosen(first)
+        elif act == "put-back":
+            how = "kept" if self._reading.bits(first) & words.RANDOM_STATE else "value"
+        elif act == "start":
+            how = self._started(node)
+        elif act == "load":
+            how, bits = self._loaded(node, name)
+            if not how:
+                return
+        elif act in ("execute", "compile", "code"):
+            how = self._executed(node, act)
+        elif act == "import":
+            if isinstance(self._names.fold(first), str):
+                return
+            how = "decoded" if self._reading.bits(first) & words.DECODED else "computed"
+        elif act in ("write", "delete", "rename", "times"):
+            how = self._written(node, act, name, method)
+            if not how:
+                return
+            amount = node.args[1] if name.endswith("save") and len(node.args) > 1 else first
+        elif act == "sleep":
+            if name == "select.select" and len(node.args) < 4:
+                return
+            how = "polls" if self._record.loops and self._record.loops[-1].polls else ""
+        elif act == "kill" and name == "ctypes.string_at" and self._names.fold(first) != 0:
+            return
+        number = self._names.fold(amount)
+        self._record.emit(
+            "call",
+            act,
+            how,
+            node,
+            name=name,
+            amount=amount,
+            bits=bits,
+            factor=float(number) if isinstance(number, (int, float)) else None,
+        )
+
+    def _started(self, node: ast.Call) -> str:
+        texts = []
+        for one in ast.walk(ast.Tuple(list(node.args), ast.Load())):
+            if isinstance(one, ast.Constant) and isinstance(one.value, str):
+                texts.append(one.value)
+        whole = self._names.fold(node.args[0]) if node.args else UNKNOWN
+        texts += [whole] if isinstance(whole, str) else []
+        if any(_KILLS.search(text) for text in texts):
+            return "kill"
+        return "sleep" if any(_SLEEPS.search(text) for text in texts) else "start"
+
+    def _loaded(self, node: ast.Call, name: str) -> tuple[str, int]:
+        given = {word.arg: word.value for word in node.keywords if word.arg}
+        if name == "torch.load":
+            asked = given.get("weights_only")
+            if asked is None:
+                return "default", 0
+            value = self._names.fold(asked)
+            if value is True:
+                return "safe", 0
+            bits = self._reading.chosen(asked) | self._reading.condition(asked)
+            return ("unsafe" if value in (False, 0) else "conditional"), bits
+        if name == "numpy.load":
+            return ("unsafe" if self._names.fold(given.get("allow_pickle")) is True else ""), 0
+        if name.startswith("yaml.load"):
+            loader = given.get("Loader") or (node.args[1] if len(node.args) > 1 else None)
+            named = self._names.dotted(loader) if loader is not None else ""
+            return (
+                ""
+                if named.endswith(_SAFE_LOADERS)
+                or (loader is not None and "Unsafe" not in named and not named.endswith("yaml.Loader"))
+                else "unsafe"
+            ), 0
+        if name in ("torch.jit.load", "yaml.full_load"):
+            return "", 0
+        first = node.args[0] if node.args else None
+        if self._reading.bits(first) & words.DECODED or isinstance(self._names.fold(first), bytes):
+            return "decoded", 0
+        return "unsafe", 0
+
+    def _executed(self, node: ast.Call, act: str) -> str:
+        first = node.args[0] if node.args else None
+        text = self._names.fold(first)
+        plain = isinstance(first, ast.Constant)
+        if isinstance(text, bytes):
+            text = text.decode("utf-8", "replace")
+        if isinstance(text, str) and act != "code":
+            self._inner(text, node)
+        if isinstance(first, ast.Call) and self._names.dotted(first.func).endswith("compile") and first.args:
+            first = first.args[0]
+        if self._reading.bits(first) & words.DECODED:
+            return "decoded"
+        if any(
+            isinstance(one, ast.Call) and self._names.dotted(one.func).startswith(words.FETCHERS)
+            for one in ast.walk(first or node)
+        ):
+            return "fetched"
+        return "literal" if plain else "folded" if isinstance(text, str) else "built"
+
+    def _inner(self, text: str, node: ast.Call) -> None:
+        """Code in a constant text that is executed: walked as if it stood there."""
+        if self._nested >= MAX_NESTED or len(text) > MAX_INNER:
+            return
+        try:
+            tree = ast.parse(text)
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            return
+        for one in ast.walk(tree):
+            if hasattr(one, "lineno"):
+                one.lineno = node.lineno
+                one.end_lineno = node.end_lineno  # type: ignore[attr-defined]
+        self._nested += 1
+        self._walk(tree)
+        self._nested -= 1
+
+    def _written(self, node: ast.Call, act: str, name: str, method: str) -> str:
+        parts = [*node.args, *(word.value for word in node.keywords)]
+        if act == "write" and name.endswith("open") and not method:
+            mode = self._names.fold(parts[1]) if len(parts) > 1 else "r"
+            if name == "os.open" or not isinstance(mode, str) or not set(mode) & set("wax+"):
+                return ""
+            parts = parts[:1]
+        if method and isinstance(node.func, ast.Attribute):
+            parts = [node.func.value, *parts]
+        texts = [self._path_text(one) for one in parts[:4]]
+        if act == "times":
+            put_back = any("stat" in text or "getmtime" in text or "st_mtime" in text for text in texts)
+            return "put back" if put_back or name == "shutil.copystat" else "set"
+        if any(_LIBRARY_PATH.search(text) for text in texts) or any(
+            self._of_library(one) for one in parts[:2]
+        ):
+            return "library"
+        if any(_CHECKPOINT.search(text) for text in texts):
+            return "checkpoint"
+        return "" if act == "write" else "other"
+
+    def _of_library(self, node: ast.expr) -> bool:
+        """Whether a path is made from the file of an imported library."""
+        for one in ast.walk(node):
+            if isinstance(one, ast.Attribute) and one.attr == "__file__":
+                return self._names.dotted(one.value).partition(".")[0] in words.LIBRARIES
+        return False
+
+    def _path_text(self, node: ast.expr) -> str:
+        folded = self._names.fold(node)
+        if isinstance(folded, str):
+            return folded
+        try:
+            text = ast.unparse(node)[:400]
+        except (ValueError, RecursionError):
+            return ""
+        for one in ast.walk(node):
+            if isinstance(one, ast.Name):
+                known = self._names.value(one.id)
+                if known is not None and isinstance(known.node, ast.Call):
+                    text += " " + ast.unparse(known.node)[:400]
+                if known is not None and isinstance(known.constant, str):
+                    text += " " + known.constant
+        return text

@@ -1,0 +1,153 @@
+"""The flow around a training step: errors that are swallowed or raised, loops that pass time."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Sequence
+
+from . import vocabulary as words
+from .record import Recorder
+from .scopes import Scope
+
+LONG_LOOP = 100_000
+_DANGEROUS = re.compile(
+    r"(?:builtins\.)?(?:exec|eval|print|open|compile|__import__)\Z|(?:os|posix|subprocess|shutil|pty|socket"
+    r"|runpy|importlib|ctypes|sys)\.|torch\.(?:manual_seed|set_\w+)|random\.seed|numpy\.random\.seed"
+)
+_UPDATES = frozenset(
+    (
+        "backward",
+        "step",
+        "unscale_",
+        "all_reduce",
+        "clip_grad_norm_",
+        "manual_backward",
+        "zero_grad",
+        "reduce_scatter",
+        "clip_grad_value_",
+        "all_gather",
+        "reduce",
+    )
+)
+
+
+class Control:
+    """Makes facts of handlers, raises and loops."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._record = recorder
+        self._names = recorder.names
+        self._reading = recorder.reading
+
+    def raised(self, node: ast.AST, raised: ast.expr | None) -> None:
+        """A raise under a trigger."""
+        if raised is None or not any(one.bits & words.TRIGGER_BITS for one in self._record.guards):
+            return
+        name = self._names.dotted(raised.func if isinstance(raised, ast.Call) else raised)
+        how = "exit" if name in ("SystemExit", "KeyboardInterrupt") else "raise"
+        self._record.emit("call", "exit", how, node, name=name)
+
+    def busy(self, node: ast.While | ast.For | ast.AsyncFor) -> None:
+        """A loop that only passes time."""
+        still = all(isinstance(one, (ast.Pass, ast.Continue)) or _counts(one) for one in node.body)
+        if not still:
+            return
+        if isinstance(node, ast.While):
+            if self._reading.bits(node.test) & words.CLOCK or any(
+                isinstance(one, ast.Call) and self._reading.bits(one) & (words.CLOCK | words.DATE)
+                for one in ast.walk(node.test)
+            ):
+                self._record.emit("call", "sleep", "busy", node, name="while", amount=node.test)
+            return
+        if isinstance(node.iter, ast.Call) and node.iter.args:
+            number = self._names.fold(node.iter.args[-1])
+            if isinstance(number, (int, float)) and number >= LONG_LOOP:
+                self._record.emit("call", "sleep", "busy", node, name="for", amount=node.iter)
+
+    def swallowed(self, node: ast.stmt) -> None:
+        """An exception around an update that nobody hears of."""
+        calls = self._update_calls(getattr(node, "body", ()))
+        if not calls:
+            return
+        for handler in getattr(node, "handlers", ()):
+            broad = handler.type is None or self._broad(handler.type)
+            if broad and all(_silent(one) for one in handler.body):
+                self._record.emit(
+                    "control", "swallowed", calls[0], handler, name=", ".join(calls[:4]), amount=handler.type
+                )
+        for one in getattr(node, "finalbody", ()):
+            if isinstance(one, (ast.Return, ast.Continue, ast.Break)):
+                self._record.emit("control", "swallowed", calls[0], one, name=", ".join(calls[:4]))
+
+    def suppressed(self, node: ast.stmt) -> None:
+        """``contextlib.suppress`` around an update."""
+        for item in getattr(node, "items", ()):
+            one = item.context_expr
+            named = self._names.dotted(one.func) if isinstance(one, ast.Call) else ""
+            if not isinstance(one, ast.Call) or not named.endswith("suppress"):
+                continue
+            calls = self._update_calls(getattr(node, "body", ()))
+            if calls and any(self._broad(argument) for argument in one.args):
+                self._record.emit("control", "swallowed", calls[0], node, name=", ".join(calls[:4]))
+
+    def _broad(self, kind: ast.expr) -> bool:
+        kinds = kind.elts if isinstance(kind, ast.Tuple) else [kind]
+        names = {self._names.dotted(one) for one in kinds}
+        return bool(
+            names
+            & {
+                "Exception",
+                "BaseException",
+                "RuntimeError",
+                "builtins.Exception",
+                "ValueError",
+                "FloatingPointError",
+                "builtins.BaseException",
+            }
+        )
+
+    def _update_calls(self, body: Sequence[ast.stmt]) -> list[str]:
+        found = []
+        for statement in body:
+            for one in ast.walk(statement):
+                if (
+                    isinstance(one, ast.Call)
+                    and isinstance(one.func, ast.Attribute)
+                    and one.func.attr in _UPDATES
+                ):
+                    kinds = self._reading.bits(one.func.value)
+                    if one.func.attr != "step" or kinds & (words.OPTIMIZER | words.SCHEDULER):
+                        found.append(one.func.attr)
+        return found
+
+    def reduces(self, node: ast.Return, scope: Scope) -> None:
+        """``__reduce__`` that names a function which does something when the object is loaded."""
+        value = node.value
+        if (
+            scope.name not in ("__reduce__", "__reduce_ex__")
+            or not isinstance(value, ast.Tuple)
+            or not value.elts
+        ):
+            return
+        name = self._names.dotted(value.elts[0])
+        if _DANGEROUS.match(name):
+            self._record.emit("call", "reduce", "calls", node, name=name, amount=value)
+
+
+def _counts(node: ast.stmt) -> bool:
+    """A statement of a busy loop: a number is counted or multiplied."""
+    if isinstance(node, ast.AugAssign):
+        return isinstance(node.target, ast.Name) and isinstance(node.value, ast.Constant)
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+
+
+def _silent(node: ast.stmt) -> bool:
+    """A statement that tells nobody anything."""
+    if isinstance(node, (ast.Pass, ast.Continue, ast.Break)):
+        return True
+    if isinstance(node, ast.Return):
+        return node.value is None or isinstance(node.value, (ast.Constant, ast.Name))
+    if isinstance(node, ast.Expr):
+        return isinstance(node.value, ast.Constant)
+    return isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)

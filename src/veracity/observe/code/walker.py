@@ -1,0 +1,495 @@
+"""One walk over a syntax tree: statements, scopes and conditions; expressions go to :mod:`calls` and
+:mod:`edits`."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterable, Sequence
+
+from . import vocabulary as words
+from .calls import Calls
+from .control import Control
+from .edits import Edits
+from .outputs import Outputs
+from .record import Recorder
+from .roles import roles_of
+from .scopes import UNKNOWN, Loop, Names, Scope, Value
+from .transform import IN_PLACE
+
+MAX_DEPTH = 90
+_LEAVES = (ast.Return, ast.Continue, ast.Break, ast.Raise)
+
+
+class TooDeepError(Exception):
+    """Statements lie in each other deeper than is followed."""
+
+
+def survey(body: Iterable[ast.stmt], names: Names, module: Scope) -> None:
+    """Learn imports, functions and counters before the walk: a body may use what stands below it."""
+    pending: list[tuple[ast.stmt, bool]] = [(one, True) for one in body]
+    counters: set[str] = set()
+    while pending:
+        node, outer = pending.pop()
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            if outer:
+                learn_import(node, module)
+            continue
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            names.functions.setdefault(node.name, []).append(node)
+        elif isinstance(node, ast.AugAssign):
+            _learn_stored(node.target, names)
+            one = isinstance(node.value, ast.Constant) and node.value.value == 1
+            if isinstance(node.op, ast.Add) and one:
+                counters.add(counted(node.target))
+            continue
+        elif isinstance(node, ast.Assign):
+            _learn_assigned(node, names, outer)
+        elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+            _learn_use(node.value, names)
+        inside = outer and not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))
+        for field in ("body", "orelse", "finalbody"):
+            for one in getattr(node, field, ()):
+                pending.append((one, inside))
+        for handler in getattr(node, "handlers", ()):
+            pending.extend((one, inside) for one in handler.body)
+        for case in getattr(node, "cases", ()):
+            pending.extend((one, inside) for one in case.body)
+    names.counters.update(name for name in counters if len(name) > 1)
+
+
+def _learn_assigned(node: ast.Assign, names: Names, outer: bool) -> None:
+    for target in node.targets:
+        _learn_stored(target, names)
+        if outer and isinstance(target, ast.Name) and isinstance(node.value, ast.Lambda):
+            names.functions.setdefault(target.id, []).append(node.value)
+    if isinstance(node.value, ast.Call):
+        _learn_use(node.value, names)
+
+
+def _learn_use(call: ast.Call, names: Names) -> None:
+    """Functions of the file that a call makes hooks, or a loader's collate function."""
+    method = call.func.attr if isinstance(call.func, ast.Attribute) else ""
+    if method in words.HOOKS:
+        roles = {"hook"} | ({"gradient-hook"} if method in words.GRADIENT_HOOKS else set())
+        for one in call.args:
+            name = one.func if isinstance(one, ast.Call) else one
+            found = (
+                name.id
+                if isinstance(name, ast.Name)
+                else name.attr
+                if isinstance(name, ast.Attribute)
+                else ""
+            )
+            names.used.setdefault(found, set()).update(roles)
+    for word in call.keywords:
+        if word.arg in ("collate_fn", "worker_init_fn") and isinstance(word.value, ast.Name):
+            names.used.setdefault(word.value.id, set()).add("collate")
+
+
+def _learn_stored(target: ast.expr, names: Names) -> None:
+    """How often an attribute is assigned to: of several values none is the constant."""
+    if isinstance(target, ast.Attribute):
+        names.stored[target.attr] = names.stored.get(target.attr, 0) + 1
+
+
+def counted(target: ast.expr) -> str:
+    """The name of what is counted up: a variable, an attribute, or a list that holds a number."""
+    if isinstance(target, ast.Name):
+        return target.id
+    if isinstance(target, ast.Attribute):
+        return f".{target.attr}"
+    if isinstance(target, ast.Subscript):
+        return counted(target.value)
+    return ""
+
+
+def learn_import(node: ast.stmt, scope: Scope) -> None:
+    """Names that an import statement brings into a scope."""
+    if isinstance(node, ast.Import):
+        for alias in node.names:
+            top = alias.name.partition(".")[0]
+            scope.values[alias.asname or top] = Value(name=alias.name if alias.asname else top)
+    elif isinstance(node, ast.ImportFrom):
+        module = "." * node.level + (node.module or "")
+        for alias in node.names:
+            full = (
+                f"{module}.{alias.name}" if module and not module.endswith(".") else f"{module}{alias.name}"
+            )
+            scope.values[alias.asname or alias.name] = Value(name=full)
+
+
+class Walker:
+    """Walks a module's body; facts go to the recorder."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._record = recorder
+        self._names = recorder.names
+        self._reading = recorder.reading
+        self._edits = Edits(recorder)
+        self._calls = Calls(recorder, self._edits, self._text_code)
+        self._control = Control(recorder)
+        self._outputs = Outputs(recorder)
+        self._depth = 0
+        self._table: dict[type, Callable[[ast.stmt], None]] = {
+            ast.FunctionDef: self._function,
+            ast.AsyncFunctionDef: self._function,
+            ast.ClassDef: self._class,
+            ast.If: self._if,
+            ast.While: self._while,
+            ast.For: self._for,
+            ast.AsyncFor: self._for,
+            ast.Try: self._try,
+            ast.With: self._with,
+            ast.AsyncWith: self._with,
+            ast.Assign: self._assign,
+            ast.AugAssign: self._augmented,
+            ast.AnnAssign: self._annotated,
+            ast.Expr: self._expression,
+            ast.Return: self._return,
+            ast.Raise: self._raise,
+            ast.Import: self._import,
+            ast.ImportFrom: self._import,
+            ast.Delete: self._delete,
+            ast.Continue: self._leave,
+            ast.Break: self._leave,
+        }
+        for name in ("Match", "TryStar"):  # from Python 3.10 and 3.11 on
+            kind = getattr(ast, name, None)
+            if kind is not None:
+                self._table[kind] = self._match if name == "Match" else self._try
+
+    def module(self, tree: ast.Module) -> None:
+        """Walk a module. Raises TooDeepError."""
+        survey(tree.body, self._names, self._names.module)
+        self._block(tree.body)
+
+    def _text_code(self, tree: ast.Module) -> None:
+        """Code that a text of the file holds and executes."""
+        survey(tree.body, self._names, self._names.scope)
+        self._block(tree.body)
+
+    # --- blocks and scopes -----------------------------------------------------------------------------
+
+    def _block(self, body: Sequence[ast.stmt]) -> None:
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
+            raise TooDeepError
+        held = len(self._record.guards)
+        for node in body:
+            handler = self._table.get(type(node))
+            if handler is not None:
+                handler(node)
+            else:
+                self._inner(node)
+        del self._record.guards[held:]
+        self._depth -= 1
+
+    def _inner(self, node: ast.AST) -> None:
+        for part in ast.iter_child_nodes(node):
+            if isinstance(part, ast.expr):
+                self._calls.visit(part)
+
+    def _enter(self, scope: Scope, body: Sequence[ast.stmt]) -> None:
+        record, names = self._record, self._names
+        outer = (names.scope, record.guards, record.loops, record.handlers)
+        names.scope, record.guards, record.loops, record.handlers = scope, [], [], 0
+        if scope.kind == "class" or scope.parent is None or scope.parent.kind != "class":
+            # A function that is defined under a condition exists under it alone.
+            record.guards = [one for one in outer[1] if one.bits & words.TRIGGER_BITS & ~words.STEP]
+        record.entered.append(scope)
+        self._block(body)
+        names.scope, record.guards, record.loops, record.handlers = outer
+
+    def _function(self, node: ast.stmt) -> None:
+        if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            return
+        outer = self._names.scope
+        for one in node.decorator_list:
+            self._calls.visit(one)
+        given = node.args
+        arguments = [*given.posonlyargs, *given.args, *given.kwonlyargs]
+        arguments += [one for one in (given.vararg, given.kwarg) if one is not None]
+        scope = Scope(node.name, "function", outer, node, parameters=frozenset(one.arg for one in arguments))
+        scope.roles = roles_of(node.name, outer, node)
+        self._defaults(scope, given)
+        for one in node.decorator_list:
+            name = self._names.dotted(one.func if isinstance(one, ast.Call) else one)
+            if name in self._names.functions and scope.roles:
+                self._record.decorated.setdefault(name, set()).update(scope.roles)
+        outer.values[node.name] = Value(node=node)
+        self._used(scope, node.name, arguments)
+        self._enter(scope, node.body)
+
+    def _used(self, scope: Scope, name: str, arguments: list[ast.arg]) -> None:
+        """What a function is by its use, and so what it is given."""
+        scope.roles |= self._names.used.get(name, set())
+        if "gradient-hook" in scope.roles:
+            given = arguments[1:] if len(arguments) == 3 else arguments
+            scope.values.update({one.arg: Value(words.GRADIENT) for one in given})
+        elif "backward" in scope.roles:
+            scope.values.update({one.arg: Value(words.GRADIENT) for one in arguments[1:]})
+
+    def _defaults(self, scope: Scope, given: ast.arguments) -> None:
+        """A default that is a known thing is what the parameter is: ``kept=torch.Tensor.backward``."""
+        positional = [*given.posonlyargs, *given.args]
+        pairs = [*zip(positional[len(positional) - len(given.defaults) :], given.defaults, strict=True)]
+        pairs += [
+            (one, value) for one, value in zip(given.kwonlyargs, given.kw_defaults, strict=True) if value
+        ]
+        for one, value in pairs:
+            self._calls.visit(value)
+            name = self._names.dotted(value) if isinstance(value, ast.Attribute) else ""
+            if name.partition(".")[0] in words.LIBRARIES:
+                scope.values[one.arg] = Value(name=name)
+
+    def _class(self, node: ast.stmt) -> None:
+        if not isinstance(node, ast.ClassDef):
+            return
+        for one in (*node.decorator_list, *node.bases, *(word.value for word in node.keywords)):
+            self._calls.visit(one)
+        bases = " ".join(self._names.dotted(one) or self._called_base(one) for one in node.bases)
+        scope = Scope(node.name, "class", self._names.scope, node, bases)
+        self._names.scope.values[node.name] = Value(node=node)
+        self._enter(scope, node.body)
+
+    def _called_base(self, node: ast.expr) -> str:
+        if isinstance(node, ast.Subscript):
+            return self._names.dotted(node.value)
+        if isinstance(node, ast.Call) and node.args:
+            return self._names.dotted(node.args[0])
+        return ""
+
+    def _import(self, node: ast.stmt) -> None:
+        learn_import(node, self._names.scope)
+
+    # --- conditions ------------------------------------------------------------------------------------
+
+    def _under(self, test: ast.AST, bits: int, kind: str, body: Sequence[ast.stmt]) -> None:
+        guards = self._record.guards
+        guards.append(self._record.branch(test, bits, kind))
+        if bits & words.TRIGGER_BITS and kind != "loop":
+            self._record.emit(
+                "control", "choice", "assigns" if _assigns(body) else "calls", test, amount=test, bits=bits
+            )
+        self._block(body)
+        guards.pop()
+
+    def _if(self, node: ast.stmt) -> None:
+        if not isinstance(node, ast.If):
+            return
+        self._calls.visit(node.test)
+        bits = self._reading.condition(node.test)
+        if _is_main(node.test) and self._names.scope.kind == "module":
+            self._main(node)
+            return
+        self._under(node.test, bits, "body", node.body)
+        if node.orelse:
+            self._under(node.test, bits, "else", node.orelse)
+        elif bits & words.TRIGGER_BITS and node.body and isinstance(node.body[-1], _LEAVES):
+            rare = bits & (words.HOST | words.USER | words.DATE | words.CHANCE | words.WORLD | words.RANK)
+            if rare or bits & words.EXACT:
+                # What follows is passed only when the condition does not hold.
+                self._record.guards.append(self._record.branch(node.test, bits, "rest"))
+        self._outputs.chosen(node)
+
+    def _main(self, node: ast.If) -> None:
+        self._block(node.body)
+
+    def _match(self, node: ast.stmt) -> None:
+        subject = getattr(node, "subject", None)
+        self._calls.visit(subject)
+        bits = self._reading.bits(subject) & (words.TRIGGER_BITS | words.EXACT)
+        for place, case in enumerate(getattr(node, "cases", ())):
+            tested = bits | (self._reading.condition(case.guard) if case.guard is not None else 0)
+            self._under(
+                subject or node,
+                tested | (words.EXACT if tested & words.STEP else 0),
+                f"case {place}",
+                case.body,
+            )
+
+    def _while(self, node: ast.stmt) -> None:
+        if not isinstance(node, ast.While):
+            return
+        self._calls.visit(node.test)
+        self._control.busy(node)
+        bits = self._reading.condition(node.test) & ~(words.STEP | words.FILE | words.EXACT)
+        asks = any(isinstance(one, ast.Call) for one in ast.walk(node.test))
+        polls = asks and not self._reading.bits(node.test) & words.CLOCK
+        self._loop(node.body, node.orelse, node.test, bits, Loop(polls=polls))
+
+    def _for(self, node: ast.stmt) -> None:
+        if not isinstance(node, (ast.For, ast.AsyncFor)):
+            return
+        self._calls.visit(node.iter)
+        self._control.busy(node)
+        over = self._reading.bits(node.iter)
+        self._reading.bind(node.target, node.iter, over & ~words.CHANCE)
+        if isinstance(node.target, ast.Name) and over & words.RANDOM_STATE:
+            self._names.scope.values[node.target.id] = Value(over)
+        self._loop(node.body, node.orelse, node.iter, 0, Loop())
+
+    def _loop(
+        self, body: Sequence[ast.stmt], orelse: Sequence[ast.stmt], test: ast.AST, bits: int, loop: Loop
+    ) -> None:
+        self._record.loops.append(loop)
+        self._under(test, bits, "loop", body)
+        self._record.loops.pop()
+        self._block(orelse)
+
+    def _try(self, node: ast.stmt) -> None:
+        for field in ("body", "orelse", "finalbody"):
+            self._block(getattr(node, field, ()))
+        self._record.handlers += 1
+        for handler in getattr(node, "handlers", ()):
+            if handler.type is not None:
+                self._calls.visit(handler.type)
+            self._block(handler.body)
+        self._record.handlers -= 1
+        self._control.swallowed(node)
+
+    def _with(self, node: ast.stmt) -> None:
+        forks = 0
+        for item in getattr(node, "items", ()):
+            self._calls.visit(item.context_expr)
+            if isinstance(item.optional_vars, ast.Name):
+                self._assign_name(item.optional_vars, item.context_expr)
+            if ast.dump(item.context_expr).count("fork_rng"):
+                forks += 1
+        self._control.suppressed(node)
+        self._record.forks += forks
+        self._block(getattr(node, "body", ()))
+        self._record.forks -= forks
+
+    # --- statements ------------------------------------------------------------------------------------
+
+    def _assign(self, node: ast.stmt) -> None:
+        if not isinstance(node, ast.Assign):
+            return
+        self._calls.visit(node.value)
+        for target in node.targets:
+            self._one(target, node.value, node)
+
+    def _one(self, target: ast.expr, value: ast.expr, node: ast.stmt) -> None:
+        if isinstance(target, (ast.Tuple, ast.List)):
+            pairs = value.elts if isinstance(value, (ast.Tuple, ast.List)) else []
+            paired = len(pairs) == len(target.elts)
+            for place, one in enumerate(target.elts):
+                inner = one.value if isinstance(one, ast.Starred) else one
+                if paired:
+                    self._one(inner, pairs[place], node)
+                elif isinstance(inner, ast.Name):
+                    self._edits.assigned(inner, value, node, part=True)
+                    self._names.scope.values[inner.id] = Value()
+                else:
+                    self._edits.assigned(inner, value, node, part=True)
+            return
+        self._edits.assigned(target, value, node)
+        if isinstance(target, ast.Name):
+            self._assign_name(target, value)
+        elif isinstance(target, ast.Attribute) and isinstance(target.value, ast.Name):
+            self._assign_attribute(target, value)
+
+    def _assign_name(self, target: ast.Name, value: ast.expr) -> None:
+        names = self._names
+        bits = self._reading.bits(value)
+        name = (
+            names.dotted(value)
+            if isinstance(value, (ast.Attribute, ast.Name, ast.Call, ast.Subscript))
+            else ""
+        )
+        constant = names.fold(value)
+        before = names.scope.values.get(target.id)
+        if (
+            before is not None
+            and (before.constant is not UNKNOWN or constant is not UNKNOWN)
+            and before.node is None
+        ):
+            constant = UNKNOWN  # of several values the text does not say which one counts
+        held = (
+            value
+            if isinstance(value, (ast.Dict, ast.List, ast.Tuple, ast.Lambda, ast.Call, ast.BinOp))
+            else None
+        )
+        names.scope.values[target.id] = Value(
+            bits, name if name != target.id else "", constant, held, self._reading.outcome(value)
+        )
+        if isinstance(value, ast.Lambda):
+            names.functions.setdefault(target.id, []).append(value)
+        if names.scope.kind == "class":
+            for prefix in (names.scope.name, "self", "cls"):
+                names.attributes.setdefault(f"{prefix}.{target.id}", Value(bits, name, constant))
+
+    def _assign_attribute(self, target: ast.Attribute, value: ast.expr) -> None:
+        names = self._names
+        owner = target.value.id if isinstance(target.value, ast.Name) else ""
+        key = f"{owner}.{target.attr}"
+        bits = self._reading.bits(value) & ~words.SAVED
+        name = names.dotted(value) if isinstance(value, (ast.Attribute, ast.Name, ast.Call)) else ""
+        if name.partition(".")[0] not in words.LIBRARIES:
+            name = ""
+        before = names.attributes.get(key)
+        if before is None:
+            names.attributes[key] = Value(bits, name, names.fold(value), asked=self._reading.outcome(value))
+        else:
+            before.bits |= bits
+            before.constant = UNKNOWN
+
+    def _augmented(self, node: ast.stmt) -> None:
+        if not isinstance(node, ast.AugAssign):
+            return
+        self._calls.visit(node.value)
+        self._edits.augmented(node)
+        if isinstance(node.target, ast.Name):
+            known = self._names.scope.values.get(node.target.id)
+            if known is not None:
+                known.constant = UNKNOWN
+
+    def _annotated(self, node: ast.stmt) -> None:
+        if isinstance(node, ast.AnnAssign) and node.value is not None:
+            self._calls.visit(node.value)
+            self._one(node.target, node.value, node)
+
+    def _expression(self, node: ast.stmt) -> None:
+        value = getattr(node, "value", None)
+        if not isinstance(value, ast.Constant):
+            self._calls.visit(value)
+
+    def _return(self, node: ast.stmt) -> None:
+        value = getattr(node, "value", None)
+        if isinstance(node, ast.Return) and value is not None:
+            self._calls.visit(value)
+            self._edits.returned(value, node, self._names.scope)
+            self._control.reduces(node, self._names.scope)
+
+    def _raise(self, node: ast.stmt) -> None:
+        raised = getattr(node, "exc", None)
+        if raised is not None:
+            self._calls.visit(raised)
+        self._control.raised(node, raised)
+
+    def _leave(self, node: ast.stmt) -> None:
+        if self._record.loops and any(one.bits & words.TRIGGER_BITS for one in self._record.guards):
+            self._record.emit("control", "left", type(node).__name__.lower(), node)
+
+    def _delete(self, node: ast.stmt) -> None:
+        for target in getattr(node, "targets", ()):
+            self._edits.deleted(target, node)
+
+
+def _assigns(body: Sequence[ast.stmt]) -> bool:
+    """Whether a branch changes anything by itself."""
+    for one in body:
+        if isinstance(one, (ast.Assign, ast.AugAssign, ast.Return)):
+            return True
+        if isinstance(one, ast.Expr) and isinstance(one.value, ast.Call):
+            function = one.value.func
+            if isinstance(function, ast.Attribute) and function.attr in IN_PLACE:
+                return True
+        if isinstance(one, (ast.For, ast.With, ast.If)) and _assigns(one.body):
+            return True
+    return False
+
+
+def _is_main(test: ast.expr) -> bool:
+    return isinstance(test, ast.Compare) and isinstance(test.left, ast.Name) and test.left.id == "__name__"
