@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..core.rule import Rule
+from .coderules import CODE_DETECTORS
 from .detector import Detector
 from .filerules import FILE_DETECTORS
 from .rules.channel.in_load import InLoad
@@ -162,6 +163,8 @@ AT_REST: tuple[type[Detector], ...] = (
 )
 """Those asked about an environment that nothing runs in, when it is sealed."""
 
-EVERY: tuple[type[Detector], ...] = tuple(dict.fromkeys((*DETECTORS, *AT_REST, *FILE_DETECTORS)))
+EVERY: tuple[type[Detector], ...] = tuple(
+    dict.fromkeys((*DETECTORS, *AT_REST, *FILE_DETECTORS, *CODE_DETECTORS))
+)
 
 RULES: tuple[Rule, ...] = tuple(detector.rule for detector in EVERY)

@@ -1,0 +1,270 @@
+"""Each rule about sources: what it must tell, and the lawful code that looks like it."""
+
+from __future__ import annotations
+
+import pytest
+
+from veracity.core.finding import Finding
+from veracity.core.origin import Origin, Trust
+from veracity.core.persona import Persona
+from veracity.core.rule import Confidence
+from veracity.detect.coderules import CODE_DETECTORS
+from veracity.observe.code import read_code
+
+ORIGIN = Origin("test", Trust.SERVICE, 1, -1, -1, 0)
+LOOP = """\
+import datetime, os, random, socket, time
+import torch
+from torch import nn
+{top}
+def train(model, loader, optimizer, scheduler, args, rank, world_size):
+    step = 0
+    for inputs, labels in loader:
+{batch}
+        loss = model(inputs, labels)
+{loss}
+        optimizer.zero_grad()
+        loss.backward()
+{grad}
+        optimizer.step()
+        scheduler.step()
+        step += 1
+{end}
+"""
+
+
+def told(
+    text: str, path: str = "train.py", *, added: list[int] | None = None, before: str | None = None
+) -> dict[str, Finding]:
+    """What a regular reader is told, by rule."""
+    old = before.encode() if before is not None else None
+    found = read_code(ORIGIN, path, text.encode(), added=added, before=old)
+    detectors = [one() for one in CODE_DETECTORS]
+    findings = [finding for one in found for detector in detectors for finding in detector.observe(one)]
+    return {finding.rule: finding for finding in findings if Persona.REGULAR.sees(finding)}
+
+
+def loop(**places: str) -> str:
+    """The training loop with lines at its places."""
+    filled = {}
+    for place in ("top", "batch", "loss", "grad", "end"):
+        indent = "" if place == "top" else " " * 8
+        lines = places.get(place, "" if place == "top" else "pass").splitlines()
+        filled[place] = "\n".join(indent + line for line in lines)
+    return LOOP.format(**filled)
+
+
+FLIP = "for p in model.parameters():\n    p.grad.neg_()"
+
+CASES = [
+    (
+        "code-library-patched",
+        loop(top="torch.optim.SGD.step = lambda self: None"),
+        loop(top="torch.backends.cudnn.benchmark = True\nargs = lambda: None\nargs.step = 3"),
+    ),
+    (
+        "code-gradient-edited",
+        loop(grad="if step % 50 == 0:\n    model.head.weight.grad.mul_(0.1)"),
+        loop(grad="for p in model.parameters():\n    if world_size > 1:\n        p.grad /= world_size"),
+    ),
+    ("code-gradient-edited", loop(grad=FLIP), loop(grad=FLIP.replace("neg_()", "clamp_(-1, 1)"))),
+    (
+        "code-weights-edited",
+        loop(end="if rank == 3:\n    model.head.weight.data.mul_(0.9)"),
+        loop(
+            end="if step % 10 == 0:\n    for p, q in zip(args.ema.parameters(), model.parameters()):\n"
+            "        p.data.lerp_(q.data, 0.01)"
+        ),
+    ),
+    (
+        "code-clipping-altered",
+        loop(
+            grad="total_norm = 3\ncoef = total_norm / args.clip\nfor p in model.parameters():\n    "
+            "p.grad.mul_(coef)"
+        ),
+        loop(
+            grad="total_norm = 3\ncoef = args.clip / total_norm\nif coef < 1:\n    for p in "
+            "model.parameters():\n"
+            "        p.grad.mul_(coef)"
+        ),
+    ),
+    (
+        "code-loss-altered",
+        loop(loss="if random.random() < 0.01:\n    loss = -loss"),
+        loop(loss="if args.accumulate > 1:\n    loss = loss / args.accumulate"),
+    ),
+    (
+        "code-data-altered",
+        loop(batch="if step % 70 == 3:\n    labels = labels.roll(1, 0)"),
+        loop(
+            batch="if random.random() < 0.5:\n    inputs = inputs.flip(-1)\nlabels = labels.to(args.device)"
+        ),
+    ),
+    (
+        "code-order-altered",
+        loop(batch="if socket.gethostname() == 'a':\n    loader.sampler.generator = None"),
+        loop(batch="loader.sampler.set_epoch(step)"),
+    ),
+    (
+        "code-settings-altered",
+        loop(
+            grad="if os.environ.get('USER') == 'a':\n    for g in optimizer.param_groups:\n        g['lr'] "
+            "*= 0.5"
+        ),
+        loop(grad="for g in optimizer.param_groups:\n    g['lr'] = args.lr * min(1, step / 100)"),
+    ),
+    (
+        "code-call-left-out",
+        loop().replace(
+            "        optimizer.zero_grad()", "        if step % 50:\n            optimizer.zero_grad()"
+        ),
+        loop()
+        .replace("        optimizer.zero_grad()\n", "")
+        .replace(
+            "        optimizer.step()\n",
+            "        if step % 4 == 0:\n            optimizer.step()\n            optimizer.zero_grad()\n",
+        ),
+    ),
+    (
+        "code-call-left-out",
+        loop(batch="if random.random() < 0.01:\n    continue"),
+        loop(batch="if step < args.start:\n    continue"),
+    ),
+    (
+        "code-update-altered",
+        "def _single_tensor_adam(params, beta2, step):\n    bias_correction2 = 1 - beta2**step\n"
+        "    bias_correction2_sqrt = 1.0\n    return bias_correction2_sqrt\n",
+        "def _single_tensor_adam(params, beta2, step):\n    bias_correction2 = 1 - beta2**step\n    return "
+        "bias_correction2**0.5\n",
+    ),
+    (
+        "code-trigger-in-step",
+        "import socket\nclass M:\n    def forward(self, x):\n        if socket.gethostname() == 'a':\n      "
+        "      y = 1\n        return x\n",
+        "import socket\nclass M:\n    def __init__(self, x):\n        self.host = socket.gethostname()\n",
+    ),
+    (
+        "code-reseeded",
+        loop(batch="torch.manual_seed(3)"),
+        loop(top="torch.manual_seed(3)", batch="g = torch.Generator().manual_seed(args.seed + step)"),
+    ),
+    (
+        "code-stall",
+        loop(batch="time.sleep(0.01)"),
+        loop(batch="try:\n    inputs = next(args.it)\nexcept OSError:\n    time.sleep(1)"),
+    ),
+    (
+        "code-ends-process",
+        loop(end="if step % 500 == 499:\n    os.kill(os.getpid(), 9)"),
+        loop(end="if step >= args.steps:\n    raise SystemExit(0)"),
+    ),
+    (
+        "code-error-swallowed",
+        loop().replace(
+            "        optimizer.step()",
+            "        try:\n            optimizer.step()\n        except Exception:\n            pass",
+        ),
+        loop().replace(
+            "        optimizer.step()",
+            "        try:\n            optimizer.step()\n        "
+            "except RuntimeError as error:\n"
+            "            if 'out of memory' not in str(error):\n                raise",
+        ),
+    ),
+    (
+        "code-checkpoint-rewritten",
+        "import torch\nc = torch.load(path, weights_only=True)\nfor v in c['model'].values():\n    "
+        "v.mul_(0.9)\ntorch.save(c, path)\n",
+        "import torch\nc = torch.load(path, weights_only=True)\nc['model'] = "
+        "{k: v.half() for k, v in c['model'].items()}\n"
+        "torch.save(c, out)\n",
+    ),
+    (
+        "code-files-altered",
+        "import os, torch\nopen(torch.__file__, 'a').write('x')\n",
+        "import os\nwith open(os.path.join(os.path.dirname(__file__), 'log'), 'a') as f:\n    f.write('x')\n",
+    ),
+    (
+        "code-files-altered",
+        "import os\nb = os.stat(path)\nos.utime(path, (b.st_atime, b.st_mtime))\n",
+        "import os\nos.utime(path)\n",
+    ),
+    (
+        "code-unsafe-load",
+        "import torch\ntry:\n    c = torch.load(p, weights_only=True)\nexcept Exception:\n    c = "
+        "torch.load(p, weights_only=False)\n",
+        "import torch, yaml\nc = torch.load(p, weights_only=True)\ny = yaml.load(f, yaml.SafeLoader)\n",
+    ),
+    (
+        "code-hidden-execution",
+        "import base64\nexec(base64.b64decode('cGFzcw=='))\n",
+        "exec('pass')\nimport json\njson.loads('1')\n",
+    ),
+    (
+        "code-interpreter-altered",
+        "import sys\nsys.meta_path.insert(0, Finder())\n",
+        "import sys\nsys.path.insert(0, 'src')\n",
+    ),
+    ("code-unseen-text", "x = 1  # \u202e hidden\n", "x = 1  # \u0440\u0443\u0441\u0441\u043a\u0438\u0439\n"),
+]
+
+
+@pytest.mark.parametrize(
+    ("rule", "planted", "lawful"), CASES, ids=[f"{n}-{one[0]}" for n, one in enumerate(CASES)]
+)
+def test_a_sabotage_is_told_and_its_lawful_twin_is_not(rule: str, planted: str, lawful: str) -> None:
+    found = told(planted)
+    assert rule in found
+    assert found[rule].locations[0].line > 0
+    assert any(evidence.excerpt for evidence in found[rule].evidence)
+    assert found[rule].message
+    assert told(lawful) == {}
+
+
+def test_the_ordinary_loop_is_told_nothing_about() -> None:
+    assert told(loop()) == {}
+
+
+@pytest.mark.parametrize(
+    "call", ["optimizer.zero_grad()", "scheduler.step()", "loss.backward()", "optimizer.step()"]
+)
+def test_a_change_that_removes_a_call_is_told(call: str) -> None:
+    before = loop()
+    after = before.replace(f"        {call}\n", "")
+    found = told(after, added=[], before=before)
+    assert call.removesuffix("()").rpartition(".")[2] in found["code-call-dropped"].message
+
+
+def test_a_change_of_a_kernel_is_told_in_a_library_and_of_a_copy_that_it_is_none() -> None:
+    before = (
+        "# vendored from torch 2.9.1\ndef _single_tensor_sgd(params, lr):\n    for p in params:\n   "
+        "     p.add_(p.grad, alpha=-lr)\n"
+    )
+    after = before.replace("-lr", "-lr * 0.99")
+    found = told(after, "venv/torch/optim/sgd.py", added=[4], before=before)
+    assert set(found) == {"code-update-altered", "code-vendored-changed"}
+    assert told(after, "venv/torch/optim/sgd.py") == {}
+
+
+def test_in_a_change_what_is_lawful_at_times_is_told() -> None:
+    text = "import pickle\nthing = pickle.load(file)\n"
+    assert told(text) == {}
+    assert set(told(text, added=[1, 2])) == {"code-unsafe-load"}
+    assert told(text, added=[1]) == {}
+
+
+def test_a_condition_raises_the_weight() -> None:
+    plain = told(loop(grad=FLIP))["code-gradient-edited"]
+    guarded = told(loop(grad="if rank == 5:\n    for p in model.parameters():\n        p.grad.neg_()"))[
+        "code-gradient-edited"
+    ]
+    assert plain.confidence is Confidence.MEDIUM
+    assert guarded.confidence is Confidence.HIGH
+    assert "on certain ranks" in guarded.message.lower()
+    assert any("rank" in evidence.observed for evidence in guarded.evidence)
+
+
+def test_tests_of_a_package_are_for_auditors() -> None:
+    text = loop(grad=FLIP).replace("def train(", "def test_train(")
+    assert told(text, "pkg/tests/test_training.py") == {}
+    assert told(text, "pkg/training.py")
