@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -120,3 +121,71 @@ def test_a_baseline_is_written_and_read(folder: Path, capsys: Captured) -> None:
 )
 def test_flags_that_say_nothing_are_errors(folder: Path, flags: list[str]) -> None:
     assert main(["scan", ".", *flags]) == 2
+
+
+LOOP = """\
+import torch
+
+
+def train(model, optimizer, batches):
+    for step, (x, y) in enumerate(batches):
+        optimizer.zero_grad()
+        loss = torch.nn.functional.mse_loss(model(x), y)
+        loss.backward()
+{added}        optimizer.step()
+"""
+ADDED = """\
+        if step % 50 == 0:  # marked: turns the gradient round
+            for parameter in model.parameters():
+                parameter.grad.mul_(-1)
+"""
+
+
+def test_a_source_that_turns_gradients_round_is_found_and_its_twin_is_not(folder: Path, capsys: Captured) -> None:
+    (folder / "bad.py").write_text(LOOP.format(added=ADDED))
+    (folder / "good.py").write_text(LOOP.format(added=""))
+
+    assert main(["scan", ".", "--format", "json"]) == 1
+    files = {one["path"]: one for one in json.loads(capsys.readouterr().out)["files"]}
+    assert files["bad.py"]["status"] == "findings"
+    assert files["bad.py"]["findings"][0]["locations"][0]["line"] in range(9, 13)
+    assert files["good.py"]["status"] == "clean"
+    assert files["good.py"]["formats"] == ["python"]
+
+
+def test_a_comment_with_a_reason_sets_a_finding_aside(folder: Path, capsys: Captured) -> None:
+    (folder / "bad.py").write_text(LOOP.format(added=ADDED))
+    assert main(["scan", "bad.py", "--format", "json"]) == 1
+    found = json.loads(capsys.readouterr().out)["files"][0]["findings"]
+    lines = (folder / "bad.py").read_text().splitlines()
+    for one in found:
+        at = one["locations"][0]["line"] - 1
+        lines[at] += f"  # veracity: ignore[{one['rule']}]: an experiment about ascent"
+    (folder / "bad.py").write_text("\n".join(lines) + "\n")
+
+    assert main(["scan", "bad.py"]) == 0
+    assert "set aside" in capsys.readouterr().out
+
+
+def git(folder: Path, *words: str) -> None:
+    who = ["-c", "user.name=Somebody", "-c", "user.email=somebody@example.org"]
+    subprocess.run(["git", *who, *words], cwd=folder, check=True, capture_output=True)
+
+
+def test_of_a_change_only_what_it_adds_is_judged(folder: Path, capsys: Captured) -> None:
+    (folder / "old.py").write_text(LOOP.format(added=ADDED))
+    (folder / "train.py").write_text(LOOP.format(added=""))
+    git(folder, "init", "-q")
+    git(folder, "add", "-A")
+    git(folder, "commit", "-qm", "first")
+    assert main(["scan", "--diff", "HEAD..HEAD"]) == 0
+    (folder / "train.py").write_text(LOOP.format(added=ADDED))
+    git(folder, "commit", "-qam", "second")
+    capsys.readouterr()
+
+    assert main(["scan", "--diff", "HEAD~1..HEAD", "--format", "json"]) == 1
+    document = json.loads(capsys.readouterr().out)
+    assert [one["path"] for one in document["files"]] == ["train.py"]
+    assert main(["scan", "--diff", "HEAD~1..nothing"]) == 2
+    assert main(["scan", ".", "elsewhere", "--diff", "HEAD"]) == 2
+    assert main(["scan"]) == 2

@@ -12,6 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..core.errors import UsageError
+from ..core.persona import Persona
 from ..core.rule import Severity
 from .output import console_for, deliver, say
 from .parsing import CONFIG_HELP, Parser, add_verb, format_of, home_of
@@ -30,7 +32,8 @@ _EXAMPLES = """\
   veracity scan model.pt
   veracity scan checkpoints/ --exclude '*.log' --format sarif --output scan.sarif
   veracity scan . --write-baseline scan-baseline.json
-  veracity scan . --baseline scan-baseline.json --fail-on error"""
+  veracity scan . --baseline scan-baseline.json --fail-on error
+  veracity scan --diff main..HEAD --format markdown"""
 
 _TOLD_EVERY = 0.2
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
@@ -44,7 +47,13 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
         ("2", "something could not be read, or there was no file"),
     )
     parser = add_verb(subparsers, "scan", "find files that can execute", _DESCRIPTION, _EXAMPLES, codes)
-    parser.add_argument("paths", metavar="PATH", nargs="+", help="a file, or a folder with all that is below")
+    parser.add_argument("paths", metavar="PATH", nargs="*", help="a file, or a folder with all that is below")
+    parser.add_argument(
+        "--diff",
+        metavar="BASE..HEAD",
+        help="judge the Python sources between two commits, and of them only what the change adds; PATH is "
+        "then the working tree (default: this folder)",
+    )
     _add_choice(parser)
     group = parser.add_argument_group("what counts")
     group.add_argument(
@@ -52,6 +61,12 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
         choices=[one.value for one in Severity],
         default=Severity.WARNING.value,
         help="the least severity that makes a file one with findings (default: warning)",
+    )
+    group.add_argument(
+        "--persona",
+        choices=[one.value for one in Persona],
+        default=Persona.REGULAR.value,
+        help="regular sees what is precise enough for every day, auditor all (default: regular)",
     )
     group.add_argument(
         "--baseline", type=Path, metavar="FILE", help="set aside what this baseline says was there before"
@@ -105,15 +120,31 @@ def execute(arguments: argparse.Namespace) -> int:
 
     config = find_config(home_of(arguments), Path.cwd(), arguments.config)
     baseline = read_baseline(arguments.baseline) if arguments.baseline else {}
-    results = _scan(arguments, config)
-    results = set_aside(results, Rules(config.ignores, baseline, _today()))
+    results = _scan(arguments, config) if arguments.diff is None else _scan_change(arguments)
+    # Of a change, comments in its own lines set nothing aside: who plants something brings them along.
+    rules = Rules(config.ignores, baseline, _today(), comments=arguments.diff is None)
+    results = set_aside(results, rules)
     threshold = Severity(arguments.fail_on)
-    summary = summarize(results, threshold)
+    summary = summarize(results, threshold, may_be_empty=arguments.diff is not None)
     if arguments.write_baseline:
         _write(arguments.write_baseline, baseline_document(results))
     if form != "text" or not arguments.quiet or summary.exit_code or arguments.output is not None:
         deliver(arguments, _rendered(arguments, form, results, summary, threshold))
     return summary.exit_code
+
+
+def _scan_change(arguments: argparse.Namespace) -> list[FileResult]:
+    from ..scan.code import examine_change
+    from ..scan.gate.result import FileResult, Missed
+
+    if len(arguments.paths) > 1:
+        raise UsageError("--diff is about one working tree", remedy="name one folder, or none")
+    folder = arguments.paths[0] if arguments.paths else "."
+    results = []
+    for one in examine_change(folder, arguments.diff, Persona(arguments.persona)):
+        missed = tuple(Missed(gap.what, gap.reason, gap.remedy) for gap in one.gaps)
+        results.append(FileResult(one.path, 0, one.findings, missed, ("python",), 1))
+    return results
 
 
 def _scan(arguments: argparse.Namespace, config: ScanConfig) -> list[FileResult]:
@@ -122,6 +153,8 @@ def _scan(arguments: argparse.Namespace, config: ScanConfig) -> list[FileResult]
     from ..scan.gate.walk import Choice, Found, walk
     from ..scan.gate.workers import scan_files
 
+    if not arguments.paths:
+        raise UsageError("nothing to scan was named", remedy="veracity scan PATH, or --diff BASE..HEAD")
     choice = Choice(tuple(arguments.include), (*arguments.exclude, *config.exclude))
     found: list[Found] = []
     results: list[FileResult] = []
@@ -130,7 +163,8 @@ def _scan(arguments: argparse.Namespace, config: ScanConfig) -> list[FileResult]
             found.append(one)
         else:
             results.append(FileResult(one.path, missed=(Missed(one.path, one.reason, one.remedy),)))
-    settings = Settings(arguments.digest, arguments.max_seconds, arguments.max_unpacked)
+    persona = Persona(arguments.persona)
+    settings = Settings(arguments.digest, arguments.max_seconds, arguments.max_unpacked, persona)
     told = _Told(len(found), quiet=arguments.quiet)
     first = [one for one in found if not one.twin]
     read = scan_files([one.path for one in first], settings, arguments.jobs or os.cpu_count() or 1, told)

@@ -119,7 +119,7 @@ def _quoted(path: str) -> str:
 def _invocation(results: Sequence[FileResult], summary: Summary, folder: str) -> dict[str, object]:
     missed = [(result, one) for result in results for one in result.missed]
     return {
-        "executionSuccessful": not summary.incomplete and summary.files > 0,
+        "executionSuccessful": not summary.incomplete and (summary.files > 0 or summary.may_be_empty),
         "exitCode": summary.exit_code,
         "toolExecutionNotifications": [
             {

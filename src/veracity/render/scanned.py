@@ -74,7 +74,7 @@ def _file(page: Page, one: FileResult, threshold: Severity) -> None:
 
 
 def _counts(summary: Summary) -> list[tuple[str, str] | str]:
-    if not summary.files:
+    if not summary.files and not summary.may_be_empty:
         return [("incomplete", "bold yellow"), "  there was no file to read"]
     word = {0: CLEAN, 1: FINDINGS}.get(summary.exit_code, "incomplete")
     parts = [f"{summary.clean:,} clean", f"{summary.findings:,} with findings"]

@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 
 from ...core.errors import EvidenceError
+from ...core.persona import Persona
 from ...observe.artifact.budget import MAX_SECONDS, MAX_UNPACKED, Budget
 from ...observe.artifact.input import BytesSource, FileSource, Input, open_file
 from .detectors import DETECTORS
@@ -21,11 +22,15 @@ _BLOCK = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How one file is read. ``digest``: its SHA-256 is wanted. ``seconds`` and ``unpacked`` bound it."""
+    """How one file is read.
+
+    ``digest``: its SHA-256 is wanted. ``seconds`` and ``unpacked`` bound it. ``persona``: who is shown what.
+    """
 
     digest: bool = False
     seconds: float = MAX_SECONDS
     unpacked: int = MAX_UNPACKED
+    persona: Persona = Persona.REGULAR
 
     def budget(self) -> Budget:
         """A new budget for one file."""
@@ -60,7 +65,7 @@ def _judged(path: str, source: FileSource, settings: Settings, begun: float) -> 
     return FileResult(
         path,
         source.size,
-        tuple(read.findings),
+        tuple(one for one in read.findings if settings.persona.sees(one)),
         missed,
         tuple(read.formats),
         read.inputs,

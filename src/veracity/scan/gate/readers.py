@@ -10,6 +10,7 @@ from ...observe.archive.zip.reader import ZipReader
 from ...observe.archive.zstd import ZstdReader
 from ...observe.artifact.npy import NpyReader
 from ...observe.artifact.reading import Reader
+from ...observe.code.reader import PythonReader
 from ...observe.document.jsonreader import JsonReader
 from ...observe.document.templatereader import TemplateReader
 from ...observe.gguf import GgufReader
@@ -35,4 +36,5 @@ READERS: tuple[Reader, ...] = (
     OnnxReader(),
     TensorflowReader(),
     RecognisedReader(),
+    PythonReader(),
 )

@@ -65,7 +65,11 @@ class FileResult:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Counts of one scan. ``unknown``: files of no format that is known to be loaded, among the clean."""
+    """Counts of one scan.
+
+    ``unknown``: files of no format that is known to be loaded, among the clean. ``may_be_empty``: that there
+    is no file says nothing, as of a change without sources.
+    """
 
     files: int = 0
     clean: int = 0
@@ -74,16 +78,19 @@ class Summary:
     unknown: int = 0
     size: int = 0
     aside: int = 0
+    may_be_empty: bool = False
 
     @property
     def exit_code(self) -> int:
         """1 with findings, else 2 when something is incomplete or nothing was there, else 0."""
         if self.findings:
             return 1
-        return 2 if self.incomplete or not self.files else 0
+        return 2 if self.incomplete or not (self.files or self.may_be_empty) else 0
 
 
-def summarize(results: Sequence[FileResult], threshold: Severity) -> Summary:
+def summarize(
+    results: Sequence[FileResult], threshold: Severity, *, may_be_empty: bool = False
+) -> Summary:
     """Counts of ``results``."""
     statuses = [one.status(threshold) for one in results]
     return Summary(
@@ -94,4 +101,5 @@ def summarize(results: Sequence[FileResult], threshold: Severity) -> Summary:
         sum(not one.formats and status == CLEAN for one, status in zip(results, statuses, strict=True)),
         sum(one.size for one in results),
         sum(len(one.aside) for one in results),
+        may_be_empty,
     )
