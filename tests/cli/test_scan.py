@@ -141,7 +141,9 @@ ADDED = """\
 """
 
 
-def test_a_source_that_turns_gradients_round_is_found_and_its_twin_is_not(folder: Path, capsys: Captured) -> None:
+def test_a_source_that_turns_gradients_round_is_found_and_its_twin_is_not(
+    folder: Path, capsys: Captured
+) -> None:
     (folder / "bad.py").write_text(LOOP.format(added=ADDED))
     (folder / "good.py").write_text(LOOP.format(added=""))
 

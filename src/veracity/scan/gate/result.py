@@ -88,9 +88,7 @@ class Summary:
         return 2 if self.incomplete or not (self.files or self.may_be_empty) else 0
 
 
-def summarize(
-    results: Sequence[FileResult], threshold: Severity, *, may_be_empty: bool = False
-) -> Summary:
+def summarize(results: Sequence[FileResult], threshold: Severity, *, may_be_empty: bool = False) -> Summary:
     """Counts of ``results``."""
     statuses = [one.status(threshold) for one in results]
     return Summary(
