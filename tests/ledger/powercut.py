@@ -15,6 +15,9 @@ from random import Random
 
 from veracity.ledger.files import Files
 
+SECTOR = 512
+"""Bytes that a disk writes whole or not at all."""
+
 
 class PowerCut(BaseException):
     """No handler for errors may catch this: the process is gone."""
@@ -24,6 +27,10 @@ class PowerCut(BaseException):
 class Content:
     now: bytes
     synced: bytes
+
+    def write(self, data: bytes, offset: int) -> None:
+        assert offset <= len(self.now)
+        self.now = self.now[:offset] + data + self.now[offset + len(data) :]
 
 
 class CrashableFiles(Files):
@@ -63,15 +70,17 @@ class CrashableFiles(Files):
         super().rename(draft, path)
         self.names[path] = self.names.pop(draft)
 
-    def append(self, handle: int, data: bytes) -> None:
+    def write_at(self, handle: int, data: bytes, offset: int) -> None:
         content = self.opened(handle)
         try:
             self.step()
         except PowerCut:
-            content.now += data[: len(data) // 2]
+            half = data[: len(data) // 2]
+            super().write_at(handle, half, offset)
+            content.write(half, offset)
             raise
-        super().append(handle, data)
-        content.now += data
+        super().write_at(handle, data, offset)
+        content.write(data, offset)
 
     def sync_data(self, handle: int) -> None:
         self.step()
@@ -126,13 +135,20 @@ class CrashableFiles(Files):
 
 
 def _left_of(content: Content, chance: Random) -> bytes:
+    """Of what was replaced, each sector may be there or not; of what is longer, any part or none."""
     now, synced = content.now, content.synced
     if now == synced:
         return now
-    if not now.startswith(synced):
-        return chance.choice([now, synced, now[: chance.randint(0, len(now))], bytes(len(now))])
+    if not synced:
+        return chance.choice([now, b"", now[: chance.randint(0, len(now))], bytes(len(now))])
+    kept = b"".join(
+        chance.choice([now, synced])[at : min(at + SECTOR, len(now), len(synced))]
+        for at in range(0, min(len(now), len(synced)), SECTOR)
+    )
+    if len(now) <= len(synced):
+        return kept + chance.choice([b"", synced[len(now) :]])
     rest = now[len(synced) :]
     cut = chance.randint(0, len(rest))
     # The length may be on disk before the data: then zeros stand where it should be.
     tail = chance.choice([b"", bytes(len(rest) - cut), bytes(chance.randint(0, 5000))])
-    return synced + rest[:cut] + tail
+    return kept + rest[:cut] + tail

@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 
@@ -189,6 +190,47 @@ def test_a_ledger_cut_off_while_it_is_made_can_be_made_or_opened(tmp_path: Path,
         else:
             Ledger.create(left, ORIGIN, SIGNER).close()
         assert check(left, SIGNER) == []
+
+
+def session(folder: Path, files: CrashableFiles, acknowledged: list[int]) -> None:
+    """Commits that fit the room in the journal, that need more, that are long, that publish and settle."""
+    ledger = Ledger.create(folder, ORIGIN, SIGNER, files=files, journal_limit=100_000)
+    try:
+        for count, size, publish in [(1, 9, False), (2, 9, False), (260, 9, True), (2, 60_000, False)]:
+            for _ in range(count):
+                ledger.append(b"%d" % ledger.size + b"." * size)
+            acknowledged.append(ledger.commit(publish=publish).size)
+        ledger.close()
+        acknowledged.append(ledger.size)
+    finally:
+        ledger._release()
+
+
+@pytest.mark.parametrize("lost", [0, 1, 2])
+def test_an_end_at_each_operation_loses_nothing_acknowledged(tmp_path: Path, lost: int) -> None:
+    """0: the process alone ends. Otherwise the power goes, and with it, at random, what was not synced."""
+    acknowledged: list[int] = []
+    steps = -1
+    while len(acknowledged) < 5:
+        steps += 1
+        left = tmp_path / f"at{steps}"
+        files, acknowledged = CrashableFiles(left), []
+        files.steps_left = steps
+        with suppress(PowerCut):
+            session(left, files, acknowledged)
+        if lost:
+            left = tmp_path / f"left{steps}"
+            files.after_crash(left, Random(lost))
+        if not (left / "journal").exists():
+            assert not acknowledged
+            continue
+        sure = max(acknowledged, default=0)
+        found = check(left, SIGNER) if sure else []
+        with Ledger.open(left, SIGNER) as ledger:
+            assert ledger.size >= max(sure, len(found))
+            ledger.append(b"after")
+        assert check(left, SIGNER)[: len(found)] == found
+    assert steps > 40
 
 
 CHILD = """

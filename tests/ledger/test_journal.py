@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -155,18 +156,65 @@ def test_commits_behind_the_end_that_are_older_or_foreign_are_no_loss(tmp_path: 
     assert read(tmp_path / "j", WHOLE + b"torn" + older + strange).head.size == 3
 
 
+LATER = b"".join(encode_batch(1, encode_bundle([b"entry %d" % size]), head(size)) for size in range(4, 400))
+
+
+def test_a_writer_that_went_on_since_the_reading_is_no_damage(tmp_path: Path) -> None:
+    path = tmp_path / "j"
+    path.write_bytes(WHOLE + LATER[:100] + bytes(len(LATER) - 100))
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        journal = read_journal(handle)
+        path.write_bytes(WHOLE + LATER)
+        journal.verify_tail(SIGNER.verifier)
+        assert journal.head.size == 3
+        # Who holds the lock knows that nobody else writes: what can be read now could be read before.
+        with pytest.raises((VerificationError, EvidenceError), match=r"damaged|many commits"):
+            journal.verify_tail(SIGNER.verifier, alone=True)
+        for damaged in (0, len(LATER) // 2):
+            path.write_bytes(WHOLE + LATER[:damaged] + b"?" + LATER[damaged + 1 :])
+            with pytest.raises((VerificationError, EvidenceError), match=r"damaged|many commits"):
+                journal.verify_tail(SIGNER.verifier)
+    finally:
+        os.close(handle)
+
+
+def test_a_commit_that_becomes_whole_while_the_tail_is_searched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reader finds it torn, then the one behind it whole: the writer was faster, nothing is damaged."""
+    path = tmp_path / "j"
+    torn = WHOLE + b"\0" + LATER[1:]
+    path.write_bytes(torn[: len(WHOLE) + 700])
+    handle = os.open(path, os.O_RDONLY)
+    candidates = module._candidates
+
+    def slow(descriptor: int, start: int, stop: int) -> Iterator[int]:
+        for offset in candidates(descriptor, start, stop):
+            path.write_bytes((WHOLE + LATER)[: len(torn)])
+            yield offset
+
+    try:
+        journal = read_journal(handle)
+        assert journal.head.size == 3
+        monkeypatch.setattr(module, "_candidates", slow)
+        journal.verify_tail(SIGNER.verifier)
+    finally:
+        os.close(handle)
+
+
 def test_an_entry_that_holds_a_commit_is_an_entry(tmp_path: Path) -> None:
     """Whoever can have bytes recorded cannot make the ledger unreadable after a crash."""
     folder = tmp_path / "ledger"
     ledger = Ledger.create(folder, ORIGIN, SIGNER)
     ledger.append(entry(0))
     ledger.commit()
-    recorded = (folder / "journal").read_bytes()
+    recorded = (folder / "journal").read_bytes()[: ledger._journal_length]
     ledger.append(recorded)
     ledger.append(b"x" * 1000)
     ledger.commit()
     ledger._release()
-    os.truncate(folder / "journal", (folder / "journal").stat().st_size - 500)
+    os.truncate(folder / "journal", ledger._journal_length - 500)
     with Reader(folder) as reader:
         reader.verify_tree(SIGNER.verifier)
         assert reader.size == 1

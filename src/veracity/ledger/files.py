@@ -50,12 +50,15 @@ class Files:
         """Put a draft in its place. Not durable before the folder is synced."""
         os.rename(draft, path)
 
-    def append(self, handle: int, data: bytes) -> None:
-        """Write at the end of an open file."""
-        write_all(handle, data)
+    def write_at(self, handle: int, data: bytes, offset: int) -> None:
+        """Write into an open file, which may grow by it."""
+        rest = memoryview(data)
+        while rest:
+            written = os.pwrite(handle, rest, offset)
+            rest, offset = rest[written:], offset + written
 
     def sync_data(self, handle: int) -> None:
-        """Make what was appended durable; raises SyncError when that failed."""
+        """Make what was written there durable; raises SyncError when that failed."""
         try:
             os.fdatasync(handle)
         except OSError as error:

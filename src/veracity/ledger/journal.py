@@ -1,4 +1,4 @@
-"""The journal: one append-only file that makes entries durable before they reach their tiles.
+"""The journal: one file that makes entries durable before they reach their tiles.
 
 A header says where it starts (``base``, a multiple of 256) and carries the nodes of the upper levels that are
 in no full tile yet; then batches follow, one per commit, each ending in the signed tree head of its commit:
@@ -7,7 +7,8 @@ in no full tile yet; then batches follow, one per commit, each ending in the sig
     batch   magic · entries (u32) · length of entries (u32) · length of head (u32) · entries · head · CRC-32
 
 Integers are big-endian, entries stand as in an entry bundle, each CRC covers all before it in its part. The
-CRC tells a torn write from a whole one; that nobody edited the file is what the signed heads are for.
+CRC tells a torn write from a whole one; that nobody edited the file is what the signed heads are for. Zeros
+may follow the last batch: its writer replaces them by the next ones.
 """
 
 from __future__ import annotations
@@ -93,25 +94,32 @@ class Journal:
             )
         return entries
 
-    def verify_tail(self, verifier: NoteVerifier) -> None:
+    def verify_tail(self, verifier: NoteVerifier, *, alone: bool = False) -> None:
         """Raise VerificationError when a later signed commit stands behind what could be read.
 
         A crash leaves at most the start of one commit there. A whole later one means that the part before
-        it was damaged after it had been made durable.
+        it was damaged after it had been made durable, or, unless we are ``alone``, that a writer went on
+        since this was read. Who writes begins no commit before those before it are whole: then they can be
+        read by now.
         """
-        for offset in _candidates(self.handle, self.end, self.length):
+        end, size = self._grown(self.end, self.head.size, alone)
+        for offset in _candidates(self.handle, end, self.length):
             batch = _read_batch(self.handle, offset, self.length, first=None)
-            if batch is None or batch.head.size <= self.head.size:
+            if batch is None or batch.head.size <= size or not batch.head.is_signed(verifier):
                 continue
-            try:
-                batch.head.verify(verifier)
-            except VerificationError:
-                continue
-            raise VerificationError(
-                f"the journal is damaged at entry {self.head.size}: a signed commit of {batch.head.size} "
-                "entries follows",
-                where=f"{FILE_NAME}, byte {self.end}",
-            )
+            end, size = self._grown(end, size, alone)
+            if batch.head.size > size:
+                raise VerificationError(
+                    f"the journal is damaged at entry {size}: a signed commit of {batch.head.size} "
+                    "entries follows",
+                    where=f"{FILE_NAME}, byte {end}",
+                )
+
+    def _grown(self, end: int, size: int, alone: bool) -> tuple[int, int]:
+        """Where it ends by now, and after how many entries, when it ended at ``end`` before."""
+        while not alone and (later := _read_batch(self.handle, end, self.length, first=size)) is not None:
+            end, size = _end_of(later), later.stop
+        return end, size
 
 
 def encode_header(base: int, upper: Sequence[Sequence[bytes]]) -> bytes:
