@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import inspect
 import os
 import shutil
 import socket
 import stat
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -353,3 +355,74 @@ def test_chosen_paths_alone(tmp_path: Path) -> None:
     assert read_chosen(tmp_path, chosen, nodes.__setitem__).root != found.root
     with pytest.raises(EvidenceError, match="cannot be read"):
         read_chosen(tmp_path / "none", chosen, nodes.__setitem__)
+
+
+def test_large_files_at_every_depth(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Folders that wait for files are closed one after the other, not one within the other."""
+    monkeypatch.setattr(tree, "AT_ONCE", 0)
+    monkeypatch.setattr(tree, "MAX_OPEN", 3)
+    place = folder
+    for depth in range(MAX_DEPTH - 1):
+        (place / "before").write_bytes(b"%d" % depth)
+        place = place / "down"
+        place.mkdir()
+        (place / "file").write_bytes(b"-%d" % depth)
+    limit = sys.getrecursionlimit()
+    told: list[bytes] = []
+    try:
+        sys.setrecursionlimit(len(inspect.stack(0)) + 6 * MAX_DEPTH)
+        read = Read(folder, threads=1, seen=lambda path, entries: told.append(path))
+    finally:
+        sys.setrecursionlimit(limit)
+    assert read.reading.unread == ()
+    assert read.reading.files == 2 * (MAX_DEPTH - 1)
+    expected = [b"/".join([b"down"] * depth) for depth in reversed(range(MAX_DEPTH))]
+    assert told == expected  # inner folders first
+    names = [b"down"] * (MAX_DEPTH - 1)
+    assert read.at(*names, b"file").digest == sha(b"-%d" % (MAX_DEPTH - 2))
+    assert read.at(*names[:50], b"before").digest == sha(b"50")
+
+
+def test_however_many_threads_read_it_is_one_tree(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(40):
+        place = folder / f"part{number % 5}" / f"deeper{number % 3}"
+        place.mkdir(parents=True, exist_ok=True)
+        (place / str(number)).write_bytes(b"%d" % number * (number * 10_000))
+    (folder / "many").write_bytes(b"m" * 1_000_000)
+    monkeypatch.setattr(tree, "CHUNK", 100_000)
+    roots = set()
+    for at_once, most, threads in [
+        (0, 1, 1),
+        (0, 4, 3),
+        (50_000, 2, 1),
+        (1 << 20, 9, 2),
+        (128 << 10, 128, 0),
+    ]:
+        monkeypatch.setattr(tree, "AT_ONCE", at_once)
+        monkeypatch.setattr(tree, "MAX_OPEN", most)
+        read = Read(folder, threads=threads)
+        assert (read.reading.files, read.reading.unread) == (41, ())
+        if at_once <= 50_000:  # what is read at once has no chunks, whatever CHUNK is here
+            roots.add(read.reading.root)
+    assert len(roots) == 1
+
+
+def test_a_large_file_that_shrinks_is_unread_and_closed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some of its chunks are read by threads, some by whoever waits, and some by nobody."""
+    monkeypatch.setattr(tree, "CHUNK", 1000)
+    (folder / "weights").write_bytes(b"w" * 300_000)
+    (folder / "other").write_bytes(b"o" * 300_000)
+    digest = tree._digest
+
+    def shrinking(handle: int, offset: int, length: int) -> str:
+        os.truncate(folder / "weights", 10_000)
+        return digest(handle, offset, length)
+
+    monkeypatch.setattr(tree, "_digest", shrinking)
+    before = len(os.listdir("/proc/self/fd"))
+    read = Read(folder)
+    assert [one.path for one in read.reading.unread] in (["weights"], [])
+    assert read.at(b"other").size == 300_000
+    assert len(os.listdir("/proc/self/fd")) == before

@@ -31,7 +31,7 @@ from ..core.level import KERNEL, MILLION, Level, Looked
 from ..core.tree import CHUNK, FILE, FOLDER, LARGE, LINK, UNREAD, Keep, TreeEntry
 from .fsverity import measurement_of
 from .mounts import KEEPS_CHANGE_TIMES, MEASURES, FileSystems
-from .tree import KINDS_OF_MODE, Asked, Pending, Reading, Walk, identities, opened
+from .tree import KINDS_OF_MODE, Asked, Closing, Pending, Reading, Walk, identities, opened, reading_threads
 
 _LOOK = struct.Struct("=QQQqqI")
 LOOK = _LOOK.size
@@ -126,7 +126,7 @@ def reread_tree(
 
     What is read is remembered. Raises the same.
     """
-    with ThreadPoolExecutor(os.cpu_count() or 1, "read-tree") as pool:
+    with reading_threads() as pool:
         walk = RememberingWalk(keep, pool, again, skip, asked or Asked())
         root = walk.begin(path)
     looked = Looked(
@@ -184,8 +184,8 @@ class RememberingWalk(Walk):
             self._memory.remember(path, _remembered(_NOTHING, ("", 0, ()), [(name, look, digest)]))
         return pending
 
-    def inside(self, folder: int, status: os.stat_result, path: bytes, depth: int) -> tuple[str, int]:
-        """The digest of an open folder, and how many names there are in and below it."""
+    def inside(self, folder: int, status: os.stat_result, path: bytes, depth: int) -> Closing:
+        """All that lies in an open folder, waited for."""
         if (status.st_dev, status.st_ino) in self._forgetful:
             return super().inside(folder, status, path, depth)
         believed = self._believes(folder, status)
@@ -195,7 +195,7 @@ class RememberingWalk(Walk):
         if before is not None and trusts and before.own == look_of(status):
             found = self._same_names(folder, before, path, depth)
             if found is not None:
-                return found
+                return lambda: found
         self._recalled[path] = self._recall(path, before if trusts else None)
         pending = sorted(self.found(folder, path, depth), key=lambda one: one.entry.name)
         del self._recalled[path]
@@ -210,7 +210,7 @@ class RememberingWalk(Walk):
         new = _remembered(own, (digest, below, folders), kept)
         if believed and new != before:
             self._memory.remember(path, new)
-        return digest, below
+        return lambda: (digest, below)
 
     def known(self, handle: int, status: os.stat_result, name: bytes, path: bytes) -> TreeEntry | None:
         """The entry of an open file that looks or measures as it did when it was read."""
@@ -265,7 +265,7 @@ class RememberingWalk(Walk):
         }
         inner = []
         for one in before.folders:  # not in a generator, which would be one more frame at each level
-            inner.append(self.folder(folder, one.name, _join(path, one.name), depth + 1))
+            inner.append(self.folder(folder, one.name, _join(path, one.name), depth + 1).resolved())
         folders = tuple(inner)
         entries = {at: one.resolved() for at, one in read.items()}
         is_same = folders == before.folders and all(

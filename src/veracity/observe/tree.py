@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
@@ -42,6 +43,7 @@ AT_ONCE = 128 << 10
 MAX_DEPTH = 128
 """Folders in folders: each costs some of Python's frames, of which there are a thousand."""
 MAX_OPEN = 32
+"""Large files that are being read."""
 TRIES = 3
 _BUFFER = 1 << 20
 FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
@@ -55,6 +57,8 @@ Named: TypeAlias = Callable[[bytes, os.stat_result], object]
 """Called for each file that has more than one name, with its path from the root."""
 Progress: TypeAlias = Callable[[int, int], object]
 """Called now and then with the files and the bytes that were read so far."""
+Closing: TypeAlias = Callable[[], tuple[str, int]]
+"""Waits for what is being read in a folder; gives its digest, and how many names are in and below it."""
 _Chosen: TypeAlias = "Mapping[bytes, _Chosen]"
 """Names in a folder, and of each the names that are chosen in it; none: the name itself is."""
 
@@ -94,10 +98,10 @@ def read_tree(
 ) -> Reading:
     """Read the file or folder at ``path``; nodes of folders and large files are handed to ``keep``.
 
-    ``threads`` read large files (0: one for each processor). ``skip``: folders that are no part of it. Raises
-    EvidenceError when there is nothing to read at ``path``.
+    ``threads`` read large files (0: as :func:`reading_threads` has it). ``skip``: folders that are no part of
+    it. Raises EvidenceError when there is nothing to read at ``path``.
     """
-    with ThreadPoolExecutor(threads or os.cpu_count() or 1, "read-tree") as pool:
+    with reading_threads(threads) as pool:
         walk = Walk(keep, pool, identities(skip), Asked(progress, seen, content, named))
         root = walk.begin(path)
     return walk.reading(root)
@@ -114,7 +118,7 @@ def read_chosen(root: Path, paths: Sequence[str], keep: Keep, *, progress: Progr
         inside = chosen
         for name in os.fsencode(path).strip(b"/").split(b"/"):
             inside = inside.setdefault(name, {})  # type: ignore[assignment]
-    with ThreadPoolExecutor(os.cpu_count() or 1, "read-tree") as pool:
+    with reading_threads() as pool:
         walk = Walk(keep, pool, set(), Asked(progress))
         try:
             with opened(os.fsencode(os.path.realpath(root)), os.O_DIRECTORY) as folder:
@@ -122,6 +126,11 @@ def read_chosen(root: Path, paths: Sequence[str], keep: Keep, *, progress: Progr
         except OSError as error:
             raise EvidenceError(f"{root} cannot be read: {error.strerror or error}") from error
     return walk.reading(entry)
+
+
+def reading_threads(threads: int = 0) -> ThreadPoolExecutor:
+    """Threads that read large files beside one that walks; by default as many as leave it a processor."""
+    return ThreadPoolExecutor(threads or max(1, (os.cpu_count() or 1) - 1), "read-tree")
 
 
 def identities(paths: Sequence[Path]) -> set[tuple[int, int]]:
@@ -138,8 +147,10 @@ class Pending:
     status: os.stat_result | None = None
 
     def resolved(self) -> TreeEntry:
-        """The entry, waited for."""
-        return self.later() if self.later is not None else self.entry
+        """The entry, waited for; what it took to find out is let go of."""
+        if self.later is not None:
+            self.entry, self.later = self.later(), None
+        return self.entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +180,11 @@ class Walk:
         self.files = 0
         self.size = 0
         self.unread: list[Unread] = []
-        self._waiting: list[Pending] = []
+        # Large files that are being read, in the order in which they were begun; and folders that wait for
+        # them, each with the number of files begun before its end. Inner folders stand before outer ones.
+        self._waiting: deque[Pending] = deque()
+        self._begun = 0
+        self._open: deque[tuple[int, Pending]] = deque()
 
     def begin(self, path: Path) -> TreeEntry:
         """What lies at ``path``; raises EvidenceError when nothing does."""
@@ -181,6 +196,7 @@ class Walk:
                 root = self.entry(folder, name or b".", b"", status, 0)
         except OSError as error:
             raise EvidenceError(f"{path} cannot be read: {error.strerror or error}") from error
+        self.settle()
         return root.resolved()
 
     def reading(self, root: TreeEntry) -> Reading:
@@ -195,7 +211,7 @@ class Walk:
         if stat.S_ISREG(status.st_mode):
             return self.file(folder, name, path)
         if stat.S_ISDIR(status.st_mode):
-            return Pending(self.folder(folder, name, path, depth))
+            return self.folder(folder, name, path, depth)
         mode = stat.S_IMODE(status.st_mode)
         label = name if name != b"." else b"root"
         if stat.S_ISLNK(status.st_mode):
@@ -207,25 +223,48 @@ class Walk:
         kind = next((kind for test, kind in KINDS_OF_MODE if test(status.st_mode)), "c")
         return Pending(TreeEntry(kind, mode, 0, label), status=status)
 
-    def folder(self, parent: int, name: bytes, path: bytes, depth: int) -> TreeEntry:
-        """All that lies in a folder, and its digest."""
+    def folder(self, parent: int, name: bytes, path: bytes, depth: int) -> Pending:
+        """All that lies in a folder, and its digest: later, when large files in it are still being read."""
         label = name if name != b"." else b"root"
         unread = TreeEntry(FOLDER, 0, 0, label, UNREAD)
         if depth > MAX_DEPTH:
-            return self.lost(unread, path, f"folders lie more than {MAX_DEPTH} deep")
+            return Pending(self.lost(unread, path, f"folders lie more than {MAX_DEPTH} deep"))
+        begun = self._begun
         try:
             with opened(name, os.O_DIRECTORY, folder=parent) as handle:
                 status = os.fstat(handle)
                 unread = TreeEntry(FOLDER, stat.S_IMODE(status.st_mode), 0, label, UNREAD)
-                digest, below = self.inside(handle, status, path, depth)
+                closing = self.inside(handle, status, path, depth)
+        except OSError as error:
+            return Pending(self.lost(unread, path, error))
+        if self._begun == begun:
+            return Pending(self._closed(unread, path, closing))
+        pending = Pending(unread, lambda: self._closed(unread, path, closing))
+        self._open.append((self._begun, pending))
+        return pending
+
+    def inside(self, folder: int, status: os.stat_result, path: bytes, depth: int) -> Closing:
+        """All that lies in an open folder. Raises OSError, and so does what it returns."""
+        pending = list(self.found(folder, path, depth))
+        return lambda: self.closed(path, [one.resolved() for one in pending])
+
+    def _closed(self, unread: TreeEntry, path: bytes, closing: Closing) -> TreeEntry:
+        try:
+            digest, below = closing()
         except OSError as error:
             return self.lost(unread, path, error)
-        return TreeEntry(FOLDER, unread.mode, below, label, digest)
+        return TreeEntry(FOLDER, unread.mode, below, unread.name, digest)
 
-    def inside(self, folder: int, status: os.stat_result, path: bytes, depth: int) -> tuple[str, int]:
-        """The digest of an open folder, and how many names there are in and below it."""
-        pending = list(self.found(folder, path, depth))
-        return self.closed(path, [one.resolved() for one in pending])
+    def settle(self, most: int = 0) -> None:
+        """Wait until at most so many large files are being read, and close the folders that waited for them.
+
+        One after the other: a folder that closed those in it would need some of Python's frames for each.
+        """
+        while len(self._waiting) > most:
+            self._waiting.popleft().resolved()
+        done = self._begun - len(self._waiting)
+        while self._open and self._open[0][0] <= done:
+            self._open.popleft()[1].resolved()
 
     def closed(self, path: bytes, entries: Sequence[TreeEntry]) -> tuple[str, int]:
         """The digest of a folder with these entries, and how many there are in and below it."""
@@ -252,6 +291,7 @@ class Walk:
                 continue
             except OSError as error:
                 found.append(Pending(self.lost(TreeEntry(FILE, 0, 0, name, UNREAD), inside, error)))
+        self.settle()
         entries = [one.resolved() for one in found]
         digest, number = add_folder(entries, self.keep)
         return TreeEntry(FOLDER, mode, number, label, digest)
@@ -270,7 +310,7 @@ class Walk:
                         yield self.file(folder, name, inside)
                         continue
                     if item.is_dir(follow_symlinks=False):
-                        yield Pending(self.folder(folder, name, inside, depth + 1))
+                        yield self.folder(folder, name, inside, depth + 1)
                         continue
                 status = item.stat(follow_symlinks=False)
             except OSError as error:
@@ -321,14 +361,25 @@ class Walk:
         """``handle`` is taken over, and closed when all of the file is read."""
         pending = Pending(TreeEntry(FILE, stat.S_IMODE(status.st_mode), status.st_size, name, UNREAD))
         chunks = self._submit(handle, status.st_size)
-        pending.later = _once(lambda: self._read(handle, status, pending, chunks, path))
+        pending.later = lambda: self._read(handle, status, pending, chunks, path)
         self._waiting.append(pending)
-        if len(self._waiting) >= MAX_OPEN:
-            self._waiting.pop(0).resolved()
+        self._begun += 1
+        self.settle(MAX_OPEN - 1)
         return pending
 
     def _submit(self, handle: int, size: int) -> list[Future[str]]:
         return [self.pool.submit(_digest, handle, at, min(CHUNK, size - at)) for at in range(0, size, CHUNK)]
+
+    def _digests(self, handle: int, size: int, chunks: list[Future[str]]) -> list[str]:
+        """The digests of a file's chunks; those that no thread has begun are read here, from the last one on.
+
+        Else this thread would be idle, or one more would share the processors with it while it walks.
+        """
+        ours: dict[int, str] = {}
+        for number in reversed(range(len(chunks))):
+            if chunks[number].cancel():
+                ours[number] = _digest(handle, number * CHUNK, min(CHUNK, size - number * CHUNK))
+        return [ours[number] if number in ours else chunk.result() for number, chunk in enumerate(chunks)]
 
     def _read(
         self, handle: int, status: os.stat_result, pending: Pending, chunks: list[Future[str]], path: bytes
@@ -336,7 +387,7 @@ class Walk:
         reason: OSError | str = ""
         try:
             for _ in range(TRIES):
-                digests = [chunk.result() for chunk in chunks]
+                digests = self._digests(handle, status.st_size, chunks)
                 after = os.fstat(handle)
                 if unchanged(status, after):
                     self._taken(path, status, _blocks(handle, status.st_size))
@@ -347,7 +398,8 @@ class Walk:
         except OSError as error:
             reason = error
         finally:
-            wait(chunks)
+            # To wait for one that was cancelled would be to wait for all that were begun before it.
+            wait([chunk for chunk in chunks if not chunk.cancel()])
             with suppress(OSError):
                 os.close(handle)
         return self.lost(pending.entry, path, reason)
@@ -405,17 +457,6 @@ def _digest(handle: int, offset: int, length: int) -> str:
         sha.update(view[:count])
         offset += count
     return sha.hexdigest()
-
-
-def _once(function: Callable[[], TreeEntry]) -> Callable[[], TreeEntry]:
-    done: list[TreeEntry] = []
-
-    def result() -> TreeEntry:
-        if not done:
-            done.append(function())
-        return done[0]
-
-    return result
 
 
 def unchanged(before: os.stat_result, after: os.stat_result) -> bool:
