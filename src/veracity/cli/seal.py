@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from ..core.errors import EvidenceError, UsageError
 from . import sealmodel, sealsbom
+from .collecting import seldom_collected
 from .output import console_for, deliver, say
 from .parsing import LEVEL_HELP, Parser, add_verb, format_of, home_of, level
 from .progress import Told
@@ -155,7 +156,8 @@ def execute(arguments: argparse.Namespace) -> int:
         earlier = earlier_seal(home, key.verifier, wanted.paths.values())
         wanted = replace(wanted, look=Look(arguments.level, home), earlier=earlier)
     folder = create_folder(home, time.time_ns())
-    made = make_seal(folder, wanted, key, also=also, progress=read)
+    with seldom_collected():
+        made = make_seal(folder, wanted, key, also=also, progress=read)
     read.done()
     if form == "json":
         deliver(arguments, seals.document(made, ()))

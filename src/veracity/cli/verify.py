@@ -13,6 +13,7 @@ from ..core.canonical import Json
 from ..core.errors import UsageError
 from ..render.visible import visible
 from . import sealmodel
+from .collecting import seldom_collected
 from .output import console_for, deliver, say
 from .parsing import LEVEL_HELP, RUN_HELP, Parser, add_verb, format_of, home_of, level
 from .progress import Told
@@ -252,7 +253,8 @@ def _verify_seal(arguments: argparse.Namespace, form: str) -> int:
     read = Told(quiet=arguments.quiet)
     asked: Level | None = arguments.level
     look = Look(asked, home) if asked is not None and asked.remembers else None
-    differences = list(check_seal(folder, seal, parts_of(arguments.at), look=look, progress=read))
+    with seldom_collected():
+        differences = list(check_seal(folder, seal, parts_of(arguments.at), look=look, progress=read))
     read.done()
     if form == "json":
         deliver(arguments, seals.document(seal, differences))
