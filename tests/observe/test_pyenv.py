@@ -221,3 +221,38 @@ def test_site_directories(tmp_path: Path) -> None:
 def test_names() -> None:
     assert normalised("Other__Thing.x") == "other-thing-x"
     assert import_root("/site/a/b.py", "other") == ""
+
+
+RELATIVE = "pkg/a.py"
+LINES = st.lists(
+    st.sampled_from(
+        [
+            f"{RELATIVE},{recorded(b'1')},1",
+            f"{RELATIVE},{recorded(b'2')},2",
+            f"./{RELATIVE},{recorded(b'3')},3",
+            f'"{RELATIVE}",{recorded(b"4")},4',
+            f"other/{RELATIVE},{recorded(b'5')},5",
+            f"{RELATIVE}c,,",
+            f"{RELATIVE},,",
+            f"{RELATIVE}",
+            f"..\\{RELATIVE},,",
+            "",
+        ]
+    ),
+    max_size=6,
+)
+
+
+@given(lines=LINES, end=st.sampled_from(["\n", "\r\n", "\r"]), most=st.sampled_from([2, 100]))
+def test_one_line_says_what_the_whole_record_says(
+    tmp_path_factory: pytest.TempPathFactory, lines: list[str], end: str, most: int
+) -> None:
+    site = tmp_path_factory.getbasetemp() / "one-line"
+    (site / "pkg-1.0.dist-info").mkdir(parents=True, exist_ok=True)
+    data = end.join(lines).encode()
+    (site / "pkg-1.0.dist-info" / "RECORD").write_bytes(data)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("veracity.observe.pyenv.MAX_LINES_WITH", most)
+        found = RecordIndex([str(site)]).lookup(str(site / RELATIVE))
+    expected = parse_record(data).get(RELATIVE)
+    assert (None if found is None else (found.sha256, found.size)) == expected

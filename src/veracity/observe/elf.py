@@ -82,9 +82,15 @@ def read_elf(path: str) -> Elf | str:
     try:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             return "cannot be read: it is no regular file"
-        if os.pread(handle, len(MAGIC), 0) != MAGIC:
+        head = os.pread(handle, PAGE, 0)
+        if not head.startswith(MAGIC):
             return ""
-        return parse_elf(lambda offset, length: os.pread(handle, length, offset))
+
+        def read(offset: int, length: int) -> bytes:
+            stop = offset + length
+            return head[offset:stop] if stop <= len(head) else os.pread(handle, length, offset)
+
+        return parse_elf(read)
     except EvidenceError as error:
         return str(error)
     except OSError as error:

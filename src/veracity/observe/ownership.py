@@ -77,7 +77,7 @@ class Ownership:
         folder = os.path.dirname(spellings[-1])
         for name in _names(folder, ".egg-info"):
             info = os.path.join(folder, name)
-            data = _read(os.path.join(info, "installed-files.txt"))
+            data = read_database(os.path.join(info, "installed-files.txt"))
             for line in (data or b"").splitlines():
                 named = os.path.normpath(os.path.join(info, os.fsdecode(line)))
                 if named in spellings:
@@ -118,12 +118,12 @@ class Ownership:
         """As dpkg's MD5 sums say; a configuration file that was edited is nobody's."""
         digest = hashlib.md5(data, usedforsecurity=False).hexdigest()
         name = package.partition(":")[0]
-        sums = _read(os.path.join(self._dpkg, "info", f"{package}.md5sums")) or b""
+        sums = read_database(os.path.join(self._dpkg, "info", f"{package}.md5sums")) or b""
         for line in sums.splitlines():
             value, _, relative = os.fsdecode(line).partition("  ")
             if "/" + relative in paths:
                 return Owner("recorded" if value == digest else "altered", name, "dpkg")
-        status = _read(os.path.join(self._dpkg, "status")) or b""
+        status = read_database(os.path.join(self._dpkg, "status")) or b""
         for path in paths:
             match = re.search(rb"^ " + re.escape(os.fsencode(path)) + rb" ([0-9a-f]{32})", status, re.M)
             if match is not None:
@@ -169,7 +169,7 @@ def database(folder: str, suffix: str) -> Iterator[tuple[str, bytes]]:
     """Name and content of the database's files, up to a bound on their bytes."""
     left = MAX_DATABASE
     for name in _names(folder, suffix):
-        data = _read(os.path.join(folder, name))
+        data = read_database(os.path.join(folder, name))
         if data is not None:
             left -= len(data)
             if left < 0:
@@ -184,7 +184,8 @@ def _names(folder: str, suffix: str) -> list[str]:
         return []
 
 
-def _read(path: str) -> bytes | None:
+def read_database(path: str) -> bytes | None:
+    """A file of a package database; None when it cannot be read or is too large."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb") as file:

@@ -25,6 +25,7 @@ MAX_LINES = 1_000_000
 MAX_DISTRIBUTIONS = 10_000
 MAX_PATH = 4096
 MAX_ORDERS = 20_000
+MAX_LINES_WITH = 100
 
 # Top-level names that many projects use for their own folders and some wheels install by mistake.
 _GENERIC = frozenset(
@@ -165,10 +166,18 @@ class RecordIndex:
         for distribution in self._likeliest(root, relative.split("/")[0].removesuffix(".py")):
             if key not in self._bytes(distribution):
                 continue
-            found = self._record(distribution).get(relative)
+            found = self._recorded(distribution, relative, key)
             if found is not None:
                 return RecordEntry(distribution, os.path.join(root, relative), found[0], found[1])
         return None
+
+    def _recorded(self, distribution: Distribution, relative: str, key: bytes) -> tuple[str, int] | None:
+        """What RECORD says of one path, from the lines with its bytes alone where that is enough."""
+        if distribution.info not in self._records:
+            lines = _lines_with(self._bytes(distribution), key)
+            if len(lines) < MAX_LINES_WITH:
+                return parse_record(b"\n".join(lines)).get(relative)
+        return self._record(distribution).get(relative)
 
     def _likeliest(self, root: str, top: str) -> list[Distribution]:
         """The distributions of ``root``, those named like the top-level package first."""
@@ -327,6 +336,18 @@ def header_fields(data: bytes) -> Iterator[tuple[str, str]]:
         name, value = (key.lower(), value.strip()) if colon else ("", "")
     if name:
         yield name, value
+
+
+def _lines_with(data: bytes, key: bytes) -> list[bytes]:
+    """The first lines that hold ``key``, which has no line breaks: at most ``MAX_LINES_WITH``."""
+    lines: list[bytes] = []
+    at = data.find(key)
+    while at >= 0 and len(lines) < MAX_LINES_WITH:
+        end = data.find(b"\n", at)
+        end = len(data) if end < 0 else end
+        lines.append(data[data.rfind(b"\n", 0, at) + 1 : end])
+        at = data.find(key, end)
+    return lines
 
 
 def _quoted(text: str) -> list[str]:

@@ -7,16 +7,16 @@ Libraries that a program opens by a name that it makes up itself (``dlopen``) ar
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence, Set
+from concurrent.futures import Future, ThreadPoolExecutor
 
 from ..core.observation import Gap, LibraryResolved, SearchFolder
 from ..core.origin import monitor_origin
 from ..core.tree import TreeEntry
-from ..observe.dpkg import packages_of
+from ..observe.dpkg import Digests, digests_of, packages_of
 from ..observe.elf import Elf
 from ..observe.interpreter import PythonEnvironment
 from ..observe.ldcache import read_cache
@@ -51,6 +51,7 @@ class NativeCheck:
         self._inside = [self._program]
         self._loaded: Loaded | None = None
         self._gaps: list[Gap] = []
+        self._digests: dict[str, Future[Digests | None]] = {}
 
     def files(self, trees: Mapping[str, Tree]) -> list[str]:
         """What is to be a part of the seal: libraries outside of ``trees``, and links on the way to them."""
@@ -64,6 +65,7 @@ class NativeCheck:
             except OSError:
                 passed = [real]
             chosen.update((path, None) for path in passed if not self._is_inside(path))
+        self._begin()
         return list(chosen)
 
     def run(self, vouched: Set[str]) -> Iterator[LibraryResolved | SearchFolder | Gap]:
@@ -87,6 +89,15 @@ class NativeCheck:
         if loaded.more:
             what = "not all libraries that packages need were followed"
             yield Gap(self._origin, what, "there are more than is sensible", law=LAW)
+
+    def _begin(self) -> None:
+        """Begin to digest what lies outside, in threads, beside whatever is done until :meth:`run`."""
+        outside = self._loaded.libraries if self._loaded is not None else {}
+        pool = ThreadPoolExecutor(os.cpu_count() or 1, "digest-libraries")
+        self._digests = {
+            real: pool.submit(digests_of, real, MAX_LIBRARY) for real in outside if not self._is_inside(real)
+        }
+        pool.shutdown(wait=False)
 
     # --- the search --------------------------------------------------------------------------------
 
@@ -130,11 +141,11 @@ class NativeCheck:
         owners: Ownership,
         prefixes: list[str],
     ) -> LibraryResolved:
-        data = read_small(real, MAX_LIBRARY)
-        owner = _owner(real, data, brought, owners)
+        digests = self._digests[real].result()
+        owner = _owner(real, digests, brought, owners)
         if owner == NOBODY and _within(real, [one for one in prefixes if one not in SHARED]):
             owner = Owner("installation")
-        digest = "" if data is None else hashlib.sha256(data).hexdigest()
+        digest = "" if digests is None else digests.sha256
         mark = mark_of(real)
         return LibraryResolved(
             self._origin, one.name, real, one.by, one.needed_by, one.before, digest,
@@ -163,15 +174,17 @@ class NativeCheck:
             yield SearchFolder(self._origin, element.of, element.by, element.text, False, who, known)
 
 
-def _owner(real: str, data: bytes | None, brought: Mapping[str, tuple[str, str]], owners: Ownership) -> Owner:
-    if data is None:
+def _owner(
+    real: str, digests: Digests | None, brought: Mapping[str, tuple[str, str]], owners: Ownership
+) -> Owner:
+    if digests is None:
         return Owner("unread")
     if real in brought:
         package, expected = brought[real]
-        found = hashlib.md5(data, usedforsecurity=False).hexdigest()
-        standing = "listed" if not expected else "recorded" if found == expected else "altered"
+        standing = "listed" if not expected else "recorded" if digests.md5 == expected else "altered"
         return Owner(standing, package, "dpkg")
-    return owners.of(real, data)
+    data = read_small(real, MAX_LIBRARY)
+    return Owner("unread") if data is None else owners.of(real, data)
 
 
 def _within(path: str, folders: Sequence[str]) -> bool:
