@@ -366,7 +366,13 @@ def test_cache_lines_that_are_malformed_are_passed_over(tmp_path: Path) -> None:
     (tmp_path / "bytecode-cpython-311-0").write_bytes(f"{body} {source}\n{body}\n\xff\n".encode("latin-1"))
     known = KnownBytecode(tmp_path)
     assert known.sources("cpython-311-0", body) == {source}
+    assert known.knows("cpython-311-0", body, source)
+    assert not known.knows("cpython-311-0", body, "")
     known.add("cpython-311-0", body, "c" * 64)
+    known.add("cpython-311-0", body, "c" * 64)
+    assert known.knows("cpython-311-0", body, "c" * 64)
+    assert known.sources("cpython-311-0", body) == {source, "c" * 64}
+    assert (tmp_path / "bytecode-cpython-311-0").read_bytes().count(b"c" * 64) == 1
     assert KnownBytecode(tmp_path).sources("cpython-311-0", body) == {source, "c" * 64}
     # The guard reads the same file as white-space separated digests.
     assert body in (tmp_path / "bytecode-cpython-311-0").read_text("latin-1").split()

@@ -41,3 +41,25 @@ def test_a_wheel_that_cannot_be_digested_vouches_for_nothing(tmp_path: Path) -> 
     (found,) = archives.of("alpha", "1.0", [])
     assert found.wheel is None
     assert found.reason
+
+
+@pytest.mark.parametrize(
+    ("found", "put"),
+    [
+        (b'"format":1', b'"format":2'),
+        (b'["lib","alpha.py"', b'["lib",7'),
+        (b",6,false", b',"6",false'),
+        (b"{", b"["),
+        (b'"tags":[', b'"tags":"'),
+    ],
+)
+def test_a_memory_of_another_form_is_no_memory(tmp_path: Path, found: bytes, put: bytes) -> None:
+    make_wheel(tmp_path, "alpha", {"alpha.py": b"a = 1\n"})
+    (first,) = Archives(tmp_path / "cache", [], [tmp_path]).of("alpha", "1.0", [])
+    (memory,) = (tmp_path / "cache").iterdir()
+    data = memory.read_bytes()
+    assert found in data
+    memory.write_bytes(data.replace(found, put))
+    (again,) = Archives(tmp_path / "cache", [], [tmp_path]).of("alpha", "1.0", [])
+    assert again == first
+    assert memory.read_bytes() == data

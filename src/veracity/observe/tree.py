@@ -300,12 +300,13 @@ class Walk:
         """Whatever lies in an open folder."""
         with os.scandir(folder) as listing:
             items = list(listing)
+        start, skipped = path + b"/" if path else b"", self.skipped_inodes
         for item in items:
             name = os.fsencode(item.name)
-            inside = path + b"/" + name if path else name
+            inside = start + name
             try:
                 # The listing has kind and inode: most names need no look of their own.
-                if item.inode() not in self.skipped_inodes:
+                if not skipped or item.inode() not in skipped:
                     if item.is_file(follow_symlinks=False):
                         yield self.file(folder, name, inside)
                         continue
@@ -345,7 +346,10 @@ class Walk:
                     return self._large(os.dup(handle), status, name, path)
                 data = os.read(handle, status.st_size + 1)
                 if len(data) == status.st_size and unchanged(status, os.fstat(handle)):
-                    self._taken(path, status, (data,))
+                    if self.content is not None or status.st_nlink > 1:
+                        self._tell(path, status, (data,))
+                    self.files += 1
+                    self.size += len(data)
                     digest = hashlib.sha256(data).hexdigest()
                     entry = TreeEntry(FILE, stat.S_IMODE(status.st_mode), len(data), name, digest)
                     return Pending(entry, status=status)
@@ -390,7 +394,9 @@ class Walk:
                 digests = self._digests(handle, status.st_size, chunks)
                 after = os.fstat(handle)
                 if unchanged(status, after):
-                    self._taken(path, status, _blocks(handle, status.st_size))
+                    self._tell(path, status, _blocks(handle, status.st_size))
+                    self.files += 1
+                    self.size += status.st_size
                     pending.status = status
                     return self._large_entry(pending.entry, status, digests)
                 reason, status = "it changed while it was read", after
@@ -411,10 +417,8 @@ class Walk:
         digest = digests[0] if digests else hashlib.sha256().hexdigest()
         return TreeEntry(FILE, mode, size, entry.name, digest)
 
-    def _taken(self, path: bytes, status: os.stat_result, blocks: Iterable[bytes]) -> None:
-        """Count a file that was read, and hand on what is asked for of it."""
-        self.files += 1
-        self.size += status.st_size
+    def _tell(self, path: bytes, status: os.stat_result, blocks: Iterable[bytes]) -> None:
+        """Hand on what is asked for of a file that was read."""
         if self.content is not None:
             self.content(path, status.st_size, blocks)
         self.name(path, status)

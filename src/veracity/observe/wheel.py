@@ -23,6 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+import msgspec
+
 from ..core.errors import EvidenceError, ResourceLimitError
 from ..core.tree import CHUNK, add_chunks
 from .pyenv import header_fields, parse_record
@@ -60,9 +62,10 @@ class WheelName:
     tags: frozenset[str]
 
 
-@dataclass(frozen=True, slots=True)
-class WheelFile:
+class WheelFile(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One file of a wheel. ``path`` is relative to the folder of its ``scheme``.
+
+    There are tens of thousands in an environment, so it is what msgspec decodes without Python's help.
 
     ``digest`` is the one that a tree has for this content, ``sha256`` that of its bytes: they differ for
     what is larger than a chunk. ``rest``: of a script that begins with ``#!python``, the SHA-256 of what

@@ -7,11 +7,10 @@ in the home and is worth what the home is worth.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, TypeAlias
 
@@ -51,6 +50,18 @@ class Found:
     archive: LockedArchive
     wheel: Wheel | None
     reason: str = ""
+
+
+class _Remembered(msgspec.Struct):
+    """What is remembered of a wheel."""
+
+    format: int
+    name: str
+    version: str
+    tags: tuple[str, ...]
+    files: tuple[WheelFile, ...]
+    commands: dict[str, str]
+    unlike_record: tuple[str, ...]
 
 
 class Archives:
@@ -204,22 +215,25 @@ class Archives:
     def _remembered(self, sha256: str) -> Wheel | None:
         try:
             with self._place(sha256).open("rb") as file:
-                document: object = msgspec.json.decode(file.read(MAX_REMEMBERED))
-        except (OSError, msgspec.DecodeError, RecursionError):
+                one = msgspec.json.decode(file.read(MAX_REMEMBERED), type=_Remembered)
+        except (OSError, msgspec.MsgspecError, ValueError, RecursionError):
             return None
-        try:
-            return _wheel_of(document)
-        except (KeyError, TypeError, ValueError):
+        if one.format != FORMAT:
             return None
+        return Wheel(one.name, one.version, one.tags, one.files, one.commands, one.unlike_record)
 
     def _remember(self, sha256: str, wheel: Wheel) -> None:
-        body = {"format": FORMAT, **asdict(wheel)}
-        body["files"] = [
-            [one.scheme, one.path, one.digest, one.sha256, one.size, one.executable, one.rest]
-            for one in wheel.files
-        ]
+        one = _Remembered(
+            FORMAT,
+            wheel.name,
+            wheel.version,
+            wheel.tags,
+            wheel.files,
+            dict(wheel.commands),
+            wheel.unlike_record,
+        )
         self._cache.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_private(self._place(sha256), json.dumps(body, ensure_ascii=True).encode("ascii"))
+        write_private(self._place(sha256), msgspec.json.encode(one))
 
     def _place(self, sha256: str) -> Path:
         return self._cache / f"archive-{sha256}.json"
@@ -230,21 +244,6 @@ def is_version(installed: str, named: str) -> bool:
     if comparable(installed) == comparable(named):
         return True
     return "+" not in named and comparable(installed.partition("+")[0]) == comparable(named)
-
-
-def _wheel_of(document: object) -> Wheel:
-    """What :meth:`Archives._remember` wrote; raises KeyError, TypeError or ValueError for anything else."""
-    if not isinstance(document, dict) or document["format"] != FORMAT:
-        raise ValueError("of another format")
-    files = tuple(WheelFile(*one) for one in document["files"])
-    return Wheel(
-        str(document["name"]),
-        str(document["version"]),
-        tuple(document["tags"]),
-        files,
-        dict(document["commands"]),
-        tuple(document["unlike_record"]),
-    )
 
 
 def _fits(filename: str, tags: set[str]) -> bool:

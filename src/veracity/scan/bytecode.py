@@ -81,6 +81,7 @@ class BytecodeCheck:
         self._vouched = vouched
         self._origin = monitor_origin(time.time_ns())
         self._remembering = True
+        self._tags: dict[str, str] = {}
 
     def run(self, progress: Callable[[int], object] | None = None) -> Iterator[BytecodeCompared | Gap]:
         """Each .pyc below a ``__pycache__``, those of other versions of Python left out.
@@ -117,16 +118,18 @@ class BytecodeCheck:
             return None  # another Python's, or no name that Python looks for
         parent = folder.rpartition("__pycache__")[0]
         source = f"{parent}{named['stem']}.py"
-        source_entry = self._behind(source, self._tree.get(os.fsencode(source)))
+        source_entry = self._tree.get(os.fsencode(source))
+        if source_entry is None or source_entry.kind != FILE:
+            source_entry = self._behind(source, source_entry)
         if source_entry is None:
             return self._result(path, source, "orphan", "there is no source, and Python does not load it")
-        entry = self._behind(path, named_entry)
+        entry = named_entry if named_entry.kind == FILE else self._behind(path, named_entry)
         if entry is None:
             is_there = named_entry.kind != FOLDER and os.path.exists(os.path.join(self._folder, path))
             return self._result(path, source, "unread", "it is no file") if is_there else None
         if UNREAD in (entry.digest, source_entry.digest):
             return self._result(path, source, "unread", "it could not be read")
-        if self._known.knows(tag_of(name), entry.digest, source_entry.digest):
+        if self._known.knows(self._tag(name[named.end("stem") :]), entry.digest, source_entry.digest):
             return self._result(path, source, "same", "")
         header = _head(os.path.join(self._folder, path))
         if len(header) < HEADER:
@@ -134,6 +137,13 @@ class BytecodeCheck:
         return _Job(
             path, source, entry, source_entry, struct.unpack("<I", header[4:8])[0], header[:4], header[8:]
         )
+
+    def _tag(self, suffixes: str) -> str:
+        """:func:`tag_of` of what a name ends with: there are few of them."""
+        tag = self._tags.get(suffixes)
+        if tag is None:
+            tag = self._tags[suffixes] = tag_of(suffixes)
+        return tag
 
     def _behind(self, path: str, entry: TreeEntry | None) -> TreeEntry | None:
         """The entry of a file; of the file that a link leads to, since Python follows it."""

@@ -212,13 +212,14 @@ class EnvironmentCheck:
 
     def _compare(self, one: _Compared, shared: Mapping[str, list[WheelFile]]) -> None:
         record = self._record(one.distribution)
-        info = os.path.basename(one.distribution.info)
+        own = f"{os.path.basename(one.distribution.info)}/RECORD"
         for file in one.wheel.files:
-            if file.scheme == LIB and (file.path == f"{info}/RECORD" or _CACHED.search(file.path)):
+            path = file.path
+            if file.scheme == LIB and (path == own or (path.endswith(".pyc") and _CACHED.search(path))):
                 # Installers write their own; bytecode is compared with its source, elsewhere.
-                found = self._tree.get(os.fsencode(file.path))
+                found = self._tree.get(os.fsencode(path))
                 if found is not None and found.is_file and found.digest == file.digest:
-                    self.vouched.add(file.path)
+                    self.vouched.add(path)
                 continue
             if file.scheme == LIB:
                 self._compare_lib(one, file, shared.get(file.path, [file]), record)
@@ -232,19 +233,20 @@ class EnvironmentCheck:
     def _compare_lib(
         self, one: _Compared, file: WheelFile, alternatives: Sequence[WheelFile], record: Record
     ) -> None:
-        entry = self._tree.get(os.fsencode(file.path))
+        raw = os.fsencode(file.path)
+        entry = self._tree.get(raw)
         place = f"{self._site}/{file.path}"
         if entry is not None and entry.digest == UNREAD:
             self._unread.append(place)
             return
         one.files += 1
-        if not (entry is not None and entry.is_file and entry.digest == file.digest) and not any(
+        if not (entry is not None and entry.digest == file.digest and entry.is_file) and not any(
             self._is_same(other) for other in (file, *alternatives)
         ):
             self._compare_other(one, file, entry, place, record.sha256(file.path))
             return
         self.vouched.add(file.path)
-        if not record.says(file.path, file.sha256, file.size):
+        if not record.says(raw, file.sha256, file.size):
             recorded = record.sha256(file.path)
             if recorded and all(recorded != other.sha256 for other in alternatives):
                 self._differs(one, place, "record", file.sha256, file.sha256, recorded)

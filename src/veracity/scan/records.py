@@ -33,10 +33,10 @@ class Record:
     def _parsed(self) -> dict[str, tuple[str, int]]:
         return parse_record(self._data)
 
-    def says(self, path: str, sha256: str, size: int) -> bool:
+    def says(self, path: bytes, sha256: str, size: int) -> bool:
         """Whether a line says exactly this of ``path``: quicker than to read the line."""
         digest = binascii.b2a_base64(bytes.fromhex(sha256), newline=False).translate(_URL_SAFE, b"=")
-        return b"%b,sha256=%b,%d" % (os.fsencode(path), digest, size) in self._lines
+        return b"%b,sha256=%b,%d" % (path, digest, size) in self._lines
 
     def sha256(self, path: str) -> str:
         """The digest that it has for ``path``; empty when it has none."""

@@ -62,7 +62,7 @@ def find_strays(
     folders = {path.rpartition("/")[0] for path in explained.expected}
     given = 0
     for raw, entry in tree.items():
-        if entry.kind == FOLDER or _CACHED.search(raw):
+        if entry.kind == FOLDER or (raw.endswith(b".pyc") and _CACHED.search(raw)):
             continue  # the latter are compared with their sources, elsewhere
         path = os.fsdecode(raw)
         if explained.explains(path):
