@@ -62,11 +62,6 @@ class Found:
     needed_by: str
     before: str = ""
 
-    @property
-    def real(self) -> str:
-        """The file without links."""
-        return os.path.realpath(self.path)
-
 
 @dataclass(frozen=True, slots=True)
 class Element:
@@ -109,6 +104,7 @@ class Loader:
         self._found = Loaded()
         self._steps = 0
         self._variants: dict[str, tuple[str, ...]] = {}
+        self._reals: dict[str, str] = {}
         found = self._elf(program)
         self.elf: Elf | str = found
         """The program, or why it cannot be read."""
@@ -157,7 +153,7 @@ class Loader:
         loaded: set[str] = set()
         while pending:
             at, one, inherited = pending.popleft()
-            real = os.path.realpath(at)
+            real = self._real(at)
             if real in loaded or (real, inherited) in self._seen:
                 continue
             if len(self._seen) >= MAX_OBJECTS:
@@ -180,7 +176,7 @@ class Loader:
         plain = ""
         for path, how, is_plain in self._candidates(name, at, elf, inherited):
             if plain:
-                if os.path.realpath(path) != os.path.realpath(plain):
+                if self._real(path) != self._real(plain):
                     chosen = [Found(one.name, one.path, one.by, one.needed_by, path) for one in chosen]
                     break
                 continue
@@ -193,7 +189,7 @@ class Loader:
         return chosen
 
     def _add(self, found: Found) -> None:
-        self._found.libraries.setdefault(found.real, found)
+        self._found.libraries.setdefault(self._real(found.path), found)
 
     def _candidates(
         self, name: str, at: str, elf: Elf, inherited: tuple[str, ...]
@@ -290,6 +286,15 @@ class Loader:
         return known
 
     # --- files -------------------------------------------------------------------------------------
+
+    def _real(self, path: str) -> str:
+        """The path without links; each folder is followed once."""
+        folder, name = os.path.split(path)
+        real = self._reals.get(folder)
+        if real is None:
+            real = self._reals[folder] = os.path.realpath(folder)
+        whole = os.path.join(real, name)
+        return os.path.realpath(whole) if name in ("", ".", "..") or os.path.islink(whole) else whole
 
     def _fits(self, path: str) -> bool:
         """Whether the loader would take the file: it passes over those of another machine."""

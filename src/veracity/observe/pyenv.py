@@ -26,6 +26,7 @@ MAX_DISTRIBUTIONS = 10_000
 MAX_PATH = 4096
 MAX_ORDERS = 20_000
 MAX_LINES_WITH = 100
+_EMPTY_LINE = re.compile(rb"(?:\A|\n)\r*\n")
 
 # Top-level names that many projects use for their own folders and some wheels install by mistake.
 _GENERIC = frozenset(
@@ -323,7 +324,9 @@ def comparable(version: str) -> tuple[object, ...]:
 def header_fields(data: bytes) -> Iterator[tuple[str, str]]:
     """Headers of METADATA or WHEEL, names in small letters; a value of several lines has line breaks."""
     name, value = "", ""
-    for line in data.decode("utf-8", "replace").split("\n"):
+    # What follows the first empty line is a description, often a long one.
+    end = _EMPTY_LINE.search(data)
+    for line in (data[: end.end()] if end else data).decode("utf-8", "replace").split("\n"):
         text = line.rstrip("\r")
         if text[:1] in (" ", "\t"):
             value += "\n" + text.strip()

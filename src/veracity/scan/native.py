@@ -84,8 +84,9 @@ class NativeCheck:
             yield self._line(name, by, "missing")
         for path in list(loaded.unread)[:MAX_LINES]:
             yield self._line(path, path, "unread")
+        own = [*self._inside, *(one for one in prefixes if one not in SHARED)]
         for element in loaded.elements.values():
-            yield from self._folder(element, vouched, brought)
+            yield from self._folder(element, vouched, brought, own)
         if loaded.more:
             what = "not all libraries that packages need were followed"
             yield Gap(self._origin, what, "there are more than is sensible", law=LAW)
@@ -157,7 +158,11 @@ class NativeCheck:
         return LibraryResolved(self._origin, name, "", "", by, "", "", standing, "", "", "", -1, "", 0, False)
 
     def _folder(
-        self, element: Element, vouched: Set[str], brought: Mapping[str, tuple[str, str]]
+        self,
+        element: Element,
+        vouched: Set[str],
+        brought: Mapping[str, tuple[str, str]],
+        own: Sequence[str],
     ) -> Iterator[SearchFolder]:
         if element.by == LIBRARY_PATH:
             known = False
@@ -167,7 +172,6 @@ class NativeCheck:
         if element.is_relative:
             yield SearchFolder(self._origin, element.of, element.by, element.text, True, "", known)
             return
-        own = (*self._inside, *(one for one in self._prefixes() if one not in SHARED))
         elsewhere = [one for one in element.folders if not _within(os.path.realpath(one), own)]
         who = next((found for one in elsewhere if (found := writers_of(one))), "")
         if who:
@@ -196,7 +200,7 @@ def _objects(trees: Mapping[str, Tree]) -> Iterator[str]:
     number = 0
     for folder, tree in trees.items():
         for path, entry in tree.items():
-            if entry.is_file and _LIBRARY.match(path):
+            if b".so" in path and entry.is_file and _LIBRARY.match(path):
                 number += 1
                 if number > MAX_OBJECTS:
                     return
