@@ -8,7 +8,7 @@ import sys
 
 import veracity
 
-PUBLIC = ["__version__", "protect"]
+PUBLIC = ["__version__", "load", "protect"]
 
 
 def test_public_names_are_exactly_these() -> None:
