@@ -13,6 +13,7 @@ import pickle
 import random
 import sys
 import uuid
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -220,6 +221,23 @@ def test_a_tensor_that_reaches_out_of_its_storage_is_refused(tmp_path: Path) -> 
 
     with pytest.raises(EvidenceError, match="reaches out"):
         load_whole(path)
+
+
+def test_a_pickle_that_is_packed_is_read_and_packed_numbers_are_not(tmp_path: Path) -> None:
+    """torch packs nothing; programs that write an archive again do."""
+    torch.save({"w": torch.ones(4)}, tmp_path / "model.pt")
+    for packed, name in (("data.pkl", "pickle.pt"), ("data/0", "numbers.pt")):
+        with zipfile.ZipFile(tmp_path / "model.pt") as old, zipfile.ZipFile(tmp_path / name, "w") as new:
+            for one in old.infolist():
+                how = zipfile.ZIP_DEFLATED if one.filename.endswith(packed) else zipfile.ZIP_STORED
+                new.writestr(one.filename, old.read(one), how)
+
+    loaded = load_whole(tmp_path / "pickle.pt").value
+
+    assert isinstance(loaded, dict)
+    assert torch.equal(loaded["w"], torch.ones(4))
+    with pytest.raises(EvidenceError, match="packed"):
+        load_whole(tmp_path / "numbers.pt")
 
 
 def test_the_digest_is_of_the_bytes_that_were_loaded(tmp_path: Path) -> None:

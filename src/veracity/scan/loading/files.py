@@ -89,7 +89,7 @@ def _content(whole: Input, member: Member, budget: Budget) -> Input:
     if member.method != DEFLATED:
         raise EvidenceError(f"data.pkl is packed with method {member.method}", where=whole.name)
     parts, size = [], 0
-    for chunk in Stream(whole, member.data, member.end, deflate()).chunks():
+    for chunk in Stream(whole, member.data, member.end, deflate).chunks():
         size += len(chunk)
         budget.spend_unpacked(len(chunk), whole.name)
         if size > MAX_PICKLE:
