@@ -30,14 +30,18 @@ def read_toml(path: Path, limit: int = MAX_BYTES) -> dict[str, object]:
     Raises EvidenceError when it cannot be read or is none, ResourceLimitError when it is longer, or made so
     that reading it would take very much more memory than it has bytes.
     """
-    data = _bytes_of(path, limit)
+    return parse_toml(_bytes_of(path, limit), str(path))
+
+
+def parse_toml(data: bytes, where: str) -> dict[str, object]:
+    """What the bytes of a TOML 1.0 file say; raises as :func:`read_toml`."""
     dots = (line.count(b".") for line in data.split(b"\n"))
     if sum(count**2 for count in dots if count > USUAL_DOTS) > MAX_SQUARES:
-        raise ResourceLimitError(f"the names in {path} have too many parts")
+        raise ResourceLimitError(f"the names in {where} have too many parts")
     try:
         return dict(tomllib.loads(data.decode("utf-8")))
     except (ValueError, RecursionError) as error:
-        raise EvidenceError(f"{path} is not TOML: {str(error)[:200]}") from error
+        raise EvidenceError(f"{where} is not TOML: {str(error)[:200]}") from error
 
 
 def _bytes_of(path: Path, limit: int) -> bytes:

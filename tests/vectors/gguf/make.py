@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import gguf  # type: ignore[import-not-found]
+import gguf
 import numpy
 
 

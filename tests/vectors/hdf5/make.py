@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-import h5py  # type: ignore[import-not-found]
+import h5py
 import numpy
 
 DENSE = {"class_name": "Dense", "config": {"name": "d", "units": 4}}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy
-import onnx  # type: ignore[import-not-found]
+import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 STANDARD = helper.make_opsetid("", 17)

@@ -17,7 +17,7 @@ from ...core.observation import Observation
 from ..artifact.budget import Budget
 from ..artifact.input import WINDOW, Input
 from ..artifact.reading import Nested
-from . import asked, chat, keras
+from . import asked, chat, keras, resolved
 from .jsontext import NotJsonError, parse_json
 from .saying import Saying
 from .value import Value
@@ -27,7 +27,17 @@ OVERLAP = 64
 _BEGINS = re.compile(rb"\s*[\[{]")
 _ESCAPED = rb"\\u00[2-7]"
 """A letter or sign that JSON need not escape: it may stand in a word that is looked for."""
-_NEEDLE = re.compile(rb"|".join((asked.NEEDLE.pattern, keras.NEEDLE.pattern, chat.KEY.encode(), _ESCAPED)))
+_NEEDLE = re.compile(
+    rb"|".join(
+        (
+            asked.NEEDLE.pattern,
+            keras.NEEDLE.pattern,
+            chat.KEY.encode(),
+            _ESCAPED,
+            rb"\$\{\s*\w*(eval|py|exec)",
+        )
+    )
+)
 _WIDE = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)
 
 
@@ -63,6 +73,7 @@ def said(root: Value, saying: Saying) -> Iterator[Observation | Nested]:
     """What a document says to any of its loaders, whatever format it was written in."""
     yield from asked.asked(root, saying)
     yield from keras.keras_objects(root, saying)
+    yield from resolved.evaluated(root, saying)
     yield from chat.chat_templates(root, saying)
 
 

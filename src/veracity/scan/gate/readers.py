@@ -13,6 +13,7 @@ from ...observe.artifact.reading import Reader
 from ...observe.code.reader import PythonReader
 from ...observe.document.jsonreader import JsonReader
 from ...observe.document.templatereader import TemplateReader
+from ...observe.document.textreaders import TomlReader, YamlReader
 from ...observe.gguf import GgufReader
 from ...observe.hdf5 import Hdf5Reader
 from ...observe.protobuf.onnx import OnnxReader
@@ -30,6 +31,8 @@ READERS: tuple[Reader, ...] = (
     NpyReader(),
     JsonReader(),
     TemplateReader(),
+    YamlReader(),
+    TomlReader(),
     SafetensorsReader(),
     GgufReader(),
     Hdf5Reader(),

@@ -42,7 +42,7 @@ from ....core.rule import Confidence, Rule, Severity
 from .asking import danger, full_name, weight
 
 _VERBS = {"called": "calls", "built": "makes an object of", "imported": "imports"}
-_PICKLE_LIKE = ("pyyaml", "jsonpickle", "skops", "hyperpyyaml")
+_PICKLE_LIKE = ("pyyaml", "jsonpickle", "skops", "snakeyaml", "psych")
 # Libraries whose classes stand for data in documents that people keep: settings, numbers, paths, layers.
 _DATA = re.compile(
     r"(builtins|collections|datetime|decimal|fractions|pathlib|uuid|enum|argparse|types|ipaddress|zoneinfo|copyreg"
