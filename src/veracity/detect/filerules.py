@@ -10,6 +10,7 @@ from .rules.checkpoint.archive_hidden import ArchiveHidden
 from .rules.checkpoint.carries_code import CarriesCode
 from .rules.checkpoint.format_broken import FormatBroken
 from .rules.checkpoint.names_harm import NamesHarm
+from .rules.checkpoint.notebook_command import NotebookCommand
 from .rules.checkpoint.operator import Operator
 from .rules.checkpoint.outside_file import OutsideFile
 from .rules.checkpoint.pickle_alters_shared import PickleAltersShared
@@ -43,4 +44,5 @@ FILE_DETECTORS: tuple[type[Detector], ...] = (
     FormatBroken,
     OutsideFile,
     Operator,
+    NotebookCommand,
 )

@@ -30,6 +30,7 @@ from .life import HostLoad, ProcessEnded, SignalForwarded, StackFrame, StackSamp
 from .loading import NamedGlobal, ObjectsLoaded
 from .metrics import LoggedValue, MetricsLogged, MetricsOpened
 from .native import LibraryMapped, LibraryResolved, SearchFolder
+from .notebook import CommandAsked
 from .pickles import GlobalsPermitted, PickleRead
 from .process import Gap, Goodbye, Hello, RecordDamaged, RecordsMissing
 from .root import Observation
@@ -56,7 +57,7 @@ __all__ = [
     "LoggedValue", "MetricsLogged", "MetricsOpened",
     "NamedGlobal", "ObjectsLoaded",
     "LibraryMapped", "LibraryResolved", "SearchFolder",
-    "GlobalsPermitted", "PickleRead",
+    "CommandAsked", "GlobalsPermitted", "PickleRead",
     "Gap", "Goodbye", "Hello", "RecordDamaged", "RecordsMissing",
     "Observation",
     "Guard", "SourceFact", "SourceRead", "EarlyModule", "StartedWith", "StartupItem",

@@ -17,7 +17,7 @@ from ...core.observation import Observation
 from ..artifact.budget import Budget
 from ..artifact.input import WINDOW, Input
 from ..artifact.reading import Nested
-from . import asked, chat, keras, resolved
+from . import asked, chat, keras, notebook, resolved
 from .jsontext import NotJsonError, parse_json
 from .saying import Saying
 from .value import Value
@@ -27,14 +27,12 @@ OVERLAP = 64
 _BEGINS = re.compile(rb"\s*[\[{]")
 _ESCAPED = rb"\\u00[2-7]"
 """A letter or sign that JSON need not escape: it may stand in a word that is looked for."""
+_EVALUATED = rb"\$\{\s*\w*(eval|py|exec)"
 _NEEDLE = re.compile(
     rb"|".join(
         (
-            asked.NEEDLE.pattern,
-            keras.NEEDLE.pattern,
-            chat.KEY.encode(),
-            _ESCAPED,
-            rb"\$\{\s*\w*(eval|py|exec)",
+            *(asked.NEEDLE.pattern, keras.NEEDLE.pattern, notebook.NEEDLE.pattern, chat.KEY.encode()),
+            *(_ESCAPED, _EVALUATED),
         )
     )
 )
@@ -66,7 +64,9 @@ class JsonReader:
             root = parse_json(whole.whole(MAX_PARSED), whole.name)
         except NotJsonError:
             return
-        yield from said(root, Saying(whole.name, depth=whole.depth))
+        saying = Saying(whole.name, depth=whole.depth)
+        yield from said(root, saying)
+        yield from notebook.notebook(root, saying)
 
 
 def said(root: Value, saying: Saying) -> Iterator[Observation | Nested]:

@@ -32,9 +32,14 @@ def evaluated(root: Value, saying: Saying) -> Iterator[CodeCarried]:
                     continue
                 for found in _EVALUATED.finditer(text):
                     inside = _inside(text, found.end())
-                    if _BEYOND.search(inside):
+                    if reaches_beyond(inside):
                         where = saying.where(path, key).lstrip(".")
                         yield saying.carries(where, "omegaconf", "expression", inside.strip())
+
+
+def reaches_beyond(text: str, *, imports: bool = True) -> bool:
+    """Whether a text of Python does more than calculate; ``imports``: and an import is more."""
+    return any(imports or not found[0].startswith("import") for found in _BEYOND.finditer(text))
 
 
 def _inside(text: str, start: int) -> str:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
-from ...core.observation import CodeCarried, FileAsked, NameAsked
+from ...core.observation import CodeCarried, CommandAsked, FileAsked, NameAsked
 from ...core.origin import Origin, monitor_origin
 from .value import Path, path_text
 
 MAX_TEXT = 300
+MAX_COMMAND = 200_000
 
 
 def _now() -> Origin:
@@ -60,3 +61,7 @@ class Saying:
     def file(self, where: str, loader: str, path: str) -> FileAsked:
         """The loader opens another file."""
         return FileAsked(self.origin, self.name, where, loader, path[:MAX_TEXT])
+
+    def command(self, where: str, line: int, how: str, text: str) -> CommandAsked:
+        """The document hands a command to the shell."""
+        return CommandAsked(self.origin, self.name, where, line, how, text[:MAX_COMMAND])

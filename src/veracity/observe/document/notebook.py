@@ -1,0 +1,139 @@
+"""Jupyter notebooks: their code as one Python text, their commands to the shell, scripts in their outputs.
+
+The cells run one after the other in one process, so their code is handed on as one text, in which a comment
+begins each cell. IPython changes a cell before Python sees it: a line that begins with ``!`` goes to the
+shell,
+``%%bash`` and its like hand a whole cell over. Cells that are no Python after that change run nowhere.
+
+Format: https://nbformat.readthedocs.io/en/latest/format_description.html; magics:
+https://ipython.readthedocs.io/en/stable/interactive/magics.html
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+
+from ...core.observation import CodeCarried, CommandAsked
+from ..artifact.input import Input
+from ..artifact.reading import Nested
+from .resolved import reaches_beyond
+from .saying import Saying
+from .value import Fields, Value
+
+NEEDLE = re.compile(rb'"cells"|"worksheets"')
+# The parser of Python 3.10 can be made to end its process by a text of some hundred thousand characters.
+MAX_CELL = 1 << 20 if sys.version_info >= (3, 11) else 1 << 16
+MAX_CELLS = 20_000
+_SHELLS = "bash|sh|script|system|sx|!|perl|ruby|python2?|python3|pypy|cmd|capture_sh"
+_CELL = re.compile(rf"\s*%%({_SHELLS})(?=\s|$)([^\n]*)\n?(.*)", re.DOTALL)
+_OTHER_CELL = re.compile(r"\s*%%(\w+)([^\n]*)\n?(.*)", re.DOTALL)
+_RUNS_ITS_CELL = ("time", "timeit", "capture", "prun", "memit", "mprun", "lprun", "debug")
+_LINE = re.compile(
+    r"^(?P<indent>[ \t]*)(?P<left>[\w, \t.\[\]]+=[ \t]*)?"
+    r"(?P<how>!{1,2}|%(?:system|sx|sc)\b|%(?P<magic>\w+))(?P<rest>(?:[^\n\\]|\\.|\\\n)*)$",
+    re.MULTILINE,
+)
+_HELP = re.compile(r"^[ \t]*(\?{1,2}[\w.*%]+|[\w.*%\[\]]+\?{1,2})[ \t]*$", re.MULTILINE)
+_FETCHES = re.compile(r"\s+(-\w+\s+)*['\"]?(https?|ftp)://", re.IGNORECASE)
+_KERNEL = re.compile(r"\bkernel\s*\.\s*execute\s*\(\s*(['\"`])((?:\\.|(?!\1).){0,5000})", re.DOTALL)
+
+
+def notebook(root: Value, saying: Saying) -> Iterator[CommandAsked | CodeCarried | Nested]:
+    """What a notebook hands to the shell and to Python; nothing when the document is none."""
+    if not isinstance(root, Fields) or not ({"cells", "worksheets"} & root.names()):
+        return
+    code: list[str] = []
+    for number, cell in enumerate(_cells(root), 1):
+        kind = cell.text("cell_type")
+        source = _text([*cell.get("source"), *cell.get("input")])
+        if kind == "code" and len(source) <= MAX_CELL:
+            yield from _code_cell(source, f"cell {number}", saying, code)
+        elif kind == "code":
+            yield saying.command(f"cell {number}", 1, "cell", source)
+        for output in cell.get("outputs"):
+            yield from _scripts(output, f"output of cell {number}", saying)
+    if any(code):
+        text = "\n".join(code).encode("utf-8", "replace")
+        yield Nested(Input.of_bytes(f"{saying.name}!cells.py", text, saying.depth + 1))
+
+
+def _cells(root: Fields) -> Iterator[Fields]:
+    """Cells of version 4, or in worksheets of version 3."""
+    lists = root.get("cells")
+    for sheets in root.get("worksheets"):
+        for sheet in sheets if isinstance(sheets, list) else ():
+            lists += sheet.get("cells") if isinstance(sheet, Fields) else []
+    found = (cell for cells in lists if isinstance(cells, list) for cell in cells if isinstance(cell, Fields))
+    for _, cell in zip(range(MAX_CELLS), found, strict=False):
+        yield cell
+
+
+def _text(values: list[Value]) -> str:
+    """A text that may be given as a list of its lines."""
+    parts: list[str] = []
+    for value in values:
+        parts += [value] if isinstance(value, str) else []
+        parts += [one for one in value if isinstance(one, str)] if isinstance(value, list) else []
+    return "".join(parts)
+
+
+def _code_cell(source: str, where: str, saying: Saying, code: list[str]) -> Iterator[CommandAsked]:
+    if _parses(source):
+        code.append(f"# {where}\n{source}\n")
+        return
+    if found := _CELL.match(source):
+        yield saying.command(where, 1, found[1], f"{found[2].strip()}\n{found[3]}".strip())
+        return
+    if found := _OTHER_CELL.match(source):
+        if found[1] not in _RUNS_ITS_CELL:
+            return
+        source = f"\n{found[3]}"
+    commands: list[CommandAsked] = []
+
+    def replaced(line: re.Match[str]) -> str:
+        number = source.count("\n", 0, line.start()) + 1
+        commands.extend(_commands(line, where, number, saying))
+        left = line["left"] or ""
+        return f"{line['indent']}{left}{'None' if left else 'pass'}" + "\n" * line["rest"].count("\n")
+
+    plain = _HELP.sub("pass", _LINE.sub(replaced, source))
+    yield from commands
+    if _parses(plain):
+        code.append(f"# {where}\n{plain}\n")
+
+
+def _commands(line: re.Match[str], where: str, number: int, saying: Saying) -> Iterator[CommandAsked]:
+    rest = line["rest"].strip()
+    magic = line["magic"]
+    if magic is None or magic in ("system", "sx", "sc"):
+        yield saying.command(where, number, "shell", rest)
+    elif magic in ("run", "load", "loadpy") and _FETCHES.match(line["rest"]):
+        yield saying.command(where, number, magic, rest)
+
+
+def _parses(source: str) -> bool:
+    try:
+        compile(
+            source, "<cell>", "exec", ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True
+        )
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    return True
+
+
+def _scripts(output: Value, where: str, saying: Saying) -> Iterator[CodeCarried]:
+    """Python that a script in an output hands to the kernel, as the page of a notebook would let it."""
+    waiting = [output]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, Fields):
+            waiting += [value for _, value in one.pairs]
+            for key in ("text/html", "application/javascript", "image/svg+xml"):
+                for found in _KERNEL.finditer(_text(one.get(key))):
+                    if reaches_beyond(found[2], imports=False):
+                        yield saying.carries(where, "Jupyter", "expression", found[2])
+        elif isinstance(one, list):
+            waiting += one
