@@ -23,6 +23,7 @@ from .rules.checkpoint.pickle_unknown_global import PickleUnknownGlobal
 from .rules.checkpoint.remote_code import RemoteCode
 from .rules.checkpoint.script_acts import ScriptActs
 from .rules.checkpoint.template_reaches import TemplateReaches
+from .rules.environment.start_file import StartFile
 
 FILE_DETECTORS: tuple[type[Detector], ...] = (
     PickleExecutes,
@@ -45,4 +46,5 @@ FILE_DETECTORS: tuple[type[Detector], ...] = (
     OutsideFile,
     Operator,
     NotebookCommand,
+    StartFile,
 )

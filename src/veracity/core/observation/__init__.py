@@ -35,7 +35,7 @@ from .pickles import GlobalsPermitted, PickleRead
 from .process import Gap, Goodbye, Hello, RecordDamaged, RecordsMissing
 from .root import Observation
 from .source import Guard, SourceFact, SourceRead
-from .startup import EarlyModule, StartedWith, StartupItem
+from .startup import EarlyModule, StartCode, StartedWith, StartupItem
 from .training import BatchUse, HooksMoved, StepRecord, StepsPassed, WeightsMoved
 
 __all__ = [
@@ -60,6 +60,6 @@ __all__ = [
     "CommandAsked", "GlobalsPermitted", "PickleRead",
     "Gap", "Goodbye", "Hello", "RecordDamaged", "RecordsMissing",
     "Observation",
-    "Guard", "SourceFact", "SourceRead", "EarlyModule", "StartedWith", "StartupItem",
+    "Guard", "SourceFact", "SourceRead", "EarlyModule", "StartCode", "StartedWith", "StartupItem",
     "BatchUse", "HooksMoved", "StepRecord", "StepsPassed", "WeightsMoved",
 ]  # fmt: skip

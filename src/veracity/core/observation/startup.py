@@ -63,3 +63,22 @@ class StartupItem(Observation):
     modified_at: int
     before: str
     writers: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StartCode(Observation):
+    """Code of a file that Python executes at its start because of the file's name, found at rest.
+
+    ``kind``: ``pth`` (one line), ``sitecustomize`` or ``usercustomize``. ``modules``: what it imports,
+    ``calls``: full names of what it calls, ``effect``: the strongest that it has on training, as in
+    ``StartupItem``. ``unread``: why it could not be read, empty when it was.
+    """
+
+    name: str
+    kind: str
+    line: int
+    text: str
+    modules: tuple[str, ...]
+    calls: tuple[str, ...]
+    effect: str
+    unread: str

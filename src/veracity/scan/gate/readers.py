@@ -20,6 +20,7 @@ from ...observe.protobuf.onnx import OnnxReader
 from ...observe.protobuf.tensorflow import TensorflowReader
 from ...observe.recognised import RecognisedReader
 from ...observe.safetensors import SafetensorsReader
+from ...observe.startfiles import StartFileReader
 
 READERS: tuple[Reader, ...] = (
     ZipReader(),
@@ -40,4 +41,5 @@ READERS: tuple[Reader, ...] = (
     TensorflowReader(),
     RecognisedReader(),
     PythonReader(),
+    StartFileReader(),
 )
