@@ -24,6 +24,7 @@ from .rules.checkpoint.remote_code import RemoteCode
 from .rules.checkpoint.script_acts import ScriptActs
 from .rules.checkpoint.template_reaches import TemplateReaches
 from .rules.environment.start_file import StartFile
+from .rules.environment.wheel_differs import WheelDiffers
 
 FILE_DETECTORS: tuple[type[Detector], ...] = (
     PickleExecutes,
@@ -47,4 +48,5 @@ FILE_DETECTORS: tuple[type[Detector], ...] = (
     Operator,
     NotebookCommand,
     StartFile,
+    WheelDiffers,
 )

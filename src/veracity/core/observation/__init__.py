@@ -22,7 +22,7 @@ from .declared import (
     SchedulerStepped,
 )
 from .earlier import EarlierRun, EarlierRuns, EarlierSeries
-from .environment import BytecodeCompared, DistributionCompared, FileDifference, StrayFile
+from .environment import BytecodeCompared, DistributionCompared, FileDifference, StrayFile, WheelCompared
 from .files import CheckpointLoaded, CheckpointSaved, FileDigested, StateRestored, TensorCopy, TensorDigest
 from .gradient import BackwardRoot, GradientChecked, HookActed, LossChecked
 from .job import JobJoined, PeerReplicas, PeerSeen, ReplicaStep
@@ -49,7 +49,7 @@ __all__ = [
     "OptimizerDeclared", "ReferenceDeclared", "SchedulerCall", "SchedulerDeclared", "SchedulerStepped",
     "SchedulersStepped",
     "EarlierRun", "EarlierRuns", "EarlierSeries",
-    "BytecodeCompared", "DistributionCompared", "FileDifference", "StrayFile",
+    "BytecodeCompared", "DistributionCompared", "FileDifference", "StrayFile", "WheelCompared",
     "CheckpointLoaded", "CheckpointSaved", "FileDigested", "StateRestored", "TensorCopy", "TensorDigest",
     "BackwardRoot", "GradientChecked", "GradientTrial", "HookActed", "LossChecked",
     "JobJoined", "PeerReplicas", "PeerSeen", "ReplicaStep",

@@ -96,3 +96,21 @@ class BytecodeCompared(Observation):
     uid: int
     user: str
     changed_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class WheelCompared(Observation):
+    """A wheel that is not installed, compared with its own RECORD.
+
+    ``altered``: files with another digest there, ``unlisted``: files that are not in it, or without digest.
+    ``commands``: names of the programs that it installs. ``plugins``: group, target and loader of entry
+    points that are loaded without a program asking.
+    """
+
+    name: str
+    distribution: str
+    version: str
+    altered: tuple[str, ...]
+    unlisted: tuple[str, ...]
+    commands: tuple[str, ...]
+    plugins: tuple[tuple[str, str, str], ...]

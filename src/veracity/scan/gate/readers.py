@@ -21,6 +21,7 @@ from ...observe.protobuf.tensorflow import TensorflowReader
 from ...observe.recognised import RecognisedReader
 from ...observe.safetensors import SafetensorsReader
 from ...observe.startfiles import StartFileReader
+from ...observe.wheelreader import WheelReader
 
 READERS: tuple[Reader, ...] = (
     ZipReader(),
@@ -42,4 +43,5 @@ READERS: tuple[Reader, ...] = (
     RecognisedReader(),
     PythonReader(),
     StartFileReader(),
+    WheelReader(),
 )
