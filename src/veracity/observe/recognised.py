@@ -38,7 +38,7 @@ def _is_core_ml(head: bytes, whole: Input) -> bool:
     if head[:1] != b"\x08":
         return False
     fields = top_level(whole)
-    return has(fields, 1, wire=NUMBER) and has(fields, 2) and any(one in _CORE_ML_TYPES for one in fields)
+    return has(fields, 1, wire=NUMBER) and has(fields, 2) and any(one in _CORE_ML_TYPES for one, _ in fields)
 
 
 _FORMATS: tuple[tuple[str, Callable[[bytes, Input], bool]], ...] = (

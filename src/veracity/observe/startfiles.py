@@ -31,7 +31,7 @@ MAX_LINES = 10_000
 MAX_CALLS = 100
 MAX_NESTING = 3
 MAX_NODES = 200_000
-_NOT_TEXT = re.compile(rb"[\0-\x08\x0e-\x1f\x80-\xff]")
+_IMPORTS = re.compile(rb"(^|[\n\r\x0b\x0c\x1c-\x1e]|\xc2\x85|\xe2\x80[\xa8\xa9]|^\xef\xbb\xbf)import[ \t]")
 _NAMES = {"sitecustomize.py": "sitecustomize", "usercustomize.py": "usercustomize"}
 
 
@@ -46,7 +46,7 @@ class StartFileReader:
         base = _base(whole.name)
         if base in _NAMES:
             return True
-        return base.endswith(".pth") and not (b"\0" in head or head.startswith((b"PK", b"\x80")))
+        return base.endswith(".pth") and not head.startswith(b"PK\3\4") and _executes(whole)
 
     def read(self, whole: Input, budget: Budget) -> Iterator[Observation | Nested]:
         """What is executed, line by line; raises EvidenceError when it is longer than is read."""
@@ -58,11 +58,24 @@ class StartFileReader:
         if kind is not None:
             yield _code(whole.name, kind, 1, text)
             return
-        for number, line in enumerate(text.splitlines(), 1):
-            if number > MAX_LINES:
-                raise EvidenceError(f"has more than {MAX_LINES:,} lines", where=whole.name)
-            if line.startswith(("import ", "import\t")):
-                yield _code(whole.name, "pth", number, line)
+        # Since 3.12 a line also ends at signs that are white inside a line to earlier versions: both are
+        # read.
+        lines = dict.fromkeys((*enumerate(re.split("\r\n?|\n", text), 1), *enumerate(text.splitlines(), 1)))
+        executed = [one for one in lines if one[1].startswith(("import ", "import\t"))]
+        for number, line in executed[:MAX_LINES]:
+            yield _code(whole.name, "pth", number, line)
+        if len(executed) > MAX_LINES:
+            raise EvidenceError(f"executes more than {MAX_LINES:,} lines", where=whole.name)
+
+
+def _executes(whole: Input) -> bool:
+    """Whether a line begins like an import, before the first bytes that are no text."""
+    data = whole.read(0, MAX_TEXT)
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        data = data[: error.start]
+    return _IMPORTS.search(data) is not None
 
 
 def _base(name: str) -> str:

@@ -90,6 +90,8 @@ def test_bounds_are_met_with_an_error() -> None:
         reaches("{{ " + "(" * 500 + "x" + ")" * 500 + " }}", "t")
     with pytest.raises(ResourceLimitError):
         reaches("{{ a }}" * 1_000_000, "t")
+    chain = "{{ x" + "['a' ~ 'b']" + "|lower" * 5_000 + " ~ y" * 10_000 + ".z()" * 5_000 + " }}"
+    assert {one.kind for one in reaches(chain, "t")} <= {"computed"}
     with pytest.raises(NotATemplateError):
         reaches("{{ 'a" + "\\" * 1001 + " }}", "t")
     assert (

@@ -44,6 +44,8 @@ def test_fields_in_another_order_or_unknown_ones_hide_nothing() -> None:
 
     assert rules(message((7, graph), (1, 8))) == [f"{OPERATOR} error"]
     assert rules(message((1, 8), (999, "x"), (7, graph), (500, 3))) == [f"{OPERATOR} error"]
+    assert rules(message((7, 1), (1, 8), (7, ""), (7, graph))) == [f"{OPERATOR} error"]
+    assert rules(message((1, 8), (7, graph), *[(999, 1)] * 25_000)) == [f"{OPERATOR} error"]
 
 
 def graph_node(name: str, operator: str, *inputs: str) -> tuple[int, Value]:
@@ -97,6 +99,16 @@ def test_operators_of_tensorflow_that_run_code_or_touch_files(operator: str, inp
         message((1, [(1, "meta")]), (2, [*ORDINARY, node]), (3, [(1, "save")])),
     ):
         assert rules(data) == [f"{OPERATOR} error"], operator
+
+
+def test_graphs_in_parts_or_with_unknown_fields_hide_nothing() -> None:
+    node = graph_node("n", "WriteFile")
+    meta: Value = [(2, []), (2, [*ORDINARY, node]), (77, 1)]
+    only_functions = (2, [function("f", node)])
+
+    assert rules(message((1, 1), (2, []), (2, meta), (99, "x"))) == [f"{OPERATOR} error"]
+    assert rules(message((1, []), only_functions)) == [f"{OPERATOR} error"]
+    assert rules(message((1, ""), *ORDINARY, node)) == [f"{OPERATOR} error"]
 
 
 def test_a_model_that_can_save_itself_is_clean() -> None:

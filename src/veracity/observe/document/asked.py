@@ -21,14 +21,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from ...core.observation import CodeCarried, NameAsked
+from .resolved import interpolated
 from .saying import Saying
 from .value import Fields, Path, Value, objects
 
 NEEDLE = re.compile(
     rb"auto_map|custom_pipelines|attn_implementation|_class_name|sentence_transformers|activation_f|\"idx\""
-    rb"|megatron_core|model_file|loader_module|_target_|class_path|_component_|py/|__loader__"
+    rb"|megatron_core|model_file|loader_module|_target_|class_path|_component_|py\\?/|__loader__"
 )
 """Bytes of which a document without escapes has some, when it asks for any name."""
 
@@ -43,6 +45,7 @@ _Asked = Iterator["NameAsked | CodeCarried"]
 
 def asked(root: Value, saying: Saying) -> _Asked:
     """All names that a document gives its loaders."""
+    saying = replace(saying, root=root)
     for path, fields in objects(root):
         names = fields.names()
         for key, reader in _KEYS.items():
@@ -149,14 +152,20 @@ def _hydra(key: str) -> Callable[[Path, Fields, Saying], _Asked]:
         for text in fields.get(key):
             if not isinstance(text, str):
                 continue
-            yield saying.asks(saying.where(path, key), "hydra", "called", text.strip())
-            if _RESOLVERS.fullmatch(text.strip()):
-                for name in ("path", "_args_"):
-                    for more, resolved in _texts(fields.get(name)):
-                        where = saying.where(path, name, *more)
-                        yield saying.asks(where, "hydra", "imported", resolved)
+            for target in interpolated(text.strip(), path, saying.root):
+                yield saying.asks(saying.where(path, key), "hydra", "called", target)
+                if _RESOLVERS.fullmatch(target):
+                    yield from _resolved(path, fields, saying)
 
     return reader
+
+
+def _resolved(path: Path, fields: Fields, saying: Saying) -> _Asked:
+    """What a function of Hydra's own is to find by its name."""
+    for name in ("path", "_args_"):
+        for more, text in _texts(fields.get(name)):
+            for target in interpolated(text, path, saying.root):
+                yield saying.asks(saying.where(path, name, *more), "hydra", "imported", target)
 
 
 def _jsonpickle(path: Path, fields: Fields, saying: Saying) -> _Asked:

@@ -12,10 +12,11 @@ from .saying import Saying
 from .value import Fields, Value, objects
 
 KEY = "chat_template"
+NEEDLE = rb"chat_template|template_format"
 
 
 def chat_templates(root: Value, saying: Saying) -> Iterator[TemplateReach]:
-    """What the templates under ``chat_template``, at any depth, reach for.
+    """What the templates under ``chat_template``, at any depth, reach for; and prompts of LangChain in Jinja.
 
     Raises EvidenceError for one that Jinja would refuse: what it would do is not known.
     """
@@ -23,6 +24,10 @@ def chat_templates(root: Value, saying: Saying) -> Iterator[TemplateReach]:
         for value in fields.get(KEY):
             for more, text in _templates(value):
                 yield from template(text, saying.where(path, KEY, *more), saying, chat=True)
+        if fields.text("template_format") == "jinja2":
+            for value in fields.get("template"):
+                if isinstance(value, str):
+                    yield from template(value, saying.where(path, "template"), saying, chat=True)
 
 
 def template(text: str, where: str, saying: Saying, *, chat: bool) -> Iterator[TemplateReach]:

@@ -31,7 +31,7 @@ _EVALUATED = rb"\$\{\s*\w*(eval|py|exec)"
 _NEEDLE = re.compile(
     rb"|".join(
         (
-            *(asked.NEEDLE.pattern, keras.NEEDLE.pattern, notebook.NEEDLE.pattern, chat.KEY.encode()),
+            *(asked.NEEDLE.pattern, keras.NEEDLE.pattern, notebook.NEEDLE.pattern, chat.NEEDLE),
             *(_ESCAPED, _EVALUATED),
         )
     )

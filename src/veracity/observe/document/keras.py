@@ -78,7 +78,9 @@ def _named(path: Path, fields: Fields, kind: str, module: str, saying: Saying) -
 def _lambda(where: str, config: Fields, saying: Saying) -> Iterator[CodeCarried | NameAsked]:
     for key in ("function", "output_shape", "mask"):
         for function in config.get(key):
-            if isinstance(function, list) and function and isinstance(function[0], str):
+            code = function[0] if isinstance(function, list) and function else function
+            is_lambda = isinstance(function, list) or config.text(f"{key}_type") == "lambda"
+            if isinstance(code, str) and is_lambda:
                 yield saying.carries(f"{where}.{key}", "keras", "bytecode")
             elif key == "function" and isinstance(function, str) and config.text("module"):
                 yield saying.asks_of(f"{where}.{key}", "keras", "called", config.text("module"), function)

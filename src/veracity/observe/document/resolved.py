@@ -13,10 +13,13 @@ from collections.abc import Iterator
 
 from ...core.observation import CodeCarried
 from .saying import Saying
-from .value import Fields, Value, objects
+from .value import Fields, Path, Value, objects
 
 _EVALUATED = re.compile(r"\$\{\s*(\w*eval\w*|py|python|exec)\s*:")
 MAX_TEXT = 2_000
+MAX_ROUNDS = 8
+MAX_VALUES = 16
+_INNERMOST = re.compile(r"\$\{([^${}]{1,500})\}")
 _BEYOND = re.compile(
     r"__\w+__|\b(__import__|exec|eval|compile|open|getattr|setattr|globals|locals|vars|input|breakpoint)\s*\("
     r"|\bimport\s+\w|\b(os|sys|subprocess|socket|shutil|builtins|importlib|pickle|ctypes)\s*\.\s*\w"
@@ -35,6 +38,59 @@ def evaluated(root: Value, saying: Saying) -> Iterator[CodeCarried]:
                     if reaches_beyond(inside):
                         where = saying.where(path, key).lstrip(".")
                         yield saying.carries(where, "omegaconf", "expression", inside.strip())
+
+
+def interpolated(text: str, path: Path, root: Value) -> set[str]:
+    """What a text can be once OmegaConf has put other values in the place of ``${…}``.
+
+    ``path``: where the object lies that holds it, for names that begin with dots. What is not written in the
+    document itself (variables, values of other files) is left as it stands.
+    """
+    found = {text}
+    for _ in range(MAX_ROUNDS):
+        before = set(found)
+        for one in before:
+            place = _INNERMOST.search(one)
+            if place is None:
+                continue
+            values = [value for value in _values(place[1], path, root) if value != place[0]]
+            if values:
+                found.discard(one)
+                found |= {one[: place.start()] + value + one[place.end() :] for value in values[:MAX_VALUES]}
+        found = set(sorted(found)[:MAX_VALUES])
+        if found == before:
+            break
+    return found
+
+
+def _values(name: str, path: Path, root: Value) -> Iterator[str]:
+    """The texts that a name stands for: of a node, and what stands behind the comma of a resolver."""
+    resolver, colon, rest = name.partition(":")
+    if colon:
+        if resolver.strip().startswith("oc."):
+            yield rest.rpartition(",")[2].strip().strip("'\"")
+            if resolver.strip() == "oc.select":
+                yield from _values(rest.partition(",")[0].strip(), path, root)
+        return
+    keys = [one for one in re.split(r"[.\[\]]+", name.strip()) if one]
+    dots = len(name.strip()) - len(name.strip().lstrip("."))
+    above: list[str | int] = []
+    while dots and path is not None:
+        above.append(path[1])
+        path = path[0]
+    nodes: list[Value] = [root]
+    base = above[::-1][: len(above) - (dots - 1)] if dots else []
+    for key in (*base, *keys):
+        nodes = [value for node in nodes for value in _below(node, key)][:MAX_VALUES]
+    yield from (node for node in nodes if isinstance(node, str) and len(node) <= MAX_TEXT)
+
+
+def _below(node: Value, key: str | int) -> list[Value]:
+    if isinstance(node, Fields):
+        return node.get(str(key))
+    if isinstance(node, list) and str(key).isdigit() and int(str(key)[:9]) < len(node):
+        return [node[int(str(key)[:9])]]
+    return []
 
 
 def reaches_beyond(text: str, *, imports: bool = True) -> bool:

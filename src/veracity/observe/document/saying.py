@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from ...core.observation import CodeCarried, CommandAsked, FileAsked, NameAsked
 from ...core.origin import Origin, monitor_origin
-from .value import Path, path_text
+from .value import Path, Value, path_text
 
 MAX_TEXT = 300
 MAX_COMMAND = 200_000
@@ -21,12 +21,14 @@ def _now() -> Origin:
 class Saying:
     """Makes observations of the document ``name``; ``inside`` is where in it the values lie.
 
-    ``depth``: out of how many containers the document was taken.
+    ``depth``: out of how many containers the document was taken. ``root``: all of its values, where a loader
+    puts one in the place of another.
     """
 
     name: str
     inside: str = ""
     depth: int = 0
+    root: Value = None
     origin: Origin = field(default_factory=_now)
 
     def where(self, path: Path, *more: str | int) -> str:

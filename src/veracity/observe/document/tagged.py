@@ -20,7 +20,7 @@ from .saying import Saying
 from .yamltext import STANDARD, Tag
 
 NEEDLE = re.compile(
-    rb"!!python/|!!\w*%|!![A-Za-z_]\w*\.\w|!<|![\w-]+!|%TAG|!(new|name|apply|module|ruby)\b[^\s]*[:/%]"
+    rb"!!python/|!!\w*%|!![A-Za-z_]\w*\.\w|!<|![\w-]+!|%TAG|!(new|name|apply|module|ruby)\b[^\s]{0,100}[:/%]"
 )
 _PYTHON = re.compile(rf"{STANDARD}python/(name|module|object|object/apply|object/new):(.*)", re.DOTALL)
 _HYPER = re.compile(r"!(new|apply|name|module):(.*)", re.DOTALL)

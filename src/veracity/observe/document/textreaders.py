@@ -31,7 +31,7 @@ _WIDE = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _ESCAPED = rb"\\(x|u00|U000000)[2-7]"
 _OVERLAP = 128
 _EVALUATED = rb"\$\{\s*\w*(eval|py|exec)"
-_KEYS = rb"|".join((asked.NEEDLE.pattern, keras.NEEDLE.pattern, chat.KEY.encode(), _ESCAPED, _EVALUATED))
+_KEYS = rb"|".join((asked.NEEDLE.pattern, keras.NEEDLE.pattern, chat.NEEDLE, _ESCAPED, _EVALUATED))
 _YAML = re.compile(tagged.NEEDLE.pattern + rb"|" + _KEYS)
 _TOML = re.compile(_KEYS)
 _TOML_LINE = re.compile(rb"^[ \t]*(\[{1,2}[^\]\n]+\]{1,2}|[\w\"'.-]+[ \t]*=)[^\n]*$", re.MULTILINE)

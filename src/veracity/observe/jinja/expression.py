@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from ...core.errors import ResourceLimitError
 from .lexer import NotATemplateError, Token
 
-MAX_DEPTH = 60
+MAX_DEPTH = 40
 _COMPARISONS = ("==", "!=", "<", ">", "<=", ">=")
 _LEVELS: tuple[tuple[str, ...], ...] = (("+", "-"), ("~",), ("*", "/", "//", "%"), ("**",))
 _AFTER_A_TEST = ("else", "or", "and", "is", "if", "in", "not")

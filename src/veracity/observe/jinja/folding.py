@@ -17,6 +17,8 @@ from .statements import Template
 MAX_VALUES = 32
 MAX_CHARACTERS = 4_096
 ROUNDS = 6
+MAX_DEPTH = 60
+"""Operators in operators that are followed: further in, all counts as put together."""
 
 Constant: TypeAlias = "str | int | tuple[Constant, ...]"
 
@@ -55,6 +57,7 @@ class Names:
 
     template: Template
     known: dict[str, Worth] = field(default_factory=dict)
+    depth: int = 0
 
     def learn(self) -> None:
         """Follow all bindings until nothing new is learned, or for as many rounds as there are."""
@@ -95,7 +98,15 @@ class Names:
     def worth(self, node: Node) -> Worth:
         """What an expression can be worth."""
         reader = _KINDS.get(node.kind)
-        return reader(self, node) if reader is not None else NOTHING
+        if reader is None:
+            return NOTHING
+        if self.depth >= MAX_DEPTH:
+            return BUILT
+        self.depth += 1
+        try:
+            return reader(self, node)
+        finally:
+            self.depth -= 1
 
     def _const(self, node: Node) -> Worth:
         return NOTHING if node.value is None else Worth(frozenset({node.value}))
@@ -185,7 +196,11 @@ def _folded(function: Callable[[Constant, Constant], Constant | None], left: Wor
     for one in left.values:
         for other in right.values:
             value = function(one, other)
-            found |= BUILT if value is None else Worth(frozenset({value}))
+            if value is None:
+                return BUILT
+            found |= Worth(frozenset({value}))
+            if found.built:
+                return BUILT
     return found
 
 

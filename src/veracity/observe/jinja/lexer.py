@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 from ...core.errors import EvidenceError, ResourceLimitError
 
-MAX_TEXT = 4 << 20
-MAX_TOKENS = 400_000
+MAX_TEXT = 1 << 20
+MAX_TOKENS = 100_000
 _BEGIN = re.compile(r"\{([%{#])[-+]?")
 _COMMENT_END = re.compile(r"#\}")
 _RAW = re.compile(r"\{%[-+]?\s*raw\s*[-+]?%\}")

@@ -21,7 +21,7 @@ from ...core.origin import Origin, monitor_origin
 from ..artifact.budget import Budget
 from ..artifact.input import Input
 from ..artifact.reading import Nested
-from .wire import BYTES, NUMBER, Message, Wire, has, top_level
+from .wire import BYTES, NUMBER, Message, Wire, bodies, has, top_level
 
 MAX_NESTING = 60
 MAX_SAID = 10_000
@@ -39,7 +39,9 @@ class OnnxReader:
         if not head or head[0] & 7 not in (0, 1, 2, 3, 5):
             return False
         fields = top_level(whole)
-        return has(fields, 1, wire=NUMBER) and has(fields, 7) and bool(top_level(whole, fields[7].body))
+        if not (has(fields, 1, wire=NUMBER) and has(fields, 7)):
+            return False
+        return any(one.start == one.end or top_level(whole, one) for one in bodies(whole, 7))
 
     def read(self, whole: Input, budget: Budget) -> Iterator[Observation | Nested]:
         """Operators and files; raises EvidenceError where it is no sound protocol buffer."""

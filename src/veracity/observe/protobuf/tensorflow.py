@@ -14,6 +14,7 @@ import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import ClassVar
 
 from ...core.errors import ResourceLimitError
@@ -25,10 +26,12 @@ from ..artifact.reading import Nested
 from ..document.jsonreader import said
 from ..document.jsontext import NotJsonError, parse_json
 from ..document.saying import Saying
-from .wire import BYTES, NUMBER, Field, Message, Wire, has, top_level
+from .wire import BYTES, NUMBER, Field, Message, Wire, bodies, has, top_level
 
 MAX_SAID = 20_000
 MAX_NODES = 5_000_000
+MAX_TRIED = 100
+"""Parts that are tried before a message is taken for something else."""
 _OPERATOR = re.compile(r"[A-Za-z_>][\w>/-]*\Z")
 _PATHS = {"SaveV2": 0, "Save": 0, "SaveSlices": 0, "RestoreV2": 0, "Restore": 0, "MergeV2Checkpoints": 1}
 """Operators that work on a path, which an honest graph is handed, and which of their inputs that is."""
@@ -44,12 +47,12 @@ class TensorflowReader:
         """Whether its fields are those of one of the messages, down to a node or an object of Keras."""
         if not head or head[0] not in _FIRST:
             return False
-        return bool(_kind(whole, top_level(whole)))
+        return bool(_kind(whole))
 
     def read(self, whole: Input, budget: Budget) -> Iterator[Observation | Nested]:
         """Operators, and what metadata of Keras asks for; raises EvidenceError."""
         reading = _Reading(Wire(whole, budget), whole)
-        kind = _kind(whole, top_level(whole))
+        kind = _kind(whole)
         if kind == "graph":
             reading.graph(reading.wire.all())
         elif kind == "meta":
@@ -64,37 +67,45 @@ class TensorflowReader:
 _FIRST = frozenset({0x08, 0x0A, 0x12, 0x1A, 0x22, 0x2A, 0x32, 0x3A})
 
 
-def _kind(whole: Input, fields: dict[int, Field]) -> str:
-    """``saved``, ``meta``, ``graph`` or ``keras``; empty for anything else."""
-    if has(fields, 1, wire=NUMBER) and has(fields, 2) and set(fields) <= {1, 2}:
-        return "saved" if _is_meta(whole, fields[2].body) else ""
-    if _is_graph(whole, fields):
+def _kind(whole: Input) -> str:
+    """``saved``, ``meta``, ``graph`` or ``keras``; empty for anything else.
+
+    Of fields that stand several times each is tried, since a reader joins them.
+    """
+    fields = top_level(whole)
+    everything = Message(0, whole.size)
+    if has(fields, 1, wire=NUMBER) and any(_is_meta(whole, one) for one in bodies(whole, 2)):
+        return "saved"
+    if _is_graph(whole, everything):
         return "graph"
-    if _is_metadata(whole, fields):
+    if any(_is_metadata(whole, one) for one in bodies(whole, 1)):
         return "keras"
-    body = Message(0, whole.size)
-    return "meta" if has(fields, 1, 2) and _is_meta(whole, body) else ""
+    return "meta" if _is_meta(whole, everything) else ""
 
 
 def _is_meta(whole: Input, body: Message) -> bool:
-    fields = top_level(whole, body)
-    return has(fields, 2) and _is_graph(whole, top_level(whole, fields[2].body))
+    return any(_is_graph(whole, one) for one in bodies(whole, 2, body))
 
 
-def _is_graph(whole: Input, fields: dict[int, Field]) -> bool:
-    if not has(fields, 1):
+def _is_graph(whole: Input, body: Message) -> bool:
+    """Whether its nodes have names and operators, or those of its functions do."""
+    if not top_level(whole, body):
         return False
-    node = top_level(whole, fields[1].body)
-    if not has(node, 1, 2):
-        return False
-    return _OPERATOR.match(Wire(whole).text(node[2].body)) is not None
+    if any(_is_node(whole, one) for one in islice(bodies(whole, 1, body), MAX_TRIED)):
+        return True
+    functions = (one for library in bodies(whole, 2, body) for one in bodies(whole, 1, library))
+    nodes = (node for one in islice(functions, MAX_TRIED) for node in bodies(whole, 3, one))
+    return any(_is_node(whole, one) for one in islice(nodes, MAX_TRIED))
 
 
-def _is_metadata(whole: Input, fields: dict[int, Field]) -> bool:
-    if not has(fields, 1):
-        return False
-    first = top_level(whole, fields[1].body)
-    return has(first, 3, 4) and Wire(whole).text(first[4].body).startswith("_tf_keras")
+def _is_node(whole: Input, body: Message) -> bool:
+    node = top_level(whole, body)
+    return has(node, 1, 2) and _OPERATOR.match(Wire(whole).text(node[2, BYTES].body)) is not None
+
+
+def _is_metadata(whole: Input, body: Message) -> bool:
+    first = top_level(whole, body)
+    return has(first, 3, 4) and Wire(whole).text(first[4, BYTES].body).startswith("_tf_keras")
 
 
 @dataclass(slots=True)

@@ -19,7 +19,7 @@ NUMBER, EIGHT, BYTES, GROUP, GROUP_END, FOUR = range(6)
 """Wire types."""
 MAX_FIELDS = 20_000_000
 MAX_TEXT = 1 << 20
-MAX_TOP = 100_000
+MAX_TOP = 20_000
 _WINDOW = 1 << 16
 _LONGEST = 20
 _CHECKED_EVERY = 1 << 16
@@ -138,18 +138,32 @@ class Wire:
         return NotProtobufError(f"is no sound protocol buffer at byte {at:,}", where=self.whole.name)
 
 
-def top_level(whole: Input, message: Message | None = None) -> dict[int, Field]:
-    """The first field of each number of a message; empty when it is none, or has too many fields to tell."""
+def top_level(whole: Input, message: Message | None = None) -> dict[tuple[int, int], Field]:
+    """The first field of each number and wire type in a message; empty when it is none.
+
+    Of a message with very many fields, those at the beginning: it may well be one.
+    """
     wire = Wire(whole, fields=MAX_TOP)
-    found: dict[int, Field] = {}
+    found: dict[tuple[int, int], Field] = {}
     try:
         for field in wire.fields(message or wire.all()):
-            found.setdefault(field.field, field)
+            found.setdefault((field.field, field.wire), field)
+    except ResourceLimitError:
+        return found
     except EvidenceError:
         return {}
     return found
 
 
-def has(fields: dict[int, Field], *numbers: int, wire: int = BYTES) -> bool:
-    """Whether all of these fields are there, each of this wire type."""
-    return all(number in fields and fields[number].wire == wire for number in numbers)
+def bodies(whole: Input, number: int, message: Message | None = None) -> Iterator[Message]:
+    """The bodies of all fields of a number, as far as they can be read."""
+    wire = Wire(whole, fields=MAX_TOP)
+    try:
+        yield from wire.parts(message or wire.all(), number)
+    except EvidenceError:
+        return
+
+
+def has(fields: dict[tuple[int, int], Field], *numbers: int, wire: int = BYTES) -> bool:
+    """Whether all of these fields are there with this wire type."""
+    return all((number, wire) in fields for number in numbers)

@@ -87,6 +87,7 @@ def test_neither_escapes_nor_encodings_nor_doubled_keys_hide_a_name() -> None:
 
     assert rules(plain.replace("auto_map", "\\u0061uto_m\\u0061p")) == found
     assert rules(plain.encode("utf-16")) == found
+    assert rules('{"py\\/object": "subprocess.Popen"}') == ["checkpoint-names-harm error"]
     assert rules(plain.encode("utf-32-be")) == found
     assert rules(b"\xef\xbb\xbf" + plain.encode()) == found
     assert rules('{"auto_map": {"AutoModel": "someone/else--a.B"}, "auto_map": {}}') == found

@@ -55,6 +55,12 @@ TYPE = {"class_name": "__typespec__", "config": {"module": "os", "spec_name": "s
 FOUND = [
     (layer("Lambda", {"function": LAMBDA}), "checkpoint-carries-code", ERROR),
     ({"class_name": "Lambda", "config": {"function": ["4wE="]}}, "checkpoint-carries-code", ERROR),
+    (
+        {"class_name": "Lambda", "config": {"function": "4w==", "function_type": "lambda"}},
+        "checkpoint-carries-code",
+        ERROR,
+    ),
+    (function("keras.src.utils.python_utils", "func_load"), "checkpoint-names-harm", WARNING),
     (layer("Lambda", {"function": function("os", "system")}), "checkpoint-names-harm", ERROR),
     (layer("Lambda", {"function": function("builtins", "exec")}), "checkpoint-names-harm", ERROR),
     (layer("run", {"args": "true"}, "subprocess"), "checkpoint-names-harm", ERROR),

@@ -87,6 +87,9 @@ def test_ordinary_chat_templates_are_clean(template: str) -> None:
 
 def test_each_of_several_templates_is_read() -> None:
     hostile = HOSTILE[0]
+    assert rules({"_type": "prompt", "template_format": "jinja2", "template": hostile}) == rules(
+        {"chat_template": hostile}
+    )
     for several in ([{"name": "default", "template": hostile}], {"rag": hostile}, [CHAT[0], hostile]):
         assert f"{FOUND} error" in rules({"chat_template": several})
 

@@ -60,6 +60,17 @@ def test_lines_that_are_not_executed_are_nothing() -> None:
     assert is_clean("import os; os.system('x')", "notes.txt")
 
 
+def test_neither_signs_nor_endings_of_lines_hide_a_line() -> None:
+    for text in (
+        "# \0\nimport os; os.system('true')",
+        "\ufeffimport os; os.system('true')",
+        "x\rimport os; os.system('true')",
+        "import os;\x0cos.system('true')",
+        "x\u2028import os; os.system('true')",
+    ):
+        assert f"{FOUND} error" in rules(text, "x.pth"), text
+
+
 def test_other_lines_are_a_warning() -> None:
     assert rules("import mine", "x.pth") == [f"{FOUND} warning"]
     assert rules("import os; this is no Python", "x.pth") == [f"{FOUND} warning"]

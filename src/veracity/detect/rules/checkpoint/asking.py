@@ -21,8 +21,10 @@ _OF_A_CONFIGURATION = ("hydra", "hyperpyyaml")
 _READS = frozenset({"os.environ.get", "os.environ.copy", "os.environ.items", "os.makedirs", "os.mkdir"})
 # Functions of Keras and TensorFlow that a layer or a loss never is: they fetch, load or write, or run Python.
 _OF_KERAS = re.compile(
-    r"(tf_)?keras\b.*\.(get_file|load_model|load_weights|load_img|load_data|save_model|save_weights"
-    r"|enable_unsafe_deserialization|deserialize\w*|\w+_from_directory|TFSMLayer|TorchModuleWrapper|FileCopy\w*)"
+    r"(tf_)?keras\.(src\.|_tf_keras\.|api\.)*(utils|saving|config|distribution|export|callbacks|datasets|testing"
+    r"|legacy\.saving|legacy\.preprocessing)\b.*"
+    r"|(tf_)?keras\b.*\.(load_model|load_weights|save_model|save_weights|deserialize\w*|func_load"
+    r"|TFSMLayer|TorchModuleWrapper|FileCopy\w*)"
     r"|tensorflow\b.*\.(py_function|numpy_function|py_func|raw_ops\.\w+|read_file|write_file|matching_files"
     r"|load_op_library|load_library|load_file_system_library|get_file|load_model|gfile\.\w+)"
 )
