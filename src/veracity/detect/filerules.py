@@ -23,6 +23,7 @@ from .rules.checkpoint.pickle_unknown_global import PickleUnknownGlobal
 from .rules.checkpoint.remote_code import RemoteCode
 from .rules.checkpoint.script_acts import ScriptActs
 from .rules.checkpoint.template_reaches import TemplateReaches
+from .rules.environment.bytecode_hides import BytecodeHides
 from .rules.environment.start_file import StartFile
 from .rules.environment.wheel_differs import WheelDiffers
 
@@ -49,4 +50,5 @@ FILE_DETECTORS: tuple[type[Detector], ...] = (
     NotebookCommand,
     StartFile,
     WheelDiffers,
+    BytecodeHides,
 )

@@ -11,6 +11,7 @@ from .artifact import ArrayRead, ArtifactRead, LimitReached
 from .carriers import CodeCarried, FileAsked, FormatRuleBroken, NameAsked, OperatorAsked, TemplateReach
 from .channel import CallFrame, ChannelUsed, FileWritten, ProcessAppeared, SocketsSeen
 from .code import FunctionIdentity, FunctionsExpected, FunctionsSeen, ModuleChecked, ModuleImported
+from .compiled import CompiledFunction
 from .condition import GroupLoad, JobStuck, MonitorHeld, ProcessChanged, ProcessHeld, RankStuck, WorkersSeen
 from .data import BatchesDrawn, DatasetWritten, LoaderStarted, SamplerStarted
 from .declared import (
@@ -43,6 +44,7 @@ __all__ = [
     "ArchiveOdd", "ArchiveRead", "OddMember", "Oddity", "ScriptCode",
     "CodeCarried", "FileAsked", "FormatRuleBroken", "NameAsked", "OperatorAsked", "TemplateReach",
     "CallFrame", "ChannelUsed", "FileWritten", "ProcessAppeared", "SocketsSeen",
+    "CompiledFunction",
     "GroupLoad", "JobStuck", "MonitorHeld", "ProcessChanged", "ProcessHeld", "RankStuck", "WorkersSeen",
     "FunctionIdentity", "FunctionsExpected", "FunctionsSeen", "ModuleChecked", "ModuleImported",
     "BatchesDrawn", "DatasetWritten", "LoaderStarted", "SamplerStarted",

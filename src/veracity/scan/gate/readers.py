@@ -18,6 +18,7 @@ from ...observe.gguf import GgufReader
 from ...observe.hdf5 import Hdf5Reader
 from ...observe.protobuf.onnx import OnnxReader
 from ...observe.protobuf.tensorflow import TensorflowReader
+from ...observe.pycfile import PycReader
 from ...observe.recognised import RecognisedReader
 from ...observe.safetensors import SafetensorsReader
 from ...observe.startfiles import StartFileReader
@@ -44,4 +45,5 @@ READERS: tuple[Reader, ...] = (
     PythonReader(),
     StartFileReader(),
     WheelReader(),
+    PycReader(),
 )
