@@ -24,6 +24,7 @@ from .unpacking import Deflated, Stream, Unpacker, bzip2, deflate, lzma_alone, x
 MAX_STREAMS = 100_000
 MAX_FIELD = 1 << 16
 _BLOCKS = (b"\x31\x41\x59\x26\x53\x59", b"\x17\x72\x45\x38\x50\x90")
+_Z_LENGTH = len(hex(1 << 64))
 _LZMA_HEAD = struct.Struct("<BIQ")
 
 
@@ -167,18 +168,31 @@ class ZlibReader(CompressedReader):
 
     def claims(self, head: bytes, whole: Input) -> bool:
         """By the header, and whether something comes out of what follows."""
-        if len(head) < 3 or head[0] & 0x0F != 8 or head[0] > 0x78:
-            return False
-        if (head[0] << 8 | head[1]) % 31 or head[1] & 0x20:
-            return False
-        stream = zlib.decompressobj()
-        try:
-            return bool(stream.decompress(head, 1 << 16)) or stream.eof
-        except zlib.error:
-            return False
+        return _is_zlib(head)
 
     def unpacker(self) -> Unpacker:
         """One stream."""
+        return Deflated(zlib.MAX_WBITS)
+
+
+class ZFileReader(CompressedReader):
+    """What joblib wrote before 0.9.3 and still reads: ``ZF``, the length in hexadecimal, a zlib stream."""
+
+    name: ClassVar[str] = "zfile"
+
+    def claims(self, head: bytes, whole: Input) -> bool:
+        """By the two letters, the number, and a stream behind them."""
+        return head[:4] == b"ZF0x" and _is_zlib(head[_behind_length(head) :])
+
+    def open_at(self, whole: Input, at: int) -> Stream | None:
+        """The one stream that there is."""
+        if at:
+            return None
+        start = _behind_length(whole.read(0, _Z_LENGTH + 3))
+        return Stream(whole, start, whole.size, self.unpacker)
+
+    def unpacker(self) -> Unpacker:
+        """A zlib stream."""
         return Deflated(zlib.MAX_WBITS)
 
 
@@ -239,6 +253,24 @@ class _Members(_Streams):
         return stream.stopped + 8
 
 
+def _is_zlib(head: bytes) -> bool:
+    if len(head) < 3 or head[0] & 0x0F != 8 or head[0] > 0x78:
+        return False
+    if (head[0] << 8 | head[1]) % 31 or head[1] & 0x20:
+        return False
+    stream = zlib.decompressobj()
+    try:
+        return bool(stream.decompress(head, 1 << 16)) or stream.eof
+    except zlib.error:
+        return False
+
+
+def _behind_length(head: bytes) -> int:
+    """Where the data of a z-file begin: older versions wrote one more space."""
+    at = 2 + _Z_LENGTH
+    return at + 1 if head[at : at + 1] == b" " else at
+
+
 def _behind_header(whole: Input, at: int) -> int:
     """Where the compressed data of a member begin (RFC 1952, 2.3)."""
     flags = whole.read(at + 3, 1)[:1] or b"\0"
@@ -277,4 +309,4 @@ def _is_rounded(value: int) -> bool:
     return value >= 4096 and power & (power - 1) == 0
 
 
-COMPRESSED = (GzipReader(), Bzip2Reader(), XzReader(), LzmaReader(), ZlibReader())
+COMPRESSED = (GzipReader(), Bzip2Reader(), XzReader(), LzmaReader(), ZlibReader(), ZFileReader())
