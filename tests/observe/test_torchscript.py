@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.observe.archive.looking import look
+from tests.observe.archive.torchfiles import torch_files
 from veracity.observe.torchscript import MAX_NAMES, operators_in_bytecode, operators_in_code
 
 
@@ -65,30 +62,12 @@ def test_operators_of_bytecode() -> None:
     )
 
 
-def test_what_torch_scripts_is_judged(tmp_path: Path) -> None:
-    program = (
-        "import sys, torch\n"
-        "class Acts(torch.nn.Module):\n"
-        "    def forward(self, x):\n"
-        "        torch.manual_seed(7)\n"
-        "        y = torch.from_file('inert', True, 10)\n"
-        "        torch.save(x, 'inert')\n"
-        "        return x + y\n"
-        "class Honest(torch.nn.Module):\n"
-        "    def forward(self, x):\n"
-        "        print('torch.save(x)')\n"
-        "        return torch.nn.functional.dropout(x, 0.5)\n"
-        "for one in (Acts, Honest):\n"
-        "    made = torch.jit.script(one())\n"
-        "    made.save(f'{sys.argv[1]}/{one.__name__}.pt')\n"
-        "    made._save_for_lite_interpreter(f'{sys.argv[1]}/{one.__name__}.ptl')\n"
-    )
-    (tmp_path / "program.py").write_text(program)  # torch compiles from the source
-    subprocess.run([sys.executable, "-W", "ignore", tmp_path / "program.py", tmp_path], check=True)
+@pytest.mark.parametrize("kind", ["pt", "ptl"])
+def test_what_torch_scripts_is_judged(kind: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = torch_files(tmp_path_factory)
 
-    for kind in ("pt", "ptl"):
-        assert look((tmp_path / f"Acts.{kind}").read_bytes()).rules == {
-            ("checkpoint-script-acts", "error"),
-            ("checkpoint-script-acts", "warning"),
-        }
-        assert look((tmp_path / f"Honest.{kind}").read_bytes()).rules == set()
+    assert look((folder / f"Acts.{kind}").read_bytes()).rules == {
+        ("checkpoint-script-acts", "error"),
+        ("checkpoint-script-acts", "warning"),
+    }
+    assert look((folder / f"Honest.{kind}").read_bytes()).rules == set()

@@ -67,9 +67,9 @@ class ScriptActs:
         self._coverage.count(checked=True)
         names = frozenset(observation.operators)
         for kinds, severity, does in (
-            (_FILES, Severity.ERROR, "reads or writes files"),
-            (_SEEDS, Severity.WARNING, "sets the random state"),
-            (_REMOTE, Severity.WARNING, "calls other machines"),
+            (_FILES, Severity.ERROR, "files are read or written"),
+            (_SEEDS, Severity.WARNING, "the random state is set"),
+            (_REMOTE, Severity.WARNING, "other machines are called"),
         ):
             found = sorted(names & kinds)
             if found and self._given < MAX_FINDINGS:
@@ -77,7 +77,7 @@ class ScriptActs:
                 yield finding_of(
                     self.rule,
                     observation.name,
-                    f"{observation.name} names {', '.join(found)}, which {does}",
+                    f"{observation.name} names {', '.join(found)}: {does}",
                     locations=(Location(observation.name.partition("!")[0]),),
                     evidence=(Evidence("operators", observed=", ".join(found)),),
                     severity=severity,

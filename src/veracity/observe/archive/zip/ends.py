@@ -97,7 +97,7 @@ def directories(whole: Input, ends: Iterable[int], budget: Budget) -> Iterator[D
 
 def _places(whole: Input, end: End) -> list[int]:
     """Where the directory of an end may begin; none where no record of one stands."""
-    places = dict.fromkeys((end.at - end.size, end.offset))
+    places = dict.fromkeys((end.at - end.size, end.offset) if end.adjacent else (end.offset,))
     if end.records == 0 and end.size == 0:
         return [end.at]
     return [at for at in places if 0 <= at < end.at and whole.read(at, 4) == CENTRAL]

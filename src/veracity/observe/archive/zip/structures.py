@@ -77,7 +77,8 @@ class Central:
 class End:
     """An end record, or what a zip64 one says in its place. ``upto``: where what it belongs to ends.
 
-    ``records``: the number told; ``size`` and ``offset`` of the directory as told.
+    ``records``: the number told; ``size`` and ``offset`` of the directory as told. ``adjacent``: some readers
+    take the directory to end right here; who passes over zip64 records looks at the offset alone.
     """
 
     at: int
@@ -85,6 +86,7 @@ class End:
     records: int
     size: int
     offset: int
+    adjacent: bool = True
 
 
 def read_local(whole: Input, at: int) -> Local | None:
@@ -136,7 +138,7 @@ def end_at(whole: Input, tail: bytes, tail_at: int, at: int) -> Iterator[End]:
     yield from wide
     # Readers that know zip64 take it wherever there is a locator, others where a field is full.
     if not wide or not (records == 0xFFFF or _SATURATED in (size, offset)):
-        yield End(at, upto, records, size, offset)
+        yield End(at, upto, records, size, offset, adjacent=not wide)
 
 
 def _end64_at(whole: Input, end: int, upto: int) -> Iterator[End]:
