@@ -6,6 +6,7 @@ from ...observe.archive.compressed import COMPRESSED
 from ...observe.archive.lz4 import Lz4Reader
 from ...observe.archive.sevenzip.reader import SevenZipReader
 from ...observe.archive.tar.reader import TarReader
+from ...observe.archive.torchlegacy import TorchLegacyReader, TorchTarPartReader
 from ...observe.archive.zip.reader import ZipReader
 from ...observe.archive.zstd import ZstdReader
 from ...observe.artifact.npy import NpyReader
@@ -32,6 +33,8 @@ READERS: tuple[Reader, ...] = (
     ZstdReader(),
     Lz4Reader(),
     NpyReader(),
+    TorchLegacyReader(),
+    TorchTarPartReader(),
     JsonReader(),
     TemplateReader(),
     YamlReader(),
