@@ -95,7 +95,7 @@ class PicklePolicy:
     def storage(self, identifier: Value) -> bool:
         """Whether a persistent id asks for a storage as torch does."""
         if self._storage is None:
-            self._storage = matcher_of("(='storage', type, str, str|none, int, any?)", self)
+            self._storage = matcher_of("(='storage', type, str|int, str|none, int, any?)", self)
         return self._storage(identifier)
 
     def _make(self, key: Key) -> Entry | None:
