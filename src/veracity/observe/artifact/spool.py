@@ -75,6 +75,7 @@ class Spool:
     def take(self, chunks: Iterable[bytes]) -> Source:
         """All of ``chunks``, each of which the budget pays for, and what had been taken before."""
         try:
+            self._budget.spend_unpacked(0, self._where)  # what is used up before is not begun
             for chunk in chunks:
                 self._add(chunk)
                 self._budget.spend_unpacked(len(chunk), self._where)

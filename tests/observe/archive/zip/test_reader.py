@@ -376,6 +376,21 @@ def test_overlapping_members_are_said() -> None:
     assert b"b" * 50 in looked.all
 
 
+def test_one_member_under_many_records_overlaps_itself() -> None:
+    member = Member(b"a", bytes(1000), 8)
+    records = member.record(0) * 50
+    header = member.header()
+
+    looked = look(header + records + end(50, len(records), len(header)))
+
+    assert looked.oddities == {Oddity.OVERLAP}
+    assert looked.contents == {"a": [bytes(1000)]}
+
+
+def test_beginnings_of_members_everywhere_are_a_limit() -> None:
+    assert look(b"PK\x03\x04" * 50_000).limits
+
+
 def test_names_that_lead_outside() -> None:
     looked = look(archive(Member(b"../a", b"1"), Member(b"/b", b"2"), Member(rb"c\..\..\d", b"3")))
 
@@ -440,6 +455,16 @@ def test_a_bomb_is_bounded() -> None:
 
     assert looked.limits
     assert looked.result.status == "incomplete"
+
+
+def test_what_is_used_up_is_not_begun_again_for_each_member() -> None:
+    inner = written(*((f"{number}", bytes(2 << 20)) for number in range(8)))
+    hidden = b"".join(Member(b"h", bytes(2 << 20), 8, descriptor=True).header() for _ in range(8))
+    for data in (written(*((f"{number}.zip", inner) for number in range(8))), archive(SAME, hidden, SAME)):
+        budget = Budget(unpacked=3 << 20)
+        looked = look(data, budget)
+        assert looked.limits
+        assert budget.unpacked > -(3 << 20)
 
 
 def test_an_archive_that_holds_itself_ends() -> None:

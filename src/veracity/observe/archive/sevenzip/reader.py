@@ -103,6 +103,7 @@ class _Reading:
         size = sum(size for size, _ in streams.files[0])
         if size > MAX_HEADER:
             raise ResourceLimitError(f"has a header of more than {MAX_HEADER >> 20} MB", where=archive.name)
+        self._budget.spend_unpacked(size, archive.name)
         at = _START.size + streams.at
         chunks = unpack_folder(archive, streams.folders[0], at, sum(streams.packed[:1]), size)
         return b"".join(chunks)

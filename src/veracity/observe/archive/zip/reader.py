@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import ClassVar
 
-from ....core.errors import EvidenceError
+from ....core.errors import EvidenceError, ResourceLimitError
 from ....core.observation import ArchiveOdd, ArchiveRead, Oddity, OddMember, ScriptCode
 from ....core.origin import Origin, monitor_origin
 from ...artifact.budget import Budget
@@ -27,6 +27,8 @@ from .torchlayout import TORCH, TORCHSCRIPT, Layout
 
 MAX_CHECKED = 64 << 20
 """Bytes of a member that is not packed, up to which its checksum is computed."""
+MAX_OVERLAPPING = 256 << 20
+"""Bytes that are unpacked of an archive whose members share bytes."""
 MAX_TARGET = 4096
 MAX_SCRIPT = 64 << 20
 """Bytes of code that are read of one member."""
@@ -60,6 +62,7 @@ class _Reading:
         names = (name for member in found.members for name in member.names)
         self._layout = Layout.of(names)
         self._unread: dict[str, list[str]] = {}
+        self._overlapping = MAX_OVERLAPPING
 
     def run(self) -> Iterator[Found]:
         found, whole, kind = self._found, self._whole, self._layout.kind
@@ -171,7 +174,7 @@ class _Reading:
             return
         spool = Spool(budget, part.name)
         sum_of = _Checksum()
-        source = spool.take(sum_of.over(stream.chunks()))
+        source = spool.take(self._allowed(sum_of.over(stream.chunks()), part.name))
         error = spool.error
         # LZMA in a zip may leave out the mark of its end.
         if member.method == LZMA and not stream.ended and spool.size in member.sizes:
@@ -179,7 +182,8 @@ class _Reading:
         if error is None:
             yield from self._content(part, member, sum_of.value, spool.size)
         inner = Input(part.name, source, 0, source.size, part.depth)
-        yield Nested(inner, raw)
+        if inner.size:
+            yield Nested(inner, raw)
         yield from self._script(inner, member)
         for size in member.sizes:
             if size < inner.size:  # some take no more than is said
@@ -190,6 +194,19 @@ class _Reading:
             yield Nested(self._whole.part(f"{shown(member.names[0])} (left)", member.end - left, left))
         if error is not None:
             raise error
+
+    def _allowed(self, chunks: Iterator[bytes], where: str) -> Iterator[bytes]:
+        """``chunks``, but of an archive whose members overlap only so much: it unpacks to any size."""
+        most = f"{MAX_OVERLAPPING >> 20} MB"
+        for chunk in chunks:
+            if self._found.oddities.count(Oddity.OVERLAP):
+                self._overlapping -= len(chunk)
+                if self._overlapping < 0:
+                    raise ResourceLimitError(
+                        f"lies in an archive whose members overlap, and more than {most} came out",
+                        where=where,
+                    )
+            yield chunk
 
     def _content(self, part: Input, member: Member, checksum: int, size: int) -> Iterator[ArchiveOdd]:
         """Whether content and what is said of it agree."""

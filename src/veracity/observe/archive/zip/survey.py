@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from ....core.errors import EvidenceError
+from ....core.errors import EvidenceError, ResourceLimitError
 from ....core.observation import Oddity
 from ...artifact.budget import Budget
 from ...artifact.input import WINDOW, Input
@@ -29,6 +29,8 @@ from .structures import (
     read_local,
 )
 
+MAX_DOUBTFUL = 20_000
+"""Places in data that look like the beginning of a member and are none."""
 _BROADEST = 1 << 10
 """Longest name of a member that is taken for one among other data."""
 
@@ -70,6 +72,7 @@ class _Surveyor:
         self._taken: list[tuple[int, int, bytes]] = []
         self._walked: set[int] = set()
         self._resumed: list[int] = []
+        self._doubtful = 0
 
     def run(self) -> Survey:
         whole = self._whole
@@ -100,20 +103,27 @@ class _Surveyor:
             # Writers without zip64 count modulo 65,536, or write that there are too many.
             if directory.told != 0xFFFF and (len(directory.records) ^ directory.told) & 0xFFFF:
                 self._note(Oddity.COUNT, "", directory.told, len(directory.records))
+            headers: set[int] = set()
             for record in directory.records:
-                self._record(record, directory)
+                at = self._record(record, directory)
+                if at in headers:
+                    self._note(Oddity.OVERLAP, record.name, "a member before it", record.name)
+                elif at is not None:
+                    headers.add(at)
 
-    def _record(self, record: Central, directory: Directory) -> None:
+    def _record(self, record: Central, directory: Directory) -> int | None:
+        """Take a record of a directory in; where its header stands, None when nowhere."""
         local = next(filter(None, (self._local(base + record.header) for base in directory.bases)), None)
         if local is None:
             self._note(Oddity.HEADERLESS, record.name)
-            return
+            return None
         new = local.at not in self._walked
         self._walked.add(local.at)
         self._members.listed(record, local)
         self._differences(record, local)
         if new:
             self._take(record, local)
+        return local.at
 
     def _take(self, record: Central, local: Local) -> None:
         """The bytes that belong to a listed member."""
@@ -207,7 +217,13 @@ class _Surveyor:
                 used.append((at, end))
                 at = end
             else:
-                at = self._next(at + 1, stop)
+                self._doubtful += local is not None
+                if self._doubtful > MAX_DOUBTFUL:
+                    raise ResourceLimitError(
+                        f"has more than {MAX_DOUBTFUL:,} places that look like the beginning of a member",
+                        where=self._whole.name,
+                    )
+                at = self._find(LOCAL, at + 1, stop)
         return used
 
     def _walk(self, at: int) -> None:
@@ -236,9 +252,10 @@ class _Surveyor:
             try:
                 for chunk in stream.chunks():
                     self._budget.spend_unpacked(len(chunk), self._whole.name)
+            except ResourceLimitError:
+                raise
             except EvidenceError:
-                if not stream.ended:
-                    return stream.stopped - local.data, True
+                return stream.stopped - local.data, True
             return stream.stopped - local.data, False
         nearest = [self._find(one, local.data, stop) for one in (DESCRIPTOR, LOCAL, CENTRAL)]
         return min(nearest) - local.data, True
@@ -248,9 +265,6 @@ class _Surveyor:
         fits = local.described or local.data + local.packed <= self._whole.size or not self._result.listed
         named = 0 < len(local.name) <= _BROADEST and all(one >= 0x20 for one in local.name)
         return local.method in METHODS and fits and (front or named)
-
-    def _next(self, at: int, stop: int) -> int:
-        return self._find(LOCAL, at, stop)
 
     def _find(self, signature: bytes, at: int, stop: int) -> int:
         """Where ``signature`` stands next, ``stop`` when nowhere before."""
