@@ -4,15 +4,17 @@ The policy is a document (``observe/pickle/policy.json`` and what a site adds to
 meaning. A global that is in none of its sections is not permitted. One that is there may be named; what
 else depends on where:
 
-``types``      may be named as a type (``dtype``, the class of an array) ``functions``  may be stored, to be
-called by the program later (an activation, a metric) ``enums``      as a type, and be called with one value
-``classes``    as a type, be made without ``__init__`` (NEWOBJ, ``copyreg._reconstructor``), have a state
-set and items put in ``calls``      be called with arguments of one of the shapes listed
-(:mod:`pickleshape`)
+- ``types``: may be named as a type (``dtype``, the class of an array); ``named``: be named and nothing else
+- ``functions``: may be stored, to be called by the program later (an activation, a metric)
+- ``enums``: as a type, and be called with one value
+- ``classes``: as a type, be made without ``__init__`` (NEWOBJ, ``copyreg._reconstructor``), have a state set
+  and items put in
+- ``calls``: be called with arguments of one of the shapes listed (:mod:`pickleshape`)
 
-``states`` says which state the result of a call may be given, ``fills`` whose results items may be put
-into. ``relays`` are called with a global and its arguments, which they call. ``resolvers`` may only be
-called, never stored."""
+``states`` says which state the result of a call may be given, ``fills`` whose results items may be put into.
+``relays`` are called with a global and its arguments, which they call; of ``stated`` one argument becomes a
+state. ``resolvers`` may only be called, never stored.
+"""
 
 from __future__ import annotations
 
@@ -21,14 +23,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from .errors import EvidenceError
-from .pickleprogram import Call, DictOf, Form, Global, PersistentObject, Result, Value
+from .pickleprogram import Call, DictOf, Fill, Form, Global, PersistentObject, Result, Value
 from .pickleshape import Matcher, matcher_of
 
 VERSION = 1
 Key = tuple[str, str]
-_SECTIONS = ("types", "functions", "enums", "classes")
-_ROLES = {"types": "type", "functions": "function", "enums": "enum", "classes": "class"}
-_TABLES = {*_SECTIONS, "calls", "states", "fills", "relays", "resolvers", "embedding", "groups"}
+_SECTIONS = ("types", "functions", "enums", "classes", "named")
+_ROLES = {"types": "type", "functions": "function", "enums": "enum", "classes": "class", "named": "named"}
+_TABLES = {*_SECTIONS, "calls", "states", "fills", "relays", "stated", "resolvers", "groups"}
 _INDIRECT = frozenset(
     {("copyreg", "_reconstructor"), ("copyreg", "__newobj__"), ("copyreg", "__newobj_ex__")}
 )
@@ -46,6 +48,7 @@ class Entry:
     fillable: bool = False
     relay: tuple[int, int] | None = None
     resolver: bool = False
+    stated: int | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -60,7 +63,7 @@ class PicklePolicy:
     patterns: tuple[tuple[re.Pattern[str], re.Pattern[str], str], ...]
     groups: Mapping[str, frozenset[Key]]
     more: frozenset[Key] = frozenset()
-    filled: frozenset[Call] = frozenset()
+    filled: Mapping[Call, Sequence[Fill]] = field(default_factory=dict)
     _entries: dict[Key, Entry | None] = field(default_factory=dict)
     _storage: Matcher | None = None
 
@@ -80,6 +83,10 @@ class PicklePolicy:
     def in_group(self, value: Value, group: str) -> bool:
         """Whether a value is the result of a call of one of a group's globals."""
         return type(value) is Result and made_by(value) in self.groups.get(group, ())
+
+    def holds_numbers(self, value: Value) -> bool:
+        """Whether a value is an array, a tensor or a storage."""
+        return any(self.in_group(value, group) for group in ("array", "tensor", "storage"))
 
     def stays_empty(self, value: Value) -> bool:
         """Whether a value is an OrderedDict (or a dict of the stream's own) that nothing is put into."""
@@ -127,7 +134,13 @@ class PicklePolicy:
             fillable=role == "class" or self._has("fills", key),
             relay=(places[0], places[1]) if isinstance(places, list) else None,
             resolver=self._has("resolvers", key),
+            stated=self._place(key),
         )
+
+    def _place(self, key: Key) -> int | None:
+        table = self.document["stated"].get(key[0])
+        place = table.get(key[1]) if isinstance(table, dict) else None
+        return place if isinstance(place, int) else None
 
     def _has(self, section: str, key: Key) -> bool:
         names = self.document[section].get(key[0])
@@ -205,15 +218,11 @@ def policy_of(document: object, more: Sequence[Key] = ()) -> PicklePolicy:
             for table in document[section].values():
                 for shapes in table.values():
                     for shape in shapes:
-                        _check(shape)
+                        if shape != "attributes":
+                            matcher_of(shape, policy)
     except (ValueError, KeyError, TypeError, AttributeError, re.error) as error:
         raise EvidenceError(f"a policy for pickles has an entry that is none: {str(error)[:200]}") from error
     return policy
-
-
-def _check(shape: object) -> None:
-    if not isinstance(shape, str):
-        raise TypeError("a shape is no text")
 
 
 def _key(text: str) -> Key:

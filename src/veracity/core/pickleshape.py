@@ -6,8 +6,10 @@ A shape is alternatives, ``int|none``, of
 ``none bool int float``   scalars; ``int`` takes a bool, too, ``number`` an int, a float, or a scalar of numpy
 ``str bytes``             also long ones, and what is made of bytes (``bytes`` of protocols 0 to 2 are calls)
 ``list dict set tuple``   containers of the stream's own, whatever they hold
-``ints strs``             a tuple (``strs``: or list) that holds nothing else
-``(a, b, c?, d*)``        a tuple; ``?`` need not be there, ``*`` comes any number of times, both at its end
+``ints``                  a tuple of not too many ints, as a shape is
+``true false member``     True or 1; False or 0; a name that begins with a letter
+``octets``                bytes that stand in the stream, as they are or as a text that a call encodes
+``(a, b, c?, d*)``        a tuple; ``?`` need not be there, ``*`` comes up to 256 times, both at its end
 ``='text'``               exactly this str
 ``@module:name``          exactly this global
 ``<group>``               the result of a call of one of the globals of a group that the policy names
@@ -39,6 +41,9 @@ from .pickleprogram import (
 )
 
 Matcher: TypeAlias = Callable[[Value], bool]
+MAX_DIMENSIONS = 64
+MAX_ARGUMENTS = 256
+_MEMBER = re.compile(r"[^\W\d_]\w{0,199}\Z")
 _TOKEN = re.compile(
     r"\s*(?:(?P<mark>[(),|?*])|=(?P<text>'[^']*')|@(?P<at>[\w.]+:[\w.]+)|<(?P<group>\w+)>|(?P<word>\w+))"
 )
@@ -152,9 +157,10 @@ def _tuple(tokens: list[tuple[str, str]], at: int, roles: Roles) -> tuple[Matche
 
 def _sequence(parts: list[Matcher], needed: int, rest: Matcher | None) -> Matcher:
     most = len(parts)
+    longest = most if rest is None else MAX_ARGUMENTS
 
     def match(value: Value) -> bool:
-        if type(value) is not tuple or len(value) < needed or (rest is None and len(value) > most):
+        if type(value) is not tuple or not needed <= len(value) <= longest:
             return False
         for part, one in zip(parts, value):  # noqa: B905 - what is optional may be missing
             if not part(one):
@@ -173,13 +179,17 @@ def _is_int(value: Value) -> bool:
 
 
 def _is_ints(value: Value) -> bool:
-    return type(value) is tuple and set(map(type, value)) <= {int}
+    return type(value) is tuple and len(value) <= MAX_DIMENSIONS and set(map(type, value)) <= {int}
 
 
-def _is_strs(value: Value) -> bool:
-    if type(value) is ListOf:
-        return not value.more and set(map(type, value.items)) <= {str, Text}
-    return type(value) is tuple and set(map(type, value)) <= {str, Text}
+def _is_octets(value: Value) -> bool:
+    if type(value) is Result:
+        callable_, arguments = value.call.callable, value.call.arguments
+        encodes = type(callable_) is Global and (callable_.module, callable_.name) == ("_codecs", "encode")
+        return (
+            encodes and type(arguments) is tuple and len(arguments) == 2 and type(arguments[0]) in (str, Text)
+        )
+    return type(value) in (bytes, ByteArray) or (type(value) is Octets and not value.integer)
 
 
 _WORDS: dict[str, Matcher] = {
@@ -193,7 +203,10 @@ _WORDS: dict[str, Matcher] = {
     "set": lambda value: type(value) is SetOf,
     "tuple": lambda value: type(value) is tuple,
     "ints": _is_ints,
-    "strs": _is_strs,
+    "octets": _is_octets,
+    "true": lambda value: type(value) in (bool, int) and value == 1,
+    "false": lambda value: type(value) in (bool, int) and value == 0,
+    "member": lambda value: type(value) is str and _MEMBER.match(value) is not None,
     "object": lambda value: type(value) is Result,
     "any": lambda value: True,
 }

@@ -11,6 +11,7 @@ from ..core.pickleprogram import (
     DictOf,
     Fill,
     Global,
+    Kind,
     ListOf,
     Operation,
     Persistent,
@@ -82,25 +83,48 @@ _HARMLESS = frozenset({"__doc__", "__orig_class__"})
 
 
 def redirecting(state: Value, policy: PicklePolicy) -> str | None:
-    """An attribute in a state that would change what the object does; None when there is none.
+    """What in a state would change what the object does, or cannot be looked through; else None.
 
     Names with two underscores in front redirect whatever they are set to, names of methods unless they are
-    plain data. A state of attributes that cannot be looked through says so."""
+    plain data, hooks when they are functions. Attributes that stand in an object of a call are not looked
+    through.
+    """
     parts = state if type(state) is tuple and len(state) == 2 else (state,)
     for part in parts:
         if type(part) is DictOf:
             if part.more:
                 return "more attributes than can be looked through"
             for key, value in zip(part.items[::2], part.items[1::2], strict=False):
-                if type(key) is Text or (type(key) is str and key.startswith("__") and key not in _HARMLESS):
-                    return f"the attribute {key if type(key) is str else '(a long name)'}"
-                if type(key) is str and _replaces(key, value, policy):
-                    return f"the method {key}"
-        elif type(part) is Result and (
-            part.call in policy.filled or (policy.in_group(part, "mapping") and part.call.arguments != ())
-        ):
-            return "attributes from an object"
+                if type(key) is str and (reason := _attribute(key, value, policy)) is not None:
+                    return reason
+                if type(key) is Text:
+                    return "an attribute with a very long name"
+        elif type(part) is Result and not policy.holds_numbers(part) and not policy.stays_empty(part):
+            return "attributes that stand in another object"
     return None
+
+
+def _attribute(key: str, value: Value, policy: PicklePolicy) -> str | None:
+    if key.startswith("__") and key not in _HARMLESS:
+        return f"the attribute {ascii(key[:80])[1:-1]}"
+    if _replaces(key, value, policy):
+        return f"the method {key}"
+    if "_hooks" in key and _hooked(value, policy):
+        return f"functions as {ascii(key[:80])[1:-1]}"
+    return None
+
+
+def _hooked(value: Value, policy: PicklePolicy) -> bool:
+    """Whether a mapping of hooks holds functions; objects whose class acts as a hook are no function."""
+    if type(value) is DictOf:
+        return bool(value.kinds & Kind.GLOBAL) or any(policy.in_group(one, "partial") for one in value.items)
+    if type(value) is Result:
+        for fill in policy.filled.get(value.call, ()):
+            functions = any(policy.in_group(one, "partial") for one in fill.items)
+            if functions or fill.more or fill.kinds & Kind.GLOBAL:
+                return True
+        return value.call.arguments != () and policy.in_group(value, "mapping")
+    return type(value) in (Global, PersistentObject)
 
 
 def _replaces(key: str, value: Value, policy: PicklePolicy) -> bool:
@@ -155,14 +179,15 @@ def _show(value: Value, parts: list[str], depth: int) -> None:
     elif isinstance(value, (DictOf, SetOf)):
         _show_all("{", value.items, "}", parts, depth)
     elif isinstance(value, Global):
-        parts.append(f"{value.module}.{value.name}"[:120])
+        parts.append(ascii(f"{value.module}.{value.name}"[:120])[1:-1])
     elif isinstance(value, Result):
         inner = value.call.callable
-        parts.append(f"<{inner.module}.{inner.name}>"[:120] if isinstance(inner, Global) else "<result>")
+        name = f"{inner.module}.{inner.name}" if isinstance(inner, Global) else "result"
+        parts.append(f"<{ascii(name[:120])[1:-1]}>")
     elif isinstance(value, PersistentObject):
         parts.append("<persistent>")
     elif isinstance(value, (str, bytes)):
-        parts.append(repr(value[:40]))
+        parts.append(ascii(value[:40]))
     elif isinstance(value, int):
         parts.append(str(value) if abs(value) < 1 << 64 else "<a large int>")
     elif value is None or isinstance(value, float):

@@ -35,6 +35,7 @@ from .pickled_values import leaked, redirecting, shown
 EXECUTES, UNKNOWN, SHAPE, ALTERS = "executes", "unknown-global", "shape-differs", "alters-shared"
 MALFORMED, LIMIT, AMBIGUOUS = "malformed", "limit", "ambiguous"
 MAX_JUDGED = 64
+MAX_NAME = 200
 _GRAVE = (Danger.RUNS, Danger.CONNECTS, Danger.WRITES, Danger.ALTERS, Danger.CARRIES)
 
 
@@ -83,9 +84,12 @@ def _all(program: PickleProgram, policy: PicklePolicy | None) -> Iterator[Judged
 
 def _operations(operations: tuple[Operation, ...], policy: PicklePolicy | None) -> Iterator[Judged]:
     if policy is not None:
-        policy.filled = frozenset(
-            one.target.call for one in operations if isinstance(one, Fill) and isinstance(one.target, Result)
-        )
+        filled: dict[Call, list[Fill]] = {}
+        for one in operations:
+            if isinstance(one, Fill) and isinstance(one.target, Result):
+                filled.setdefault(one.target.call, []).append(one)
+        policy.filled = filled
+    looked: set[int] = set()
     resolvers = False
     for one in operations:
         if isinstance(one, Import):
@@ -99,7 +103,7 @@ def _operations(operations: tuple[Operation, ...], policy: PicklePolicy | None) 
         elif isinstance(one, Call):
             yield from _call(one, policy)
         elif isinstance(one, Build):
-            yield from _build(one, policy)
+            yield from _build(one, policy, looked)
         elif isinstance(one, Fill):
             yield from _fill(one, policy)
         elif isinstance(one, Persistent):
@@ -144,18 +148,20 @@ def _call(call: Call, policy: PicklePolicy) -> Iterator[Judged]:
     entry = policy.entry(key)
     if entry is None:
         if type(call.callable) is not Global:
-            yield _unlike(call.at, key, f"calls {'.'.join(key)}, which no policy permits", call.arguments)
+            yield _unlike(call.at, key, f"calls {dotted(key)}, which no policy permits", call.arguments)
         return
     if not _accepts(entry, call):
         yield _unlike(
             call.at,
             key,
-            f"calls {'.'.join(key)} with arguments unlike those of a file that holds data",
+            f"calls {dotted(key)} with arguments unlike those of a file that holds data",
             call.arguments,
         )
     elif entry.relay is not None and type(call.arguments) is tuple:
         function, arguments = (call.arguments[place] for place in entry.relay)
         yield from _call(Call(call.at, call.form, function, arguments), policy)
+    if entry.stated is not None and type(call.arguments) is tuple and len(call.arguments) > entry.stated:
+        yield from _state(call.at, key, call.arguments[entry.stated], policy)
 
 
 def _accepts(entry: Entry, call: Call) -> bool:
@@ -169,7 +175,7 @@ def _accepts(entry: Entry, call: Call) -> bool:
     return False
 
 
-def _build(build: Build, policy: PicklePolicy) -> Iterator[Judged]:
+def _build(build: Build, policy: PicklePolicy, looked: set[int]) -> Iterator[Judged]:
     target = build.target
     if type(target) is not Result:
         yield from _foreign(build.at, target, "sets the state of")
@@ -182,15 +188,19 @@ def _build(build: Build, policy: PicklePolicy) -> Iterator[Judged]:
         return
     if not entry.attributes:
         yield _unlike(
-            build.at, key, f"gives {'.'.join(key)} a state unlike that of a file that holds data", build.state
+            build.at, key, f"gives {dotted(key)} a state unlike that of a file that holds data", build.state
         )
         return
-    name = redirecting(build.state, policy)
+    if id(build.state) not in looked:  # one that is used a million times is looked through once
+        looked.add(id(build.state))
+        yield from _state(build.at, key, build.state, policy)
+
+
+def _state(at: int, key: Key, state: Value, policy: PicklePolicy) -> Iterator[Judged]:
+    name = redirecting(state, policy)
     if name is not None:
-        message = f"sets {name} of an object of {'.'.join(key)}, which changes what the object does"
-        yield Judged(
-            ALTERS, build.at, ".".join(key), message, Severity.ERROR, Confidence.MEDIUM, shown(build.state)
-        )
+        message = f"sets {name} of an object of {dotted(key)}, which changes what the object does"
+        yield Judged(ALTERS, at, dotted(key), message, Severity.ERROR, Confidence.MEDIUM, shown(state))
 
 
 def _fill(fill: Fill, policy: PicklePolicy) -> Iterator[Judged]:
@@ -202,7 +212,7 @@ def _fill(fill: Fill, policy: PicklePolicy) -> Iterator[Judged]:
     entry = policy.entry(key) if key is not None else None
     if key is not None and entry is not None and not entry.fillable:
         yield _unlike(
-            fill.at, key, f"puts items into an object of {'.'.join(key)}, which holds none", fill.items
+            fill.at, key, f"puts items into an object of {dotted(key)}, which holds none", fill.items
         )
 
 
@@ -245,8 +255,8 @@ def _stored(operations: tuple[Operation, ...], policy: PicklePolicy) -> Iterator
 def _unlike(at: int, key: Key, message: str, value: Value) -> Judged:
     danger = danger_of(*key)
     if danger is None:
-        return Judged(SHAPE, at, ".".join(key), message, Severity.WARNING, Confidence.MEDIUM, shown(value))
-    return Judged(SHAPE, at, ".".join(key), message, Severity.ERROR, Confidence.HIGH, shown(value))
+        return Judged(SHAPE, at, dotted(key), message, Severity.WARNING, Confidence.MEDIUM, shown(value))
+    return Judged(SHAPE, at, dotted(key), message, Severity.ERROR, Confidence.HIGH, shown(value))
 
 
 def _told(value: Value) -> bool:
@@ -283,8 +293,10 @@ def named(value: Global) -> str:
     """A global as people write it."""
     if value.extension:
         return f"extension {value.extension}"
-    return (
-        f"{value.module}.{value.name}"[:200]
-        if not value.computed
-        else f"{value.module or '?'}.{value.name or '?'}"[:200]
-    )
+    return dotted((value.module or "?", value.name or "?"))
+
+
+def dotted(key: Key) -> str:
+    """A name as people write it, without what a terminal would take for a command or another letter."""
+    text = ".".join(key)[:MAX_NAME]
+    return text if text.isascii() and text.isprintable() else ascii(text)[1:-1]

@@ -249,9 +249,9 @@ def test_opcodes_are_whole_across_windows(place: int) -> None:
 
 
 def test_bounds_end_it_and_say_so() -> None:
-    assert walk(b"N" * 10_000_000, limits=Limits(walked=1 << 20)).ending.kind is End.LIMIT
-    assert walk(b"}" * 3_000_000, limits=Limits(memory=1 << 26)).ending.kind is End.LIMIT
-    assert walk(b"(" * 3_000_000).ending.kind is End.LIMIT
+    assert walk(b"N" * 1_000_000, limits=Limits(walked=1 << 19)).ending.kind is End.LIMIT
+    assert walk(b"}" * 600_000, limits=Limits(memory=1 << 24)).ending.kind is End.LIMIT
+    assert walk(b"(" * 600_000).ending.kind is End.LIMIT
 
 
 def test_frames_that_are_kept_to_leave_no_doubt() -> None:

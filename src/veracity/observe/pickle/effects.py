@@ -26,11 +26,12 @@ from ...core.pickleprogram import (
 )  # fmt: skip
 from . import opcodes as op
 from .containers import SCALARS
-from .joblib import after_array, is_wrapper
+from .joblib import after_array, is_dtype, is_wrapper
 from .scalars import MAX_LINE, decoded, long_text
 from .state import Marked, Simple, State, failed, truncated
 
 _MAX_NAME = 1 << 20
+_MAX_TEXT_NAME = 1 << 13
 _NOT_CALLABLE = SCALARS | {ByteArray, ListOf, DictOf, SetOf, Buffer}
 _REDUCE = Form.REDUCE
 _NOT_UNPACKED = frozenset({type(None), bool, int, float})
@@ -123,10 +124,10 @@ def _stack_global(state: State, at: int, stack: list[Value]) -> int:
 
 
 def _known_text(state: State, value: Value) -> str | None:
-    """What a str says, however long; None when that cannot be known."""
+    """What a str says; None when that cannot be known, or when it is longer than any name."""
     if type(value) is str:
         return value
-    if type(value) is Text and value.length <= _MAX_NAME:
+    if type(value) is Text and value.length <= _MAX_TEXT_NAME:
         raw = state.source.read(value.at, value.length)
         if value.encoding == "utf-8":
             return decoded(raw)
@@ -188,6 +189,8 @@ def _persistent(state: State, at: int, stack: list[Value], identifier: Value) ->
 def _build(state: State, at: int, stack: list[Value]) -> int:
     change = stack.pop()
     state.operations.append(Build(state.base + at - 1, stack[-1], change))
+    if type(stack[-1]) is Result and is_dtype(stack[-1]):
+        state.dtypes[stack[-1].call] = change
     if state.skips_arrays and type(stack[-1]) is Result and is_wrapper(stack[-1]):
         return after_array(state, at, change)
     return at

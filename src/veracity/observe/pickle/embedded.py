@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ...core.pickleprogram import Call, Global, Octets, PickleProgram, Result, Text, Value
+from ...core.pickleprogram import ByteArray, Call, Global, Octets, PickleProgram, Result, Text, Value
 from .source import Memory, Readable
+from .text import quoted
 
 LOADERS = frozenset(
     {
@@ -17,8 +18,8 @@ LOADERS = frozenset(
         *((module, name) for module in ("pickle", "_pickle", "cPickle") for name in ("loads", "_loads")),
     }
 )
-MAX_EMBEDDED = 4096
-MAX_BYTES = 1 << 28
+MAX_EMBEDDED = 100_000
+MAX_TEXT = 1 << 28
 IN_A_ROW = 5
 
 
@@ -35,39 +36,54 @@ class Part:
         return self._source.read(self._at + at, max(0, min(length, self.size - at)))
 
 
-def embedded_in(program: PickleProgram, source: Readable) -> Iterator[Readable]:
-    """The bytes that calls of a program load as further pickles, where the stream has them."""
-    count = 0
+def embedded_in(program: PickleProgram, source: Readable) -> Iterator[Readable | None]:
+    """The bytes that calls load as pickles, each once; None for what the stream does not have."""
+    seen: set[int] = set()
     for one in program.operations:
-        if (
-            type(one) is Call
-            and type(one.callable) is Global
-            and type(one.arguments) is tuple
-            and one.arguments
-        ):
-            if (one.callable.module, one.callable.name) not in LOADERS:
-                continue
-            inner = _bytes_of(one.arguments[0], source)
-            if inner is not None and count < MAX_EMBEDDED:
-                count += 1
-                yield inner
+        if type(one) is not Call or type(one.callable) is not Global:
+            continue
+        if (one.callable.module, one.callable.name) not in LOADERS:
+            continue
+        value = one.arguments[0] if type(one.arguments) is tuple and one.arguments else None
+        inner = _encoded(value)
+        if id(inner) in seen:
+            continue
+        seen.add(id(inner))
+        if len(seen) > MAX_EMBEDDED:
+            yield None
+            return
+        yield _bytes_of(inner, source)
+
+
+def _encoded(value: Value) -> Value:
+    """Protocols 0 to 2 have no bytes: they are a text, encoded by a call. Then the text."""
+    if type(value) is Result and type(value.call.callable) is Global and type(value.call.arguments) is tuple:
+        named = (value.call.callable.module, value.call.callable.name)
+        if named == ("_codecs", "encode") and value.call.arguments:
+            return value.call.arguments[0]
+    return value
 
 
 def _bytes_of(value: Value, source: Readable) -> Readable | None:
     if type(value) is bytes:
         return Memory(value)
-    if type(value) is Octets and not value.integer:
+    if type(value) is ByteArray or (type(value) is Octets and not value.integer):
         return Part(source, value.at, value.length)
-    if type(value) is Result and type(value.call.callable) is Global and type(value.call.arguments) is tuple:
-        # Protocols 0 to 2 have no bytes: they are text, encoded by a call.
-        named = (value.call.callable.module, value.call.callable.name)
-        if named == ("_codecs", "encode") and value.call.arguments:
-            return _latin(value.call.arguments[0], source)
-    return None
-
-
-def _latin(value: Value, source: Readable) -> Readable | None:
-    if type(value) is Text and value.length <= MAX_BYTES:
-        raw = source.read(value.at, value.length)
-        value = raw.decode("utf-8" if value.encoding == "utf-8" else "raw_unicode_escape", "replace")
+    if type(value) is Text:
+        return _text(value, source)
     return Memory(value.encode("latin-1", "replace")) if type(value) is str else None
+
+
+def _text(value: Text, source: Readable) -> Readable | None:
+    """The bytes that a long text is when it is encoded as latin-1."""
+    if value.length > MAX_TEXT:
+        return None
+    raw = source.read(value.at, value.length)
+    if value.encoding == "8-bit":
+        return Memory(raw)
+    try:
+        if value.encoding == "string-escape":
+            return Memory(quoted(raw))
+        return Memory(raw.decode(value.encoding.replace("-", "_")).encode("latin-1"))
+    except ValueError:
+        return None

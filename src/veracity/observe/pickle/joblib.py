@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 
-from ...core.pickleprogram import Build, Call, DictOf, End, Global, Operation, Result, Value
+from ...core.pickleprogram import Call, DictOf, End, Global, Result, Value
 from .state import State, Stopped, failed, truncated
 
 _MODULES = ("joblib.numpy_pickle", "sklearn.externals.joblib.numpy_pickle")
@@ -31,6 +31,12 @@ def is_wrapper(value: Result) -> bool:
     return type(made) is Global and made.name == "NumpyArrayWrapper" and made.module in _MODULES
 
 
+def is_dtype(value: Result) -> bool:
+    """Whether a value is a dtype of numpy."""
+    made = value.call.callable
+    return type(made) is Global and (made.module, made.name) == ("numpy", "dtype")
+
+
 def after_array(state: State, at: int, change: Value) -> int:
     """The place after the array that follows a wrapper whose state is ``change``."""
     state.arrays += 1
@@ -38,7 +44,7 @@ def after_array(state: State, at: int, change: Value) -> int:
     if state.frame_end > state.base + at:
         state.doubt(at - 1, "frame", "an array stands within a frame, where its reader looks for it after it")
     state.frame_end = -1
-    size = _item_size(fields.get("dtype"), state.operations)
+    size = _item_size(state, fields.get("dtype"))
     if size is None:
         return _objects(state, at)
     shape = fields.get("shape")
@@ -63,7 +69,7 @@ def _fields(change: Value) -> dict[str, Value]:
     return {key: value for key, value in pairs if type(key) is str}
 
 
-def _item_size(dtype: Value, operations: list[Operation]) -> int | None:
+def _item_size(state: State, dtype: Value) -> int | None:
     """Bytes of one element; None for objects, which are a pickle."""
     if type(dtype) is not Result or type(dtype.call.arguments) is not tuple or not dtype.call.arguments:
         raise failed("the type of an array of joblib cannot be known")
@@ -72,7 +78,7 @@ def _item_size(dtype: Value, operations: list[Operation]) -> int | None:
     if match is None:
         raise failed("the type of an array of joblib cannot be known")
     letter, digits = match[1], match[2]
-    size, holds_objects = _declared(dtype.call, operations)
+    size, holds_objects = _declared(state, dtype.call)
     if letter == "O" or holds_objects:
         return None
     if size > 0:
@@ -85,13 +91,13 @@ def _item_size(dtype: Value, operations: list[Operation]) -> int | None:
     return count if digits else _LETTERS[letter]
 
 
-def _declared(call: Call, operations: list[Operation]) -> tuple[int, bool]:
+def _declared(state: State, call: Call) -> tuple[int, bool]:
     """The size of an element that the state of a dtype says, and whether it has fields that hold objects."""
-    for one in reversed(operations):
-        if type(one) is Build and type(one.target) is Result and one.target.call is call:
-            state = one.state
-            if type(state) is tuple and len(state) >= 8 and type(state[5]) is int and type(state[7]) is int:
-                return state[5], bool(state[7] & 1)
+    declared = state.dtypes.get(call)
+    if type(declared) is tuple and len(declared) >= 8:
+        size, flags = declared[5], declared[7]
+        if type(size) is int and type(flags) is int:
+            return size, bool(flags & 1)
     return -1, False
 
 

@@ -235,9 +235,11 @@ def _embedded(
     """The programs in bytes that calls load again, each with those in its own bytes."""
     found: list[PickleProgram] = []
     for inner in embedded_in(program, source):
-        if depth == 0:
-            ending = Ending(End.LIMIT, 0, f"pickles lie in one another deeper than {MAX_DEPTH}")
-            return (*found, PickleProgram(0, 0, 0, (), ending))
+        if inner is None or depth == 0:
+            reason = "too deep in one another" if depth == 0 else "in too many or in too long texts"
+            ending = Ending(End.LIMIT, 0, f"pickles lie {reason} to follow them all")
+            found.append(PickleProgram(0, 0, 0, (), ending))
+            break
         start = 0
         for _ in range(IN_A_ROW):
             one = _walk(inner, start, limits, record=False, depth=depth - 1)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from ...core.pickleprogram import Doubt, End, Operation, Value
+from ...core.pickleprogram import Call, Doubt, End, Operation, Value
 from .source import MARGIN, WINDOW, Readable
 
 MAX_DOUBTS = 64
@@ -68,6 +68,7 @@ class State:
             "arrays",
             "skips_arrays",
             "nesting",
+            "dtypes",
             "frame_end",
             "straddle",
             "holes",
@@ -90,6 +91,7 @@ class State:
         self.leftover = self.buffers = self.nodes = self.kept = 0
         self.ended = False
         self.skips_arrays, self.arrays, self.nesting = arrays, 0, 0
+        self.dtypes: dict[Call, Value] = {}
         self.protocol = self.announced = 0
         self.record = record
         self.frame_end = -1

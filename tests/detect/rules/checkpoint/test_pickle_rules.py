@@ -171,6 +171,36 @@ BYPASSES = {
     ),
     "embedded-as-text": b"\x80\x02ctorch.storage\n_load_from_bytes\nc_codecs\nencode\n"
     b"(Vcos\\u000asystem\\u000a)R.\nVlatin1\ntR\x85R.",
+    "hook-of-a-parameter": b"\x80\x04" + named("torch._utils", "_rebuild_parameter_with_state")
+    + b"(" + named("torch._utils", "_rebuild_tensor_v2") + b"(Vs\nQK\x00))\x89"
+    + named("collections", "OrderedDict") + b")RtR\x88N}" + text("_backward_hooks")
+    + named("collections", "OrderedDict") + b")RK\x00"
+    + named("torch.nn.functional", "relu") + b"sstR.",
+    "hook-of-a-module": b"\x80\x04" + named("torch.nn.modules.linear", "Linear") + b")\x81}"
+    + text("_forward_hooks") + b"}K\x00" + named("torch.nn.functional", "relu") + b"ssb.",
+    "index-of-a-file": calls(
+        "pandas.core.indexes.base",
+        "_new_Index",
+        b"(" + named("numpy", "memmap") + b"}(" + text("filename") + text("inert") + b"ut",
+    ),
+    "partial-of-a-file": calls("functools", "partial", b"(" + named("numpy", "memmap") + b"t"),
+    "shared-dtype": b"\x80\x04" + named("numpy", "dtype") + b"(Vf8\n\x89\x89tR(K\x03V>\nNNNJ\xff\xff\xff\xff"
+    + b"J\xff\xff\xff\xffK\x00tb.",
+    "state-from-a-dict-of-a-class": b"\x80\x04" + named("torch.nn.modules.linear", "Linear") + b")\x81N"
+    + named("copyreg", "_reconstructor") + b"(" + named("sklearn.utils._bunch", "Bunch")
+    + named("builtins", "dict") + b"}" + text("__class__") + b"NstR\x86b.",
+    "members-of-an-enumeration": calls(
+        "builtins", "getattr", b"(" + named("http", "HTTPStatus") + text("_member_map_") + b"t"
+    ),
+    "embedded-in-a-bytearray": calls(
+        "torch.storage", "_load_from_bytes", b"\x96" + struct.pack("<Q", len(INNER)) + INNER + b"\x85"
+    ),
+    "embedded-in-computed-bytes": calls(
+        "torch.storage", "_load_from_bytes", named("builtins", "bytes") + b"(](K\x2eK\x2eetR\x85"
+    ),
+    "logger-shared": b"\x80\x04" + named("logging", "getLogger") + b"Vx\n\x85R}" + text("disabled")
+    + b"\x88sb.",
+    "name-from-a-long-text": b"\x80\x04" + text("os") + text("x" * 10_000) + b"\x93)R.",
 }  # fmt: skip
 
 
@@ -191,11 +221,42 @@ def test_ways_around_scanners_are_found(name: str) -> None:
         *(("build-on-a-class", "alters-shared"), ("setitem-on-a-module", "alters-shared")),
         *(("build-class-of-an-object", "alters-shared"), ("build-forward-of-an-object", "alters-shared")),
         *(("state-from-an-object", "alters-shared"), ("frame", "ambiguous"), ("frame", "executes")),
+        *(("hook-of-a-parameter", "alters-shared"), ("hook-of-a-module", "alters-shared")),
+        *(("index-of-a-file", "shape-differs"), ("partial-of-a-file", "shape-differs")),
+        *(("shared-dtype", "shape-differs"), ("state-from-a-dict-of-a-class", "alters-shared")),
+        *(("embedded-in-a-bytearray", "executes"), ("embedded-in-computed-bytes", "shape-differs")),
         *(("truncated", "malformed"), ("extension", "unknown-global"), ("after-a-first-pickle", "executes")),
     ],
 )
 def test_they_are_told_by_the_rule_that_explains_them(name: str, rule: str) -> None:
     assert rule in rules(BYPASSES[name])
+
+
+def test_names_are_shown_without_what_a_terminal_obeys() -> None:
+    for name in ("\x1b[2Jsystem", "sys\u202etem", "s\u0443stem", "a\ud800b"):
+        raw = name.encode("utf-8", "surrogatepass")
+        data = b"\x80\x04" + text("os") + b"X" + struct.pack("<I", len(raw)) + raw + b"\x93)R."
+        for one in findings(data):
+            assert one.message.isascii()
+            assert one.message.isprintable()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        # A state, a tuple, a name, a dtype and bytes that are used again and again.
+        b"\x80\x04" + named("torch.nn.modules.linear", "Linear") + b")\x81\x94}("
+        + b"".join(text(f"a{number}") + b"N" for number in range(4000)) + b"u\x940"
+        + b"h\x01b" * 20_000 + b".",
+        b"\x80\x04" + named("torch", "Size") + b"\x94(" + b"K\x01" * 50_000 + b"t\x85\x940"
+        + b"h\x00h\x01R0" * 5_000 + b"N.",
+        b"\x80\x04" + text("x" * 200_000) + b"\x940" + b"h\x00h\x00\x930" * 20_000 + b"N.",
+        b"\x80\x04" + named("torch.storage", "_load_from_bytes") + b"\x94" + b"B" + struct.pack("<I", 400_001)
+        + b"N0" * 200_000 + b".\x85\x940" + b"h\x00h\x01R0" * 5_000 + b"N.",
+    ],
+)  # fmt: skip
+def test_what_is_used_many_times_is_looked_at_once(data: bytes) -> None:
+    findings(data)  # each would take minutes
 
 
 def test_limits_are_told() -> None:
