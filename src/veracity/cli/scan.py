@@ -148,6 +148,7 @@ def _scan_change(arguments: argparse.Namespace) -> list[FileResult]:
 
 
 def _scan(arguments: argparse.Namespace, config: ScanConfig) -> list[FileResult]:
+    from ..core.permit import in_force
     from ..scan.gate.file import Settings
     from ..scan.gate.result import FileResult, Missed
     from ..scan.gate.walk import Choice, Found, walk
@@ -163,8 +164,8 @@ def _scan(arguments: argparse.Namespace, config: ScanConfig) -> list[FileResult]
             found.append(one)
         else:
             results.append(FileResult(one.path, missed=(Missed(one.path, one.reason, one.remedy),)))
-    persona = Persona(arguments.persona)
-    settings = Settings(arguments.digest, arguments.max_seconds, arguments.max_unpacked, persona)
+    persona, permits = Persona(arguments.persona), in_force(config.permits, _today())
+    settings = Settings(arguments.digest, arguments.max_seconds, arguments.max_unpacked, persona, permits)
     told = _Told(len(found), quiet=arguments.quiet)
     first = [one for one in found if not one.twin]
     read = scan_files([one.path for one in first], settings, arguments.jobs or os.cpu_count() or 1, told)

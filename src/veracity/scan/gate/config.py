@@ -8,18 +8,23 @@ from pathlib import Path
 
 from ...core.errors import UsageError
 from ...core.ignore import Ignore, ignores_of
+from ...core.permit import Permit, permits_of
 from ...seal.configuration import tables_in, wrong
 
-KNOWN = ("ignore", "exclude")
+KNOWN = ("ignore", "exclude", "permit")
 MAX_PATTERNS = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class ScanConfig:
-    """What is ignored, and which files are never read (patterns as of ``--exclude``)."""
+    """What is ignored, and which files are never read (patterns as of ``--exclude``).
+
+    ``permits``: globals that pickles may name beside those of the packaged policy.
+    """
 
     ignores: tuple[Ignore, ...] = ()
     exclude: tuple[str, ...] = ()
+    permits: tuple[Permit, ...] = ()
 
 
 def find_config(home: Path, folder: Path, given: Path | None) -> ScanConfig:
@@ -48,4 +53,4 @@ def _config(value: object) -> ScanConfig:
         or not all(isinstance(x, str) for x in exclude)
     ):
         raise UsageError("scan.exclude is no list of patterns")
-    return ScanConfig(ignores_of(value.get("ignore")), tuple(exclude))
+    return ScanConfig(ignores_of(value.get("ignore")), tuple(exclude), permits_of(value.get("permit")))

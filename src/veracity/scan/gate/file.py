@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 from ...core.errors import EvidenceError
 from ...core.persona import Persona
+from ...core.picklepolicy import Key
 from ...observe.artifact.budget import MAX_SECONDS, MAX_UNPACKED, Budget
 from ...observe.artifact.input import BytesSource, FileSource, Input, open_file
 from .detectors import DETECTORS
 from .examine import examine
-from .readers import READERS
+from .readers import readers_with
 from .result import FileResult, Missed
 
 SMALL = 1 << 20
@@ -25,12 +26,14 @@ class Settings:
     """How one file is read.
 
     ``digest``: its SHA-256 is wanted. ``seconds`` and ``unpacked`` bound it. ``persona``: who is shown what.
+    ``permits``: globals that a site permits in pickles.
     """
 
     digest: bool = False
     seconds: float = MAX_SECONDS
     unpacked: int = MAX_UNPACKED
     persona: Persona = Persona.REGULAR
+    permits: tuple[Key, ...] = ()
 
     def budget(self) -> Budget:
         """A new budget for one file."""
@@ -56,7 +59,7 @@ def _judged(path: str, source: FileSource, settings: Settings, begun: float) -> 
     small = source.size <= SMALL
     held = BytesSource(source.read(0, source.size)) if small else source
     digest = _digest(Input.of(path, held)) if settings.digest else ""
-    read = examine(Input.of(path, held), READERS, DETECTORS, settings.budget())
+    read = examine(Input.of(path, held), readers_with(settings.permits), DETECTORS, settings.budget())
     missed = tuple(Missed(one.what, one.reason, one.remedy) for one in read.gaps)
     if read.more_gaps:
         missed += (Missed(path, f"{read.more_gaps:,} more places were not read", "so many are not listed"),)

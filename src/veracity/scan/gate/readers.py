@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
+from ...core.picklepolicy import Key
 from ...observe.archive.compressed import COMPRESSED
 from ...observe.archive.lz4 import Lz4Reader
 from ...observe.archive.sevenzip.reader import SevenZipReader
@@ -17,6 +20,7 @@ from ...observe.document.templatereader import TemplateReader
 from ...observe.document.textreaders import TomlReader, YamlReader
 from ...observe.gguf import GgufReader
 from ...observe.hdf5 import Hdf5Reader
+from ...observe.pickle.reader import PickleReader
 from ...observe.protobuf.onnx import OnnxReader
 from ...observe.protobuf.tensorflow import TensorflowReader
 from ...observe.pycfile import PycReader
@@ -26,6 +30,7 @@ from ...observe.startfiles import StartFileReader
 from ...observe.wheelreader import WheelReader
 
 READERS: tuple[Reader, ...] = (
+    PickleReader(),
     ZipReader(),
     TarReader(),
     SevenZipReader(),
@@ -50,3 +55,11 @@ READERS: tuple[Reader, ...] = (
     WheelReader(),
     PycReader(),
 )
+
+
+@lru_cache(maxsize=2)
+def readers_with(permits: tuple[Key, ...]) -> tuple[Reader, ...]:
+    """All readers, of which that of pickles also permits what a site does."""
+    if not permits:
+        return READERS
+    return tuple(PickleReader(permits) if isinstance(one, PickleReader) else one for one in READERS)
