@@ -34,11 +34,32 @@ def try_untouched(place: Place) -> Iterator[Row]:
     for how in (["-o", "0"], ["-o", "1"], ["--invalidation-mode", "checked-hash"]):
         subprocess.run([*compile_all, *how, str(place.site)], stdout=subprocess.DEVNULL, check=False)
         yield _row(f"compiled anew: compileall {' '.join(how)}", place, seal=True, verify=False)
+    other = _another_release(place.python)
+    if other is None:
+        yield Row(CLEAN, "compiled by another release", "seal", awaits="there is none of this version here")
+    else:
+        command = [str(other), "-I", "-S", "-m", "compileall", "-q", "-f", str(place.site)]
+        subprocess.run(command, stdout=subprocess.DEVNULL, check=False)
+        yield _row(f"compiled by another release: {other}", place, seal=True, verify=False)
     (info,) = place.site.glob("[jJ]inja2-*.dist-info")
     version = info.name.removesuffix(".dist-info").split("-")[1]
     reinstall = ("--force-reinstall", "--no-deps", f"jinja2=={version}")
     install(place.python, place.root / "wheels", (), *reinstall)
     yield _row("a package installed anew", place, seal=True, verify=False)
+
+
+def _another_release(python: Path) -> Path | None:
+    """The system's Python, when it is of the same version and of another release: 3.11.2 beside 3.11.7."""
+    other = Path("/usr/bin/python3")
+    ask = "import sys; print(*sys.version_info[:3])"
+    releases = []
+    for one in (python, other):
+        try:
+            said = subprocess.run([one, "-I", "-S", "-c", ask], capture_output=True, text=True, check=True)
+        except (OSError, subprocess.CalledProcessError):
+            return None
+        releases.append(said.stdout.split())
+    return other if releases[0][:2] == releases[1][:2] and releases[0] != releases[1] else None
 
 
 def _row(variant: str, place: Place, *words: str, seal: bool = False, verify: bool = True) -> Row:
