@@ -80,7 +80,7 @@ def job(put: Put, home: Path) -> Job:
     """A monitor that answers at once."""
     job = Job(Result(samples.RUN, 0, samples.held()))
     put("veracity.monitor.job", run_job=job.run, RunOptions=Options, JobResult=Result)
-    put("veracity.monitor.launch", CommandError=CommandError)
+    put("veracity.monitor.launch", CommandError=CommandError, Child=object)
     return job
 
 

@@ -221,21 +221,13 @@ def _handed_over(arguments: argparse.Namespace, options: RunOptions) -> HandedOv
     socket, asked = service_of(arguments)
     if socket is None:
         return None
-    own = [
-        flag
-        for flag, given in (
-            ("--seal", options.sealed is not None),
-            ("--witness", bool(options.witnesses)),
-            ("--timestamp", bool(options.timestamps)),
-        )
-        if given
-    ]
     from ..monitor.service.handover import RefusedError, hand_over
 
     try:
-        if own:
+        if options.sealed is not None:
             raise RefusedError(
-                f"a service does not do what {own[0]} asks", remedy="record by yourself with --monitor none"
+                "a service has no seals, and does not take the word of a job's own account for one",
+                remedy="record by yourself with --monitor none",
             )
         opened = hand_over(arguments.command, options, socket, asked=asked)
     except (RefusedError, TransportError) as error:

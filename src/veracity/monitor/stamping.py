@@ -15,6 +15,7 @@ from ..ledger.files import read_bounded, write_private
 from ..ledger.reader import Reader
 from ..ledger.timestamp import MAX_TIMESTAMPS, MAX_TOKEN, SUFFIX, ask_authority
 from ..ledger.tree_head import TreeHead
+from .accounts import recording
 from .folder import RunFolder
 
 LAST_SECONDS = 20.0
@@ -29,9 +30,10 @@ def stamp(folder: RunFolder, urls: Sequence[str]) -> list[str]:
         return []
     failed: dict[str, str] = dict.fromkeys(urls, "did not answer in time")
     try:
-        with Reader(folder.ledger) as reader:
-            head = reader.tree_head
-        folder.timestamps.mkdir(mode=0o700, exist_ok=True)
+        with recording():
+            with Reader(folder.ledger) as reader:
+                head = reader.tree_head
+            folder.timestamps.mkdir(mode=0o700, exist_ok=True)
     except (Error, OSError) as error:
         return [f"the record cannot be stamped: {error}"]
     threads = [
@@ -48,7 +50,9 @@ def stamp(folder: RunFolder, urls: Sequence[str]) -> list[str]:
 
 def _stamp_one(folder: RunFolder, number: int, url: str, head: TreeHead, failed: dict[str, str]) -> None:
     try:
-        write_private(folder.timestamps / f"{number}{SUFFIX}", ask_authority(url, head))
+        answer = ask_authority(url, head)
+        with recording():
+            write_private(folder.timestamps / f"{number}{SUFFIX}", answer)
         failed[url] = ""
     except (Error, OSError) as error:
         failed[url] = str(error)

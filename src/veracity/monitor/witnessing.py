@@ -3,6 +3,7 @@
 In threads of their own, one for each witness: one that does not answer, or never comes to an end of it, costs
 the run its signature and nothing else. What was cosigned lies in the run's directory as ``cosigned``, the
 newest head that each witness has seen, and beside it as ``witness.policy`` whose signatures were wanted.
+Where another account records, witnesses are asked as the job's, and only these files are opened as its own.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from ..ledger.witness.asking import KnownWitness, ask
 from ..ledger.witness.cosignature import verify_cosignature
 from ..ledger.witness.cosigned import MAX_HEADS, read_cosigned, write_cosigned
 from ..ledger.witness.policy import Policy
+from .accounts import recording
 from .folder import RunFolder
 
 ASK_EVERY = 30.0
@@ -75,7 +77,8 @@ class Witnessing:
                 [one.key for one in self.witnesses], [one.url for one in self.witnesses]
             )
         try:
-            self._earlier = read_cosigned(self.folder.cosigned)
+            with recording():
+                self._earlier = read_cosigned(self.folder.cosigned)
         except EvidenceError as error:
             self._failures[COSIGNED] = _Failure(COSIGNED, str(error))
         self._write(POLICY, wanted.encode())
@@ -140,7 +143,7 @@ class Witnessing:
         Returns the head that was shown, None when the record could not be read.
         """
         try:
-            with Reader(self.folder.ledger) as reader:
+            with recording(), Reader(self.folder.ledger) as reader:
                 head = reader.tree_head
                 self._leaves += map(leaf_hash, reader.entries(len(self._leaves), head.size))
         except Error as error:
@@ -188,6 +191,7 @@ class Witnessing:
 
     def _write(self, name: str, data: bytes) -> None:
         try:
-            write_private(self.folder.path / name, data)
+            with recording():
+                write_private(self.folder.path / name, data)
         except OSError as error:
             self._failures[name] = _Failure(name, str(error))

@@ -14,6 +14,7 @@ from tests.examples import examples
 from veracity.core.errors import EvidenceError, TransportError
 from veracity.monitor.service.protocol import (
     MAX_PACKET,
+    VERSION,
     Answer,
     AskRuns,
     AskSummary,
@@ -47,13 +48,16 @@ MESSAGES: st.SearchStrategy[Message] = st.one_of(
         st.floats(1, 1e6),
         WORDS,
         WORDS,
+        st.lists(WORDS, max_size=3),
+        WORDS,
+        st.lists(WORDS, max_size=3),
     ),
     st.builds(Resume, WORDS),
     st.builds(Opened, WORDS, WORDS, WORDS),
     st.builds(Started, NUMBERS),
     st.builds(NotStarted, NUMBERS, WORDS),
     st.builds(Signalled, NUMBERS, st.booleans()),
-    st.builds(Judged, WORDS, WORDS),
+    st.builds(Judged, WORDS, WORDS, st.lists(WORDS, max_size=3), st.lists(WORDS, max_size=3), st.booleans()),
     st.builds(Refused, WORDS, WORDS),
     st.builds(AskRuns, NUMBERS),
     st.builds(AskSummary, WORDS),
@@ -96,7 +100,7 @@ JSON = st.recursive(
 @settings(max_examples=examples(200))
 def test_any_body_is_a_message_or_refused(kind: str, body: object) -> None:
     try:
-        decode(json.dumps({"v": 1, "k": kind, "b": body}).encode())
+        decode(json.dumps({"v": VERSION, "k": kind, "b": body}).encode())
     except EvidenceError:
         return
 
@@ -112,6 +116,11 @@ def test_any_body_is_a_message_or_refused(kind: str, body: object) -> None:
         ({"hang_after": float("nan")}, "out of range"),
         ({"policy": "kill"}, "not known"),
         ({"name": "n" * 5000}, "too long"),
+        ({"witnesses": ["w"] * 17}, "more than 16"),
+        ({"timestamps": ["t"] * 17}, "more than 16"),
+        ({"timestamps": ["t" * 5000]}, "too long"),
+        ({"witness_policy": "p" * 70_000}, "too long"),
+        ({"witnesses": "w"}, "not as its kind has it"),
         ({"command": "true"}, "not as its kind has it"),
         ({"stacks": 1}, "not as its kind has it"),
     ],
@@ -119,11 +128,11 @@ def test_any_body_is_a_message_or_refused(kind: str, body: object) -> None:
 def test_what_no_run_can_be(changed: dict[str, object], why: str) -> None:
     body = {"command": ["true"], "place": "/x", **changed}
     with pytest.raises(EvidenceError, match=why):
-        decode(json.dumps({"v": 1, "k": "Open", "b": body}).encode())
+        decode(json.dumps({"v": VERSION, "k": "Open", "b": body}).encode())
 
 
 def test_another_version_is_told_as_that() -> None:
-    with pytest.raises(EvidenceError, match="speaks version 7 of the protocol, this one 1"):
+    with pytest.raises(EvidenceError, match="speaks version 7 of the protocol, this one 2"):
         decode(b'{"v": 7, "k": "Whatever", "more": []}')
     for version in ('"1"', "true", "null", "1.0"):
         with pytest.raises(EvidenceError, match="has no version"):

@@ -77,6 +77,17 @@ def sees_alike(pid: int) -> str:
     return ""
 
 
+def reaches_alike(pid: int) -> str:
+    """Why an address may not mean the same to that process as here; empty when it does."""
+    try:
+        theirs, ours = (os.stat(f"{process.PROC}/{one}/ns/net") for one in (str(pid), "self"))
+    except OSError:
+        return "it cannot be seen from here which network the job has"
+    if (theirs.st_dev, theirs.st_ino) != (ours.st_dev, ours.st_ino):
+        return "the job has a network of its own, so that others would be reached from here"
+    return ""
+
+
 def uid_of(connection: socket.socket) -> int:
     """The account at the other end: of a service, the one that made the socket it listens at."""
     raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)

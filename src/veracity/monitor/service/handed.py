@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import msgspec
@@ -27,7 +27,8 @@ _UID = re.compile(r"\d{1,10}\Z", re.ASCII)
 class Handed:
     """``pid`` and ``starttime``: the process that handed over. ``root``: its command's, 0 before the start.
 
-    ``uid``, ``gid`` and ``groups`` are the job's. ``key`` is the sampling key in hexadecimal.
+    ``uid``, ``gid`` and ``groups`` are the job's. ``key`` is the sampling key in hexadecimal. Witnesses and
+    authorities are as in :class:`.protocol.Open`.
     """
 
     uid: int
@@ -45,6 +46,9 @@ class Handed:
     root: int = 0
     root_starttime: int = 0
     closed: bool = False
+    witnesses: list[str] = field(default_factory=list)
+    witness_policy: str = ""
+    timestamps: list[str] = field(default_factory=list)
 
     def write(self, folder: RunFolder) -> None:
         """Keep it. Raises OSError when the disk refuses."""

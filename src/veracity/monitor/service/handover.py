@@ -7,6 +7,7 @@ parent, can read how they ended.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import os
 import secrets
@@ -82,6 +83,7 @@ class _Beside:
     signals: launch.Signals
     told: list[str] = field(default_factory=list)
     judged: bool = False
+    closing: Judged | None = None
     _ended: dict[int, float] = field(default_factory=dict)
     _next_try: float = 0.0
     _reached: float = 0.0
@@ -133,7 +135,7 @@ class _Beside:
         except Error:
             message = None
         if isinstance(message, Judged):
-            self.judged = True
+            self.judged, self.closing = True, message
             channel.close()
             self.channel = None
         elif not isinstance(message, Opened):
@@ -244,7 +246,11 @@ class Handover:
         outcome = summary.verdict.outcome if summary.verdict is not None else Outcome.INCOMPLETE
         if self.options.policy == "enforce" and code == 0 and outcome is not Outcome.HELD:
             code = outcome.exit_code
-        return HandedOver(code, run, JobResult(run, code, summary), beside.told)
+        closing = beside.closing or Judged(run, "", witnessed=self.options.witness_policy is None)
+        if beside.closing is None and (self.options.witnesses or self.options.timestamps):
+            beside.told.append("whether witnesses and authorities signed was not heard from the service")
+        unsigned = closing.uncosigned, closing.witnessed, closing.unstamped
+        return HandedOver(code, run, JobResult(run, code, summary, *unsigned), beside.told)
 
 
 def hand_over(command: Sequence[str], options: RunOptions, socket: Path, *, asked: bool) -> Handover:
@@ -279,6 +285,11 @@ def _open(command: Sequence[str], options: RunOptions, channel: Channel, place: 
             options.hang_after,
             options.job,
             str(options.job_folder.absolute()) if options.job_folder is not None else "",
+            [f"{one.url}={one.key.vkey}" for one in options.witnesses],
+            ""
+            if options.witness_policy is None
+            else base64.b64encode(options.witness_policy.encode()).decode(),
+            list(options.timestamps),
         )
     )
     answer = channel.receive(OPEN_SECONDS)

@@ -8,6 +8,7 @@ caller could not open anyway.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import os
 import shutil
@@ -25,6 +26,9 @@ from ...core.origin import monitor_origin
 from ...ledger.blobs import Blobs
 from ...ledger.files import write_private
 from ...ledger.keys import KEY_FILE, KEY_NAME, SigningKey
+from ...ledger.timestamp import check_address
+from ...ledger.witness.asking import KnownWitness
+from ...ledger.witness.policy import Policy
 from ...observe import process
 from .. import accounts, launch
 from ..allowance import TODAY, Allowance, Day
@@ -36,9 +40,10 @@ from ..nodes.joining import join
 from ..pipeline import Pipeline
 from ..prepare import Prepared, prepare
 from ..references import declared
+from ..stamping import stamp
 from ..witnessing import Witnessing
 from .attendant import Attendant
-from .caller import is_there, sees_alike
+from .caller import is_there, reaches_alike, sees_alike
 from .handed import Handed, account_home, read_handed
 from .order import Order, read_order
 from .protocol import Channel, Judged, NotStarted, Open, Opened, Refused, Signalled, Started
@@ -48,6 +53,7 @@ START_SECONDS = 300.0
 ANSWER_SECONDS = 10.0
 MAX_KNOWN = 32
 MAX_COPIED = 32 << 20
+MAX_SAID = 500
 OOM_ADJUSTMENT = b"500"
 CLOSED, FAILED, LEFT, BUSY = 0, 2, 75, 76
 """Exit codes: the record is closed; it failed; it was left to be taken up; another process has it."""
@@ -97,6 +103,9 @@ class _Keeper:
         started_at = time.time_ns()
         environment = process.read_environ(self.order.pid) or {}
         options = _options(opened, environment, self.home, self.order)
+        witnessing = _witnessing(folder, opened)
+        if strange := (reaches_alike(self.order.pid) if opened.witnesses or opened.timestamps else ""):
+            raise UsageError(strange, remedy="ask witnesses and authorities without --monitor")
         joined = join(
             folder,
             started_at,
@@ -113,6 +122,7 @@ class _Keeper:
             folder, opened.command, started_at, prepared, options, joined, self.signer, self.allowance(folder)
         ) as pipeline:
             pipeline.environment = environment
+            witnessing.start()
             channel.send(Opened(folder.run, str(folder.archive), str(folder.guard_config)))
             started = self._started(channel)
             if isinstance(started, NotStarted):
@@ -120,7 +130,7 @@ class _Keeper:
             else:
                 handed = _with_root(handed, started.pid)
                 handed.write(folder)
-                status = self._watch(folder, pipeline, handed, options, metrics, channel)
+                status = self._watch(folder, pipeline, handed, options, metrics, channel, witnessing)
                 if self.ended:
                     return LEFT
                 code = launch.shell_status(status) if status is not None else None
@@ -129,7 +139,7 @@ class _Keeper:
                     joined.peers.close(verdict.outcome.value)
         if prepared.socket_folder is not None:
             shutil.rmtree(prepared.socket_folder, ignore_errors=True)
-        return self._close(folder, handed, verdict.outcome.value)
+        return self._close(folder, handed, verdict.outcome.value, witnessing)
 
     def _started(self, channel: Channel) -> Started | NotStarted:
         """What the caller says once it has tried to start its command."""
@@ -153,6 +163,7 @@ class _Keeper:
         options: RunOptions,
         metrics: MetricFiles,
         channel: Channel | None,
+        witnessing: Witnessing,
     ) -> int | None:
         """Until the job has ended, or the service does."""
         self.attendant = Attendant(channel, handed.root)
@@ -164,7 +175,7 @@ class _Keeper:
             handed.root,
             options,
             metrics,
-            Witnessing(folder, ()),
+            witnessing,
             self.attendant,
             above=handed.pid,
         )
@@ -191,25 +202,27 @@ class _Keeper:
             kept = Pipeline.resume(folder, self.signer, bytes.fromhex(handed.key), self.allowance(folder))
         except UsageError:
             return BUSY
+        witnessing = _witnessing(folder, handed)
         with kept as pipeline:
+            witnessing.start()
             pipeline.environment = process.read_environ(handed.pid) or {}
             pipeline.observe(_interrupted(ends=self.order.ends))
             if self.order.ends:
                 pipeline.drain()
                 verdict = pipeline.finish(exit_code=None, note="closed while its job may go on")
-                return self._close(folder, handed, verdict.outcome.value)
+                return self._close(folder, handed, verdict.outcome.value, witnessing)
             handed, code = self._met_again(folder, handed), None
             status = process.read_stat(handed.root) if handed.root else None
             if status is not None and status.starttime == handed.root_starttime:
                 metrics = MetricFiles.of(process.read_cmdline(handed.root) or [], Path.cwd())
-                found = self._watch(folder, pipeline, handed, options, metrics, self.channel)
+                found = self._watch(folder, pipeline, handed, options, metrics, self.channel, witnessing)
                 code = launch.shell_status(found) if found is not None else None
             else:
                 attend_to(pipeline, lambda: self.ended)
             if self.ended:
                 return LEFT
             verdict = pipeline.finish(exit_code=code, note="taken up by the service")
-        return self._close(folder, handed, verdict.outcome.value)
+        return self._close(folder, handed, verdict.outcome.value, witnessing)
 
     def _met_again(self, folder: RunFolder, handed: Handed) -> Handed:
         """The caller has come back: it says once more which process its command's is."""
@@ -226,11 +239,15 @@ class _Keeper:
             handed.write(folder)
         return handed
 
-    def _close(self, folder: RunFolder, handed: Handed, outcome: str) -> int:
+    def _close(self, folder: RunFolder, handed: Handed, outcome: str, witnessing: Witnessing) -> int:
+        # From here on it is closed: who ends us while witnesses are asked has the record as it is.
         replace(handed, closed=True).write(folder)
+        uncosigned = [one[:MAX_SAID] for one in witnessing.close()]
+        unstamped = [one[:MAX_SAID] for one in stamp(folder, handed.timestamps)]
         if self.channel is not None:
             with contextlib.suppress(TransportError):
-                self.channel.send(Judged(folder.run, outcome))
+                judged = Judged(folder.run, outcome, uncosigned, unstamped, witnessing.is_reached())
+                self.channel.send(judged)
         return CLOSED
 
 
@@ -264,6 +281,21 @@ def _options(opened: Open, environment: dict[str, str], home: Path, order: Order
     )
 
 
+def _witnessing(folder: RunFolder, asked: Open | Handed) -> Witnessing:
+    """Who is to cosign. They are asked as the job's account, which could ask them by itself.
+
+    Raises UsageError or EvidenceError for what are no witnesses and no policy.
+    """
+    witnesses = [KnownWitness.parse(one) for one in asked.witnesses]
+    for url in asked.timestamps:
+        check_address(url)
+    try:
+        data = base64.b64decode(asked.witness_policy, validate=True)
+    except ValueError as error:
+        raise EvidenceError("the witness policy is not in base64") from error
+    return Witnessing(folder, witnesses, Policy.parse(data) if data else None)
+
+
 def _handed(order: Order, opened: Open, prepared: Prepared) -> Handed:
     return Handed(
         order.uid,
@@ -278,6 +310,9 @@ def _handed(order: Order, opened: Open, prepared: Prepared) -> Handed:
         opened.overhead,
         opened.hang_after,
         prepared.key.hex(),
+        witnesses=opened.witnesses,
+        witness_policy=opened.witness_policy,
+        timestamps=opened.timestamps,
     )
 
 

@@ -20,10 +20,13 @@ import msgspec
 
 from ...core.errors import EvidenceError, TransportError
 
-VERSION = 1
+VERSION = 2
 MAX_PACKET = 160 << 10
 MAX_WORDS = 10_000
 MAX_NAME = 4096
+MAX_OUTSIDERS = 16
+"""Witnesses, and time-stamping authorities, of one run."""
+MAX_POLICY = 64 << 10
 KEPT_DESCRIPTORS = 1
 
 
@@ -39,7 +42,8 @@ class Reference:
 class Open:
     """Have a run recorded. All of it is the caller's own word, recorded as such.
 
-    ``place`` is a folder of the caller's for what passes between the job and the service.
+    ``place`` is a folder of the caller's for what passes between the job and the service. ``witnesses``:
+    ``URL=vkey`` each; ``witness_policy``: a tlog-policy in base64; ``timestamps``: addresses of authorities.
     """
 
     command: list[str]
@@ -51,6 +55,9 @@ class Open:
     hang_after: float = 120.0
     job: str = ""
     job_folder: str = ""
+    witnesses: list[str] = field(default_factory=list)
+    witness_policy: str = ""
+    timestamps: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +101,15 @@ class Signalled:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """The record is closed."""
+    """The record is closed. ``uncosigned`` and ``unstamped``: sentences about who did not sign it;
+    ``witnessed``: whether the witness policy, if there was one, has its cosignatures.
+    """
 
     run: str
     outcome: str
+    uncosigned: list[str] = field(default_factory=list)
+    unstamped: list[str] = field(default_factory=list)
+    witnessed: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +213,11 @@ def _check_open(message: Open) -> None:
     # Written so that what is not a number fails too.
     if not (0 <= message.overhead <= 1 and 1 <= message.hang_after <= 1e6):
         raise EvidenceError("overhead or time out of range")
+    outsiders = [*message.witnesses, *message.timestamps]
+    if max(len(message.witnesses), len(message.timestamps)) > MAX_OUTSIDERS:
+        raise EvidenceError(f"more than {MAX_OUTSIDERS} witnesses or time-stamping authorities")
+    if any(len(one) > MAX_NAME for one in outsiders) or len(message.witness_policy) > MAX_POLICY:
+        raise EvidenceError("a witness, an authority or a policy that is too long")
     if message.policy not in ("observe", "enforce"):
         raise EvidenceError("a policy that is not known")
 
