@@ -87,7 +87,8 @@ def child() -> Iterator[subprocess.Popen[bytes]]:
 
 def test_signals_are_passed_on_and_noted_once(child: subprocess.Popen[bytes]) -> None:
     before = signal.getsignal(signal.SIGUSR1)
-    signals = Signals(child.pid)
+    signals = Signals()
+    signals.reach(child.pid)
     try:
         assert signals.take() == []
         os.kill(os.getpid(), signal.SIGUSR1)
@@ -99,10 +100,24 @@ def test_signals_are_passed_on_and_noted_once(child: subprocess.Popen[bytes]) ->
     assert signal.getsignal(signal.SIGUSR1) == before
 
 
+def test_a_signal_before_the_job_is_there_reaches_it(child: subprocess.Popen[bytes]) -> None:
+    """Else it would end the monitor, and the job would go on with nobody beside it."""
+    signals = Signals()
+    try:
+        os.kill(os.getpid(), signal.SIGUSR1)
+        assert (signal.SIGUSR1, True) in signals.take()
+        assert child.poll() is None
+        signals.reach(child.pid)
+        assert child.wait(60) == 41
+    finally:
+        signals.close()
+
+
 def test_a_signal_for_a_job_that_has_ended_hurts_nobody(child: subprocess.Popen[bytes]) -> None:
     child.kill()
     child.wait()
-    signals = Signals(child.pid)
+    signals = Signals()
+    signals.reach(child.pid)
     try:
         os.kill(os.getpid(), signal.SIGCONT)
         assert [number for number, _ in signals.take()] == [signal.SIGCONT]

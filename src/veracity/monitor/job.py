@@ -110,15 +110,17 @@ def run_job(command: Sequence[str], options: RunOptions) -> JobResult:
     witnessing = Witnessing(folder, options.witnesses, options.witness_policy)
     with Pipeline.create(folder, command, started_at, prepared, options, joined) as pipeline:
         witnessing.start()
+        signals = launch.Signals()
         try:
             process = launch.start(command, prepared.environment)
         except launch.CommandError as error:
+            signals.close()
             pipeline.finish(exit_code=error.status, note=str(error))
             witnessing.close()
             _clean_up(folder, prepared)
             raise
         launch.become_subreaper()
-        signals = launch.Signals(process.pid)
+        signals.reach(process.pid)
         loop = Loop(folder, prepared.socket, pipeline, process.pid, options, metrics, witnessing, signals)
         status = loop.run()
         status = 1 if status is None else status

@@ -94,17 +94,26 @@ class Signals:
     """Passes signals on to the job while it runs; ``take`` tells which arrived.
 
     Ctrl-C at a terminal reaches the job by itself, since it is in the same process group: then it is not
-    sent a second time.
+    sent a second time. Made before the job is started, and told of it with ``reach``: what arrives in
+    between would end this process and leave the job without anybody.
     """
 
-    def __init__(self, pid: int) -> None:
-        self._pid = pid
+    def __init__(self) -> None:
+        self._pid = 0
+        self._early: list[int] = []
         self._arrived: list[tuple[int, bool]] = []
         self._old: dict[int, object] = {}
         self.reader, self._writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._old_wakeup = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
         for number in (*FORWARDED, signal.SIGCHLD):
             self._old[number] = signal.signal(number, self._handle)
+
+    def reach(self, pid: int) -> None:
+        """The job runs as this process: what has arrived before goes on to it."""
+        self._pid = pid
+        early, self._early = self._early, []
+        for number in early:
+            self._send(number)
 
     def take(self) -> list[tuple[int, bool]]:
         """Signals that arrived since the last call, and whether each was sent on by us."""
@@ -124,8 +133,7 @@ class Signals:
 
     def end(self) -> None:
         """Ask the job to end: SIGTERM."""
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self._pid, signal.SIGTERM)
+        self._send(signal.SIGTERM)
 
     def close(self) -> None:
         """Put the old handlers back."""
@@ -140,9 +148,15 @@ class Signals:
             return
         sent = not (number in (signal.SIGINT, signal.SIGQUIT) and _in_foreground())
         if sent:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self._pid, number)
+            self._send(number)
         self._arrived.append((number, sent))
+
+    def _send(self, number: int) -> None:
+        if not self._pid:
+            self._early.append(number)
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._pid, number)
 
 
 def _in_foreground() -> bool:

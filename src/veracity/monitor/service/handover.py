@@ -214,9 +214,11 @@ class Handover:
         Raises CommandError when it cannot be started, after that has been recorded.
         """
         environment = guarded_environment(os.environ, Path(self.opened.archive), Path(self.opened.config))
+        signals = launch.Signals()
         try:
             child = launch.start(self.command, environment)
         except launch.CommandError as error:
+            signals.close()
             with contextlib.suppress(Error):
                 self.channel.send(NotStarted(error.status, str(error)))
                 self.channel.receive(JUDGE_SECONDS)
@@ -224,7 +226,7 @@ class Handover:
             shutil.rmtree(self.place, ignore_errors=True)
             raise
         launch.become_subreaper()
-        signals = launch.Signals(child.pid)
+        signals.reach(child.pid)
         beside = _Beside(self.socket, self.asked, self.channel, self.opened.run, child, signals)
         try:
             beside.started()
