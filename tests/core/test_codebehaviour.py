@@ -15,7 +15,8 @@ from types import CodeType
 
 import pytest
 
-from veracity.core.codebehaviour import DiffersError, require_alike, require_plain
+from veracity.core.codebehaviour import require_alike
+from veracity.core.instructions import DiffersError, require_plain
 
 VECTORS = Path(__file__).parents[1] / "vectors/bytecode"
 SOURCE = '''
@@ -56,6 +57,7 @@ async def feed(source):
         await item
         yield item
 '''
+_BEGINS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 EDITS = [
     ("one - RATE", "one + RATE"),
     ("one - RATE * other", "other - RATE * one"),
@@ -100,19 +102,33 @@ def _within(code: CodeType) -> Iterator[CodeType]:
             yield from _within(constant)
 
 
-def _moved_down(text: str) -> CodeType:
-    """The same program with all its lines and columns at other places."""
+def _moved(text: str) -> CodeType:
+    """The same program with all its columns, and lines within functions, at other places."""
     tree = ast.parse(text)
     for node in ast.walk(tree):
         if isinstance(node, (ast.stmt, ast.expr)):
-            node.lineno, node.end_lineno = node.lineno * 3, (node.end_lineno or node.lineno) * 3
             node.col_offset, node.end_col_offset = node.col_offset + 1, (node.end_col_offset or 0) + 2
+        if isinstance(node, ast.stmt) and not isinstance(node, _BEGINS):
+            node.lineno, node.end_lineno = node.lineno * 3, (node.end_lineno or node.lineno) * 3
     return compile(tree, "elsewhere.py", "exec", dont_inherit=True)
 
 
 def test_positions_are_no_difference() -> None:
-    require_alike(_code(SOURCE), _moved_down(SOURCE))
-    require_alike(_moved_down(SOURCE), _code(SOURCE))
+    require_alike(_code(SOURCE), _moved(SOURCE))
+    require_alike(_moved(SOURCE), _code(SOURCE))
+
+
+def test_the_line_where_a_function_begins_is_told() -> None:
+    """By it its source is found: what compiles that again, as TorchScript does, would take another one."""
+    code = _code(SOURCE)
+    other = code.replace(
+        co_consts=tuple(
+            one.replace(co_firstlineno=3) if isinstance(one, CodeType) and one.co_name == "step" else one
+            for one in code.co_consts
+        )
+    )
+    with pytest.raises(DiffersError, match="step: another co_firstlineno"):
+        require_alike(code, other)
 
 
 @pytest.mark.parametrize(("old", "new"), EDITS)

@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import dis
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from types import CodeType
 from typing import NamedTuple
 
 from . import codeobject
 from .errors import EvidenceError
+from .instructions import LOADS, STORES, DiffersError, Program, Step, is_branch, named_by
 
 MAX_DEPTH = 200
 MAX_STACK = 100_000
@@ -28,30 +28,15 @@ _OPTIMIZED = 0x1  # CO_OPTIMIZED: set on functions, not on class and module bodi
 
 _JUMPS = frozenset({"JUMP_FORWARD", "JUMP_ABSOLUTE", "JUMP_BACKWARD", "JUMP_BACKWARD_NO_INTERRUPT"})
 _NOTHING = frozenset({"NOP", "NOT_TAKEN"})
-_LOADS = frozenset(
-    {"LOAD_FAST", "LOAD_FAST_LOAD_FAST", "LOAD_FAST_BORROW", "LOAD_FAST_BORROW_LOAD_FAST_BORROW"}
-)
-_STORES = frozenset({"STORE_FAST", "STORE_FAST_STORE_FAST"})
 _RETURN_CONST = dis.opmap.get("RETURN_CONST", -1)  # returns a constant that is never on the stack
 _ROTATIONS = {"ROT_TWO": 2, "ROT_THREE": 3, "ROT_FOUR": 4}
 _ENDS = frozenset({"RETURN_VALUE", "RAISE_VARARGS", "RERAISE"})
 _TESTS = {"truth": "truth", "none": "none", "JUMP_IF_TRUE_OR_POP": "truth", "JUMP_IF_FALSE_OR_POP": "truth"}
-# Names are found by the operand without these bits, which say something of their own.
-_FLAGS = {
-    "LOAD_GLOBAL": 1 if sys.version_info >= (3, 11) else 0,
-    "LOAD_ATTR": 1 if sys.version_info >= (3, 12) else 0,
-    "LOAD_SUPER_ATTR": 3,
-}
-
 Term = tuple[object, ...]
 """What stands in a place of the stack or in a variable: a constant, or what was there at the last effect."""
 _GENERATORS = 0x20 | 0x80 | 0x200  # CO_GENERATOR, CO_COROUTINE, CO_ASYNC_GENERATOR
 _UNBOUND: Term = ("unbound",)
 _NULL: Term = ("null",)
-
-
-class DiffersError(Exception):
-    """The two do not do the same."""
 
 
 class UnsettledError(Exception):
@@ -76,33 +61,6 @@ def require_alike(one: CodeType, other: CodeType) -> None:
         pending += [(a, b, depth + 1) for a, b in _Walk(left, right).run()]
 
 
-def require_plain(code: CodeType) -> None:
-    """Return when ``code``, as it was unmarshalled, holds the instructions that it shows.
-
-    An interpreter rewrites instructions in memory into specialised ones, and shows the plain ones for them;
-    a file could hold specialised ones, with what they are to find. Raises DiffersError.
-    """
-    pending = [code]
-    while pending:
-        one = pending.pop()
-        held = getattr(one, "_co_code_adaptive", b"")
-        if held != getattr(one.replace(co_code=one.co_code), "_co_code_adaptive", b""):
-            raise DiffersError(f"{one.co_name}: it holds instructions that no compiler writes")
-        pending += [inner for inner in one.co_consts if isinstance(inner, CodeType)]
-
-
-@dataclass(frozen=True, slots=True)
-class _Step:
-    """An instruction with its prefixes: ``at`` is where they begin, ``operand`` what it works with."""
-
-    at: int
-    opcode: int
-    name: str
-    argument: int | None
-    value: object
-    operand: object
-
-
 class Known(NamedTuple):
     """What a test has just found out: ``terms`` are all that it was made of."""
 
@@ -123,70 +81,6 @@ class _State:
     checked: set[tuple[str, bool]] = field(default_factory=set)
 
 
-class _Program:
-    """The instructions of a code object, in the form that the walk needs. Raises DiffersError for what no
-    compiler writes: it could be other than it looks.
-    """
-
-    def __init__(self, code: CodeType) -> None:
-        self.code = code
-        try:
-            listed = dis.Bytecode(code)
-            self.steps = list(_merged(listed, code))
-            entries = [tuple(entry) for entry in getattr(listed, "exception_entries", ())]
-        except (LookupError, ValueError, TypeError, RuntimeError, OverflowError, AssertionError) as error:
-            raise DiffersError(f"{code.co_name}: its instructions cannot be read: {error}") from error
-        self.index: dict[object, int] = {}
-        for number, step in enumerate(self.steps):
-            self.index.setdefault(step.at, number)
-        self.read = {name for step in self.steps if _reads(step) for name in _named(step)}
-        self._handlers = self._covered(entries)
-        self._require_own_variables()
-
-    def handler(self, position: int) -> tuple[int, int, bool] | None:
-        """Index, depth and "with instruction" of the handler that covers the instruction at ``position``."""
-        return self._handlers.get(position)
-
-    def target(self, step: _Step) -> int:
-        """The index of what ``step`` jumps to."""
-        found = self.index.get(step.value)
-        if found is None:
-            raise DiffersError(f"{self.code.co_name}: it jumps into an instruction")
-        return found
-
-    def _covered(self, entries: list[tuple[int, ...]]) -> dict[int, tuple[int, int, bool]]:
-        found: dict[int, tuple[int, int, bool]] = {}
-        if _encoded(entries) != bytes(getattr(self.code, "co_exceptiontable", b"")):
-            raise DiffersError(f"{self.code.co_name}: its exception table is not as compilers write it")
-        last = 0
-        ends = {len(self.code.co_code): len(self.steps)}
-        for start, end, target, depth, lasti in entries:
-            first, after = self.index.get(start), self.index.get(end, ends.get(end))
-            handler = self.index.get(target)
-            if start < last or first is None or after is None or handler is None:
-                raise DiffersError(f"{self.code.co_name}: its exception table is not as compilers write it")
-            last = end
-            found.update(dict.fromkeys(range(first, after), (handler, depth, bool(lasti))))
-        return found
-
-    def _require_own_variables(self) -> None:
-        """Variables are told apart by their names, so each must have its own."""
-        code, names = self.code, []
-        own = getattr(code, "_varname_from_oparg", None)
-        if own is None:
-            both = code.co_cellvars + code.co_freevars
-            unique = all(len(set(some)) == len(some) for some in (code.co_varnames, both))
-        else:
-            for number in range(len(code.co_varnames) + len(code.co_cellvars) + len(code.co_freevars) + 1):
-                try:
-                    names.append(own(number))
-                except IndexError:
-                    break
-            unique = len(set(names)) == len(names)
-        if not unique:
-            raise DiffersError(f"{code.co_name}: two of its variables have one name")
-
-
 class _Pair(NamedTuple):
     """After an effect: where either code stands, and how many values are on the stack, the same in both."""
 
@@ -202,7 +96,7 @@ class _Walk:
     def __init__(self, one: CodeType, other: CodeType) -> None:
         self._name = str(getattr(one, "co_qualname", "") or one.co_name)
         _require_same_head(one, other, self._name)
-        self._one, self._other = _Program(one), _Program(other)
+        self._one, self._other = Program(one), Program(other)
         # In 3.10 a generator starts with what was sent to it on the stack; later it makes itself first.
         sent = sys.version_info < (3, 11) and bool(one.co_flags & _GENERATORS)
         self._waiting: list[_Pair] = [_Pair(0, 0, int(sent))]
@@ -243,7 +137,7 @@ class _Walk:
         self._require_same_state(mine, left, right)
         self._follow(mine, others, left, right)
 
-    def _advance(self, program: _Program, state: _State) -> _Step | None:
+    def _advance(self, program: Program, state: _State) -> Step | None:
         """The effect that comes next; None when there is none for ever."""
         passed = 0
         while True:
@@ -267,7 +161,7 @@ class _Walk:
             if passed > 2 * len(program.steps):
                 return None
 
-    def _require_same_state(self, step: _Step, left: _State, right: _State) -> None:
+    def _require_same_state(self, step: Step, left: _State, right: _State) -> None:
         if step.name == "RETURN_VALUE":
             # Nobody sees any more what else there was.
             left.stack, right.stack = left.stack[-1:], right.stack[-1:]
@@ -277,8 +171,6 @@ class _Walk:
         if step.name == "STORE_NAME" and step.operand == ("__static_attributes__", 0):
             # Releases of 3.13 write this tuple of names in different orders.
             left.stack, right.stack = _sorted(left.stack, self._one), _sorted(right.stack, self._other)
-        if step.name == "STORE_NAME" and step.operand == ("__firstlineno__", 0):
-            left.stack, right.stack = left.stack[:-1], right.stack[:-1]  # a position, as in the tables
         for one, other in zip(left.stack, right.stack, strict=True):
             if not self._same(one, other):
                 raise DiffersError(f"{self._name}: {_said(step)} with another value")
@@ -294,7 +186,7 @@ class _Walk:
             return
         unread = name not in self._one.read and name not in self._other.read
         if unread and sorted(map(repr, mine)) == sorted(map(repr, others)):
-            return  # before 3.11.4, "_, x, _ = a, b, c" could leave either value in a variable
+            return  # of "_, x, _ = a, b, c" releases of 3.11 leave one value or the other in a variable
         raise DiffersError(f"{self._name}: another value in {name}")
 
     def _same(self, one: Term, other: Term) -> bool:
@@ -305,7 +197,7 @@ class _Walk:
                 return True
         return one == other
 
-    def _follow(self, mine: _Step, others: _Step, left: _State, right: _State) -> None:
+    def _follow(self, mine: Step, others: Step, left: _State, right: _State) -> None:
         depth = len(left.stack)
         caught, also = self._one.handler(left.position), self._other.handler(right.position)
         if (caught is None) != (also is None) or (caught and also and caught[1:] != also[1:]):
@@ -316,7 +208,7 @@ class _Walk:
                 raise DiffersError(f"{self._name}: a handler needs more of the stack than there is")
         if mine.name in _ENDS:
             return
-        if mine.opcode not in dis.hasjrel and mine.opcode not in dis.hasjabs:
+        if not is_branch(mine.opcode):
             # Where a generator goes on, there is a value that was sent to it.
             change = 1 if mine.name == "RETURN_GENERATOR" else dis.stack_effect(mine.opcode, mine.argument)
             self._wait(left.position + 1, right.position + 1, depth + change)
@@ -340,6 +232,7 @@ def _require_same_head(one: CodeType, other: CodeType, name: str) -> None:
     """What a caller, ``help`` or a closure sees of a code object."""
     for what in (
         "co_argcount", "co_posonlyargcount", "co_kwonlyargcount", "co_flags", "co_name", "co_qualname",
+        "co_firstlineno",  # by it a function's source is found: what compiles that again would find another
         "co_freevars", "co_cellvars",
     ):  # fmt: skip
         if getattr(one, what, None) != getattr(other, what, None):
@@ -360,51 +253,9 @@ def _documentation(code: CodeType) -> object:
     return first if isinstance(first, str) else None
 
 
-def _merged(listed: dis.Bytecode, code: CodeType) -> Iterator[_Step]:
-    """The instructions, each with its EXTENDED_ARG prefixes."""
-    at: int | None = None
-    for one in listed:
-        at = one.offset if at is None else at
-        if one.opname == "EXTENDED_ARG":
-            continue
-        if one.opname == "RETURN_CONST":
-            yield _Step(at, one.opcode, "LOAD_CONST", one.arg, *_operand(one, code))
-            yield _Step(at, dis.opmap["RETURN_VALUE"], "RETURN_VALUE", None, None, None)
-        else:
-            yield _Step(at, one.opcode, one.opname, one.arg, *_operand(one, code))
-        at = None
-    if at is not None:
-        raise ValueError("a prefix without an instruction")
-
-
-def _operand(one: dis.Instruction, code: CodeType) -> tuple[object, object]:
-    """What an instruction works with: the value itself, and something that two codes can agree upon."""
-    number = one.arg or 0
-    if _branching(one.opcode):
-        return one.argval, None
-    if one.opcode in dis.hasconst:
-        value = code.co_consts[number]
-        return value, None if isinstance(value, CodeType) else codeobject.constant(value)
-    if one.opname == "LOAD_SMALL_INT":
-        return number, codeobject.constant(number)
-    if one.opcode in dis.hasname:
-        return one.argval, (one.argval, number & _FLAGS.get(one.opname, 0))
-    if one.opcode in dis.haslocal or one.opcode in dis.hasfree:
-        return one.argval, one.argval
-    return one.arg, one.arg
-
-
-def _reads(step: _Step) -> bool:
-    return step.opcode in dis.haslocal and step.name not in _STORES
-
-
-def _branching(opcode: int) -> bool:
-    return opcode in dis.hasjrel or opcode in dis.hasjabs
-
-
-def _kind(step: _Step) -> str:
+def _kind(step: Step) -> str:
     """What an effect is, whichever way a jump goes."""
-    if not _branching(step.opcode):
+    if not is_branch(step.opcode):
         return step.name
     name = step.name.replace("_FORWARD", "").replace("_BACKWARD", "")
     if name in ("POP_JUMP_IF_TRUE", "POP_JUMP_IF_FALSE"):
@@ -412,14 +263,14 @@ def _kind(step: _Step) -> str:
     return "none" if name in ("POP_JUMP_IF_NONE", "POP_JUMP_IF_NOT_NONE") else name
 
 
-def _branches(program: _Program, step: _Step, state: _State) -> list[tuple[int, int]]:
+def _branches(program: Program, step: Step, state: _State) -> list[tuple[int, int]]:
     """Where a branch goes when its test holds and when not, and how the stack has changed then."""
     jumps = (program.target(step), dis.stack_effect(step.opcode, step.argument, jump=True))
     stays = (state.position + 1, dis.stack_effect(step.opcode, step.argument, jump=False))
     return [stays, jumps] if step.name.endswith(("IF_FALSE", "IF_NOT_NONE")) else [jumps, stays]
 
 
-def _known(step: _Step, state: _State) -> bool | None:
+def _known(step: Step, state: _State) -> bool | None:
     """How a test comes out that was just made of the same value; compilers leave such a one out or not."""
     known, test = state.known, _TESTS.get(_kind(step))
     if known is None or test != known.test or not state.stack or state.stack[-1] not in known.terms:
@@ -427,7 +278,7 @@ def _known(step: _Step, state: _State) -> bool | None:
     return known.outcome
 
 
-def _found(step: _Step, state: _State, depth: int, *, holds: bool) -> Known | None:
+def _found(step: Step, state: _State, depth: int, *, holds: bool) -> Known | None:
     """What a test with this outcome says of what is in ``depth`` places and in the variables afterwards."""
     test = _TESTS.get(_kind(step))
     if test is None or not state.stack or state.stack[-1][0] in ("constant", "code"):
@@ -440,12 +291,12 @@ def _found(step: _Step, state: _State, depth: int, *, holds: bool) -> Known | No
     return Known(test, holds, frozenset(terms)) if terms else None
 
 
-def _effects(program: _Program) -> set[object]:
+def _effects(program: Program) -> set[object]:
     """What a code works with and does, in no order."""
     found: set[object] = set()
     for step in program.steps:
-        if step.name in _LOADS or step.name in _STORES or step.name == "STORE_FAST_LOAD_FAST":
-            found.update(("variable", name) for name in _named(step))
+        if step.name in LOADS or step.name in STORES or step.name == "STORE_FAST_LOAD_FAST":
+            found.update(("variable", name) for name in named_by(step))
         elif step.name in _JUMPS | _NOTHING | {"POP_TOP", "SWAP", "COPY", "DUP_TOP"}:
             continue
         else:
@@ -453,20 +304,20 @@ def _effects(program: _Program) -> set[object]:
     return found
 
 
-def _moves(step: _Step, state: _State, handler: tuple[int, int, bool] | None) -> bool:
+def _moves(step: Step, state: _State, handler: tuple[int, int, bool] | None) -> bool:
     """Do what ``step`` says when that only moves values about; whether it did."""
     stack, name = state.stack, step.name
     count = _ROTATIONS.get(name, step.argument or 0)
     if name in _NOTHING:
         return True
-    if name in _LOADS:
-        for variable in _named(step):
+    if name in LOADS:
+        for variable in named_by(step):
             _load(variable, state, handler)
-    elif name in _STORES:
-        for variable in _named(step):
+    elif name in STORES:
+        for variable in named_by(step):
             _store(variable, state)
     elif name == "STORE_FAST_LOAD_FAST":
-        first, second = _named(step)
+        first, second = named_by(step)
         _store(first, state)
         _load(second, state, handler)
     elif name == "LOAD_FAST_AND_CLEAR":
@@ -517,43 +368,20 @@ def _taken(stack: list[Term], count: int) -> list[Term]:
     return top
 
 
-def _named(step: _Step) -> tuple[str, ...]:
-    value = step.value
-    return tuple(str(name) for name in value) if isinstance(value, tuple) else (str(value),)
-
-
-def _constant(step: _Step) -> Term:
+def _constant(step: Step) -> Term:
     if isinstance(step.value, CodeType):
         return ("code", step.value)
     return ("constant", step.operand)
 
 
-def _sorted(terms: list[Term], program: _Program) -> list[Term]:
+def _sorted(terms: list[Term], program: Program) -> list[Term]:
     """The last term, a constant tuple of names, in order."""
     for names in program.code.co_consts if terms else ():
         if type(names) is tuple and terms[-1] == ("constant", codeobject.constant(names)):
-            in_order = codeobject.constant(tuple(sorted(map(str, names))))
-            return (
-                [*terms[:-1], ("constant", in_order)] if all(isinstance(one, str) for one in names) else terms
-            )
+            in_order = codeobject.constant(tuple(sorted(names, key=repr)))
+            return [*terms[:-1], ("constant", in_order)]
     return terms
 
 
-def _said(step: _Step) -> str:
+def _said(step: Step) -> str:
     return f"{step.name} {step.value}"[:120] if step.argument is not None else step.name
-
-
-def _encoded(entries: list[tuple[int, ...]]) -> bytes:
-    """An exception table as the compiler writes it: numbers of six bits a byte, the first byte marked."""
-    table = bytearray()
-    for start, end, target, depth, lasti in entries:
-        mark = 0x80
-        for number in (start // 2, (end - start) // 2, target // 2, depth << 1 | lasti):
-            digits = [number & 0x3F]
-            while number := number >> 6:
-                digits.append(number & 0x3F | 0x40)
-            digits.reverse()
-            digits[0] |= mark
-            table += bytes(digits)
-            mark = 0
-    return bytes(table)

@@ -34,6 +34,7 @@ from typing import BinaryIO, NamedTuple
 
 from ..core import codebehaviour, codeobject
 from ..core.errors import EvidenceError
+from ..core.instructions import DiffersError, require_plain
 
 MAX_SOURCE = 16 << 20
 MAX_REQUEST = 128 << 20
@@ -210,18 +211,17 @@ def _compare_unmarshalled(fresh: CodeType, body: bytes) -> Compared:
     if not isinstance(loaded, CodeType):
         return Compared(False, f"the bytecode file holds a {type(loaded).__name__}, not code")
     try:
-        codebehaviour.require_plain(loaded)
-        if loaded == fresh:
-            return Compared(True)
+        require_plain(loaded)
+        # Not by == alone: it does not look at the size of the stack, beyond which Python writes unasked.
         if codeobject.digest(loaded, columns=True) != codeobject.digest(fresh, columns=True):
             if codeobject.digest(loaded) != codeobject.digest(fresh):
                 return _compare_behaviour(fresh, loaded)
             without = not codeobject.has_columns(loaded)
             return Compared(True, "compiled without column positions" if without else OTHERWISE)
         # The digest covers what == compares, except that == tells a NaN constant from itself.
-        if not _holds_nan(fresh):
+        if loaded != fresh and not _holds_nan(fresh):
             return Compared(False, "the interpreter finds the code objects unequal")
-    except codebehaviour.DiffersError as error:
+    except DiffersError as error:
         return Compared(False, str(error))
     except (EvidenceError, RecursionError, MemoryError, ValueError) as error:
         return Compared(False, f"the bytecode is beyond the checker, its source is not: {error}")
@@ -232,7 +232,7 @@ def _compare_behaviour(fresh: CodeType, loaded: CodeType) -> Compared:
     """Not alike as written: do they do the same? Raises EvidenceError."""
     try:
         codebehaviour.require_alike(fresh, loaded)
-    except codebehaviour.DiffersError as error:
+    except DiffersError as error:
         return Compared(False, _difference(fresh, loaded) or str(error))
     except codebehaviour.UnsettledError as error:
         return Compared(None, f"not what this Python compiles, though of the same parts: {error}")
@@ -264,7 +264,7 @@ def _difference(fresh: CodeType, loaded: CodeType) -> str:
 def _behave_differently(one: CodeType, other: CodeType) -> bool:
     try:
         codebehaviour.require_alike(one, other)
-    except (codebehaviour.DiffersError, codebehaviour.UnsettledError, EvidenceError):
+    except (DiffersError, codebehaviour.UnsettledError, EvidenceError):
         return True
     return False
 

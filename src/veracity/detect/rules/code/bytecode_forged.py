@@ -26,10 +26,10 @@ of low confidence.
 ## What fools it
 
 Code that runs before the guard does and takes the capture out; modules imported before the guard (counted);
-loaders that rewrite code by design, such as a test runner's (counted); a verified body's digest written
-into the cache by somebody with the same account. Lines and columns that a `.pyc` claims are not compared:
-they show in tracebacks only. A release whose compiler had a fault that this one's has not wrote files that
-do something else than their sources say: they are found too, and nobody forged them.
+loaders that rewrite code by design, such as a test runner's (counted); a verified body's digest written into
+the cache by somebody with the same account. Lines and columns that a `.pyc` claims are not compared, but for
+where a function begins: they show in tracebacks only. A release whose compiler had a fault that this one's
+has not wrote files that do something else than their sources say: they are found too, and nobody forged them.
 
 ## What to do
 

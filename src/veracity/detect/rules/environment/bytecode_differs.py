@@ -26,12 +26,12 @@ checked is a warning; a `.pyc` whose source is gone a note. One that is beyond t
 ## What fools it
 
 An interpreter that was exchanged, since it compiles for us: seal it. Lines and columns that a `.pyc` claims
-for its instructions are not compared: they show in tracebacks only. A release whose compiler made something
-else of a source than this one's does (such faults were mended now and then) wrote files that are found too:
-they do differ. A stale `.pyc` that is made valid later
-by setting its source's time: times are no part of a seal, so verifying it finds nothing; the note at the
-seal is all there is. `.pyc` files in another folder (PYTHONPYCACHEPREFIX). The memory of what was compared,
-for who can write the home.
+for its instructions are not compared, but for where a function begins: they show in tracebacks only. A
+release whose compiler made something else of a source than this one's does (such faults were mended now and
+then) wrote files that are found too: they do differ. A stale `.pyc` that is made valid later by setting its
+source's time: times are no part of a seal, so verifying it finds nothing; the note at the seal is all there
+is. `.pyc` files in another folder (PYTHONPYCACHEPREFIX). The memory of what was compared, for who can write
+the home.
 
 ## What to do
 
