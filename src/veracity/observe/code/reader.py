@@ -10,6 +10,7 @@ from typing import ClassVar
 from ...core.errors import EvidenceError
 from ...core.observation import Gap
 from ...core.origin import monitor_origin
+from ..archive.zip.ends import may_be_zip
 from ..artifact.budget import Budget
 from ..artifact.input import Input
 from ..artifact.reading import Found
@@ -27,8 +28,10 @@ class PythonReader:
     has_signature: ClassVar[bool] = False
 
     def claims(self, head: bytes, whole: Input) -> bool:
-        """By the ending of the name, or by ``#!`` with a Python."""
-        return whole.name.endswith(ENDINGS) or _SHEBANG.match(head) is not None
+        """By the ending of the name, or by ``#!`` with a Python, which runs a zip behind that line instead."""
+        if whole.name.endswith(ENDINGS):
+            return True
+        return _SHEBANG.match(head) is not None and not may_be_zip(b"", whole)
 
     def read(self, whole: Input, budget: Budget) -> Iterator[Found]:
         """The facts of the source; raises EvidenceError where something of it was not read."""
