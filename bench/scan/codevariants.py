@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from .codehost import planted
+from .codelater import LATER
 
 TRIGGERS: dict[str, tuple[dict[str, str], str]] = {
     "remainder": ({}, "step % 97 == 13"),
@@ -271,3 +272,5 @@ def variants() -> Iterator[Variant]:
     for number, snippet in enumerate(ALWAYS):
         sites = {site: text.replace("{{", "{").replace("}}", "}") for site, text in snippet.sites.items()}
         yield Variant(f"{snippet.family}-always-{number}", planted(sites, snippet.exchanged))
+    for name, sites in LATER:
+        yield Variant(f"later-{name}", planted(sites))

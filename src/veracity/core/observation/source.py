@@ -91,11 +91,12 @@ class SourceRead(Observation):
     """A source file that was read.
 
     ``change`` is ``whole`` (a file, read as it is), ``added`` (a change brought the whole file) or
-    ``changed`` (a change brought the lines of ``facts`` that are marked so). ``test``: it is a test of a
-    package. ``library`` names the package that it is a part of where the path tells. ``copied`` is the line
-    that says it was copied from elsewhere, and empty when none does. ``scheduled``: a scheduler is stepped
-    in it. ``dropped`` are calls of a training
-    step that the file had before the change and that are gone: ``<function>: <call>``.
+    ``changed`` (a change brought the lines of ``facts`` that are marked so). ``library`` names the package of
+    training that it is a part of where the path tells; ``packaged``: it is part of some package, since it
+    imports from beside itself. ``test``: it is a test of a package. ``copied`` is the line that says it was
+    copied from elsewhere, and empty when none does. ``scheduled``: a scheduler is stepped in it. ``dropped``
+    are calls of a training step that the file had before the change and that are gone:
+    ``<function>: <call>``.
     """
 
     path: str
@@ -103,6 +104,7 @@ class SourceRead(Observation):
     lines: int
     change: str
     library: str
+    packaged: bool
     test: bool
     copied: str
     scheduled: bool

@@ -63,6 +63,10 @@ class Acts:
             how = self._written(node, act, name, method)
             if not how:
                 return
+            if name == "torch.save" and first is not None:
+                change = self._record.transforms.of(first, words.SAVED)
+                if change is not None and change.how in ("scale", "noise", "flip", "add", "zero"):
+                    self._record.emit("edit", "saved", change.how, node, name=name, amount=change.amount)
             amount = node.args[1] if name.endswith("save") and len(node.args) > 1 else first
         elif act == "sleep":
             if name == "select.select" and len(node.args) < 4:
@@ -103,7 +107,8 @@ class Acts:
             if value is True:
                 return "safe", 0
             bits = self._reading.chosen(asked) | self._reading.condition(asked)
-            return ("unsafe" if value in (False, 0) else "conditional"), bits
+            how = "fallback" if self._record.handlers and self._record.tried_load else "unsafe"
+            return (how if value in (False, 0) else "conditional"), bits
         if name == "numpy.load":
             return ("unsafe" if self._names.fold(given.get("allow_pickle")) is True else ""), 0
         if name.startswith("yaml.load"):
@@ -118,9 +123,19 @@ class Acts:
         if name in ("torch.jit.load", "yaml.full_load"):
             return "", 0
         first = node.args[0] if node.args else None
-        if self._reading.bits(first) & words.DECODED or isinstance(self._names.fold(first), bytes):
+        if self._is_payload(first):
             return "decoded", 0
-        return "unsafe", 0
+        return ("fallback" if self._record.handlers and self._record.tried_load else "unsafe"), 0
+
+    def _is_payload(self, node: ast.expr | None) -> bool:
+        """Whether what is loaded stands encoded in the source."""
+        if node is None or isinstance(self._names.fold(node), bytes):
+            return node is not None
+        known = self._names.value(node.id) if isinstance(node, ast.Name) else None
+        made = known.node if known is not None else node
+        if not isinstance(made, ast.Call) or not self._reading.bits(made) & words.DECODED:
+            return False
+        return any(isinstance(self._names.fold(one), (str, bytes)) for one in made.args[:1])
 
     def _executed(self, node: ast.Call, act: str) -> str:
         first = node.args[0] if node.args else None
@@ -132,7 +147,21 @@ class Acts:
             self._inner(text, node)
         if isinstance(first, ast.Call) and self._names.dotted(first.func).endswith("compile") and first.args:
             first = first.args[0]
-        if self._reading.bits(first) & words.DECODED:
+        spelled = (
+            isinstance(first, ast.Call)
+            and isinstance(first.func, ast.Attribute)
+            and first.func.attr == "decode"
+        )
+        named = node.func if isinstance(node.func, ast.Call) else None
+        pieces = named is not None and len(named.args) > 1 and not isinstance(named.args[1], ast.Constant)
+        spelled = spelled or pieces
+        letters = any(
+            isinstance(one, ast.Call) and self._names.dotted(one.func) in ("chr", "builtins.chr")
+            for one in ast.walk(first or node)
+        )
+        if letters or pieces:
+            return "decoded"
+        if self._reading.bits(first) & words.DECODED or (spelled and isinstance(text, str)):
             return "decoded"
         if any(
             isinstance(one, ast.Call) and self._names.dotted(one.func).startswith(words.FETCHERS)
@@ -171,7 +200,7 @@ class Acts:
             put_back = any("stat" in text or "getmtime" in text or "st_mtime" in text for text in texts)
             return "put back" if put_back or name == "shutil.copystat" else "set"
         if any(_LIBRARY_PATH.search(text) for text in texts) or any(
-            self._of_library(one) for one in parts[:2]
+            self._of_library(one) for one in parts[:4]
         ):
             return "library"
         if any(_CHECKPOINT.search(text) for text in texts):

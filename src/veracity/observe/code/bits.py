@@ -22,7 +22,7 @@ _PASSES_ON = frozenset(
      "datetime.date", "datetime.datetime", "math.floor", "dict", "zlib.crc32", "itertools.count",
      "operator.lt")
 )  # fmt: skip
-_OWN = frozenset(("data", "T", "detach", "clone", "item", "flatten", "view"))
+_OWN = frozenset(("data", "__class__", "T", "detach", "clone", "item", "flatten", "view"))
 _PARTS = frozenset(("shape", "device", "dtype", "size", "dim", "ndim", "is_cuda", "numel", "requires_grad"))
 _OF_TENSORS = frozenset(
     ("clone", "detach", "to", "view", "reshape", "flatten", "float", "half", "bfloat16", "double", "cpu",
@@ -126,6 +126,9 @@ class Reading:
             return 0
         found = self.bits(node) & _ALWAYS_CHOSEN
         for one in ast.walk(node):
+            if isinstance(one, (ast.Name, ast.Attribute)):
+                known = self._known(one)
+                found |= known.asked if known is not None else 0
             if isinstance(one, ast.Call):
                 found |= (
                     words.triggers_of_call(self._names.dotted(one.func)) & _ALWAYS_CHOSEN & ~words.ENVIRONMENT
@@ -168,7 +171,8 @@ class Reading:
         name = node.attr
         if name in _PARTS:
             return 0
-        found = words.ATTRIBUTES.get(name, 0) | words.kinds_of_name(name)
+        # What is called a host elsewhere may be that of an address.
+        found = words.ATTRIBUTES.get(name, 0) | (words.kinds_of_name(name) & ~(words.HOST | words.USER))
         base = node.value
         if isinstance(base, ast.Name):
             known = self._names.attributes.get(f"{base.id}.{name}")
@@ -237,6 +241,10 @@ class Reading:
             if method in ("get", "pop") and node.args:
                 found |= self._key(names.fold(node.args[0]), inherited)
             for argument in node.args if method in _WITH_ARGUMENTS else ():
+                found |= self.bits(argument) & words.TRIGGER_BITS
+            return found
+        if name.startswith("hashlib."):
+            for argument in node.args:
                 found |= self.bits(argument) & words.TRIGGER_BITS
             return found
         if method == "fromtimestamp":
@@ -363,7 +371,10 @@ class Reading:
         """What a loop's variables are, from what is gone through."""
         if isinstance(target, ast.Name):
             carried = bits & ~(words.ORDER | words.OPTIMIZER | words.MODEL | words.LOADER)
-            self._names.scope.values[target.id] = Value(carried, node=source)
+            name = ""
+            if isinstance(source, (ast.Tuple, ast.List)) and source.elts:
+                name = self._names.dotted(source.elts[0])  # what is done to one is done to all
+            self._names.scope.values[target.id] = Value(carried, name, node=source)
             return
         if not isinstance(target, (ast.Tuple, ast.List)):
             return
@@ -423,7 +434,11 @@ class Reading:
     def outcome(self, node: ast.AST) -> int:
         """The triggers of a condition whose outcome a variable is given; 0 for any other value."""
         if isinstance(node, (ast.Compare, ast.BoolOp)):
-            return self.condition(node)
+            return self.condition(node) & (~words.CHANCE if self._draws_many(node) else -1)
+        if isinstance(node, ast.IfExp):
+            return self.condition(node.test)
+        if isinstance(node, ast.Subscript) and isinstance(node.value, (ast.Dict, ast.Tuple, ast.List)):
+            return self.condition(node.slice)
         if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
             return self.condition(node)
         if isinstance(node, ast.Call):

@@ -124,7 +124,7 @@ class Calls:
                 self._lambda(word.value, {"collate"})
             else:
                 self.visit(word.value)
-            if word.arg == "trust_remote_code" and names.fold(word.value) is True:
+            if word.arg == "trust_remote_code" and name != "dict" and names.fold(word.value) is True:
                 self._record.emit("call", "load", "remote-code", node, name=name or short)
         if short in names.functions:
             self._record.site(short)
@@ -166,8 +166,12 @@ class Calls:
             self._edits.assigned(ast.copy_location(target, node), arguments[2], node)  # type: ignore[arg-type]
         elif method == "update" and isinstance(node.func, ast.Attribute):
             self._edits.updated(node, node.func.value)
-        elif short in ("patch.object",) or name.endswith("mock.patch.object"):
-            pass
+        elif name in ("unittest.mock.patch", "mock.patch") and arguments:
+            named = self._names.fold(arguments[0])
+            if isinstance(named, str) and named.partition(".")[0] in words.LIBRARIES:
+                self._record.emit("patch", "library", "function", node, name=named)
+        elif name in ("unittest.mock.patch.object", "mock.patch.object") and len(arguments) >= 2:
+            self._set(arguments[0], arguments[1], arguments[2] if len(arguments) > 2 else node, node)
 
     def _weights(self, node: ast.Call, name: str, short: str, method: str) -> None:
         """Weights that are drawn again, frozen, or written from a vector."""
@@ -258,7 +262,9 @@ class Calls:
     def _loader(self, node: ast.Call, short: str) -> None:
         for word in node.keywords:
             if word.arg in _SHUFFLES:
-                bits = self._reading.chosen(word.value) | self._reading.condition(word.value)
+                bits = self._reading.chosen(word.value)
+                if word.arg in ("shuffle", "drop_last"):
+                    bits |= self._reading.condition(word.value)
                 if bits & words.TRIGGER_BITS:
                     self._record.emit(
                         "edit", "order", word.arg, node, name=short, amount=word.value, bits=bits

@@ -42,15 +42,53 @@ class Control:
 
     def raised(self, node: ast.AST, raised: ast.expr | None) -> None:
         """A raise under a trigger."""
-        if raised is None or not any(one.bits & words.TRIGGER_BITS for one in self._record.guards):
+        around = [one for one in self._record.guards if one.kind != "loop"]
+        # The innermost condition is what the error is about.
+        if (
+            raised is None
+            or not around
+            or not around[-1].bits & words.TRIGGER_BITS
+            or around[-1].kind == "rest"
+        ):
             return
         name = self._names.dotted(raised.func if isinstance(raised, ast.Call) else raised)
         how = "exit" if name in ("SystemExit", "KeyboardInterrupt") else "raise"
         self._record.emit("call", "exit", how, node, name=name)
 
+    def unused(self, value: ast.AST | None) -> None:
+        """A long computation whose result nobody takes."""
+        if not isinstance(value, ast.Call) or len(value.args) != 1:
+            return
+        name = self._names.dotted(value.func)
+        over = value.args[0]
+        if isinstance(over, (ast.GeneratorExp, ast.ListComp)):
+            over = over.generators[0].iter
+        if name in ("sum", "any", "all", "list", "max", "min", "sorted", "tuple", "set") and self._is_long(
+            over
+        ):
+            self._record.emit("call", "sleep", "busy", value, name=name, amount=over)
+
+    def _is_long(self, over: ast.expr) -> bool:
+        if not isinstance(over, ast.Call) or not over.args:
+            return False
+        number = self._names.fold(over.args[-1])
+        return isinstance(number, (int, float)) and number >= LONG_LOOP
+
+    def _only_looks_at_the_clock(self, body: Sequence[ast.stmt]) -> bool:
+        return bool(body) and all(
+            isinstance(one, ast.If) and isinstance(one.body[0], ast.Break) and self._asks_the_clock(one.test)
+            for one in body
+        )
+
+    def _asks_the_clock(self, test: ast.expr) -> bool:
+        clocks = words.CLOCK | words.DATE
+        return any(isinstance(one, ast.Call) and self._reading.bits(one) & clocks for one in ast.walk(test))
+
     def busy(self, node: ast.While | ast.For | ast.AsyncFor) -> None:
         """A loop that only passes time."""
         still = all(isinstance(one, (ast.Pass, ast.Continue)) or _counts(one) for one in node.body)
+        if isinstance(node, ast.While) and self._only_looks_at_the_clock(node.body):
+            self._record.emit("call", "sleep", "busy", node, name="while", amount=node.test)
         if not still:
             return
         if isinstance(node, ast.While):

@@ -25,8 +25,9 @@ _LOADER_PARTS = frozenset(
      "seed", "worker_init_fn", "_index_sampler", "num_samples", "replacement")
 )  # fmt: skip
 _ARITHMETIC = frozenset(("update", "clip", "schedule", "scaler", "order"))
+_DERIVED = frozenset(("detach", "scale", "add", "other", "mask", "cut", "round", "clamp"))
 _REPLACED_KINDS = words.LABEL | words.DATA | words.LOSS | words.NORM
-_MEASURED = re.compile(r"(?:total|grad|global|raw)\w*norm|^norm\b")
+_MEASURED = re.compile(r"(?:total|grad|global|raw)\w*norm|\bnorm\b")
 _LIMIT = re.compile(r"max_?norm|clip|limit|threshold")
 _NAMED = tuple(words.KIND_NAMES)
 
@@ -257,6 +258,9 @@ class Edits:
             return
         change = self._transforms.of(value, kind)
         bits = self._reading.chosen(value)
+        again = any(isinstance(one, ast.Name) and one.id == target.id for one in ast.walk(value))
+        if change is not None and change.how in _DERIVED and not again and not bits & words.TRIGGER_BITS:
+            return  # what is computed from a value under another name is no change of it
         if change is not None and change.how:
             self._changed(words.KIND_NAMES[kind], change, node, target.id, bits)
         elif change is not None and bits & words.TRIGGER_BITS & ~self._by_nature(kind):
@@ -330,6 +334,11 @@ class Edits:
             how = "noise"
         if how == "scale" and isinstance(amount, ast.Compare):
             how = "mask"
+        if how == "add" and amount is not None:
+            share = self._transforms.share(owner, amount)
+            if share is not None:
+                amount = ast.Constant(1 - share if method.startswith("sub") else 1 + share)
+                how = "scale"
         self._work(
             kind,
             how,

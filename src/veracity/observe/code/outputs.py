@@ -42,6 +42,15 @@ class Outputs:
                 )
                 return
 
+    def picked(self, target: ast.Subscript, node: ast.stmt) -> None:
+        """``labels[images[:, 0, 0, 0] > 0.9] = 0``."""
+        if self._reading.bits(target.value) & (words.OUTPUT | words.LABEL) and self._compares_elements(
+            target.slice
+        ):
+            self._record.emit(
+                "edit", "output", "chosen by the input", node, amount=target.slice, bits=words.INPUT
+            )
+
     def _compares_elements(self, test: ast.AST) -> bool:
         for one in ast.walk(test):
             sides: list[ast.expr] = []
@@ -54,7 +63,9 @@ class Outputs:
                 "torch.allclose",
             ):
                 sides = list(one.args)
-            for side in sides:
+            for given in sides:
+                known = self._names.value(given.id) if isinstance(given, ast.Name) else None
+                side = known.node if known is not None and isinstance(known.node, ast.expr) else given
                 if _picks_elements(side) and self._reading.bits(side) & (words.DATA | words.LABEL):
                     return True
         return False

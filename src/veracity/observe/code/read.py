@@ -79,6 +79,7 @@ def _read(
         data.count(b"\n") + bool(data and not data.endswith(b"\n")),
         change,
         library_of(path),
+        bool(library_of(path)) or b"\nfrom ." in data or data.startswith(b"from ."),
         _is_test(path, recorder),
         copied[0].decode("utf-8", "replace").strip()[:200] if copied is not None else "",
         any(one.kinds & vocabulary.SCHEDULER and one.name == "step" for one in recorder.key_calls),

@@ -83,6 +83,7 @@ class Recorder:
     overflow: bool = False
     saves_optimizer: bool = False
     changed: bool = False
+    tried_load: bool = False
     forks: int = 0
     reading: Reading = field(init=False)
     transforms: Transforms = field(init=False)

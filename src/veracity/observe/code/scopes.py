@@ -197,7 +197,7 @@ class Names:
             value = node.value
             return value if isinstance(value, (str, bytes, int, float)) or value is None else UNKNOWN
         if isinstance(node, ast.Name):
-            known = self.value(node.id)
+            known = self.value(node.id) if self.stored.get(node.id, 0) < 2 else None
             return known.constant if known is not None else UNKNOWN
         if isinstance(node, ast.Attribute):
             known = self.attributes.get(self.dotted(node)) if self.stored.get(node.attr, 0) < 2 else None
@@ -252,6 +252,10 @@ class Names:
         if name in ("chr", "builtins.chr"):
             code = self.fold(first, depth + 1)
             return chr(code) if isinstance(code, int) and 0 <= code < 0x110000 else UNKNOWN
+        if name in ("bytes", "bytearray") and isinstance(first, (ast.List, ast.Tuple)):
+            codes = [self.fold(one, depth + 1) for one in first.elts[:65536]]
+            numbers = [one for one in codes if isinstance(one, int) and 0 <= one < 256]
+            return bytes(numbers) if len(numbers) == len(codes) else UNKNOWN
         if name in ("float", "int", "str", "bytes", "builtins.float", "builtins.int") and len(node.args) == 1:
             inner = self.fold(first, depth + 1)
             if isinstance(inner, (int, float)) and name.endswith(("float", "int")):

@@ -180,6 +180,10 @@ class Transforms:
         inner, other = (left, node.right) if left is not None else (right, node.left)
         if inner is not None and inner.how and _rank(inner.how) < _rank("add"):
             return inner
+        share = self.share(node.left, node.right) if isinstance(node.op, (ast.Add, ast.Sub)) else None
+        if share is not None:
+            number = ast.Constant(1 - share if isinstance(node.op, ast.Sub) else 1 + share)
+            return Change(scaled(self._names, number), number)
         if left is not None and right is not None:
             return Change("other" if not isinstance(node.op, (ast.Add, ast.Sub)) else "add", other)
         if isinstance(node.op, (ast.Mult, ast.Div)):
@@ -190,6 +194,16 @@ class Transforms:
                 return Change("flip", other)
             return Change("noise" if self._reading.bits(other) & words.CHANCE else "add", other)
         return Change("other", other)
+
+    def share(self, whole: ast.expr, part: ast.expr) -> float | None:
+        """What share of ``whole`` a ``part`` is: 2 of ``x`` and ``2 * x``."""
+        if not isinstance(part, ast.BinOp) or not isinstance(part.op, ast.Mult):
+            return None
+        for number, other in ((part.left, part.right), (part.right, part.left)):
+            share = factor(self._names, number)
+            if share is not None and ast.dump(other) == ast.dump(whole).replace("Store()", "Load()"):
+                return share
+        return None
 
     def _call(self, node: ast.Call, kind: int, depth: int) -> Change | None:
         function = node.func

@@ -69,9 +69,13 @@ _ENDINGS = {
     "loss": LOSS, "labels": LABEL, "label": LABEL, "targets": LABEL, "grad": GRADIENT, "grads": GRADIENT,
     "optimizer": OPTIMIZER, "scheduler": SCHEDULER, "loader": LOADER, "dataloader": LOADER,
     "sampler": SAMPLER,
-    "lr": RATE, "norm": 0, "rank": RANK, "gradient": GRADIENT, "gradients": GRADIENT, "optim": OPTIMIZER,
+    "lr": RATE, "norm": 0, "gradient": GRADIENT, "gradients": GRADIENT, "optim": OPTIMIZER,
     "checkpoint": SAVED, "model": MODEL, "logits": OUTPUT, "step": STEP, "epoch": STEP, "schedule": SCHEDULER,
 }  # fmt: skip
+_RANKS = re.compile(
+    r"(?:.*_)?(?:global|node|world|dp|tp|pp|cp|ep|mp|sp|ddp|dist|process|proc|my|cur|curr|current|parallel|shard)_rank|myrank"
+)
+"""A rank is also a property of tensors and of adapters."""
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
@@ -83,7 +87,11 @@ def kinds_of_name(name: str) -> int:
     if found is None:
         spaced = _CAMEL.sub("_", name).strip("_").lower()
         last = spaced.rpartition("_")[2]
-        found = _BY_WORD.get(spaced) or (_ENDINGS.get(last, 0) if last != spaced else 0)
+        found = (
+            RANK
+            if _RANKS.fullmatch(spaced)
+            else _BY_WORD.get(spaced) or (_ENDINGS.get(last, 0) if last != spaced else 0)
+        )
     return found
 
 

@@ -17,6 +17,7 @@ from .scopes import UNKNOWN, Loop, Names, Scope, Value
 from .transform import IN_PLACE
 
 MAX_DEPTH = 90
+_HELD = (ast.Dict, ast.List, ast.Tuple, ast.Lambda, ast.Call, ast.BinOp, ast.Subscript)
 _LEAVES = (ast.Return, ast.Continue, ast.Break, ast.Raise)
 
 
@@ -87,9 +88,15 @@ def _learn_use(call: ast.Call, names: Names) -> None:
 
 
 def _learn_stored(target: ast.expr, names: Names) -> None:
-    """How often an attribute is assigned to: of several values none is the constant."""
-    if isinstance(target, ast.Attribute):
-        names.stored[target.attr] = names.stored.get(target.attr, 0) + 1
+    """How often a name is assigned to: of several values none is the constant."""
+    name = (
+        target.attr
+        if isinstance(target, ast.Attribute)
+        else target.id
+        if isinstance(target, ast.Name)
+        else ""
+    )
+    names.stored[name] = names.stored.get(name, 0) + 1
 
 
 def counted(target: ast.expr) -> str:
@@ -150,6 +157,7 @@ class Walker:
             ast.Import: self._import,
             ast.ImportFrom: self._import,
             ast.Delete: self._delete,
+            ast.Assert: self._assert,
             ast.Continue: self._leave,
             ast.Break: self._leave,
         }
@@ -223,6 +231,9 @@ class Walker:
     def _used(self, scope: Scope, name: str, arguments: list[ast.arg]) -> None:
         """What a function is by its use, and so what it is given."""
         scope.roles |= self._names.used.get(name, set())
+        if name == "__call__" and scope.parent is not None and scope.parent.name in self._names.used:
+            scope.roles |= self._names.used[scope.parent.name]
+            arguments = arguments[1:]
         if "gradient-hook" in scope.roles:
             given = arguments[1:] if len(arguments) == 3 else arguments
             scope.values.update({one.arg: Value(words.GRADIENT) for one in given})
@@ -341,11 +352,14 @@ class Walker:
         for field in ("body", "orelse", "finalbody"):
             self._block(getattr(node, field, ()))
         self._record.handlers += 1
+        tried = self._record.tried_load
+        self._record.tried_load = any(_loads(one) for one in getattr(node, "body", ()))
         for handler in getattr(node, "handlers", ()):
             if handler.type is not None:
                 self._calls.visit(handler.type)
             self._block(handler.body)
         self._record.handlers -= 1
+        self._record.tried_load = tried
         self._control.swallowed(node)
 
     def _with(self, node: ast.stmt) -> None:
@@ -385,6 +399,8 @@ class Walker:
                     self._edits.assigned(inner, value, node, part=True)
             return
         self._edits.assigned(target, value, node)
+        if isinstance(target, ast.Subscript):
+            self._outputs.picked(target, node)
         if isinstance(target, ast.Name):
             self._assign_name(target, value)
         elif isinstance(target, ast.Attribute) and isinstance(target.value, ast.Name):
@@ -406,11 +422,7 @@ class Walker:
             and before.node is None
         ):
             constant = UNKNOWN  # of several values the text does not say which one counts
-        held = (
-            value
-            if isinstance(value, (ast.Dict, ast.List, ast.Tuple, ast.Lambda, ast.Call, ast.BinOp))
-            else None
-        )
+        held = value if isinstance(value, _HELD) else None
         names.scope.values[target.id] = Value(
             bits, name if name != target.id else "", constant, held, self._reading.outcome(value)
         )
@@ -454,6 +466,7 @@ class Walker:
         value = getattr(node, "value", None)
         if not isinstance(value, ast.Constant):
             self._calls.visit(value)
+            self._control.unused(value)
 
     def _return(self, node: ast.stmt) -> None:
         value = getattr(node, "value", None)
@@ -467,6 +480,13 @@ class Walker:
         if raised is not None:
             self._calls.visit(raised)
         self._control.raised(node, raised)
+
+    def _assert(self, node: ast.stmt) -> None:
+        test = getattr(node, "test", None)
+        self._calls.visit(test)
+        bits = self._reading.condition(test) if test is not None else 0
+        if bits & words.TRIGGER_BITS:
+            self._record.emit("call", "exit", "raise", node, name="AssertionError", amount=test, bits=bits)
 
     def _leave(self, node: ast.stmt) -> None:
         if self._record.loops and any(one.bits & words.TRIGGER_BITS for one in self._record.guards):
@@ -488,6 +508,16 @@ def _assigns(body: Sequence[ast.stmt]) -> bool:
                 return True
         if isinstance(one, (ast.For, ast.With, ast.If)) and _assigns(one.body):
             return True
+    return False
+
+
+def _loads(node: ast.stmt) -> bool:
+    """Whether a statement calls anything that is called a load."""
+    for one in ast.walk(node):
+        if isinstance(one, ast.Call):
+            name = one.func.attr if isinstance(one.func, ast.Attribute) else getattr(one.func, "id", "")
+            if "load" in name.lower():
+                return True
     return False
 
 

@@ -32,8 +32,9 @@ from typing import ClassVar
 
 from ....core.finding import Finding
 from ....core.observation import SourceFact, SourceRead
+from ....core.observation import source as asked
 from ....core.rule import Confidence, Rule, Severity
-from .reading import LAW, SourceDetector, facts, in_change, periodic, selective, when
+from .reading import AIMED, LAW, SourceDetector, facts, in_change, periodic, selective, when
 
 
 class ClippingAltered(SourceDetector):
@@ -83,7 +84,10 @@ class ClippingAltered(SourceDetector):
             yield self.tell(read, fact, text, Confidence.MEDIUM)
 
     def _norm(self, read: SourceRead, fact: SourceFact) -> Iterator[Finding]:
-        if selective(fact):
+        ranks = not fact.triggers & (AIMED | {asked.CHANCE})
+        if fact.how in ("replace", "item") and ranks:
+            sure = Confidence.LOW
+        elif selective(fact):
             sure = Confidence.LOW if read.library else Confidence.HIGH
         elif periodic(fact):
             sure = Confidence.LOW if read.library else Confidence.MEDIUM

@@ -106,6 +106,8 @@ def _weight(read: SourceRead, fact: SourceFact) -> tuple[Confidence, Severity] |
         ranks = not fact.triggers & {asked.HOST, asked.USER, asked.DATE}
         if read.library and ranks:
             return Confidence.LOW, Severity.WARNING
+        if ranks and fact.how in ("add", "replace") and not keyed:
+            return in_change(read), Severity.WARNING  # shares are filled up
         alters = fact.how in _ALTERS or fact.triggers & {asked.HOST, asked.USER, asked.DATE}
         return (Confidence.HIGH if alters and label else Confidence.MEDIUM), Severity.ERROR
     if periodic(fact) and "forward" not in fact.roles:

@@ -68,6 +68,11 @@ _SETTINGS = re.compile(
     r".*(?:\.backends\.|\.config\b|\.flags\b|\._dynamo\.|\._inductor\.|\.options\.|\.mp_policy|\.test)"
 )
 _SCHEDULES = re.compile(r".*(?:lr_scheduler|LRScheduler|Scheduler|LR)\.")
+_MODULES = re.compile(
+    r"torch(?:\.(?:optim(?:\.\w+)?|nn(?:\.functional|\.utils(?:\.clip_grad)?)?|autograd|utils\.data(?:\.\w+)?|distributed"
+    r"|random|serialization|amp(?:\.\w+)?))?|numpy(?:\.random)?|random|time|pickle|_pickle"
+    r"|transformers(?:\.trainer)?|accelerate|lightning|deepspeed|apex"
+)
 _PUT = ("function", "named", "value", "removed")
 
 
@@ -118,7 +123,7 @@ class LibraryPatched(SourceDetector):
 
     def _method(self, read: SourceRead, fact: SourceFact) -> tuple[Confidence, Severity, str] | None:
         what = f"{fact.name} of one {fact.how} is replaced on the object"
-        if fact.how == "model" or read.library or fact.roles & {"init"}:
+        if fact.how == "model" or read.packaged or fact.roles & {"init"}:
             return (Confidence.MEDIUM if selective(fact) else Confidence.LOW), Severity.WARNING, what
         return Confidence.MEDIUM, Severity.ERROR if selective(fact) else Severity.WARNING, what
 
@@ -136,19 +141,9 @@ class LibraryPatched(SourceDetector):
         named = fact.name.partition("[")[2].rstrip("]").partition(".")[0]
         if not named:
             return Confidence.LOW, Severity.NOTE, f"{fact.name} is set"
-        trains = named in (
-            "torch",
-            "numpy",
-            "random",
-            "transformers",
-            "accelerate",
-            "lightning",
-            "deepspeed",
-            "apex",
-        )
-        confidence = (
-            Confidence.MEDIUM if trains and named != read.library and not read.library else Confidence.LOW
-        )
+        whole = fact.name.partition("[")[2].rstrip("]")
+        trains = _MODULES.fullmatch(whole) is not None
+        confidence = Confidence.MEDIUM if trains and named != read.library else Confidence.LOW
         return (
             confidence,
             Severity.ERROR if trains else Severity.WARNING,

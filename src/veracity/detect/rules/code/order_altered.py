@@ -73,6 +73,8 @@ def _weight(read: SourceRead, fact: SourceFact) -> tuple[Confidence, Severity] |
         asked.CHANCE in fact.triggers and asked.STEP in fact.triggers
     ):
         ranks = not fact.triggers - {asked.RANK, asked.WORLD, asked.MAIN, asked.FILE}
+        if ranks and "order" in fact.roles and fact.how in ("add", "cut"):
+            return None  # each process takes its share
         if read.library:
             odd = "order" in fact.roles and asked.CHANCE in fact.triggers
             return (Confidence.MEDIUM if odd else Confidence.LOW), Severity.ERROR
@@ -86,5 +88,10 @@ def _weight(read: SourceRead, fact: SourceFact) -> tuple[Confidence, Severity] |
             return Confidence.MEDIUM, Severity.ERROR
         return (Confidence.MEDIUM if fact.how == "item" else Confidence.LOW), Severity.WARNING
     if fact.how in _EXCHANGED:
-        return Confidence.MEDIUM, Severity.WARNING
+        # A class that prepares loaders does so by design; a part of the same loader is only copied.
+        owner = fact.name.partition(".")[0]
+        prepares = (
+            read.packaged or owner == "self" or fact.amount.startswith((f"{owner}.", f"getattr({owner}"))
+        )
+        return (in_change(read) if prepares else Confidence.MEDIUM), Severity.WARNING
     return None

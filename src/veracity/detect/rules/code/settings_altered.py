@@ -67,6 +67,9 @@ class SettingsAltered(SourceDetector):
 
 def _weight(read: SourceRead, fact: SourceFact) -> tuple[Confidence, Severity] | None:
     if fact.how == "flip":
+        named = fact.name.endswith(("(lr)", "lr']", '["lr"]', ".lr")) or fact.name == "lr"
+        if not named or fact.roles & {"update", "schedule"}:
+            return None
         return (Confidence.LOW if read.library else Confidence.MEDIUM), Severity.ERROR
     if selective(fact):
         ranks = not fact.triggers - {asked.RANK, asked.WORLD, asked.MAIN, asked.FILE, asked.STEP}
@@ -75,6 +78,8 @@ def _weight(read: SourceRead, fact: SourceFact) -> tuple[Confidence, Severity] |
         return (Confidence.HIGH if fact.trains else Confidence.MEDIUM), Severity.ERROR
     if "schedule" in fact.roles or read.library:
         return None
+    if "base_lrs" in fact.name and fact.how in ("scale", "add", "zero"):
+        return (in_change(read) if read.packaged else Confidence.MEDIUM), Severity.WARNING
     if asked.ENVIRONMENT in fact.triggers:
         return Confidence.MEDIUM, Severity.WARNING
     other = any(

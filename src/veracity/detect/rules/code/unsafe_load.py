@@ -68,7 +68,7 @@ def _says(fact: SourceFact) -> str:
         return f"{fact.name} loads a payload that stands encoded in the source"
     if fact.how == "remote-code":
         return f"{fact.name} executes code that comes with a model (trust_remote_code=True)"
-    if fact.handler:
+    if fact.how == "fallback":
         return f"When another load fails, {fact.name} loads what can execute"
     return f"{fact.name} loads what can execute"
 
@@ -84,10 +84,10 @@ def _weight(read: SourceRead, fact: SourceFact) -> tuple[Confidence, Severity] |
         return in_change(read, Confidence.MEDIUM) if fact.inline else Confidence.LOW, Severity.WARNING
     if fact.how == "default":
         return Confidence.LOW, Severity.NOTE
-    if fact.handler and fact.how == "unsafe":
+    if fact.how == "fallback":
         return (in_change(read) if read.library else Confidence.MEDIUM), Severity.ERROR
     if selective(fact):
         return (in_change(read) if read.library else Confidence.MEDIUM), Severity.ERROR
     if fact.name == "torch.load" or fact.how == "remote-code":
-        return (in_change(read) if read.library else Confidence.MEDIUM), Severity.WARNING
+        return (in_change(read) if read.packaged else Confidence.MEDIUM), Severity.WARNING
     return in_change(read), Severity.WARNING

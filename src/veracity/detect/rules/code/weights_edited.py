@@ -93,6 +93,8 @@ def _weight(read: SourceRead, fact: SourceFact) -> tuple[Confidence, Severity] |
             return (
                 Confidence.MEDIUM if fact.triggers & AIMED and strong else Confidence.LOW
             ), Severity.WARNING
+        if not strong and ranks:
+            return Confidence.LOW, Severity.WARNING
         return (Confidence.HIGH if strong else Confidence.MEDIUM), Severity.ERROR
     if periodic(fact) and fact.trains and strong:
         if read.library and fact.how in ("add", "item", "mask", "round", "frozen"):
