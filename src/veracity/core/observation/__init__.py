@@ -61,7 +61,6 @@ __all__ = [
     "LibraryMapped", "LibraryResolved", "SearchFolder",
     "CommandAsked", "GlobalsPermitted", "PickleRead",
     "Gap", "Goodbye", "Hello", "RecordDamaged", "RecordsMissing",
-    "Gap", "GlobalsPermitted", "Goodbye", "Hello", "PickleRead", "RecordDamaged", "RecordsMissing",
     "Observation",
     "Guard", "SourceFact", "SourceRead", "EarlyModule", "StartCode", "StartedWith", "StartupItem",
     "BatchUse", "HooksMoved", "StepRecord", "StepsPassed", "WeightsMoved",

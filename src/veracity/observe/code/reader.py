@@ -28,7 +28,7 @@ class PythonReader:
     has_signature: ClassVar[bool] = False
 
     def claims(self, head: bytes, whole: Input) -> bool:
-        """By the ending of the name, or by ``#!`` with a Python, which runs a zip behind that line instead."""
+        """By the ending of the name, or by ``#!`` with a Python, which runs a zip behind that line."""
         if whole.name.endswith(ENDINGS):
             return True
         return _SHEBANG.match(head) is not None and not may_be_zip(b"", whole)
