@@ -209,7 +209,8 @@ def test_damaged_files_are_errors_and_import_nothing(
 
     with contextlib.suppress(Error):
         load_whole(path)
-    assert set(sys.modules) == before
+    # A codec is a module, too: readers of other formats ask for theirs.
+    assert not {one for one in set(sys.modules) - before if not one.startswith("encodings.")}
 
 
 def test_a_tensor_that_reaches_out_of_its_storage_is_refused(tmp_path: Path) -> None:
