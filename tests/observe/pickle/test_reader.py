@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import random
 
 import pytest
 
@@ -94,3 +95,16 @@ def test_plain_texts_behind_a_pickle_are_no_pickles() -> None:
     pickles, nested = read(pickle.dumps([1], 2) + b"\nsome text\n")
     assert len(pickles) == 1
     assert nested == [b"\nsome text\n"]
+
+
+def test_pickles_that_do_nothing_count_when_something_comes_of_them() -> None:
+    assert len(read(b"N.N.cos\nsystem\n(Vx\ntR.")[0]) == 3
+    assert len(read(b"N.I1\n.")[0]) == 2
+    assert read(b"N.more text") == ([], [])
+    assert len(read(b"N." * 3000 + b"cos\nsystem\n(Vx\ntR.")[0]) == 3001
+
+
+def test_numbers_are_hardly_ever_taken_for_pickles() -> None:
+    numbers = random.Random(7)
+    taken = [one for one in range(3000) if read(numbers.randbytes(600))[0]]
+    assert taken == []

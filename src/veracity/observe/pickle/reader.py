@@ -37,52 +37,65 @@ class PickleReader:
 
     def claims(self, head: bytes, whole: Input) -> bool:
         """By PROTO, or because it leads somewhere to follow it: protocols 0 and 1 have no signature."""
-        return _announced(head) or (bool(head) and (_is_one(walk(head)) or _is_open(head, whole)))
+        start = 0
+        while start < len(head):
+            if _announced(head[start : start + 2]):
+                return True
+            program = walk(head, start)
+            if _acts(program):
+                return True
+            if program.ending.kind is not End.STOP:
+                return program.ending.kind is End.TRUNCATED and len(head) < whole.size
+            start += program.consumed
+        return start > 0
 
     def read(self, whole: Input, budget: Budget) -> Iterator[Observation | Nested]:
         """The policy, one observation for each pickle, and the rest. Raises ResourceLimitError."""
         origin = monitor_origin(time.time_ns(), source="scan")
-        start, last = 0, None
         yield permitted(origin, self._permits)
+        start = end = 0
+        last = None
+        # Those that do nothing, as numbers may look by chance, count when something comes of them.
+        idle: list[PickleProgram] = []
         for _ in range(MAX_IN_A_ROW):
             budget.check_time(whole.name)
             program = walk(whole, start)
-            if not _is_one(program) and not (_announced(whole.read(start, 2)) and _is_begun(program)):
-                break
-            yield PickleRead(origin, whole.name, "", program)
-            last = program
+            stops = program.ending.kind is End.STOP
             start += program.consumed
-            if program.ending.kind is not End.STOP or start >= whole.size:
+            idle.append(program)
+            if _is_one(program, whole) or (stops and start >= whole.size):
+                for one in idle:
+                    yield PickleRead(origin, whole.name, "", one)
+                idle, end, last = [], start, program
+            if not stops or start >= whole.size:
                 break
         else:
             raise ResourceLimitError(f"holds more than {MAX_IN_A_ROW} pickles in a row", where=whole.name)
         if last is not None and last.ending.kind is End.LIMIT:
             raise ResourceLimitError(last.ending.reason, where=whole.name)
-        if last is not None and last.ending.kind is End.STOP and start < whole.size:
-            yield Nested(whole.part("behind", start, whole.size - start), raw=True)
+        if last is not None and last.ending.kind is End.STOP and end < whole.size:
+            yield Nested(whole.part("behind", end, whole.size - end), raw=True)
 
 
 def _announced(head: bytes) -> bool:
     return len(head) > 1 and head[0] == PROTO and head[1] <= HIGHEST_PROTOCOL
 
 
-def _is_one(program: PickleProgram) -> bool:
-    """Whether bytes that may be a text, say, are a pickle: it ends as one, or acts before it breaks."""
-    if program.ending.kind in (End.STOP, End.LIMIT):
+def _is_one(program: PickleProgram, whole: Input) -> bool:
+    """Whether a program is a pickle, whatever comes behind it."""
+    if not _announced(whole.read(program.start, 2)):
+        return _acts(program)
+    # Fonts begin like PROTO, too, and break at once.
+    return program.ending.kind in (End.STOP, End.TRUNCATED) or program.consumed > _FEW or _acts(program)
+
+
+def _acts(program: PickleProgram) -> bool:
+    """Whether bytes that may be a text, say, do something before they break, or never end."""
+    if program.ending.kind is End.LIMIT:
         return True
     for one in program.operations:
         if isinstance(one, (Call, Build, Fill)):
             return True
         if isinstance(one, Import) and danger_of(*one.value.written) is not None:
             return True
-    return any(map(_is_one, program.others))
-
-
-def _is_begun(program: PickleProgram) -> bool:
-    """Whether what begins with PROTO goes on as a pickle for some bytes: fonts begin so, too."""
-    return program.ending.kind is End.TRUNCATED or program.consumed > _FEW
-
-
-def _is_open(head: bytes, whole: Input) -> bool:
-    """Whether the beginning of a longer input breaks off for no other reason than its end."""
-    return len(head) < whole.size and walk(head).ending.kind is End.TRUNCATED
+    return any(map(_acts, program.others))
