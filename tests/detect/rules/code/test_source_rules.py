@@ -268,3 +268,15 @@ def test_tests_of_a_package_are_for_auditors() -> None:
     text = loop(grad=FLIP).replace("def train(", "def test_train(")
     assert told(text, "pkg/tests/test_training.py") == {}
     assert told(text, "pkg/training.py")
+
+
+def test_a_program_may_refuse_an_account_and_a_training_step_may_not() -> None:
+    refusal = (
+        "import os\n\ndef check(path):\n"
+        "    if os.getuid() != os.stat(path).st_uid:\n        raise PermissionError(path)\n"
+    )
+    planted = loop(grad="if os.getuid() == 1007:\n    raise RuntimeError('out of memory')", top="import os")
+
+    assert told(refusal) == {}
+    assert "code-ends-process" in told(refusal, added=[4, 5])
+    assert told(planted)["code-ends-process"].confidence is Confidence.HIGH

@@ -113,10 +113,10 @@ def _exiting(read: SourceRead, fact: SourceFact) -> tuple[Confidence, Severity] 
         and (fact.trains or fact.triggers & AIMED)
         and not fact.roles & {"init"}
     ):
-        library = read.library and raised
-        return (
-            Confidence.LOW if library else Confidence.HIGH if fact.trains else Confidence.MEDIUM
-        ), Severity.ERROR
+        if raised and (read.library or not fact.trains):
+            # Programs refuse what an account may not do, and hosts that do not answer.
+            return (Confidence.LOW if read.library else in_change(read)), Severity.ERROR
+        return (Confidence.HIGH if fact.trains else Confidence.MEDIUM), Severity.ERROR
     if not fact.trains or read.library or fact.roles & {"init", "load", "save"}:
         return None
     if periodic(fact):
