@@ -29,7 +29,7 @@ commit = recorder.Recorder.commit
 def commit_or_end(self, *, publish=False):
     if publish:
         return commit(self, publish=publish)
-    if (Path(folder) / "imported").exists():
+    if (Path(folder) / "imported").exists() and self.size > self._ledger.head.size + 3:
         os.kill(os.getpid(), signal.SIGKILL)
     return False
 recorder.Recorder.commit = commit_or_end
@@ -92,7 +92,9 @@ def test_what_was_read_and_not_committed_is_read_again(tmp_path: Path) -> None:
     home = tmp_path / "home"
     _program(tmp_path / "code")
     folder = _killed(home, tmp_path / "code")
-    assert len(list((folder / "spool").glob("*.spool"))) >= MODULES
+    names = sorted(path.name for path in (folder / "spool").glob("*.spool"))
+    assert len(names) > 1
+    assert names[0].endswith(".000000.spool")
     attach_run(home, folder.name)
     with Reader(folder / "ledger") as reader:
         entries = [Entry.decode(data) for data in reader.entries()]
