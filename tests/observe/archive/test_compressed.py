@@ -121,6 +121,34 @@ def test_text_is_not_taken_for_it(text: bytes) -> None:
     assert looked.result.formats == ["anything"]
 
 
+def test_a_header_of_another_format_that_could_be_lzma_is_not_taken_for_it() -> None:
+    head = bytes.fromhex("000000030000000100000000000000070a9e030a")  # metadata of Kotlin
+    looked = look(head + random.Random(3).randbytes(900))
+    assert looked.result.status == "clean"
+    assert "lzma" not in looked.result.formats
+
+
+def test_what_asks_for_much_memory_is_not_unpacked_and_never_clean() -> None:
+    packed = bytearray(lzma_alone(DATA))
+    packed[1:5] = (1 << 31).to_bytes(4, "little")
+
+    looked = look(bytes(packed))
+
+    assert looked.result.status == "incomplete"
+
+
+@pytest.mark.parametrize("kind", ["zlib", "lzma"])
+def test_what_breaks_after_its_reader_has_got_something_is_read(kind: str) -> None:
+    text = b"".join(b"%d " % number for number in range(5000))
+    packed = bytearray(PACKERS[kind](text))
+    packed[len(packed) // 2 :] = random.Random(1).randbytes(len(packed) // 2)
+
+    looked = look(bytes(packed))
+
+    assert looked.result.status == "incomplete"
+    assert looked.contents["unpacked"][0][:4096] == text[:4096]
+
+
 def test_random_numbers_are_hardly_ever_taken_for_it() -> None:
     numbers = random.Random(5)
     taken = [one for one in range(2000) if set(PACKERS) & set(look(numbers.randbytes(600)).result.formats)]

@@ -6,6 +6,7 @@ behind the last one is read by itself, since some readers say nothing about it.
 
 from __future__ import annotations
 
+import lzma
 import struct
 import time
 import zlib
@@ -23,6 +24,8 @@ from .unpacking import Deflated, Stream, Unpacker, bzip2, deflate, lzma_alone, x
 
 MAX_STREAMS = 100_000
 MAX_FIELD = 1 << 16
+LEAST_ASKED = 4096
+"""Bytes that readers of compressed files ask for at a time, at least; zipfile's are the least."""
 _BLOCKS = (b"\x31\x41\x59\x26\x53\x59", b"\x17\x72\x45\x38\x50\x90")
 _Z_LENGTH = len(hex(1 << 64))
 _LZMA_HEAD = struct.Struct("<BIQ")
@@ -144,13 +147,19 @@ class LzmaReader(CompressedReader):
     has_signature: ClassVar[bool] = False
 
     def claims(self, head: bytes, whole: Input) -> bool:
-        """By properties, size of the dictionary and size of the content that can be; as xz itself does it."""
+        """By a header that can be one, as xz itself tells it, and whether something comes out behind it."""
         if len(head) < 14 or head[13]:
             return False
         properties, dictionary, size = _LZMA_HEAD.unpack_from(head)
         rounded = dictionary == 0xFFFFFFFF or _is_rounded(dictionary)
         possible = size == 0xFFFFFFFFFFFFFFFF or 0 < size < 1 << 38
-        return properties < 225 and possible and (rounded or head[:2] == b"\x5d\x00")
+        if properties >= 225 or not possible or not (rounded or head[:2] == b"\x5d\x00"):
+            return False
+        try:
+            # Without a bound, since no memory is touched so early: what asks for much is one all the same.
+            return _begins_well(lzma.LZMADecompressor(lzma.FORMAT_ALONE), head)
+        except MemoryError:
+            return True
 
     def unpacker(self) -> Unpacker:
         """One stream."""
@@ -258,10 +267,14 @@ def _is_zlib(head: bytes) -> bool:
         return False
     if (head[0] << 8 | head[1]) % 31 or head[1] & 0x20:
         return False
-    stream = zlib.decompressobj()
+    return _begins_well(Deflated(zlib.MAX_WBITS), head)
+
+
+def _begins_well(stream: Unpacker, head: bytes) -> bool:
+    """Whether a stream gives as much as a reader asks for at least before it breaks, if it does."""
     try:
-        return bool(stream.decompress(head, 1 << 16)) or stream.eof
-    except zlib.error:
+        return bool(stream.decompress(head, LEAST_ASKED)) or stream.eof
+    except (zlib.error, lzma.LZMAError):
         return False
 
 
