@@ -27,6 +27,9 @@ from .yamlscalars import NotYamlError
 from .yamltext import parse_yaml
 
 MAX_PARSED = 4 << 20
+BEGINNING = 1 << 17
+LAST_LINES = 20
+"""Lines at the end of a beginning in which a text may seem to break off because it was cut."""
 _WIDE = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _ESCAPED = rb"\\(x|u00|U000000)[2-7]"
 _OVERLAP = 128
@@ -34,7 +37,9 @@ _EVALUATED = rb"\$\{\s*\w*(eval|py|exec)"
 _KEYS = rb"|".join((asked.NEEDLE.pattern, keras.NEEDLE.pattern, chat.NEEDLE, _ESCAPED, _EVALUATED))
 _YAML = re.compile(tagged.NEEDLE.pattern + rb"|" + _KEYS)
 _TOML = re.compile(_KEYS)
-_TOML_LINE = re.compile(rb"^[ \t]*(\[{1,2}[^\]\n]+\]{1,2}|[\w\"'.-]+[ \t]*=)[^\n]*$", re.MULTILINE)
+_TOML_LINE = re.compile(
+    rb"(\xef\xbb\xbf)?(?:[ \t]*(?:#[^\n]*)?\r?\n)*[ \t]*(\[{1,2}[^\]\n]+\]{1,2}|[\w\"'. -]+=)"
+)
 _NOT_TEXT = re.compile(rb"[\0-\x08\x0e-\x1a\x1c-\x1f]")
 
 
@@ -50,6 +55,8 @@ class YamlReader:
 
     def read(self, whole: Input, budget: Budget) -> Iterator[Observation | Nested]:
         """Names, templates, texts that are evaluated; raises EvidenceError when it is too large to tell."""
+        if whole.size > MAX_PARSED and _breaks_off(whole):
+            return
         text = _text(whole)
         saying = Saying(whole.name, depth=whole.depth)
         if _is_json(text, whole.name):
@@ -70,7 +77,7 @@ class TomlReader:
 
     def claims(self, head: bytes, whole: Input) -> bool:
         """Whether it is text in lines of TOML with something in it that a loader acts on."""
-        if _NOT_TEXT.search(head) or not _TOML_LINE.search(head):
+        if _NOT_TEXT.search(head) or not _TOML_LINE.match(head):
             return False
         return _holds(whole, _TOML)
 
@@ -98,6 +105,19 @@ def _holds(whole: Input, needle: re.Pattern[bytes]) -> bool:
     except EvidenceError:
         return True
     return False
+
+
+def _breaks_off(whole: Input) -> bool:
+    """Whether the beginning of a long text is no YAML, or nothing but one text to it: so is any program."""
+    text = whole.read(0, BEGINNING).decode("utf-8", "replace")
+    lines = text.count("\n")
+    try:
+        roots = [document.root for document in parse_yaml(text, whole.name)]
+    except NotYamlError as error:
+        return error.line < lines - LAST_LINES
+    except EvidenceError:
+        return False
+    return all(isinstance(root, str) for root in roots)
 
 
 def _is_json(text: str, where: str) -> bool:

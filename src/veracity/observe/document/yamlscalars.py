@@ -18,7 +18,11 @@ _ESCAPES = dict(zip('0abt\tnvfre "/\\N_LP', '\0\a\b\t\t\n\v\f\r\x1b "/\\\x85\xa0
 
 
 class NotYamlError(EvidenceError):
-    """PyYAML would refuse this text."""
+    """PyYAML would refuse this text, at ``line`` at the latest; 0 when it would not even begin."""
+
+    def __init__(self, what: str, *, where: str, line: int = 0) -> None:
+        super().__init__(what, where=where)
+        self.line = line
 
 
 class Text:
@@ -82,7 +86,8 @@ class Text:
 
     def refused(self, what: str) -> NotYamlError:
         """What is raised where PyYAML would give up."""
-        return NotYamlError(f"line {self.line()} is no YAML: {what}", where=self.where)
+        line = self.line()
+        return NotYamlError(f"line {line} is no YAML: {what}", where=self.where, line=line)
 
     # --- scalars ---------------------------------------------------------------------------------
 
