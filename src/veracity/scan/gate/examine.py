@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from ...core.errors import EvidenceError, ResourceLimitError
 from ...core.finding import Finding
@@ -83,22 +84,33 @@ def _keep(result: Examined, findings: Iterator[Finding]) -> None:
 
 
 class _Judges:
-    """Detectors by the kind of observation they take."""
+    """Detectors by the kind of observation they take; each is made when the first of its kind comes.
+
+    Most files bring few kinds, and there are dozens of detectors.
+    """
 
     def __init__(self, detectors: Sequence[type[Detector]]) -> None:
-        self._all = [one() for one in detectors]
-        self._taking: dict[type[Observation], list[Detector]] = {}
-        for detector in self._all:
-            for kind in detector.takes:
-                self._taking.setdefault(kind, []).append(detector)
+        self._taking = _by_kind(tuple(detectors))
+        self._made: dict[type[Detector], Detector] = {}
 
     def observe(self, observation: Observation) -> Iterator[Finding]:
-        for detector in self._taking.get(type(observation), ()):
-            yield from detector.observe(observation)
+        for kind in self._taking.get(type(observation), ()):
+            if kind not in self._made:
+                self._made[kind] = kind()
+            yield from self._made[kind].observe(observation)
 
     def finish(self) -> Iterator[Finding]:
-        for detector in self._all:
+        for detector in self._made.values():
             yield from detector.finish()
+
+
+@lru_cache(maxsize=8)
+def _by_kind(detectors: tuple[type[Detector], ...]) -> dict[type[Observation], list[type[Detector]]]:
+    taking: dict[type[Observation], list[type[Detector]]] = {}
+    for detector in detectors:
+        for kind in detector.takes:
+            taking.setdefault(kind, []).append(detector)
+    return taking
 
 
 class _Reading:
