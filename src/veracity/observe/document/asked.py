@@ -92,7 +92,7 @@ def _attention(key: str) -> Callable[[Path, Fields, Saying], _Asked]:
 
 
 def _diffusers(path: Path, fields: Fields, saying: Saying) -> _Asked:
-    if path is not None:
+    if path is not None or not _is_index(fields, saying.name):
         return
     for key, value in fields.pairs:
         if not isinstance(value, list) or len(value) != 2:
@@ -101,6 +101,17 @@ def _diffusers(path: Path, fields: Fields, saying: Saying) -> _Asked:
         if isinstance(library, str) and isinstance(name, str):
             way = "code" if key == "_class_name" else "imported"
             yield saying.asks_of(saying.where(path, key), "diffusers", way, library, name)
+
+
+def _is_index(fields: Fields, name: str) -> bool:
+    """Whether it lists the components of a pipeline: a component's own settings have pairs of names too."""
+    if name.endswith("model_index.json"):
+        return True
+    kinds = fields.get("_class_name")
+    if any(isinstance(kind, list) or "Pipeline" in str(kind) for kind in kinds):
+        return True
+    pairs = [value for _, value in fields.pairs if isinstance(value, list) and len(value) == 2]
+    return any(value[0] in ("diffusers", "transformers") for value in pairs)
 
 
 def _modules(root: list[Value], saying: Saying) -> _Asked:

@@ -31,7 +31,7 @@ REMOTE = [
     ({"_attn_implementation": "someone/kernels"}, WARNING),
     ([{"idx": 0, "name": "0", "path": "", "type": "own.Module"}], WARNING),
     ({"_class_name": ["pipeline", "Mine"], "unet": ["diffusers", "UNet2DModel"]}, WARNING),
-    ({"_class_name": "X", "unet": ["mine", "Net"]}, WARNING),
+    ({"_class_name": "XPipeline", "unet": ["mine", "Net"]}, WARNING),
     ({"auto_mapping": {"base_model_class": "Net", "parent_library": "transformers_modules.x"}}, WARNING),
     ({"activation_function": "mine.Activation", "in_features": 8}, WARNING),
     ({"model_type": "llama", "model_file": "model.py"}, WARNING),
@@ -53,6 +53,11 @@ CLEAN = [
         "safety_checker": ["stable_diffusion", "StableDiffusionSafetyChecker"],
         "image_encoder": [None, None],
         "unet": ["diffusers", "UNet2DConditionModel"],
+    },
+    {
+        "_class_name": "UNet2DModel",
+        "down_block_types": ["CrossAttnDownBlock2D", "DownBlock2D"],
+        "block_out_channels": [32, 64],
     },
     {"auto_mapping": {"base_model_class": "BertModel", "parent_library": "transformers.models.bert"}},
     {"megatron_core": "megatron.core", "peft_type": "LORA", "auto_mapping": None},
@@ -116,3 +121,9 @@ def test_depth_is_bounded_and_said() -> None:
 
 def test_data_of_any_length_is_clean_without_being_parsed() -> None:
     assert is_clean(json.dumps({"vocabulary": {f"token{i}": i for i in range(50_000)}}))
+
+
+def test_an_index_of_components_is_known_by_its_name_too() -> None:
+    index = {"_class_name": "X", "unet": ["mine", "Net"]}
+
+    assert rules(index, "model/model_index.json") == ["checkpoint-remote-code warning"]

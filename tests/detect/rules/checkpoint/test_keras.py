@@ -86,6 +86,7 @@ def test_what_a_model_brings_or_asks_for_is_found(one: object, rule: str, severi
     [
         DENSE,
         layer("StringLookup", {"vocabulary": ["a", "b"]}),
+        layer("FeatureSpace", {"features": {}}, "keras.utils"),
         layer("StringLookup", {"vocabulary": None}),
         layer("StringLookup", {"vocabulary": "assets/vocabulary.txt"}),
         layer("Lambda", {"function": function("builtins", "relu")}),

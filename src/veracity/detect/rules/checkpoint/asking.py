@@ -21,7 +21,7 @@ _OF_A_CONFIGURATION = ("hydra", "hyperpyyaml")
 _READS = frozenset({"os.environ.get", "os.environ.copy", "os.environ.items", "os.makedirs", "os.mkdir"})
 # Functions of Keras and TensorFlow that a layer or a loss never is: they fetch, load or write, or run Python.
 _OF_KERAS = re.compile(
-    r"(tf_)?keras\.(src\.|_tf_keras\.|api\.)*(utils|saving|config|distribution|export|callbacks|datasets|testing"
+    r"(?!.*\.(FeatureSpace|Feature|Cross)\Z)(tf_)?keras\.(src\.|_tf_keras\.|api\.)*(utils|saving|config|distribution|export|callbacks|datasets|testing"
     r"|legacy\.saving|legacy\.preprocessing)\b.*"
     r"|(tf_)?keras\b.*\.(load_model|load_weights|save_model|save_weights|deserialize\w*|func_load"
     r"|TFSMLayer|TorchModuleWrapper|FileCopy\w*)"
