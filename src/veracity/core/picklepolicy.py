@@ -57,7 +57,8 @@ class PicklePolicy:
 
     ``document`` is a document of the form above, checked by :func:`policy_of`. ``more`` holds what a site
     permits beside it. ``filled`` is set for each program that is judged: the calls into whose results it
-    puts something."""
+    puts something.
+    """
 
     document: Mapping[str, Mapping[str, object]]
     patterns: tuple[tuple[re.Pattern[str], re.Pattern[str], str], ...]

@@ -18,7 +18,8 @@ kilobyte has a hundred. Nobody changes one but the machine, while it fills
 **nodes that grow** (:class:`ListOf`, :class:`DictOf`, :class:`SetOf`) are filled by the machine alone,
 which is why they are not frozen. They hold all their children when the machine recorded values, else the
 first :data:`MAX_KEPT` of them; ``more`` counts the rest and ``kinds`` says of what kinds *all* children
-are."""
+are.
+"""
 
 from __future__ import annotations
 
@@ -310,7 +311,8 @@ class PickleProgram:
     frame that it reaches out of is skipped, and not counted in offsets) or ``joblib`` (which has the bytes
     of arrays among the opcodes; ``plain`` is then the reading of an unpickler that does not know of that).
     ``others``: further readings, where they differ. ``embedded``: pickles in bytes that a call unpickles
-    again."""
+    again.
+    """
 
     start: int
     consumed: int

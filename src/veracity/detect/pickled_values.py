@@ -133,6 +133,31 @@ def _replaces(key: str, value: Value, policy: PicklePolicy) -> bool:
     return key in _OF_OTHERS and (type(value) is Global or policy.in_group(value, "callable"))
 
 
+def reaches_beyond(arguments: Value) -> bool:
+    """Whether a call that rebuilds a tensor (storage, offset, sizes, strides …) names elements not there.
+
+    torch looks after that when it loads such a file; other readers, and its safe loader at times, do not.
+    """
+    if type(arguments) is not tuple or len(arguments) < 4 or type(arguments[0]) is not PersistentObject:
+        return False
+    identifier = arguments[0].identifier
+    count = identifier[4] if type(identifier) is tuple and len(identifier) > 4 else None
+    offset, sizes, strides = arguments[1:4]
+    if type(count) is not int or type(offset) is not int:
+        return False
+    if type(sizes) is not tuple or type(strides) is not tuple or len(sizes) != len(strides):
+        return True
+    pairs = [
+        (size, step)
+        for size, step in zip(sizes, strides, strict=True)
+        if type(size) is int and type(step) is int and size >= 0 and step >= 0
+    ]
+    if len(pairs) != len(sizes) or offset < 0:
+        return True
+    last = offset + sum((size - 1) * step for size, step in pairs)
+    return all(size for size, _ in pairs) and last >= count
+
+
 def leaked(operations: tuple[Operation, ...], policy: PicklePolicy) -> Iterator[tuple[int, Global]]:
     """Globals that may be called only, where they stand in arguments, states and containers."""
     seen: set[int] = set()

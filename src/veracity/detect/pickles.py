@@ -1,7 +1,8 @@
 """What is wrong with a pickle's program under a policy: judged once, told by several rules.
 
 Every import has to be of a permitted global, every call of a permitted shape, every state and every item
-put into an object that the stream itself made. What is not known to be permitted is told."""
+put into an object that the stream itself made. What is not known to be permitted is told.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +31,7 @@ from ..core.pickleprogram import (
     Value,
 )
 from ..core.rule import Confidence, Severity
-from .pickled_values import leaked, redirecting, shown
+from .pickled_values import leaked, reaches_beyond, redirecting, shown
 
 EXECUTES, UNKNOWN, SHAPE, ALTERS = "executes", "unknown-global", "shape-differs", "alters-shared"
 MALFORMED, LIMIT, AMBIGUOUS = "malformed", "limit", "ambiguous"
@@ -160,6 +161,9 @@ def _call(call: Call, policy: PicklePolicy) -> Iterator[Judged]:
     elif entry.relay is not None and type(call.arguments) is tuple:
         function, arguments = (call.arguments[place] for place in entry.relay)
         yield from _call(Call(call.at, call.form, function, arguments), policy)
+    elif key[0] == "torch._utils" and reaches_beyond(call.arguments):
+        message, value = "makes a tensor that reaches beyond its storage", shown(call.arguments)
+        yield Judged(SHAPE, call.at, dotted(key), message, Severity.ERROR, Confidence.HIGH, value)
     if entry.stated is not None and type(call.arguments) is tuple and len(call.arguments) > entry.stated:
         yield from _state(call.at, key, call.arguments[entry.stated], policy)
 

@@ -15,7 +15,8 @@ class PickleRead(Observation):
 
     ``path``: the file. ``member``: where in it the pickle lies (``archive/data.pkl``, members of nested
     archives joined by ``!/``), empty when the file is the pickle. Several pickles in a row are several
-    observations, told apart by ``program.start``."""
+    observations, told apart by ``program.start``.
+    """
 
     path: str
     member: str

@@ -3,7 +3,8 @@
 ``joblib.numpy_pickle`` writes for each array a ``NumpyArrayWrapper`` (shape, order, dtype) and then,
 outside of any frame: when the wrapper knows of alignment, one byte with the length of a padding and the
 padding; the array's bytes. An array of objects is a pickle of its own there. Its unpickler reads all that
-as soon as the wrapper's BUILD is done."""
+as soon as the wrapper's BUILD is done.
+"""
 
 from __future__ import annotations
 

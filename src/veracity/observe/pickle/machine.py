@@ -207,7 +207,8 @@ def walk(
     """The program of the pickle that begins at offset ``start``; any bytes give one.
 
     ``record_values``: keep all children of containers, and write down each time they are filled, for who
-    makes data of them. Raises what ``source.read`` raises."""
+    makes data of them. Raises what ``source.read`` raises.
+    """
     if isinstance(source, (bytes, bytearray, memoryview)):
         source = Memory(source)
     return _walk(source, start, limits, record=record_values, depth=MAX_DEPTH)

@@ -19,7 +19,8 @@ class Limits:
 
     ``walked``: bytes that are followed opcode by opcode (long payloads are stepped over and do not count),
     which bounds the number of opcodes and so the time. ``memory``: bytes that stack, memo and values may
-    take, as estimated. ``marks``: depth of MARKs."""
+    take, as estimated. ``marks``: depth of MARKs.
+    """
 
     walked: int = 512 << 20
     memory: int = 1 << 30
@@ -54,7 +55,8 @@ class State:
     ``data`` is the window, which begins at offset ``base`` of the input; ``final``: the input ends with it.
     ``at`` is the offset of the next opcode, ``here`` of the one that is being followed. ``stack`` is what
     lies above the last mark, ``below`` holds what lies below each. ``frame_end``: where the current frame
-    ends, -1 outside of one."""
+    ends, -1 outside of one.
+    """
 
     __slots__ = (
         *("source", "size", "data", "base", "final", "at", "here", "start", "walked", "limits"),

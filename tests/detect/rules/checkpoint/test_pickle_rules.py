@@ -232,6 +232,30 @@ def test_they_are_told_by_the_rule_that_explains_them(name: str, rule: str) -> N
     assert rule in rules(BYPASSES[name])
 
 
+@pytest.mark.parametrize(
+    ("offset", "sizes", "strides", "good"),
+    [
+        *((0, (2, 3), (3, 1), True), (4, (2,), (1,), True), (0, (), (), True), (0, (100,), (0,), True)),
+        *((9, (0,), (1,), True), (0, (2, 4), (4, 1), False), (5, (2,), (1,), False), (-1, (1,), (1,), False)),
+        *((0, (-1,), (1,), False), (0, (1 << 62, 1 << 62), (1, 1), False), (6, (), (), False)),
+    ],
+)
+def test_a_tensor_lies_within_its_storage(
+    offset: int, sizes: tuple[int, ...], strides: tuple[int, ...], good: bool
+) -> None:
+    def number(value: object) -> bytes:
+        return pickle.dumps(value, 2)[2:-1]
+
+    data = (
+        b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n((Vstorage\nctorch\nFloatStorage\nV0\nVcpu\nK\x06tQ"
+        + number(offset)
+        + number(sizes)
+        + number(strides)
+        + b"\x89ccollections\nOrderedDict\n)RtR."
+    )
+    assert rules(data) == (set() if good else {"shape-differs"})
+
+
 def test_names_are_shown_without_what_a_terminal_obeys() -> None:
     for name in ("\x1b[2Jsystem", "sys\u202etem", "s\u0443stem", "a\ud800b"):
         raw = name.encode("utf-8", "surrogatepass")
