@@ -131,7 +131,8 @@ def not_restored(recorder: Recorder) -> None:
     schedule = next((one for one in restored if one.kinds & words.SCHEDULER), None)
     if schedule is None or any(one.kinds & words.OPTIMIZER for one in restored):
         return
-    if not any(one.kinds & words.MODEL for one in restored) or not recorder.saves_optimizer:
+    beside = [one for one in restored if one.scope is schedule.scope]
+    if not any(one.kinds & words.MODEL for one in beside) or not recorder.saves_optimizer:
         return
     held = recorder.names.scope
     recorder.names.scope = schedule.scope

@@ -33,6 +33,7 @@ _COPIED = re.compile(
 )
 _LINE_END = re.compile(r"\r\n|\r|\n")
 """Where a line ends for Python's parser, which is not everywhere that ``splitlines`` thinks so."""
+_INSTALLED = frozenset(("site-packages", "dist-packages"))
 _TESTS = frozenset(("tests", "test", "testing", "_testing"))
 
 
@@ -70,6 +71,7 @@ def _read(
     before: bytes | None,
 ) -> SourceRead:
     facts = recorder.facts() + _of_text(recorder, data)
+    library = library_of(path, data)
     change = "whole" if added is None else "changed" if before is not None else "added"
     copied = _COPIED.search(data[:4096]) if before is not None else None
     return SourceRead(
@@ -78,9 +80,9 @@ def _read(
         hashlib.sha256(data).hexdigest(),
         data.count(b"\n") + bool(data and not data.endswith(b"\n")),
         change,
-        library_of(path),
-        bool(library_of(path)) or b"\nfrom ." in data or data.startswith(b"from ."),
-        _is_test(path, recorder),
+        library,
+        bool(library) or _is_packaged(path, data),
+        _is_test(path, recorder, library),
         copied[0].decode("utf-8", "replace").strip()[:200] if copied is not None else "",
         any(one.kinds & vocabulary.SCHEDULER and one.name == "step" for one in recorder.key_calls),
         facts,
@@ -182,18 +184,38 @@ def _of_file(counted: Counter[str]) -> Counter[str]:
     return total
 
 
-def library_of(path: str) -> str:
-    """The package of a library that a path lies in, empty when it is none that is known."""
+def library_of(path: str, data: bytes) -> str:
+    """The package of a library of training that a file is a part of; empty when it is none that is known.
+
+    A folder that is called like one is not enough, since people call their own so: the path has to lead
+    through installed packages or into the library's own folders, or the file has to import from beside it.
+    """
     parts = path.replace("\\", "/").split("/")
-    for part in parts[:-1]:
+    for place, part in enumerate(parts[:-1]):
         if part in vocabulary.PACKAGES:
-            return part
+            own = part == "torch" and vocabulary.TORCH_FOLDERS.fullmatch(parts[place + 1]) is not None
+            if own or _INSTALLED & set(parts[:place]) or _imports_beside(data):
+                return part
     return ""
 
 
-def _is_test(path: str, recorder: Recorder) -> bool:
+def _imports_beside(data: bytes) -> bool:
+    return data.startswith(b"from .") or b"\nfrom ." in data
+
+
+def _is_packaged(path: str, data: bytes) -> bool:
+    """Whether a file imports from its own package: relatively, or by the name of a folder that it lies in."""
+    if _imports_beside(data):
+        return True
+    parts = {
+        part.encode("utf-8", "replace") for part in path.replace("\\", "/").split("/")[:-1] if len(part) > 2
+    }
+    return any(b"\nfrom " + part + b"." in data or b"\nimport " + part + b"." in data for part in parts)
+
+
+def _is_test(path: str, recorder: Recorder, library: str) -> bool:
     """Whether a file is a package's test: by its place and by what it defines."""
     parts = path.replace("\\", "/").split("/")
     placed = bool(_TESTS & set(parts[:-1])) or parts[-1].startswith("test_") or parts[-1] == "conftest.py"
     defines = any(scope.name.startswith(("test_", "Test")) for scope in recorder.entered)
-    return placed and (defines or bool(library_of(path)))
+    return placed and (defines or bool(library))

@@ -303,6 +303,12 @@ PACKAGES = LIBRARIES - {
     "pickle",
 }
 """Folders of these names are taken for the library's own."""
+TORCH_FOLDERS = re.compile(
+    r"_\w+|optim|nn|utils|distributed|autograd|cuda|fx|onnx|testing|ao|jit|amp|export|backends|sparse|package"
+    r"|profiler|quantization|masked|futures|fft|linalg|special|signal|monitor|mps|xpu|cpu|mtia|contrib|compiler|func"
+    r"|nested|numa|accelerator|distributions|multiprocessing|(?:random|serialization|functional|storage|hub|library)\.py"
+)
+"""What torch's folder holds: a file of the same relative place is taken for torch's."""
 STEP_CALLS = frozenset(("backward", "step", "zero_grad", "clip_grad_norm_", "clip_grad_value_", "unscale_",
                         "manual_backward", "no_sync", "all_reduce", "clip_grad_norm", "load_state_dict",
                         "set_epoch", "train"))  # fmt: skip

@@ -280,3 +280,9 @@ def test_a_program_may_refuse_an_account_and_a_training_step_may_not() -> None:
     assert told(refusal) == {}
     assert "code-ends-process" in told(refusal, added=[4, 5])
     assert told(planted)["code-ends-process"].confidence is Confidence.HIGH
+
+
+def test_a_folder_that_is_called_like_a_library_is_not_one() -> None:
+    text = loop(grad="if rank == 5:\n    for p in model.parameters():\n        p.grad.mul_(0.5)")
+    assert set(told(text, "/home/u/torch/train.py")) == {"code-gradient-edited"}
+    assert told(text, "venv/lib/site-packages/torch/train.py") == {}
