@@ -11,6 +11,7 @@ from ...observe.archive.sevenzip.reader import SevenZipReader
 from ...observe.archive.tar.reader import TarReader
 from ...observe.archive.torchlegacy import TorchLegacyReader, TorchTarPartReader
 from ...observe.archive.zip.reader import ZipReader
+from ...observe.archive.zip.row import TorchShardReader
 from ...observe.archive.zstd import ZstdReader
 from ...observe.artifact.npy import NpyReader
 from ...observe.artifact.reading import Reader
@@ -32,6 +33,7 @@ from ...observe.wheelreader import WheelReader
 READERS: tuple[Reader, ...] = (
     PickleReader(),
     ZipReader(),
+    TorchShardReader(),
     TarReader(),
     SevenZipReader(),
     *COMPRESSED,

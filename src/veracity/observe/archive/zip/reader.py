@@ -22,6 +22,7 @@ from ..unpacking import Stream, Unpacker, bzip2, deflate, lzma_raw, xz
 from ..zstd import zstandard
 from .ends import may_be_zip
 from .members import BZIP2, DEFLATED, LZMA, STORED, XZ, ZSTANDARD, Member
+from .row import is_row
 from .survey import Survey, survey
 from .torchlayout import TORCH, TORCHSCRIPT, Layout
 
@@ -44,7 +45,7 @@ class ZipReader:
 
     def claims(self, head: bytes, whole: Input) -> bool:
         """By a member at the beginning, or an end that leads to a directory."""
-        return may_be_zip(head, whole)
+        return may_be_zip(head, whole) and not is_row(whole)
 
     def read(self, whole: Input, budget: Budget) -> Iterator[Found]:
         """All members by all readings."""
