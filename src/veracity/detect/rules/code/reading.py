@@ -79,9 +79,15 @@ class SourceDetector:
         confidence: Confidence,
         severity: Severity | None = None,
     ) -> Finding:
-        """A finding at a fact. A test of a package is not trained with: there it is for auditors."""
+        """A finding at a fact. A test of a package is not trained with: there it is for auditors.
+
+        An installed package that is no library of training does for its own ends much that would be strange
+        in one: import hooks, locks, caches of code. There a rule is less sure.
+        """
         if read.test and confidence is not Confidence.LOW and fact.act != "text":
             confidence = Confidence.LOW
+        elif _serves_others(read) and fact.act != "text":
+            confidence = _LESS[confidence]
         evidence = [Evidence("source", excerpt=(f"{fact.line}: {fact.excerpt}",))]
         evidence += [
             Evidence(
@@ -130,6 +136,19 @@ def when(fact: SourceFact) -> str:
     if not parts:
         return ""
     return f", {' and '.join(parts) if len(parts) < 3 else ', '.join(parts[:-1]) + ' and ' + parts[-1]},"
+
+
+_LESS = {
+    Confidence.HIGH: Confidence.MEDIUM,
+    Confidence.MEDIUM: Confidence.LOW,
+    Confidence.LOW: Confidence.LOW,
+}
+_INSTALLED = (".whl!", "site-packages/", "dist-packages/")
+
+
+def _serves_others(read: SourceRead) -> bool:
+    """Whether a file is of an installed package that nobody trains with, read as a whole."""
+    return not read.library and read.change == "whole" and any(one in read.path for one in _INSTALLED)
 
 
 def in_change(read: SourceRead, confidence: Confidence = Confidence.MEDIUM) -> Confidence:

@@ -45,7 +45,7 @@ class ShellCommand(SourceDetector):
         LAW,
         "A source starts a command that no training needs",
         Severity.ERROR,
-        Confidence.MEDIUM,
+        Confidence.HIGH,
     )
 
     def judge(self, read: SourceRead) -> Iterator[Finding]:
@@ -61,6 +61,6 @@ class ShellCommand(SourceDetector):
                     fact,
                     f"Here{when(fact)} {fact.name} starts a command that {why}: what the program does is "
                     "decided where nobody looks",
-                    Confidence.LOW if tests else Confidence.MEDIUM,
+                    Confidence.LOW if tests else Confidence.HIGH,
                     severity,
                 )
