@@ -39,6 +39,9 @@ _CHANGES = (
     r"\b(sed\s+(-\S+\s+)*-\w*i|patch\b|tee\b|cp\b|mv\b)[^\n|]*(site|dist)-packages/\S+"
     r"|>\s*\S*(site|dist)-packages/\S+"
 )
+_UNPROTECTED = (
+    r"\bpip[\d.]*\s[^\n]*((--(extra-)?index-url|-i|--find-links|-f)[ =]['\"]?http://|--trusted-host\b)"
+)
 _RULES = tuple(
     (re.compile(pattern), why, severity)
     for pattern, why, severity in (
@@ -49,6 +52,7 @@ _RULES = tuple(
         (_DELETES, "deletes everything", Severity.ERROR),
         (_FETCHES, "fetches a script and runs it", Severity.WARNING),
         (_CHANGES, "changes installed libraries in place", Severity.WARNING),
+        (_UNPROTECTED, "installs packages that anybody on the way can exchange", Severity.WARNING),
     )
 )
 MAX_TEXT = 50_000

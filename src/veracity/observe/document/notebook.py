@@ -38,6 +38,10 @@ _LINE = re.compile(
 )
 _HELP = re.compile(r"^[ \t]*(\?{1,2}[\w.*%]+|[\w.*%\[\]]+\?{1,2})[ \t]*$", re.MULTILINE)
 _FETCHES = re.compile(r"\s+(-\w+\s+)*['\"]?(https?|ftp)://", re.IGNORECASE)
+_ASKS = re.compile(
+    r"\bget_ipython\s*\(\s*\)\s*\.\s*(?:system|getoutput|getoutput_raw)\s*\(\s*(['\"])((?:\\.|(?!\1).){0,5000})"
+)
+"""The shell, asked by a call of the kernel's own function."""
 _KERNEL = re.compile(r"\bkernel\s*\.\s*execute\s*\(\s*(['\"`])((?:\\.|(?!\1).){0,5000})", re.DOTALL)
 
 
@@ -81,6 +85,8 @@ def _text(values: list[Value]) -> str:
 
 
 def _code_cell(source: str, where: str, saying: Saying, code: list[str]) -> Iterator[CommandAsked]:
+    for asked in _ASKS.finditer(source):
+        yield saying.command(where, source.count("\n", 0, asked.start()) + 1, "shell", asked[2])
     if _parses(source):
         code.append(f"# {where}\n{source}\n")
         return
@@ -110,6 +116,8 @@ def _commands(line: re.Match[str], where: str, number: int, saying: Saying) -> I
     magic = line["magic"]
     if magic is None or magic in ("system", "sx", "sc"):
         yield saying.command(where, number, "shell", rest)
+    elif magic in ("pip", "conda", "mamba", "uv"):
+        yield saying.command(where, number, "shell", f"{magic} {rest}")
     elif magic in ("run", "load", "loadpy") and _FETCHES.match(line["rest"]):
         yield saying.command(where, number, magic, rest)
 

@@ -306,3 +306,4 @@ def test_packages_that_nobody_trains_with_do_things_for_their_own_ends() -> None
     assert told(hook, "venv/site-packages/six.py") == {}
     assert told(hook, "six-1.0.whl!six.py") == {}
     assert set(told(harm, "six-1.0.whl!six.py")) == {"code-shell-command"}
+    assert set(told("x = 1\n", "six-1.0.whl!usercustomize.py")) == {"code-interpreter-altered"}

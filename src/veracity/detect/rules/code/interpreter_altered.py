@@ -27,6 +27,7 @@ Ask what it is for. Start-up purity and code identity tell in a run what was alt
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import ClassVar
 
@@ -45,6 +46,7 @@ _DOES = {
 
 
 _START_UP = frozenset(("sitecustomize.py", "usercustomize.py"))
+_SEPARATORS = re.compile(r"[/\\!]")
 
 
 class InterpreterAltered(SourceDetector):
@@ -60,7 +62,7 @@ class InterpreterAltered(SourceDetector):
 
     def judge(self, read: SourceRead) -> Iterator[Finding]:
         """Judge calls that reach into the interpreter."""
-        if read.change != "changed" and read.path.replace("\\", "/").rpartition("/")[2] in _START_UP:
+        if read.change != "changed" and _SEPARATORS.split(read.path)[-1] in _START_UP:
             yield finding_of(
                 self.rule,
                 read.path,
