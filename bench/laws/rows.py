@@ -38,11 +38,11 @@ def versions() -> dict[str, str]:
     return found
 
 
-def append(what: str, row: Mapping[str, object]) -> None:
+def append(what: str, row: Mapping[str, object], folder: Path = RESULTS) -> None:
     """Add a row in one write, so that shards may append to one file."""
-    RESULTS.mkdir(exist_ok=True)
+    folder.mkdir(exist_ok=True)
     line = (without_places(json.dumps(row, separators=(",", ":"))) + "\n").encode()
-    fd = os.open(RESULTS / f"{what}.jsonl", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    fd = os.open(folder / f"{what}.jsonl", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     try:
         os.write(fd, line)
     finally:
@@ -59,9 +59,9 @@ def without_places(text: str) -> str:
     return text
 
 
-def rows(what: str) -> Iterator[dict[str, object]]:
+def rows(what: str, folder: Path = RESULTS) -> Iterator[dict[str, object]]:
     """All rows of one kind, oldest first; a line cut by a full disk is left out."""
-    path = RESULTS / f"{what}.jsonl"
+    path = folder / f"{what}.jsonl"
     if not path.exists():
         return
     for line in path.read_text().splitlines():
