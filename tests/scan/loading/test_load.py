@@ -220,7 +220,7 @@ def test_a_tensor_that_reaches_out_of_its_storage_is_refused(tmp_path: Path) -> 
     assert data.count(b"K\x04\x85") == 1  # the size, (4,)
     path.write_bytes(data.replace(b"K\x04\x85", b"K\x09\x85"))
 
-    with pytest.raises(EvidenceError, match="reaches out"):
+    with pytest.raises(VerificationError, match="reaches beyond its storage"):  # the gate's word
         load_whole(path)
 
 
