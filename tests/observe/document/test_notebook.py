@@ -102,7 +102,7 @@ def test_commands_that_no_experiment_needs_are_found(source: str, severity: str)
 @pytest.mark.parametrize(
     "source",
     [
-        "!pip install -q torch --index-url https://download.pytorch.org/whl/cpu",
+        "!pip install -q torch --index-url https://example.invalid/whl/cpu",
         "%pip install -q --extra-index-url https://example.invalid/simple torch",
         "get_ipython().system('nvidia-smi')",
         "!wget -q https://example.invalid/data.zip && unzip -q data.zip && rm -rf data.zip",
