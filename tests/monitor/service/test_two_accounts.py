@@ -18,6 +18,7 @@ from veracity.drill.demo import DemoSize
 from veracity.drill.sabotage import BIAS_CORRECTION
 from veracity.drill.shadow import build_shadow, edited_text, shadow_environment
 from veracity.drill.victim import victim_path
+from veracity.monitor.service.protocol import VERSION
 from veracity.monitor.summary import load_summary
 from veracity.monitor.verify import verify_run
 
@@ -350,10 +351,11 @@ def test_a_command_that_is_too_long_for_an_entry_is_cut_in_the_record(world: Wor
 def test_other_versions_and_nonsense_are_refused(world: World) -> None:
     done = world.script(
         world.alice,
-        """
+        f"""
         import json, os, socket
-        for data in (b'{"v":2,"k":"AskRuns","b":{}}', b"{", b"[" * 9000, b'{"v":1,"k":"None","b":{}}',
-                     b'{"v":1,"k":"Open","b":{"command":[],"place":"/x"}}', b"x" * 190000):
+        for data in (b'{{"v":{VERSION + 1},"k":"AskRuns","b":{{}}}}', b"{{", b"[" * 9000,
+                     b'{{"v":{VERSION},"k":"None","b":{{}}}}',
+                     b'{{"v":{VERSION},"k":"Open","b":{{"command":[],"place":"/x"}}}}', b"x" * 190000):
             one = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             one.connect(os.environ["VERACITY_MONITOR"])
             one.send(data)
@@ -361,6 +363,6 @@ def test_other_versions_and_nonsense_are_refused(world: World) -> None:
         """,
     )
     told = done.stdout.splitlines()
-    assert told[0] == "the other side speaks version 2 of the protocol, this one 1"
+    assert told[0] == f"the other side speaks version {VERSION + 1} of the protocol, this one {VERSION}"
     assert len(told) == 6
     assert world.alice.uid in {one["uid"] for one in world.events("refused")}
