@@ -80,7 +80,7 @@ def test_a_name_that_is_no_utf8_is_read_and_shown(folder: Path, capsys: Captured
     ("config", "said"),
     [
         ("[scan]\nwrong = 1\n", "unknown key 'wrong'"),
-        ("[[scan.ignore]]\nrule = 'checkpoint-bad'\n", "says no day"),
+        ("[[scan.ignore]]\nrule = 'checkpoint-bad'\n", "has no path"),
         ("scan = 1\n", "no table"),
         ("[scan]\nexclude = 'x'\n", "no list of patterns"),
     ],

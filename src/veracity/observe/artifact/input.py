@@ -162,7 +162,7 @@ def open_file(path: Path | str, *, follow: bool = True) -> FileSource:
     try:
         mode = os.fstat(descriptor).st_mode
         if not stat.S_ISREG(mode):
-            raise EvidenceError(f"is {_kind(mode)}, not a file", where=str(path))
+            raise EvidenceError(f"is {kind_of(mode)}, not a file", where=str(path))
         return FileSource(descriptor, str(path))
     except (OSError, EvidenceError):
         os.close(descriptor)
@@ -173,7 +173,8 @@ def _looks(status: os.stat_result) -> tuple[int, int, int]:
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
-def _kind(mode: int) -> str:
+def kind_of(mode: int) -> str:
+    """What a mode of :func:`os.stat` says something is that is no regular file, for people."""
     kinds = (
         (stat.S_ISDIR, "a folder"),
         (stat.S_ISFIFO, "a pipe"),

@@ -13,6 +13,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+from ...observe.artifact.input import kind_of
+
 MAX_DEPTH = 256
 FOLDER_REMEDY = "name that folder, too"
 
@@ -126,7 +128,7 @@ class _Walk:
 
     def _file(self, path: str, status: os.stat_result) -> Iterator[Found | Unread]:
         if not stat.S_ISREG(status.st_mode):
-            yield Unread(path, f"is {_kind(status.st_mode)}, not a file")
+            yield Unread(path, f"is {kind_of(status.st_mode)}, not a file")
             return
         identity = (status.st_dev, status.st_ino)
         twin = self._seen.setdefault(identity, path)
@@ -138,13 +140,3 @@ class _Walk:
 
 def _said(error: OSError | ValueError) -> str:
     return f"cannot be read: {error.strerror if isinstance(error, OSError) else error}"
-
-
-def _kind(mode: int) -> str:
-    kinds = {
-        stat.S_IFIFO: "a pipe",
-        stat.S_IFSOCK: "a socket",
-        stat.S_IFCHR: "a character device",
-        stat.S_IFBLK: "a block device",
-    }
-    return kinds.get(stat.S_IFMT(mode), "something else")
