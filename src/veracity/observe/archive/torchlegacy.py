@@ -55,17 +55,29 @@ class TorchLegacyReader:
                 return  # torch fails here, too
             programs.append(program)
             at += program.consumed
-        sizes = dict(_storages(programs[3]))
-        for key in _keys(programs[4], whole):
+        for key, begin, length in storages_of(whole, programs[3], programs[4]):
             budget.check_time(whole.name)
-            length = _elements(whole, at) * sizes.get(key, 0)
-            if key not in sizes:
-                raise EvidenceError("lists a storage that its object does not name", where=whole.name)
-            yield Nested(whole.part(f"storage {key}", at + 8, length), raw=True)
-            at += 8 + length
-            _within(whole, at)
+            yield Nested(whole.part(f"storage {key}", begin, length), raw=True)
+            at = begin + length
         if at < whole.size:
             yield Nested(whole.part("behind", at, whole.size - at))
+
+
+def storages_of(whole: Input, saved: PickleProgram, listed: PickleProgram) -> Iterator[tuple[str, int, int]]:
+    """Key, offset and length in bytes of each storage, in the order in which they stand.
+
+    ``saved``: the program of the object, ``listed``: that of the keys behind it, with its values recorded.
+    Raises EvidenceError where they are cut off, or are not those of the object.
+    """
+    sizes = dict(_storages(saved))
+    at = listed.start + listed.consumed
+    for key in _keys(listed, whole):
+        if key not in sizes:
+            raise EvidenceError("lists a storage that its object does not name", where=whole.name)
+        length = _elements(whole, at) * sizes[key]
+        _within(whole, at + 8 + length)
+        yield key, at + 8, length
+        at += 8 + length
 
 
 class TorchTarPartReader:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from ...core.errors import EvidenceError
 from ...core.observation import Oddity
-from ...core.pickleprogram import End, Persistent, PickleProgram
+from ...core.pickleprogram import End, PickleProgram
+from ...observe.archive.torchlegacy import IN_A_ROW, MAGIC, storages_of
 from ...observe.archive.unpacking import Stream, deflate
 from ...observe.archive.zip.ends import may_be_zip
 from ...observe.archive.zip.members import DEFLATED, STORED, Member
@@ -19,11 +20,8 @@ from ...observe.artifact.budget import Budget
 from ...observe.artifact.input import Input
 from ...observe.pickle.machine import walk, walk_all
 
-LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 LEGACY_PROTOCOL = 1001
 MAX_PICKLE = 1 << 30
-_HEADERS = 3
-"""Pickles of a legacy file before that of the object: magic, protocol, system."""
 
 Find = Callable[[str], tuple[int, int]]
 
@@ -42,8 +40,8 @@ def open_pickle(whole: Input, budget: Budget) -> Opened:
     head = whole.read(0, 4096)
     if may_be_zip(head, whole):
         return _torch_zip(whole, budget)
-    programs = list(walk_all(whole, record_values=True, most=_HEADERS + 2))
-    if programs[0].result == LEGACY_MAGIC:
+    programs = list(walk_all(whole, record_values=True, most=IN_A_ROW))
+    if programs[0].result == MAGIC:
         return _legacy(whole, programs)
     if programs[0].consumed < whole.size:
         raise EvidenceError(
@@ -113,60 +111,21 @@ def _finder(members: dict[str, Member], folder: str) -> Find:
 
 def _legacy(whole: Input, programs: list[PickleProgram]) -> Opened:
     """Magic, protocol, system, object, keys; then of each key a count and the numbers themselves."""
-    if len(programs) != _HEADERS + 2 or any(one.ending.kind is not End.STOP for one in programs):
+    if len(programs) != IN_A_ROW or any(one.ending.kind is not End.STOP for one in programs):
         raise EvidenceError("is a legacy file of torch that breaks off", where=whole.name)
     if programs[1].result != LEGACY_PROTOCOL:
         raise EvidenceError("is a legacy file of torch of an unknown protocol", where=whole.name)
-    program, keys = programs[_HEADERS], _keys(programs[_HEADERS + 1])
-    widths = dict(_width(one) for one in program.operations if isinstance(one, Persistent))
     places: dict[str, tuple[int, int]] = {}
-    at = programs[-1].start + programs[-1].consumed
-    for key in keys:
-        size = int.from_bytes(whole.read(at, 8), "little") * widths.get(key, 0)
-        if key not in widths or at + 8 + size > whole.size:
-            raise EvidenceError(f"storage {key[:80]!r} is cut off, or nobody uses it", where=whole.name)
-        places[key] = (at + 8, size)
-        at += 8 + size
-    if at != whole.size:
-        raise EvidenceError(f"{whole.size - at:,} bytes follow the storages", where=whole.name)
+    end = programs[4].start + programs[4].consumed
+    for key, at, length in storages_of(whole, programs[3], programs[4]):
+        places[key] = at, length
+        end = at + length
+    if end != whole.size:
+        raise EvidenceError(f"{whole.size - end:,} bytes follow the storages", where=whole.name)
 
     def find(key: str) -> tuple[int, int]:
         if key not in places:
             raise EvidenceError(f"storage {key[:80]!r} is not in the file")
         return places[key]
 
-    return Opened(program, whole, find)
-
-
-def _keys(program: PickleProgram) -> list[str]:
-    items = getattr(program.result, "items", None)
-    if not isinstance(items, list) or not all(isinstance(one, str) for one in items):
-        raise EvidenceError("the keys of a legacy file of torch are no list of names")
-    return items
-
-
-_WIDTHS = {
-    "DoubleStorage": 8,
-    "FloatStorage": 4,
-    "HalfStorage": 2,
-    "BFloat16Storage": 2,
-    "LongStorage": 8,
-    "IntStorage": 4,
-    "ShortStorage": 2,
-    "CharStorage": 1,
-    "ByteStorage": 1,
-    "BoolStorage": 1,
-    "ComplexFloatStorage": 8,
-    "ComplexDoubleStorage": 16,
-    "UntypedStorage": 1,
-}
-
-
-def _width(operation: Persistent) -> tuple[str, int]:
-    identifier = operation.value.identifier
-    if isinstance(identifier, tuple) and len(identifier) >= 5:
-        kind, key = identifier[1], identifier[2]
-        name = getattr(kind, "name", "")
-        if isinstance(key, str) and name in _WIDTHS:
-            return key, _WIDTHS[name]
-    raise EvidenceError("the pickle describes a storage that cannot be")
+    return Opened(programs[3], whole, find)
