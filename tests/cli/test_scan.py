@@ -103,7 +103,11 @@ def test_the_configuration_keeps_files_out(folder: Path, capsys: Captured) -> No
     (folder / "b.pt").write_text("x")
 
     assert main(["scan", ".", "--format", "json"]) == 0
-    assert [one["path"] for one in json.loads(capsys.readouterr().out)["files"]] == ["b.pt"]
+    document = json.loads(capsys.readouterr().out)
+    assert [one["path"] for one in document["files"]] == ["b.pt"]
+    assert document["summary"]["left_out"] == 2
+    assert main(["scan", "."]) == 0
+    assert "2 names left out by patterns" in capsys.readouterr().out
 
 
 def test_a_baseline_is_written_and_read(folder: Path, capsys: Captured) -> None:

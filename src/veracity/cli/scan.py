@@ -120,12 +120,13 @@ def execute(arguments: argparse.Namespace) -> int:
 
     config = find_config(home_of(arguments), Path.cwd(), arguments.config)
     baseline = read_baseline(arguments.baseline) if arguments.baseline else {}
-    results = _scan(arguments, config) if arguments.diff is None else _scan_change(arguments)
+    results, left_out = _scan(arguments, config) if arguments.diff is None else (_scan_change(arguments), 0)
     # Of a change, comments in its own lines set nothing aside: who plants something brings them along.
     rules = Rules(config.ignores, baseline, _today(), comments=arguments.diff is None)
     results = set_aside(results, rules)
     threshold = Severity(arguments.fail_on)
-    summary = summarize(results, threshold, may_be_empty=arguments.diff is not None)
+    may_be_empty = arguments.diff is not None
+    summary = summarize(results, threshold, may_be_empty=may_be_empty, left_out=left_out)
     if arguments.write_baseline:
         _write(arguments.write_baseline, baseline_document(results))
     if form != "text" or not arguments.quiet or summary.exit_code or arguments.output is not None:
@@ -147,11 +148,12 @@ def _scan_change(arguments: argparse.Namespace) -> list[FileResult]:
     return results
 
 
-def _scan(arguments: argparse.Namespace, config: ScanConfig) -> list[FileResult]:
+def _scan(arguments: argparse.Namespace, config: ScanConfig) -> tuple[list[FileResult], int]:
+    """What was read, and how many names patterns kept out."""
     from ..core.permit import in_force
     from ..scan.gate.file import Settings
     from ..scan.gate.result import FileResult, Missed
-    from ..scan.gate.walk import Choice, Found, walk
+    from ..scan.gate.walk import Choice, Found, Unread, walk
     from ..scan.gate.workers import scan_files
 
     if not arguments.paths:
@@ -159,9 +161,12 @@ def _scan(arguments: argparse.Namespace, config: ScanConfig) -> list[FileResult]
     choice = Choice(tuple(arguments.include), (*arguments.exclude, *config.exclude))
     found: list[Found] = []
     results: list[FileResult] = []
+    left_out = 0
     for one in walk([os.path.normpath(path) for path in arguments.paths], choice):
         if isinstance(one, Found):
             found.append(one)
+        elif not isinstance(one, Unread):
+            left_out += 1
         else:
             results.append(FileResult(one.path, missed=(Missed(one.path, one.reason, one.remedy),)))
     persona, permits = Persona(arguments.persona), in_force(config.permits, _today())
@@ -172,7 +177,7 @@ def _scan(arguments: argparse.Namespace, config: ScanConfig) -> list[FileResult]
     told.done()
     results += read
     results += _twins(found, {one.path: one for one in read})
-    return sorted(results, key=lambda one: one.path)
+    return sorted(results, key=lambda one: one.path), left_out
 
 
 def _twins(found: Sequence[Found], read: dict[str, FileResult]) -> list[FileResult]:

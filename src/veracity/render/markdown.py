@@ -20,7 +20,8 @@ def markdown(results: Sequence[FileResult], summary: Summary, threshold: Severit
     lines = [f"## veracity scan: {word}", ""]
     lines.append(
         f"{count(summary.files, 'file')}: {summary.clean:,} clean, {summary.findings:,} with findings, "
-        f"{summary.incomplete:,} incomplete, {summary.aside:,} findings set aside."
+        f"{summary.incomplete:,} incomplete, {summary.aside:,} findings set aside, "
+        f"{summary.left_out:,} names left out."
     )
     rows = [(finding, one) for one in results for finding in worst_first(one.findings)]
     rows.sort(key=lambda row: -row[0].severity.weight)

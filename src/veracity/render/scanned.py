@@ -45,6 +45,8 @@ def scanned(
         page.line(
             f"  {wording.count(summary.aside, 'finding')} set aside; --format json says by whom and why"
         )
+    if summary.left_out:
+        page.line(f"  {wording.count(summary.left_out, 'name')} left out by patterns, with all that is below")
     if summary.unknown:
         page.line(f"  {wording.count(summary.unknown, 'file')} of no format that a known loader would open")
     return page.show(console)
@@ -98,6 +100,7 @@ def scan_document(results: Sequence[FileResult], summary: Summary, threshold: Se
             "unknown_format": summary.unknown,
             "bytes": summary.size,
             "set_aside": summary.aside,
+            "left_out": summary.left_out,
             "exit_code": summary.exit_code,
         },
     }

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from veracity.scan.gate.walk import Choice, Found, Unread, walk
+from veracity.scan.gate.walk import Choice, Found, LeftOut, Unread, walk
 
 
 def put(folder: Path, *names: str) -> None:
@@ -20,7 +20,9 @@ def put(folder: Path, *names: str) -> None:
 def walked(*paths: Path, choice: Choice | None = None) -> tuple[list[str], dict[str, str]]:
     found, unread = [], {}
     for one in walk([str(path) for path in paths], choice or Choice()):
-        if isinstance(one, Found):
+        if isinstance(one, LeftOut):
+            unread[os.path.relpath(one.path, paths[0])] = "left out"
+        elif isinstance(one, Found):
             found.append(os.path.relpath(one.path, paths[0]) + (" again" if one.twin else ""))
         else:
             unread[os.path.relpath(one.path, paths[0])] = one.reason

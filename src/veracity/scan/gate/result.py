@@ -68,7 +68,8 @@ class Summary:
     """Counts of one scan.
 
     ``unknown``: files of no format that is known to be loaded, among the clean. ``may_be_empty``: that there
-    is no file says nothing, as of a change without sources.
+    is no file says nothing, as of a change without sources. ``left_out``: files and folders that patterns of
+    the command or the configuration kept out.
     """
 
     files: int = 0
@@ -79,6 +80,7 @@ class Summary:
     size: int = 0
     aside: int = 0
     may_be_empty: bool = False
+    left_out: int = 0
 
     @property
     def exit_code(self) -> int:
@@ -88,7 +90,9 @@ class Summary:
         return 2 if self.incomplete or not (self.files or self.may_be_empty) else 0
 
 
-def summarize(results: Sequence[FileResult], threshold: Severity, *, may_be_empty: bool = False) -> Summary:
+def summarize(
+    results: Sequence[FileResult], threshold: Severity, *, may_be_empty: bool = False, left_out: int = 0
+) -> Summary:
     """Counts of ``results``."""
     statuses = [one.status(threshold) for one in results]
     return Summary(
@@ -100,4 +104,5 @@ def summarize(results: Sequence[FileResult], threshold: Severity, *, may_be_empt
         sum(one.size for one in results),
         sum(len(one.aside) for one in results),
         may_be_empty,
+        left_out,
     )

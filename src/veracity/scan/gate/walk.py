@@ -38,6 +38,13 @@ class Unread:
 
 
 @dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A file or folder that a pattern kept out: whoever writes the patterns decides what is never read."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
 class Choice:
     """Which files are wanted: patterns of :mod:`fnmatch` over the path from the folder that was named.
 
@@ -62,7 +69,7 @@ def _matches(patterns: Sequence[str], relative: str) -> bool:
     return any(fnmatchcase(relative, one) or ("/" not in one and fnmatchcase(name, one)) for one in patterns)
 
 
-def walk(paths: Sequence[str], choice: Choice) -> Iterator[Found | Unread]:
+def walk(paths: Sequence[str], choice: Choice) -> Iterator[Found | Unread | LeftOut]:
     """What there is to read, in the order of names. What was named itself is never kept out."""
     reading = _Walk(paths, choice)
     for path in paths:
@@ -76,7 +83,7 @@ class _Walk:
         self._seen: dict[tuple[int, int], str] = {}
         self._entered: set[tuple[int, int]] = set()
 
-    def named(self, path: str) -> Iterator[Found | Unread]:
+    def named(self, path: str) -> Iterator[Found | Unread | LeftOut]:
         try:
             status = os.stat(path)
         except (OSError, ValueError) as error:
@@ -87,7 +94,7 @@ class _Walk:
         else:
             yield from self._file(path, status)
 
-    def _folder(self, path: str, relative: str, depth: int) -> Iterator[Found | Unread]:
+    def _folder(self, path: str, relative: str, depth: int) -> Iterator[Found | Unread | LeftOut]:
         if depth > MAX_DEPTH:
             yield Unread(path, f"lies deeper than {MAX_DEPTH} folders", FOLDER_REMEDY)
             return
@@ -104,13 +111,16 @@ class _Walk:
         self._entered.add(identity)
         for entry in listed:
             below = f"{relative}/{entry.name}" if relative else entry.name
-            if not self._choice.keeps_out(below):
-                # Below ".", a name alone is the shortest path to a file.
-                yield from self._entry(entry, entry.name if path == "." else entry.path, below, depth)
+            # Below ".", a name alone is the shortest path to a file.
+            shown = entry.name if path == "." else entry.path
+            if self._choice.keeps_out(below):
+                yield LeftOut(shown)
+            else:
+                yield from self._entry(entry, shown, below, depth)
 
     def _entry(
         self, entry: os.DirEntry[str], path: str, relative: str, depth: int
-    ) -> Iterator[Found | Unread]:
+    ) -> Iterator[Found | Unread | LeftOut]:
         try:
             is_link = entry.is_symlink()
             status = entry.stat()
@@ -126,7 +136,7 @@ class _Walk:
         elif not self._is_below(os.path.realpath(path)):
             yield Unread(path, "is a link to a folder elsewhere, which was not entered", FOLDER_REMEDY)
 
-    def _file(self, path: str, status: os.stat_result) -> Iterator[Found | Unread]:
+    def _file(self, path: str, status: os.stat_result) -> Iterator[Found | Unread | LeftOut]:
         if not stat.S_ISREG(status.st_mode):
             yield Unread(path, f"is {kind_of(status.st_mode)}, not a file")
             return
