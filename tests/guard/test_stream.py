@@ -11,6 +11,7 @@ import sys
 import textwrap
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -410,6 +411,22 @@ def test_a_forked_child_has_a_spool_of_its_own_that_begins_with_a_hello(tmp_path
         for line in path.read_bytes().split(b"VF01")[1:]:
             by_pid.setdefault(pid, []).append(json.loads(line[12:])["k"])
     assert by_pid == {os.getpid(): ["hello", "gap", "bye"], child: ["hello", "gap", "bye"]}
+
+
+def test_the_hello_tells_the_variables_of_the_start_and_not_those_set_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, listener: socket.socket
+) -> None:
+    monkeypatch.setenv("LD_PRELOAD", "x" * 5_000)
+    monkeypatch.setenv("PYTHONPATH", "/bytes/\udcff")
+    monkeypatch.setenv("SECRET", "not asked for")
+    monkeypatch.delenv("LD_AUDIT", raising=False)
+    names = ("LD_AUDIT", "LD_PRELOAD", "PYTHONPATH")
+    session = Session(replace(config_for(tmp_path), variables=names))
+    monkeypatch.setenv("LD_AUDIT", "later")
+    session.greet("2.9.9", {})
+    (path,) = (tmp_path / "spool").iterdir()
+    body = json.loads(path.read_bytes().split(b"VF01")[1][12:])["b"]
+    assert body["variables"] == {"LD_PRELOAD": "x" * 4_096, "PYTHONPATH": "/bytes/?"}
 
 
 def test_a_fork_while_another_thread_is_sending_does_not_hang_the_child(tmp_path: Path) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -10,7 +13,9 @@ import pytest
 from veracity.core.observation import EarlyModule, Gap, Hello, StartedWith, StartupItem
 from veracity.core.origin import Origin, Trust
 from veracity.monitor.startup import Startup
+from veracity.observe import process
 from veracity.observe.pyenv import RecordIndex
+from veracity.observe.startup import LAW
 
 
 @pytest.fixture
@@ -90,3 +95,33 @@ def test_what_the_guard_found_early(tmp_path: Path, python: Path) -> None:
     (item,) = startup.began(StartedWith(origin(os.getpid()), modules, 0, ["ignore"]))
     assert (item.name, item.effect, item.standing) == ("hidden", "replaces", "none")
     assert startup.began(StartedWith(origin(4), modules, 0, [])) == []
+
+
+def test_a_process_that_is_gone_is_read_by_what_its_guard_told(tmp_path: Path, python: Path) -> None:
+    """A busy machine brings the greeting of a short process after its end."""
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    told = {"HOME": str(tmp_path), "PYTHONPATH": str(tmp_path / "planted"), "UNKNOWN": "x"}
+    planted = tmp_path / "planted" / "sitecustomize.py"
+    planted.parent.mkdir()
+    planted.write_text("import torch\n")
+    hello = Hello(origin(gone.pid), 1, "rank", str(python), "3.11.7", "2.6.0", 0, {}, {}, told)
+    while process.read_stat(gone.pid).state != "Z":  # type: ignore[union-attr]
+        time.sleep(0.01)
+    for ended in (False, True):
+        if ended:
+            gone.wait()
+        found = Startup(tmp_path / "cache", tmp_path / "guard.zip").greeted(
+            hello, str(python), RecordIndex([])
+        )
+        assert str(planted) in {item.path for item in found if isinstance(item, StartupItem)}
+        assert not [item for item in found if isinstance(item, Gap) and "variables" in item.what]
+    silent = Startup(tmp_path / "cache", tmp_path / "guard.zip")
+    assert [item.law for item in greeted(silent, python, gone.pid) if isinstance(item, Gap)][:1] == [LAW]
+
+
+def test_a_process_that_lives_is_read_by_the_kernels_word(tmp_path: Path, python: Path) -> None:
+    told = {"PYTHONPATH": str(tmp_path / "not there")}
+    hello = Hello(origin(os.getpid()), 1, "rank", str(python), "3.11.7", "2.6.0", 0, {}, {}, told)
+    startup = Startup(tmp_path / "cache", tmp_path / "guard.zip")
+    startup.greeted(hello, str(python), RecordIndex([]))
+    assert greeted(startup, python) == [], "another key would be another interpreter"

@@ -31,6 +31,7 @@ _IDS = (
     "TORCHELASTIC_RUN_ID",
     "MASTER_PORT",
 )
+MAX_VARIABLE = 4_096
 _LAUNCHERS = ("torchrun", "torch.distributed.run", "torch.distributed.launch")
 
 
@@ -46,6 +47,7 @@ class Config:
     known_bytecode: str
     overhead: float = 0.01
     attention: str = ""
+    variables: tuple[str, ...] = ()
 
 
 def read_config(path: str) -> Config:
@@ -60,6 +62,7 @@ def read_config(path: str) -> Config:
         known_bytecode=str(raw["known_bytecode"]),
         overhead=min(1.0, max(0.0, float(raw.get("overhead", 0.01)))),
         attention=str(raw.get("attention", "")),
+        variables=tuple(str(name) for name in raw.get("variables", ())),
     )
 
 
@@ -79,6 +82,7 @@ class Session:
         self.waiting: Callable[[], None] | None = None
         """Ships what was held back, before anything else is shipped."""
         self._greeting: dict[str, object] | None = None
+        self._variables = _given(config.variables)
 
     def emit(self, kind: str, body: Mapping[str, object], blob: bytes = b"") -> None:
         """Ship one record of ``kind`` (see ``core.wiremap``)."""
@@ -114,6 +118,7 @@ class Session:
             "optimize": sys.flags.optimize,
             "ids": {name: os.environ[name] for name in _IDS if name in os.environ},
             "numerics": numerics,
+            "variables": self._variables,
         }
         self.stream.greet(time.time_ns(), self._greeting)
 
@@ -168,6 +173,12 @@ LAW_OF_SITE = {
     "functions": "code-identity",
     "channels": "channels",
 }
+
+
+def _given(names: tuple[str, ...]) -> dict[str, str]:
+    """Which of ``names`` the environment has, with their values, as text that can be recorded."""
+    found = ((name, os.environ[name]) for name in names if name in os.environ)
+    return {name: value[:MAX_VARIABLE].encode("utf-8", "replace").decode() for name, value in found}
 
 
 def role_of_process() -> str:

@@ -92,7 +92,8 @@ class Stream:
     def greet(self, at: int, body: Mapping[str, object]) -> None:
         """Send the hello on both ways: the spool for the record, the socket for the kernel's word on who."""
         self.send("hello", at, body)
-        self._post(wire.pack("hello", 0, at, {**body, "spool": self._name}))
+        short = {name: value for name, value in body.items() if name != "variables"}
+        self._post(wire.pack("hello", 0, at, {**short, "spool": self._name}))
 
     # --- spool -----------------------------------------------------------------------------------
 

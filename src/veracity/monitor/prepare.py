@@ -15,6 +15,7 @@ from ..core.digest import Digest
 from ..core.errors import EvidenceError, UsageError
 from ..guard.compiled import MAX_FILE, tag
 from ..ledger.files import read_bounded, write_private
+from ..observe.startup import VARIABLES
 from .archive import build_archive
 from .folder import RunFolder
 from .guardcode import kept_code, made_of
@@ -67,6 +68,7 @@ def prepare(folder: RunFolder, environment: Mapping[str, str], overhead: float, 
         "code": code,
         "overhead": overhead,
         "attention": str(folder.attention),
+        "variables": sorted(VARIABLES),
     }
     write_private(folder.guard_config, json.dumps(config).encode())
     guarded = guarded_environment(environment, folder.archive, folder.guard_config)

@@ -41,7 +41,7 @@ class Startup:
     def greeted(self, hello: Hello, python: str, records: RecordIndex | None) -> list[StartupItem | Gap]:
         """A guard greeted from an interpreter called ``python``: its start, unless it was read before."""
         pid = hello.origin.pid
-        environment = process.read_environ(pid, VARIABLES)
+        environment = _variables(hello)
         found: list[StartupItem | Gap] = []
         if environment is None:
             environment = {name: os.environ[name] for name in VARIABLES if name in os.environ}
@@ -141,6 +141,19 @@ def _account(pid: int) -> int:
         return os.stat(f"{process.PROC}/{pid}").st_uid
     except OSError:
         return -1
+
+
+def _variables(hello: Hello) -> dict[str, str] | None:
+    """The variables that a process was started with; None when neither the kernel nor its guard tells.
+
+    The guard's word, given before the program began, counts for a process that has ended: a busy machine may
+    bring the greeting so late. Both are of the process's own memory, so neither is worth more than the other.
+    """
+    stat = process.read_stat(hello.origin.pid)
+    if stat is None or stat.state in "ZX":
+        told = {name: value for name, value in hello.variables.items() if name in VARIABLES}
+        return told or None
+    return process.read_environ(hello.origin.pid, VARIABLES)
 
 
 def _key(python: str, version: str, environment: Mapping[str, str]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .root import Observation
 
@@ -13,6 +13,8 @@ class Hello(Observation):
 
     ``role``: ``rank`` (may train), ``launcher`` (torchrun's agent) or ``child`` (a multiprocessing child).
     ``ids``: RANK, WORLD_SIZE, LOCAL_RANK and so on as the environment gave them.
+    ``variables``: those that decide what is executed at its start, as they were then (records of earlier
+    versions have none). The monitor reads them from the kernel; these are for a process that is gone by then.
     """
 
     ppid: int
@@ -23,6 +25,7 @@ class Hello(Observation):
     optimize: int
     ids: dict[str, str]
     numerics: dict[str, str]
+    variables: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
