@@ -11,8 +11,10 @@ from ...core.persona import Persona
 from ...core.picklepolicy import Key
 from ...observe.artifact.budget import MAX_SECONDS, MAX_UNPACKED, Budget
 from ...observe.artifact.input import BytesSource, FileSource, Input, open_file
+from ...observe.artifact.reading import HEAD
 from .detectors import DETECTORS
 from .examine import examine
+from .promise import broken_promise
 from .readers import readers_with
 from .result import FileResult, Missed
 
@@ -63,6 +65,10 @@ def _judged(path: str, source: FileSource, settings: Settings, begun: float) -> 
     missed = tuple(Missed(one.what, one.reason, one.remedy) for one in read.gaps)
     if read.more_gaps:
         missed += (Missed(path, f"{read.more_gaps:,} more places were not read", "so many are not listed"),)
+    promised = "" if read.formats or read.gaps else broken_promise(path, held.read(0, HEAD))
+    if promised:
+        remedy = "find out what wrote it, and what is to open it"
+        missed += (Missed(path, promised, remedy),)
     if not small and source.has_changed():
         missed += (Missed(path, "changed while it was read", "scan it when nobody writes to it"),)
     return FileResult(
