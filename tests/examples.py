@@ -1,4 +1,4 @@
-"""How many examples a property is tried on: a share of what the chosen profile draws.
+"""How much is tried: of a property a share of what the chosen profile draws, of kinds the telling ones.
 
 ``ci`` is what ``make test`` draws, ``soak`` what ``make soak`` does. A property that needs fewer or more than
 others says by how much, so that every profile scales it.
@@ -6,11 +6,24 @@ others says by how much, so that every profile scales it.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+import pytest
+from _pytest.mark import ParameterSet
 from hypothesis import settings
 
-PROFILES = {"ci": 50, "soak": 2000}
+PROFILES = {"ci": 25, "soak": 2000}
 USUAL = 100
-FEWEST = 20
+FEWEST = 15
+
+
+def quickly(*chosen: str, of: Iterable[str]) -> list[ParameterSet]:
+    """Parameters for all ``of`` these names; those that are not ``chosen`` wait for ``make soak``.
+
+    For kinds of one thing of which each takes seconds; the chosen ones are the hardest to tell apart.
+    """
+    soak = pytest.mark.soak
+    return [pytest.param(name, id=name, marks=() if name in chosen else soak) for name in of]
 
 
 def examples(count: int) -> int:

@@ -158,7 +158,10 @@ def test_another_seed_gives_other_numbers(whole: tuple[str, Outcome], tmp_path: 
 
 
 # within the first epoch; on the border of two epochs (of either victim); within the second epoch
-@pytest.mark.parametrize(("step", "workers"), [(5, 2), (9, 0), (11, 0), (12, 2)])
+@pytest.mark.parametrize(
+    ("step", "workers"),
+    [(5, 2), (9, 0), *(pytest.param(*one, marks=pytest.mark.soak) for one in ((11, 0), (12, 2)))],
+)
 def test_resumed_run_equals_the_uninterrupted_one(
     whole: tuple[str, Outcome], tmp_path: Path, step: int, workers: int
 ) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 import veracity
+from tests.examples import quickly
 from veracity.drill.victim import victim_path
 
 pytest.importorskip("torch")
@@ -104,7 +105,7 @@ CASES: dict[str, tuple[str, str, list[str]]] = {
 
 
 # With workers is alone and more.
-@pytest.mark.parametrize("case", [pytest.param("gpt-alone", marks=pytest.mark.soak), *[*CASES][1:]])
+@pytest.mark.parametrize("case", quickly("gpt-workers", "gpt-two-ranks", of=CASES))
 def test_training_is_bit_identical(case: str, tmp_path: Path, home: Path) -> None:
     victim, flags, launcher = CASES[case]
     if victim == "digits":

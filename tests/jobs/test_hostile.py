@@ -219,6 +219,7 @@ def test_an_unguarded_process_that_ends_soon_is_told_as_well(jobs: Jobs) -> None
     unheard(jobs.run(sys.executable, "-I", program), "with -I")
 
 
+@pytest.mark.soak
 @pytest.mark.serial
 def test_a_slow_import_of_torch_is_no_silence(jobs: Jobs) -> None:
     text = "import time; time.sleep(6)"
@@ -306,6 +307,7 @@ def test_a_spool_cut_while_the_job_runs_is_found(jobs: Jobs) -> None:
     clear(done)
 
 
+@pytest.mark.soak
 @pytest.mark.serial
 def test_a_spool_folder_removed_while_the_job_runs_stops_nothing(jobs: Jobs) -> None:
     program, mark = paced(jobs, 40)

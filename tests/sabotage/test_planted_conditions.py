@@ -123,6 +123,7 @@ def test_stopped_and_reniced_from_outside(home: Path, tmp_path: Path) -> None:
     held(summary)
 
 
+@pytest.mark.soak
 @pytest.mark.serial
 @needs_stacks
 def test_workers_that_sleep_while_training_waits(home: Path, tmp_path: Path) -> None:

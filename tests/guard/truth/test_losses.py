@@ -15,6 +15,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from tests.examples import quickly
 from tests.guard.conftest import Guarded
 from tests.guard.truth import losses
 from tests.guard.truth.losses import CLASSES, WRONG, Crooked, protected, train
@@ -28,7 +29,7 @@ from veracity.detect.rules.gradient.loss_not_derivative import LossNotDerivative
 from veracity.guard import protection, schedule
 from veracity.guard.truth import check
 
-STEPS = 24
+STEPS = 16
 
 
 @pytest.fixture
@@ -97,7 +98,19 @@ CLEAN: dict[str, Callable[[], object]] = {
 }
 
 
-@pytest.mark.parametrize("name", CLEAN)
+LASTING = (
+    "module",
+    "weighted, none",
+    "kinked",
+    "triplet",
+    "clipped",
+    "noisy",
+    "autocast, contrastive",
+    "bfloat16",
+)
+
+
+@pytest.mark.parametrize("name", quickly(*LASTING, of=CLEAN))
 def test_the_gradients_of_a_right_loss_agree(checked: Guarded, name: str) -> None:
     CLEAN[name]()
     found, coverage = judged(checked)
@@ -118,9 +131,9 @@ def turned(name: str, at: int) -> Callable[[int], None]:
     return after
 
 
-@pytest.mark.parametrize("wrong", WRONG)
+@pytest.mark.parametrize("wrong", quickly("half masked", "a class scaled", of=WRONG))
 def test_a_loss_that_turns_wrong_is_an_error(checked: Guarded, wrong: str) -> None:
-    train(protected(Crooked.apply), 60, after=turned(wrong, 20))
+    train(protected(Crooked.apply), 45, after=turned(wrong, 20))
     found, coverage = judged(checked)
     assert [one.severity for one in found if one.breaks] == [Severity.ERROR]
     assert found[0].first_step is not None
@@ -146,7 +159,7 @@ def test_a_name_that_is_exchanged_in_an_imported_module_is_found(
     assert any("Crooked" in evidence.observed for evidence in found[0].evidence)
 
 
-@pytest.mark.parametrize("wrong", WRONG)
+@pytest.mark.parametrize("wrong", quickly("half masked", of=WRONG))
 def test_a_function_that_was_never_right_is_a_note_unless_it_is_said_to_be(
     checked: Guarded, wrong: str
 ) -> None:
@@ -157,14 +170,17 @@ def test_a_function_that_was_never_right_is_a_note_unless_it_is_said_to_be(
     assert any("may replace the derivative" in why and losses.__file__ in why for why in coverage.reasons)
 
 
-@pytest.mark.parametrize("wrong", WRONG)
+@pytest.mark.parametrize("wrong", quickly("half masked", of=WRONG))
 def test_a_function_that_is_said_to_be_differentiable_is_an_error(checked: Guarded, wrong: str) -> None:
     Crooked.wrong = staticmethod(WRONG[wrong])
     train(protected(Crooked.apply, differentiable=True), 40)
     assert [one.severity for one in judged(checked)[0]] == [Severity.ERROR]
 
 
-@pytest.mark.parametrize("how", ["autocast", "bfloat16", "scaler", "accumulated", "none-reduction"])
+HOW = ("autocast", "bfloat16", "scaler", "accumulated", "none-reduction")
+
+
+@pytest.mark.parametrize("how", quickly("autocast", "accumulated", of=HOW))
 def test_a_wrong_loss_is_found_in_all_usual_loops(checked: Guarded, how: str) -> None:
     more: dict[str, Any] = {}
     if how == "scaler":
@@ -286,7 +302,7 @@ def shared(loss_fn: Any) -> Any:
     return model
 
 
-@pytest.mark.parametrize("name", LOOPS)
+@pytest.mark.parametrize("name", quickly("function", "noisy", "shared", "checkpointed", of=LOOPS))
 def test_training_is_the_same_bit_for_bit(
     checked: Guarded, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
