@@ -316,7 +316,7 @@ def test_nobody_sees_or_takes_up_the_runs_of_others(world: World) -> None:
     assert all(stat.S_IMODE(place.stat().st_mode) == 0o700 for place in places)
     process.terminate()
     process.communicate(timeout=60)
-    assert alice_places(world) == []
+    wait_for(lambda: alice_places(world) == [])
 
 
 def alice_places(world: World) -> list[Path]:
