@@ -5,18 +5,16 @@ python -m bench.laws.report [--commit HASH] [--print]
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
+from ..tables import Block, table, write
 from .intervals import percentile, rule_of_three, wilson
 from .peers import spikes
-from .rows import ROOT, commit, rows
+from .rows import Row, latest, rows
 
-Row = Mapping[str, object]
-BEGIN, END = "<!-- laws: begin, written by bench/laws/report.py -->", "<!-- laws: end -->"
-DOCUMENT = ROOT / "docs" / "benchmarks.md"
+BLOCK = Block("laws", "bench/laws/report.py")
 WHY = {
     "law": "",
     "also": "by the way it was done only:",
@@ -27,29 +25,8 @@ WHY = {
 
 def main() -> int:
     """Write the tables, or print them."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--commit",
-        nargs="+",
-        help="sabotage of these commits, clean runs of the first alone (default: the one checked out)",
-    )
-    parser.add_argument("--print", action="store_true", dest="shown", help="print instead of writing")
-    arguments = parser.parse_args()
-    text = report(arguments.commit or [commit()])
-    if arguments.shown:
-        print(text)
-        return 0
-    DOCUMENT.write_text(placed(DOCUMENT.read_text(encoding="utf-8"), text), encoding="utf-8")
-    return 0
-
-
-def placed(document: str, text: str) -> str:
-    """``document`` with ``text`` between the markers, which are added at the end when it has none."""
-    block = f"{BEGIN}\n{text}\n{END}"
-    if BEGIN not in document:
-        return f"{document.rstrip()}\n\n{block}\n"
-    before, _, rest = document.partition(BEGIN)
-    return f"{before}{block}{rest.partition(END)[2]}"
+    commits = "sabotage of these commits, clean runs of the first alone"
+    return write(BLOCK, report, usage=__doc__, of_commits=commits)
 
 
 def report(measured: Sequence[str]) -> str:
@@ -65,15 +42,6 @@ def report(measured: Sequence[str]) -> str:
     ]
     parts += [*_clean(clean), *_peers(planted, clean, latest(rows("peers"), measured))]
     return "\n".join(parts)
-
-
-def latest(found: Iterable[Row], measured: Sequence[str]) -> list[Row]:
-    """The last row of each case that was measured at one of these commits."""
-    kept: dict[str, Row] = {}
-    for row in found:
-        if row.get("commit") in measured:
-            kept[str(row["case"])] = row
-    return list(kept.values())
 
 
 _MEANT = """\
@@ -99,11 +67,11 @@ def _sabotage(planted: Sequence[Row]) -> list[str]:
         "",
         f"{len(acted)} variants of {len(names)} sabotages acted; {len(void)} did not and do not count.",
     ]
-    lines += [_MEANT, "", *_table(head, _families(acted))]
+    lines += [_MEANT, "", *table(head, _families(acted))]
     lines += ["", f"Findings before the first affected step: in {len(early)} variants."]
     lines += [f"- `{row['case']}`: {_rules(row.get('early'))}" for row in early]
     lines += ["", "### Not caught by the law concerned", ""]
-    lines += _table(("case", "what was seen", "why laws did not check all"), map(_miss, _missed(acted)))
+    lines += table(("case", "what was seen", "why laws did not check all"), map(_miss, _missed(acted)))
     if void:
         lines += ["", "### Never acted or could not be run", ""]
         lines += [f"- `{row['case']}` {row.get('error') or row.get('complaint') or ''}"[:220] for row in void]
@@ -170,7 +138,7 @@ def _clean(clean: Sequence[Row]) -> list[str]:
         f"{runs} runs in {len(ran)} guarded jobs, {len(accused)} jobs with a finding above a note: below"
     ]
     lines += [f"{1000 * bound:.1f} per 1,000 runs at 95 %. Verdicts of the jobs: {told}."]
-    lines += ["", *_table(("program", "runs", "accused", "incomplete", "with notes"), _programs(ran))]
+    lines += ["", *table(("program", "runs", "accused", "incomplete", "with notes"), _programs(ran))]
     if accused:
         lines += ["", "Accused though clean:", ""]
         lines += [f"- `{row['case']}`: {_rules(row.get('false'))}" for row in accused]
@@ -224,7 +192,7 @@ def _peers(planted: Sequence[Row], clean: Sequence[Row], measured: Sequence[Row]
         for name, of, seen, among, false in body
     ]
     failed = [row for row in measured if "error" in row]
-    lines = ["", "### The same cases by others", "", *_table(head, cells), "", _OTHERS]
+    lines = ["", "### The same cases by others", "", *table(head, cells), "", _OTHERS]
     return lines + [f"- TrainCheck on `{row['case']}`: {row['error']}"[:240] for row in failed[:5]]
 
 
@@ -239,11 +207,6 @@ def _spike(row: Row, limits: Mapping[str, float]) -> int | None:
         return None
     start = min((part["first"] for part in truth.values()), default=0)
     return spikes.first_alarm(losses, limits[str(row.get("target"))], start)
-
-
-def _table(head: Sequence[str], body: Iterable[Sequence[str]]) -> list[str]:
-    lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
-    return lines + ["| " + " | ".join(row) + " |" for row in body]
 
 
 if __name__ == "__main__":

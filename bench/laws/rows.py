@@ -8,10 +8,11 @@ import platform
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+Row = Mapping[str, object]
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = Path(__file__).resolve().parent / "results"
 
@@ -38,7 +39,7 @@ def versions() -> dict[str, str]:
     return found
 
 
-def append(what: str, row: Mapping[str, object], folder: Path = RESULTS) -> None:
+def append(what: str, row: Row, folder: Path = RESULTS) -> None:
     """Add a row in one write, so that shards may append to one file."""
     folder.mkdir(exist_ok=True)
     line = (without_places(json.dumps(row, separators=(",", ":"))) + "\n").encode()
@@ -71,6 +72,15 @@ def rows(what: str, folder: Path = RESULTS) -> Iterator[dict[str, object]]:
             continue
         if isinstance(row, dict):
             yield row
+
+
+def latest(found: Iterable[Row], measured: Sequence[str]) -> list[Row]:
+    """The last row of each case that was measured at one of these commits."""
+    kept: dict[str, Row] = {}
+    for row in found:
+        if row.get("commit") in measured:
+            kept[str(row["case"])] = row
+    return list(kept.values())
 
 
 def done(what: str, measured: str) -> set[str]:

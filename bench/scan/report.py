@@ -5,22 +5,19 @@ python -m bench.scan.report [--commit HASH] [--print]
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from bench.laws.intervals import wilson
-from bench.laws.report import latest
-from bench.laws.rows import ROOT, commit, rows
+from bench.laws.rows import Row, latest, rows
+from bench.tables import Block, table, write
 
 from .corpus.sample import BENIGN, CLASSES, MALICIOUS
 from .peers import CLEAN, FLAGGED, INCOMPLETE
 from .score import OURS, RESULTS
 
-Row = Mapping[str, object]
-BEGIN, END = "<!-- scan: begin, written by bench/scan/report.py -->", "<!-- scan: end -->"
-DOCUMENT = ROOT / "docs" / "benchmarks.md"
+BLOCK = Block("scan", "bench/scan/report.py")
 PICKLES = (
     "pickle", "torch-zip", "torch-legacy", "torchscript", "compressed", "archive", "numpy", "joblib",
 )  # fmt: skip
@@ -54,26 +51,7 @@ the next."""
 
 def main() -> int:
     """Write the tables, or print them."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--commit", nargs="+", help="rows of these commits (default: the one checked out)")
-    parser.add_argument("--print", action="store_true", dest="shown", help="print instead of writing")
-    arguments = parser.parse_args()
-    text = report(arguments.commit or [commit()])
-    if arguments.shown:
-        print(text)
-        return 0
-    document = DOCUMENT.read_text(encoding="utf-8")
-    DOCUMENT.write_text(placed(document, text), encoding="utf-8")
-    return 0
-
-
-def placed(document: str, text: str) -> str:
-    """``document`` with ``text`` between the markers, which are added at the end when it has none."""
-    block = f"{BEGIN}\n{text}\n{END}"
-    if BEGIN not in document:
-        return f"{document.rstrip()}\n\n{block}\n"
-    before, _, rest = document.partition(BEGIN)
-    return f"{before}{block}{rest.partition(END)[2]}"
+    return write(BLOCK, report, usage=__doc__, of_commits="rows of these commits")
 
 
 def report(measured: Sequence[str]) -> str:
@@ -146,7 +124,7 @@ def _overall(scored: Sequence[Row]) -> list[str]:
         files, false = _sum(group, "files"), _sum(group, FLAGGED) + _sum(group, INCOMPLETE) / 2
         alarms.append(f"{100 * false / files:.2f} %" if files else "–")
     body.append(("false alarms, incomplete as half", *alarms))
-    return _table(("", *tools.values()), body)
+    return table(("", *tools.values()), body)
 
 
 def _of(among: Iterable[Row], tool: str, word: str) -> str:
@@ -165,7 +143,7 @@ def _by_class(scored: Sequence[Row]) -> list[str]:
         body.append(
             (f"{number}: {title}", *(f"{_sum(group, FLAGGED)} of {_sum(group, 'files')}" for group in groups))
         )
-    return _table(("malicious, by class", *tools.values()), body)
+    return table(("malicious, by class", *tools.values()), body)
 
 
 def _by_carrier(scored: Sequence[Row]) -> list[str]:
@@ -175,7 +153,7 @@ def _by_carrier(scored: Sequence[Row]) -> list[str]:
         for carrier in sorted({str(row["carrier"]) for row in scored if row["label"] == label}):
             among = [row for row in scored if row["label"] == label and row["carrier"] == carrier]
             body.append((f"{label}: {carrier}", *(_of(among, tool, FLAGGED) for tool in tools)))
-    return _table(("flagged, by carrier or library", *tools.values()), body)
+    return table(("flagged, by carrier or library", *tools.values()), body)
 
 
 def _wrong(scored: Sequence[Row]) -> list[str]:
@@ -216,12 +194,7 @@ def _speed(timed: Sequence[Row]) -> list[str]:
         load = row.get("load")
         busy = f"{load[0]:.1f}" if isinstance(load, list) else "–"
         body.append((str(row["what"]), name, spread, f"{processor:.3f}", memory, str(len(rounds)), busy))
-    return [*lines, *_table(("", "", "seconds", "processor", "MiB", "rounds", "load"), body)]
-
-
-def _table(head: Sequence[str], body: Iterable[Sequence[str]]) -> list[str]:
-    lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
-    return lines + ["| " + " | ".join(row) + " |" for row in body]
+    return [*lines, *table(("", "", "seconds", "processor", "MiB", "rounds", "load"), body)]
 
 
 if __name__ == "__main__":

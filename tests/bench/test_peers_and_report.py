@@ -8,8 +8,7 @@ import sys
 import tempfile
 
 from bench.laws.peers.spikes import first_alarm, scores, threshold
-from bench.laws.report import BEGIN, END, latest, placed
-from bench.laws.rows import ROOT, without_places
+from bench.laws.rows import ROOT, latest, without_places
 
 
 def falling(seed: int, steps: int = 60) -> list[float]:
@@ -49,12 +48,6 @@ def test_the_last_row_of_a_case_at_the_commit_counts() -> None:
         {"case": "a", "commit": "2", "caught": "void"},
     ]
     assert [row["caught"] for row in latest(rows, ["1"])] == ["law"]
-
-
-def test_tables_are_placed_between_the_markers_and_nothing_else_moves() -> None:
-    once = placed("# Benchmarks\n\nOther words.\n", "first")
-    assert once == f"# Benchmarks\n\nOther words.\n\n{BEGIN}\nfirst\n{END}\n"
-    assert placed(once + "\nAfter.\n", "second") == once.replace("first", "second") + "\nAfter.\n"
 
 
 def test_rows_do_not_name_folders_of_the_machine() -> None:

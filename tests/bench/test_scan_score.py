@@ -9,7 +9,7 @@ from pathlib import Path
 from bench.scan.corpus.assemble import Call, Name, stream
 from bench.scan.corpus.sample import BENIGN, MALICIOUS, Entry, Sample, write
 from bench.scan.peers import CLEAN, FLAGGED, INCOMPLETE, _each
-from bench.scan.report import BEGIN, END, placed, scores
+from bench.scan.report import scores
 from bench.scan.score import Told, _worst, counts, ours, wrong
 from bench.scan.speed import line, run
 
@@ -63,11 +63,6 @@ def test_the_command_is_asked_about_each_entry(tmp_path: Path) -> None:
     good = Entry("benign/a.pkl", BENIGN, "stdlib", "pickle")
     told = {one.entry.path: one.word for one in ours(tmp_path, [bad, good])}
     assert told == {"malicious/one": FLAGGED, "benign/a.pkl": CLEAN}
-
-
-def test_a_block_is_replaced_where_it_is() -> None:
-    once = placed("# Title\n", "one")
-    assert placed(once, "two") == f"# Title\n\n{BEGIN}\ntwo\n{END}\n"
 
 
 def test_a_process_is_measured_with_its_exit_code() -> None:
