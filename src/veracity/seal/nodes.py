@@ -18,6 +18,7 @@ import hashlib
 import mmap
 import os
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +35,7 @@ _RECORD = re.compile(rb"([0-9a-f]{64}) ([1-9][0-9]{0,9})\n")
 _RECORD_HEAD = 64 + 1 + 10 + 1
 
 
-class Reading:
+class Reading(ABC):
     """Trees read by their digests. Whatever is read is compared with the digest that names it."""
 
     def bytes_of(self, digest: str) -> bytes:
@@ -52,9 +53,9 @@ class Reading:
     name: str
     """For people."""
 
+    @abstractmethod
     def found(self, digest: str) -> bytes | None:
         """What is kept under a digest, unchecked."""
-        raise NotImplementedError
 
     def entries(self, digest: str) -> Iterator[TreeEntry]:
         """The entries of a folder, in order; raises as :meth:`bytes_of`, and EvidenceError for no folder."""

@@ -10,6 +10,7 @@ import lzma
 import struct
 import time
 import zlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from typing import ClassVar
 
@@ -59,15 +60,15 @@ class _Streams:
         return stream.stopped
 
 
-class CompressedReader:
+class CompressedReader(ABC):
     """What the readers of compressed files have in common."""
 
     name: ClassVar[str]
     has_signature: ClassVar[bool] = True
 
+    @abstractmethod
     def claims(self, head: bytes, whole: Input) -> bool:
         """Whether a stream begins here."""
-        raise NotImplementedError
 
     def read(self, whole: Input, budget: Budget) -> Iterator[Found]:
         """What comes out, and what stands behind it."""
@@ -98,9 +99,9 @@ class CompressedReader:
             return None
         return Stream(whole, at, whole.size, self.unpacker)
 
+    @abstractmethod
     def unpacker(self) -> Unpacker:
         """One for a new stream."""
-        raise NotImplementedError
 
     def odd(self, streams: _Streams) -> list[tuple[Oddity, str, str]]:
         """What is unusual, once all was read: kind, what was said, what was found."""
@@ -223,7 +224,11 @@ class GzipReader(CompressedReader):
         at = _after_zeros(whole, at)
         if not self.claims(whole.read(at, 3), whole):
             return None
-        return Stream(whole, _behind_header(whole, at), whole.size, deflate)
+        return Stream(whole, _behind_header(whole, at), whole.size, self.unpacker)
+
+    def unpacker(self) -> Unpacker:
+        """What stands behind a member's header."""
+        return deflate()
 
     def streams(self, whole: Input, budget: Budget) -> _Streams:
         """Members, whose checksums are compared."""

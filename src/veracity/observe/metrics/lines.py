@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 
 from ...core.observation import LoggedValue
@@ -26,7 +27,7 @@ SORT_KEYS = ("split", "phase", "mode", "stage", "type", "set", "kind", "event", 
 """Columns that tell rows of one sort (train) from rows of another (val): part of a series' name."""
 
 
-class Lines:
+class Lines(ABC):
     """Cuts what is appended into lines."""
 
     whole = False
@@ -48,9 +49,9 @@ class Lines:
             self._too_long, rest = True, b""
         self._rest = rest
 
+    @abstractmethod
     def row(self, line: str) -> Iterator[LoggedValue]:
         """The numbers on one line."""
-        raise NotImplementedError
 
 
 class JsonLines(Lines):

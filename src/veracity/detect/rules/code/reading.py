@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from typing import ClassVar
 
@@ -33,7 +34,7 @@ _WHEN = {
 }
 
 
-class SourceDetector:
+class SourceDetector(ABC):
     """The frame of a rule about source files: each file by itself, no state but what was counted."""
 
     rule: ClassVar[Rule]
@@ -59,9 +60,9 @@ class SourceDetector:
             told.add(line)
             yield finding
 
+    @abstractmethod
     def judge(self, read: SourceRead) -> Iterator[Finding]:
         """What the rule says about one file."""
-        raise NotImplementedError
 
     def finish(self) -> Iterator[Finding]:
         """Nothing is left for the end."""

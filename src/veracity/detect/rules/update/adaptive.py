@@ -15,6 +15,7 @@ tensors (``capturable`` and ``differentiable``, NAdam's running product) bring t
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf, sqrt
@@ -42,7 +43,7 @@ Numbers = Sequence[Number]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Adaptive:
+class Adaptive(ABC):
     """What the groups of all of them have in common, by torch's names.
 
     ``decoupled``: weight decay acts on the parameter and not through the gradient. ``single``: scalars are
@@ -83,9 +84,9 @@ class Adaptive:
         """What the record must hold after the step beside the states of the parameter's own shape."""
         return tuple(self.scalars)
 
+    @abstractmethod
     def derive(self, count: float, values: Numbers) -> tuple[Number, ...]:
         """The values after step ``count`` (from 1)."""
-        raise NotImplementedError
 
     def gradient(self, param: Number, grad: Number) -> Number:
         """The gradient that counts: its sign by ``maximize``, coupled weight decay added."""
