@@ -40,7 +40,7 @@ def test_signed_and_verified_with_the_homes_key(
     for name in (net / "model.sig", net):
         assert main(["verify", str(name)]) == 0
         shown = capsys.readouterr().out
-        assert "as it was signed: 1 file, 1 bytes read again" in shown
+        assert "as it was signed: 1 file, 1 byte read again" in shown
         assert "not covered  model.sig" in shown
 
 

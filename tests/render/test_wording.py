@@ -33,10 +33,7 @@ def test_moments_that_no_calendar_has() -> None:
     assert wording.moment(None) == "not yet"
 
 
-def test_counts() -> None:
-    assert wording.count(1, "entry") == "1 entry"
-    assert wording.count(2_000, "entry") == "2,000 entries"
-    assert wording.count(2, "process") == "2 processes"
+def test_severities_of_nothing() -> None:
     assert wording.severities(()) == "none"
 
 

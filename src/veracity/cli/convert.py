@@ -76,11 +76,13 @@ def execute(arguments: argparse.Namespace) -> int:
 
 
 def _text(target: Path, loaded: Loaded, flat: Flat) -> str:
+    from ..core.quantity import quantity
     from ..render.visible import visible
-    from ..render.wording import count
 
     size = sum(one.numel() * one.element_size() for one in flat.tensors.values())
-    lines = [f"{target}: {count(len(flat.tensors), 'tensor')}, {size:,} bytes, of {loaded.digest}"]
+    lines = [
+        f"{target}: {quantity(len(flat.tensors), 'tensor')}, {quantity(size, 'byte')}, of {loaded.digest}"
+    ]
     if flat.left_out:
         lines.append(f"left out, since they are no tensors: {len(flat.left_out):,}")
     lines += [f"  {name or '(the whole)'}: {what}" for name, what in flat.left_out[:MAX_LISTED]]

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 from ..core.approval import Approvable, Approval, PartStanding, Standing, Why, Word
 from ..core.policy import Policy
+from ..core.quantity import quantity
 from ..monitor.sealedruns import SealedRun
 from .page import Page, Span
-from .wording import count, moment
+from .wording import moment
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -105,7 +106,7 @@ def fallen(
     for run in [one for one in runs if not one.reason][:MAX_SHOWN]:
         page.line(f"  {run.run} was started on {run.seal}")
     known = sum(not one.reason for one in runs)
-    page.line(f"  {count(len(concerned), 'seal')} and {count(known, 'run')} are concerned")
+    page.line(f"  {quantity(len(concerned), 'seal')} and {quantity(known, 'run')} are concerned")
     for reason in [*unread, *(f"{one.run}: {one.reason}" for one in runs if one.reason)][:MAX_SHOWN]:
         page.line(("  not known", "bold yellow"), f"  {reason}")
     return page.show(console)

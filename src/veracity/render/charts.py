@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from ..core.finding import Finding
+from ..core.quantity import quantity
 from ..core.summary import StepPoint
 from .markup import Limits, escape, number
 from .series import PHASES, Bar, Curve, bars, by_rank, curve, envelope, log_ticks, ticks
@@ -80,9 +81,8 @@ def loss_chart(points: Sequence[StepPoint], ordered: Sequence[Finding], limits: 
         )
         body.append(_curve(axes, line, f"r{place % _COLOURS}"))
     body.append(_marks(axes, ordered))
-    label = (
-        f"Loss from step {low} to {high}, {len(ranks)} ranks, between {min(values):.4g} and {max(values):.4g}"
-    )
+    between = f"between {min(values):.4g} and {max(values):.4g}"
+    label = f"Loss from step {low} to {high}, {quantity(len(ranks), 'rank')}, {between}"
     return _svg(278, label, "".join(body)) + _rank_legend(drawn, len(ranks), axes.log)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..core.canonical import Json
 from ..core.observation import DistributionCompared
+from ..core.quantity import quantity
 from ..core.rule import Severity
 from ..scan.examine import Examined
 from . import wording
@@ -41,10 +42,8 @@ def examined(found: Examined, console: Console | None = None) -> str:
         page.line(f"  and {len(ordered) - MAX_SHOWN:,} more; --format json has them all")
     standings = Counter(one.standing for one in found.distributions)
     for standing, number in standings.most_common():
-        if number == 1:
-            page.line(f"  1 distribution: it {_STANDINGS[standing]}")
-        else:
-            page.line(f"  {number:,} distributions: each {_STANDINGS[standing]}")
+        each = quantity(number, "distribution: it", "distributions: each")
+        page.line(f"  {each} {_STANDINGS[standing]}")
     for law, part in sorted(found.coverage.items()):
         full = 0 < part.possible <= part.checked
         page.line(f"  {law:<18}", (wording.checked(part), "green" if full else "yellow"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..core.finding import Finding
+from ..core.quantity import quantity
 from ..core.summary import RunSummary, StepPoint
 from . import sections, wording
 from .charts import loss_chart, rate_chart, steps_between, time_chart
@@ -97,15 +98,11 @@ def _tiles(summary: RunSummary) -> str:
     tone = " broken" if breaking else ""
     gap_tone = " incomplete" if summary.gaps else ""
     rows = (
-        ("", f"{steps:,}", f"{'step' if steps == 1 else 'steps'} on {wording.count(ranks, 'rank')}"),
+        ("", *_counted(steps, "step", f" on {quantity(ranks, 'rank')}")),
         ("", f"{laws} of {len(summary.coverage)}", "laws that could check"),
-        (
-            tone,
-            f"{len(summary.findings):,}",
-            f"{_noun(summary.findings, 'finding')} ({wording.severities(summary.findings)})",
-        ),
-        (gap_tone, f"{len(summary.gaps):,}", _noun(summary.gaps, "gap")),
-        ("", f"{summary.entries:,}", "ledger entries"),
+        (tone, *_counted(len(summary.findings), "finding", f" ({wording.severities(summary.findings)})")),
+        (gap_tone, *_counted(len(summary.gaps), "gap")),
+        ("", *_counted(summary.entries, "ledger entry")),
     )
     tiles = "".join(
         f'<div class="tile{css}"><b>{value}</b><span>{escape(label)}</span></div>'
@@ -114,8 +111,10 @@ def _tiles(summary: RunSummary) -> str:
     return f'<div class="tiles">{tiles}</div>'
 
 
-def _noun(things: Sequence[object], noun: str) -> str:
-    return noun if len(things) == 1 else f"{noun}s"
+def _counted(number: int, noun: str, more: str = "") -> tuple[str, str]:
+    """A number, and what is said below it."""
+    value, _, label = quantity(number, noun).partition(" ")
+    return value, label + more
 
 
 def _course(summary: RunSummary, ordered: Sequence[Finding], limits: Limits) -> str:
@@ -146,7 +145,7 @@ def _times(points: Sequence[StepPoint], ordered: Sequence[Finding], limits: Limi
         parts.append(f'{drawn}<p class="note">{escape(who + caption)}</p>')
     keys = "".join(f'<span><i class="p-{name}"></i>{name}</span>' for name in PHASES)
     hidden = len(ranks) - len(chosen)
-    other = f"<span>{escape(wording.count(hidden, 'further rank'))} not drawn</span>" if hidden else ""
+    other = f"<span>{escape(quantity(hidden, 'further rank'))} not drawn</span>" if hidden else ""
     return f'{"".join(parts)}<p class="legend">{keys}{other}</p>'
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from ..core.quantity import quantity
 from ..core.rule import Severity
 from ..scan.gate.result import FileResult, Summary
 from .visible import clip, visible
-from .wording import count, place, worst_first
+from .wording import place, worst_first
 
 MAX_ROWS = 500
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>()#+!|~&])")
@@ -19,9 +20,9 @@ def markdown(results: Sequence[FileResult], summary: Summary, threshold: Severit
     word = {0: "clean", 1: "findings"}.get(summary.exit_code, "incomplete")
     lines = [f"## veracity scan: {word}", ""]
     lines.append(
-        f"{count(summary.files, 'file')}: {summary.clean:,} clean, {summary.findings:,} with findings, "
-        f"{summary.incomplete:,} incomplete, {summary.aside:,} findings set aside, "
-        f"{summary.left_out:,} names left out."
+        f"{quantity(summary.files, 'file')}: {summary.clean:,} clean, {summary.findings:,} with findings, "
+        f"{summary.incomplete:,} incomplete, {quantity(summary.aside, 'finding')} set aside, "
+        f"{quantity(summary.left_out, 'name')} left out."
     )
     rows = [(finding, one) for one in results for finding in worst_first(one.findings)]
     rows.sort(key=lambda row: -row[0].severity.weight)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 from dataclasses import dataclass
 
+from ..core.quantity import quantity
 from .visible import all_visible, is_visible
 
 
@@ -45,7 +46,7 @@ def escape(text: str, limit: int = 1500) -> str:
 
 
 def _omitted(left: int) -> str:
-    return f"... ({left:,} more characters)" if left > 0 else ""
+    return f"... ({quantity(left, 'more character')})" if left > 0 else ""
 
 
 def code(text: str, limit: int = 1500) -> str:

@@ -6,10 +6,10 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ..core.quantity import quantity
 from ..core.tree import escaped
 from ..seal.model import CheckedModel, SignedModel
 from .page import Page
-from .wording import count
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,9 +22,9 @@ def signed(models: Sequence[SignedModel], public: str, console: Console | None =
     """What was signed, and with which key others verify it."""
     page = Page()
     for one in models:
-        files = count(len(one.statement.files), "file")
+        files = quantity(len(one.statement.files), "file")
         page.line(("signed", "bold"), f"  {one.signature}")
-        page.line(f"  {one.statement.name:<14} {files}, {one.size:,} bytes, as {_FORM}")
+        page.line(f"  {one.statement.name:<14} {files}, {quantity(one.size, 'byte')}, as {_FORM}")
         page.line(f"  {'':<14} ", (f"left out: {', '.join(one.statement.ignored)}", "dim"))
     page.line(f"  others verify it with {public}")
     return page.show(console)
@@ -41,8 +41,8 @@ def checked(model: CheckedModel, console: Console | None = None) -> str:
     for unread in model.unread[:MAX_SHOWN]:
         page.line(("  not read", "bold yellow"), f"  {unread.path}: {unread.reason}")
     if not model.changed and not model.unread:
-        files = count(len(one.statement.files), "file")
-        page.line(f"  {one.model} is as it was signed: {files}, {one.size:,} bytes read again")
+        files = quantity(len(one.statement.files), "file")
+        page.line(f"  {one.model} is as it was signed: {files}, {quantity(one.size, 'byte')} read again")
     if model.passed:
         page.line(("  not covered", "dim"), f"  {', '.join(model.passed[:MAX_SHOWN])}")
     return page.show(console)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..core.quantity import quantity
 from ..core.repository import RepositoryState
 from ..core.tree import escaped
 from ..seal.difference import Difference
 from ..seal.repositorychange import SHOWN, GitChange, RepositoryChanged
 from .page import Page, Span
 from .visible import clip
-from .wording import count, marked
+from .wording import marked
 
 MAX_SHOWN = 10
 MAX_NAMED = 5
@@ -35,9 +36,8 @@ def add_sealed(page: Page, state: RepositoryState) -> None:
     if not state.signatures:
         page.line("    the commit is not signed")
     if state.commit:
-        number = len(state.unlike)
-        differ = f"{number:,} {'differs' if number == 1 else 'differ'}" if number else "none differs"
-        page.line(f"    {count(state.compared, 'file')} compared with the commit: {differ}")
+        differ = quantity(len(state.unlike), "differs", "differ") if state.unlike else "none differs"
+        page.line(f"    {quantity(state.compared, 'file')} compared with the commit: {differ}")
     _named(page, "differ, as git shows", [one.path for one in state.unlike if not one.hidden])
     _named(page, "untracked", state.untracked)
     _named(page, "hidden from git status by info/exclude", state.ignored)
@@ -50,13 +50,13 @@ def add_sealed(page: Page, state: RepositoryState) -> None:
         page.line(("    submodule", "yellow"), f"  {it.path} is at {at}, the commit has {has}")
     _more(page, len(moved))
     counted = (
-        (sum(one.runs for one in state.hooks), "hook", "hooks"),
+        (sum(one.runs for one in state.hooks), "hook", ""),
         (len(state.settings), "setting that can start programs", "settings that can start programs"),
-        (len(state.submodules), "submodule", "submodules"),
-        (len(state.replaced), "replaced object", "replaced objects"),
+        (len(state.submodules), "submodule", ""),
+        (len(state.replaced), "replaced object", ""),
         (len(state.flagged), "file that git is told not to look at", "files that git is told not to look at"),
     )
-    said = [f"{number:,} {one if number == 1 else more}" for number, one, more in counted if number]
+    said = [quantity(number, one, more) for number, one, more in counted if number]
     if said:
         page.line(f"    {', '.join(said)}")
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..core.finding import Finding
+from ..core.quantity import quantity
 from ..core.rule import Severity
 from ..scan.gate.aside import fingerprint
 from ..scan.gate.result import CLEAN, FINDINGS, FileResult, Summary
@@ -42,13 +43,11 @@ def scanned(
         _file(page, one, threshold)
     page.line(*_counts(summary))
     if summary.aside:
-        page.line(
-            f"  {wording.count(summary.aside, 'finding')} set aside; --format json says by whom and why"
-        )
+        page.line(f"  {quantity(summary.aside, 'finding')} set aside; --format json says by whom and why")
     if summary.left_out:
-        page.line(f"  {wording.count(summary.left_out, 'name')} left out by patterns, with all that is below")
+        page.line(f"  {quantity(summary.left_out, 'name')} left out by patterns, with all that is below")
     if summary.unknown:
-        page.line(f"  {wording.count(summary.unknown, 'file')} of no format that a known loader would open")
+        page.line(f"  {quantity(summary.unknown, 'file')} of no format that a known loader would open")
     return page.show(console)
 
 
@@ -65,7 +64,7 @@ def _file(page: Page, one: FileResult, threshold: Severity) -> None:
         add_finding(page, finding)
     rest = len(listed) - MAX_OF_ONE + one.more
     if rest > 0:
-        page.line(f"  and {wording.count(rest, 'further finding')}")
+        page.line(f"  and {quantity(rest, 'further finding')}")
     for missed in one.missed[:MAX_OF_ONE]:
         page.line(
             "  ", ("not read", "bold yellow"), f"  {clip(missed.what, 400)}: {clip(missed.reason, 400)}"
@@ -83,7 +82,7 @@ def _counts(summary: Summary) -> list[tuple[str, str] | str]:
     parts.append(f"{summary.incomplete:,} incomplete")
     return [
         (word, STYLES.get(word, "bold yellow")),
-        f"  {wording.count(summary.files, 'file')}: {', '.join(parts)}",
+        f"  {quantity(summary.files, 'file')}: {', '.join(parts)}",
     ]
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..core.level import MISSED_FOR, Looked, missed, together
+from ..core.quantity import quantity
 from ..core.tree import FOLDER, LINK, TreeEntry, escaped
 from ..seal.aliases import document_of as links_document
 from ..seal.aliases import said_of_names
@@ -16,7 +17,7 @@ from ..seal.paths import Seal
 from ..seal.repositories import document_of
 from . import repositories
 from .page import Page, Span
-from .wording import count, marked, moment
+from .wording import marked, moment
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -31,11 +32,11 @@ def sealed(seal: Seal, files: int, size: int, console: Console | None = None, *,
     page = Page()
     page.line(("sealed", "bold"), f"  {seal.seal}")
     for part in seal.parts:
-        what = count(part.root.size, "name") if part.root.kind == FOLDER else f"{part.root.size:,} bytes"
+        what = quantity(part.root.size, "name" if part.root.kind == FOLDER else "byte")
         page.line(f"  {part.name:<14} {part.path}  {what}")
         page.line(f"  {'':<14} ", (f"sha256:{part.root.digest}", "dim"))
     if seal.looked is None:
-        page.line(f"  {count(files, 'file')} with {size:,} bytes were read")
+        page.line(f"  {quantity(files, 'file')} read, {quantity(size, 'byte')}")
     for sentence in () if seal.looked is None else seal.looked.sentences():
         page.line(f"  {sentence}")
     for state in seal.repositories:
@@ -90,8 +91,9 @@ def _read(one: Difference) -> str:
     if not one.files or one.looked is None:
         return ""
     if one.looked.read == one.files:
-        return f": {count(one.files, 'file')}, {one.size:,} bytes read again"
-    return f": {count(one.files, 'file')}, {one.looked.read:,} of them read again ({one.looked.size:,} bytes)"
+        return f": {quantity(one.files, 'file')}, {quantity(one.size, 'byte')} read again"
+    read = f"{one.looked.read:,} of them read again ({quantity(one.looked.size, 'byte')})"
+    return f": {quantity(one.files, 'file')}, {read}"
 
 
 def _together(differences: Sequence[Difference]) -> Looked | None:
@@ -184,15 +186,12 @@ def _detail(change: Changed) -> str:
     before, after = change.before, change.after
     if before is None or after is None:
         entry = before or after
-        return f"{entry.size:,} bytes" if entry is not None and entry.is_file else ""
+        return quantity(entry.size, "byte") if entry is not None and entry.is_file else ""
     if change.change is Change.LINK:
         return f"{escaped(before.target)} → {escaped(after.target)}"
     if change.change in (Change.MODE, Change.EXECUTABLE):
         return f"{before.mode:o} → {after.mode:o}"
     if change.change is Change.CONTENT:
-        return (
-            f"{before.size:,} → {after.size:,} bytes"
-            if before.size != after.size
-            else f"{after.size:,} bytes"
-        )
+        size = quantity(after.size, "byte")
+        return f"{before.size:,} → {size}" if before.size != after.size else size
     return ""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from ..core.coverage import Coverage
 from ..core.finding import Evidence, Finding
+from ..core.quantity import quantity
 from ..core.rule import Severity
 from ..core.summary import GapSummary, ProcessSummary, RunSummary, SealedItem
 from . import wording
@@ -28,7 +29,7 @@ def more(left: int, noun: str, run: str) -> str:
     if left <= 0:
         return ""
     where = code(f"veracity show {run} --format json")
-    return f'<p class="note">And {escape(wording.count(left, noun))}, listed by {where}.</p>'
+    return f'<p class="note">And {escape(quantity(left, noun))}, listed by {where}.</p>'
 
 
 def findings(summary: RunSummary, ordered: Sequence[Finding], limits: Limits) -> str:
@@ -98,9 +99,7 @@ def _excerpt(lines: Sequence[str], limits: Limits) -> str:
         tag = f'<span class="{css}">' if css else "<span>"
         rows.append(f"{tag}{escape(line.expandtabs(4), max(80, limits.text // 5))}</span>")
     if len(lines) > len(shown):
-        rows.append(
-            f'<span class="hunk">{escape(wording.count(len(lines) - len(shown), "further line"))}</span>'
-        )
+        rows.append(f'<span class="hunk">{escape(quantity(len(lines) - len(shown), "further line"))}</span>')
     return f"<pre>{''.join(rows)}</pre>"
 
 
@@ -109,7 +108,7 @@ def coverage(parts: dict[str, Coverage], limits: Limits) -> str:
     most = 5 * limits.evidence
     laws = [_law(law, part, limits) for law, part in sorted(parts.items())[:most]]
     left = len(parts) - most
-    other = f'<p class="note">And {escape(wording.count(left, "further law"))}.</p>' if left > 0 else ""
+    other = f'<p class="note">And {escape(quantity(left, "further law"))}.</p>' if left > 0 else ""
     body = f'<div class="card">{"".join(laws) or "No law checked anything."}{other}</div>'
     return section("Coverage", "how much each law really checked", body)
 
@@ -120,7 +119,7 @@ def _law(law: str, part: Coverage, limits: Limits) -> str:
     reasons = wording.reasons(part)
     said = "".join(f"<li>{escape(reason, limits.text)}</li>" for reason in reasons[: limits.evidence])
     if len(reasons) > limits.evidence:
-        said += f"<li>{escape(wording.count(len(reasons) - limits.evidence, 'further reason'))}</li>"
+        said += f"<li>{escape(quantity(len(reasons) - limits.evidence, 'further reason'))}</li>"
     name, amount = (
         escape(law, 80),
         escape("; ".join(filter(None, (wording.checked(part), wording.odds(part)))), 400),
@@ -194,7 +193,7 @@ def what_ran(summary: RunSummary, limits: Limits) -> str:
         room -= take
         groups[kind] = _kind(kind, items, take, summary.run, limits)
     parts.append(f'<div class="card">{"".join(groups[kind] for kind in kinds if kind in groups)}</div>')
-    return section("What ran", wording.count(len(summary.sealed), "item"), "".join(parts))
+    return section("What ran", quantity(len(summary.sealed), "item"), "".join(parts))
 
 
 def _kind(kind: str, items: Sequence[SealedItem], take: int, run: str, limits: Limits) -> str:
@@ -225,7 +224,7 @@ def processes(summary: RunSummary, limits: Limits) -> str:
     )
     left = more(len(summary.processes) - most, "further process", summary.run)
     table = f"<table>{head}{rows}</table>" if rows else "No process of the job was heard."
-    remark = wording.count(len(summary.processes), "process")
+    remark = quantity(len(summary.processes), "process")
     return section("Processes", remark, f'<div class="card">{table}</div>{left}')
 
 

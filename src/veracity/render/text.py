@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from ..core.finding import Evidence, Finding
+from ..core.quantity import quantity
 from ..core.rule import Severity
 from ..core.summary import GapSummary, RunSummary
 from . import wording
@@ -82,7 +83,7 @@ def _heading(page: Page, summary: RunSummary) -> None:
             (("command", "dim"), clip(" ".join(summary.command), 400)),
             (("started", "dim"), f"{wording.moment(summary.started_at)} on {summary.host} by {summary.user}"),
             (("took", "dim"), f"{wording.span(summary)}, {code}"),
-            (("saw", "dim"), f"{wording.count(steps, 'step')} on {wording.count(ranks, 'rank')}"),
+            (("saw", "dim"), f"{quantity(steps, 'step')} on {quantity(ranks, 'rank')}"),
             *([(("job", "dim"), clip(wording.job(summary), 400))] if summary.job else []),
         ]
     )
@@ -103,7 +104,7 @@ def _findings(page: Page, summary: RunSummary) -> None:
             page.line()
         add_finding(page, finding)
     if len(ordered) > _MAX_FINDINGS:
-        rest = wording.count(len(ordered) - _MAX_FINDINGS, "further finding")
+        rest = quantity(len(ordered) - _MAX_FINDINGS, "further finding")
         page.line(f"  and {rest}: veracity show {summary.run} --format json")
 
 
@@ -144,7 +145,7 @@ def _evidence(page: Page, evidence: Evidence) -> None:
         style = {"+": "green", "-": "red", "@": "cyan"}.get(text[:1], "")
         page.line("      | ", (clip(text.expandtabs(4), 300), style))
     if len(evidence.excerpt) > _MAX_EXCERPT:
-        page.line(f"      | ... {wording.count(len(evidence.excerpt) - _MAX_EXCERPT, 'further line')}")
+        page.line(f"      | ... {quantity(len(evidence.excerpt) - _MAX_EXCERPT, 'further line')}")
 
 
 def _coverage(page: Page, summary: RunSummary) -> None:
@@ -176,7 +177,7 @@ def _gaps(page: Page, gaps: tuple[GapSummary, ...]) -> None:
         if gap.remedy:
             page.paragraph(f"what to do: {gap.remedy}", indent="    ")
     if len(gaps) > _MAX_GAPS:
-        page.line(f"  and {wording.count(len(gaps) - _MAX_GAPS, 'further gap')}")
+        page.line(f"  and {quantity(len(gaps) - _MAX_GAPS, 'further gap')}")
 
 
 def _what_ran(page: Page, summary: RunSummary) -> None:
@@ -209,7 +210,7 @@ def _processes(page: Page, summary: RunSummary) -> None:
         how = f"{process.how} {process.code}" + (
             f" ({clip(process.explained, 80)})" if process.explained else ""
         )
-        told = f"{wording.count(process.steps, 'step')}, {wording.count(process.records, 'record')}"
+        told = f"{quantity(process.steps, 'step')}, {quantity(process.records, 'record')}"
         lost = f", {process.dropped:,} dropped" if process.dropped else ""
         share = wording.guard_share(process)
         cost = f", {share} in the guard" if share else ""
@@ -218,12 +219,11 @@ def _processes(page: Page, summary: RunSummary) -> None:
         )
     page.table(rows)
     if len(summary.processes) > _MAX_PROCESSES:
-        page.line(f"  and {wording.count(len(summary.processes) - _MAX_PROCESSES, 'further process')}")
+        page.line(f"  and {quantity(len(summary.processes) - _MAX_PROCESSES, 'further process')}")
 
 
 def _record(page: Page, summary: RunSummary) -> None:
     page.line()
-    page.line(
-        ("Ledger", "bold"), f"  {summary.entries:,} entries, root {summary.tree_root or 'not yet signed'}"
-    )
+    root = summary.tree_root or "not yet signed"
+    page.line(("Ledger", "bold"), f"  {quantity(summary.entries, 'entry')}, root {root}")
     page.line(f"  re-read and check every one: veracity verify {summary.run}")

@@ -7,6 +7,8 @@ different names look alike. All of them are shown as a mark in place of the char
 
 from __future__ import annotations
 
+from ..core.quantity import quantity
+
 CLIP = 2000
 
 # Printable by Unicode's categories, yet drawn as nothing: fillers, blank Braille, variation selectors.
@@ -36,7 +38,7 @@ def clip(text: str, limit: int = CLIP) -> str:
     """At most ``limit`` characters of ``text``, saying how many were left out."""
     if len(text) <= limit:
         return text
-    return f"{text[:limit]}... ({len(text) - limit:,} more characters)"
+    return f"{text[:limit]}... ({quantity(len(text) - limit, 'more character')})"
 
 
 def brief(text: str, limit: int) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 from ..core.coverage import Coverage
 from ..core.finding import Finding, Location
+from ..core.quantity import quantity
 from ..core.rule import Confidence, Severity
 from ..core.summary import ProcessSummary, RunSummary, SealedItem
 from ..core.verdict import Outcome
@@ -75,18 +76,10 @@ def guard_share(process: ProcessSummary) -> str:
     return f"{100 * process.spent / process.trained:.1f} %" if process.trained > 0 else ""
 
 
-def count(number: int, noun: str) -> str:
-    """``1 step``, ``1,204 steps``."""
-    if number == 1:
-        return f"1 {noun}"
-    plural = noun[:-1] + "ies" if noun.endswith("y") else noun + ("es" if noun.endswith("s") else "s")
-    return f"{number:,} {plural}"
-
-
 def severities(findings: Iterable[Finding]) -> str:
     """``2 errors, 1 warning``; ``none`` when there are none."""
     counts = Counter(finding.severity for finding in findings)
-    return ", ".join(count(counts[level], level.value) for level in Severity if counts[level]) or "none"
+    return ", ".join(quantity(counts[level], level.value) for level in Severity if counts[level]) or "none"
 
 
 def moment(at: int | None) -> str:
@@ -204,10 +197,10 @@ def happened(summary: RunSummary) -> str:
     if summary.refused:
         others = len(summary.refused) - 1
         return f"Not started: {summary.refused[0]}" + (
-            f", and {count(others, 'more reason')}." if others else "."
+            f", and {quantity(others, 'more reason')}." if others else "."
         )
     ranks, steps = ranks_and_steps(summary)
-    ran = f"{count(steps, 'step')} on {count(ranks, 'rank')}"
+    ran = f"{quantity(steps, 'step')} on {quantity(ranks, 'rank')}"
     if summary.verdict is None:
         return f"No verdict yet: the run goes on, or its monitor ended before it did. Seen so far: {ran}."
     if summary.verdict.outcome is Outcome.BROKEN:
@@ -217,7 +210,7 @@ def happened(summary: RunSummary) -> str:
         return f"Nothing was found broken, but too little was seen to say that the laws held: {why}."
     laws = [part for part in summary.coverage.values() if part.checked > 0]
     blind = len(summary.coverage) - len(laws)
-    rest = f"; {count(blind, 'law')} could check nothing, as said below" if blind else ""
+    rest = f"; {quantity(blind, 'law')} could check nothing, as said below" if blind else ""
     passed = max((part.passed for part in summary.coverage.values() if part.unit == "steps"), default=0)
     made = sum(process.steps for process in summary.processes)
     if passed:
@@ -258,5 +251,5 @@ def _broken(summary: RunSummary) -> str:
     if worst.locations:
         sentence += f". The first place to look is {_brief(worst.locations[0])}"
     others = len(ordered) - 1
-    more = f" {count(others, 'further finding')} below." if others else ""
+    more = f" {quantity(others, 'further finding')} below." if others else ""
     return f"{sentence[0].upper()}{sentence[1:]}.{more}"
