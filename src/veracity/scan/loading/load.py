@@ -20,6 +20,7 @@ from ...core.pickleprogram import Import, PickleProgram
 from ...core.rule import Severity
 from ...observe.artifact.budget import Budget
 from ...observe.artifact.input import Input, open_file
+from ...observe.safetensorsheader import begins_header
 from ..gate.detectors import DETECTORS
 from ..gate.examine import examine
 from ..gate.readers import READERS
@@ -27,7 +28,7 @@ from . import arrays, plain, tensors
 from .build import Makers, build
 from .files import open_pickle
 from .opaque import Opaque
-from .safetensors import is_safetensors, read_safetensors
+from .safetensors import read_safetensors
 
 _BLOCK = 1 << 22
 MAX_SHOWN = 5
@@ -86,7 +87,7 @@ def load_whole(path: str | os.PathLike[str], *, digest: str = "") -> Loaded:
         raise VerificationError(f"{name} is not the file that was meant", where=f"{found}, not {digest}")
     whole = Input.of(name, SharedMemory(data))
     _judge(whole)
-    if is_safetensors(whole):
+    if begins_header(whole.read(0, 10)):
         return Loaded(read_safetensors(whole, data), found)
     opened = open_pickle(whole, Budget())
     storages = None

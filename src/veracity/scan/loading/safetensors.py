@@ -1,5 +1,7 @@
 """safetensors, read and written: a header of JSON and the numbers behind it.
 
+The header is read by the gate's own parser (:mod:`safetensorsheader`), so that both see the same tensors.
+
 Format: eight bytes little-endian with the header's length, the header, then the data; offsets of tensors are
 from the first byte after the header, without holes (https://github.com/huggingface/safetensors, "Format").
 """
@@ -7,21 +9,22 @@ from the first byte after the header, without holes (https://github.com/huggingf
 from __future__ import annotations
 
 import json
-import math
 import os
 import secrets
 from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from ...core.errors import EvidenceError, UsageError
 from ...observe.artifact.input import Input
+from ...observe.safetensorsheader import Described, read_header
 from .tensors import torch_module
 
 if TYPE_CHECKING:
     import torch
 
-MAX_HEADER = 100_000_000
 _ALIGNED = 8
 DTYPES = {
     "F64": "float64",
@@ -43,72 +46,43 @@ DTYPES = {
 }
 
 
-def is_safetensors(whole: Input) -> bool:
-    """Whether a file begins as one: a plausible length and an object of JSON."""
-    head = whole.read(0, 9)
-    length = int.from_bytes(head[:8], "little")
-    return len(head) == 9 and head[8:] == b"{" and 2 <= length <= min(MAX_HEADER, whole.size - 8)
-
-
 def read_safetensors(whole: Input, data: bytearray) -> dict[str, torch.Tensor]:
     """All tensors by name, on the memory of ``data``; raises EvidenceError for what is not so exactly.
 
     Shape and dtype as in the file, on the CPU.
     """
     module = torch_module()
-    length = int.from_bytes(whole.read(0, 8), "little")
-    try:
-        header = json.loads(whole.read(8, length), object_pairs_hook=_unique)
-    except (ValueError, RecursionError) as error:
-        raise EvidenceError(f"the header is no JSON: {str(error)[:100]}", where=whole.name) from error
-    begin = 8 + length
+    header = read_header(whole)
+    wrong = next(chain(header.broken, header.misplaced(whole)), None)
+    if wrong is not None:
+        raise EvidenceError(wrong.what, where=whole.name)
     tensors: dict[str, torch.Tensor] = {}
-    spans: list[tuple[int, int]] = []
-    for name, entry in header.items():
-        if name == "__metadata__":
-            continue
-        dtype, shape, start, end = _entry(name, entry)
-        kind: torch.dtype = getattr(module, DTYPES[dtype])
-        if (end - start) != math.prod(shape) * kind.itemsize or begin + end > whole.size:
-            raise EvidenceError(f"tensor {name[:80]!r} is not as long as its shape says", where=whole.name)
-        spans.append((start, end))
-        if start == end:
-            tensors[name] = module.empty(shape, dtype=kind)
-            continue
-        view = module.frombuffer(data, dtype=module.uint8, count=end - start, offset=begin + start)
-        aligned = view if view.data_ptr() % kind.itemsize == 0 else view.clone()
-        tensors[name] = aligned.view(kind).reshape(shape)
-    _check_spans(sorted(spans), whole.size - begin, whole.name)
+    for one in header.tensors:
+        if one.dtype not in DTYPES or not hasattr(module, DTYPES[one.dtype]):
+            raise EvidenceError(
+                f"tensor {one.name[:80]!r} is of type {one.dtype}, which this torch lacks", where=whole.name
+            )
+        kind: torch.dtype = getattr(module, DTYPES[one.dtype])
+        tensors[one.name] = _tensor(module, data, header.begin, one, kind)
     return tensors
 
 
-def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a key stands twice")
-    return found
-
-
-def _entry(name: str, entry: object) -> tuple[str, tuple[int, ...], int, int]:
-    if isinstance(entry, dict) and entry.keys() == {"dtype", "shape", "data_offsets"}:
-        dtype, shape, span = entry["dtype"], entry["shape"], entry["data_offsets"]
-        numbers = [*shape, *span] if isinstance(shape, list) and isinstance(span, list) else [None]
-        good = all(
-            isinstance(one, int) and not isinstance(one, bool) and 0 <= one < 1 << 62 for one in numbers
+def _tensor(
+    module: ModuleType, data: bytearray, begin: int, one: Described, kind: torch.dtype
+) -> torch.Tensor:
+    try:
+        if one.start == one.end:
+            made: torch.Tensor = module.empty(one.shape, dtype=kind)
+            return made
+        view = module.frombuffer(
+            data, dtype=module.uint8, count=one.end - one.start, offset=begin + one.start
         )
-        if good and len(span) == 2 and span[0] <= span[1] and isinstance(dtype, str) and dtype in DTYPES:
-            return dtype, tuple(shape), span[0], span[1]
-    raise EvidenceError(f"the header's entry of {name[:80]!r} is not one of a tensor, or of an unknown type")
-
-
-def _check_spans(spans: list[tuple[int, int]], size: int, where: str) -> None:
-    at = 0
-    for start, end in spans:
-        if start != at:
-            raise EvidenceError("tensors overlap, or leave holes between them", where=where)
-        at = end
-    if at != size:
-        raise EvidenceError(f"{size - at:,} bytes follow the tensors", where=where)
+        aligned = view if view.data_ptr() % kind.itemsize == 0 else view.clone()
+        made = aligned.view(kind).reshape(one.shape)
+    except (RuntimeError, TypeError, OverflowError) as error:
+        # Of no element at all, any numbers may stand beside a zero.
+        raise EvidenceError(f"tensor {one.name[:80]!r} has a shape that torch has not") from error
+    return made
 
 
 def write_safetensors(
