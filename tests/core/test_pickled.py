@@ -171,30 +171,3 @@ def test_what_the_standard_library_pickles_calls_nothing_that_is_no_data(protoco
     for value in values:
         called = calls_in(io.BytesIO(pickle.dumps([value, value], protocol)))
         assert not [name for name in called if danger_of(*name) is Danger.IDLE], value
-
-
-class _Calls:
-    def __reduce__(self) -> tuple[object, tuple[object, ...]]:
-        return print, ("marked",)
-
-
-@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
-def test_calls_are_told_from_names(protocol: int) -> None:
-    builtins = "__builtin__" if protocol < 3 else "builtins"
-    document = {"kept": [print, len], "a": (1, [2, {3: {4}}]), "made": _Calls(), "again": b"x" * 300}
-    data = pickle.dumps(document, protocol)
-    assert (builtins, "print") in calls_in(io.BytesIO(data))
-    assert (builtins, "len") not in calls_in(io.BytesIO(data))
-    assert (builtins, "print") in calls_in(io.BytesIO(pickle.dumps(1) + data + b"no pickle"))
-
-
-def test_calls_of_old_pickles_are_seen() -> None:
-    assert calls_in(io.BytesIO(b"(c__builtin__\nprint\nS'a'\no.")) == {("__builtin__", "print")}
-    assert calls_in(io.BytesIO(b"(S'a'\ni__builtin__\nprint\n.")) == {("__builtin__", "print")}
-
-
-@given(st.binary(max_size=200))
-@settings(max_examples=examples(200))
-def test_any_bytes_are_taken_for_a_pickle(data: bytes) -> None:
-    calls_in(io.BytesIO(data))
-    calls_in(io.BytesIO(pickle.dumps([print, {1: "a"}])[:-1] + data))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ...core import pickleopcodes as op
 from ...core.pickleprogram import (
     MAX_KEPT,
     MAX_KEPT_IN_DICT,
@@ -21,7 +22,6 @@ from ...core.pickleprogram import (
     Unknown,
     Value,
 )  # fmt: skip
-from . import opcodes as op
 from .state import Marked, Simple, State, failed
 
 _MAX_LOOKED = 256

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _compat_pickle
 
+from ...core import pickleopcodes as op
 from ...core.pickleprogram import (
     Buffer,
     Build,
@@ -24,7 +25,6 @@ from ...core.pickleprogram import (
     Unknown,
     Value,
 )  # fmt: skip
-from . import opcodes as op
 from .containers import SCALARS
 from .joblib import after_array, is_dtype, is_wrapper
 from .scalars import MAX_LINE, decoded, long_text

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ...core.picklearguments import quoted
 from ...core.pickleprogram import ByteArray, Call, Global, Octets, PickleProgram, Result, Text, Value
 from .source import Memory, Readable
-from .text import quoted
 
 LOADERS = frozenset(
     {

@@ -7,9 +7,9 @@ Each returns the place after the argument. IndexError is an underflow of the sta
 
 from __future__ import annotations
 
+from ...core import pickleopcodes as op
 from ...core.pickleprogram import Value
 from . import containers, effects, scalars
-from . import opcodes as op
 from .state import Marked, Simple, State, failed
 
 MARKED: dict[int, Marked] = {**containers.MARKED, **effects.MARKED}

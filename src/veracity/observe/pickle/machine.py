@@ -16,8 +16,8 @@ import struct
 from collections.abc import Iterator
 from dataclasses import replace
 
+from ...core import pickleopcodes as op
 from ...core.pickleprogram import End, Ending, PickleProgram, Value
-from . import opcodes as op
 from .embedded import IN_A_ROW, embedded_in
 from .handlers import MARKED, SIMPLE
 from .source import Memory, Readable, Spliced

@@ -10,13 +10,13 @@ from ...core.errors import ResourceLimitError
 from ...core.observation import Observation, PickleRead
 from ...core.origin import monitor_origin
 from ...core.pickled import danger_of
+from ...core.pickleopcodes import HIGHEST_PROTOCOL, PROTO
 from ...core.picklepolicy import Key
 from ...core.pickleprogram import Build, Call, End, Fill, Import, PickleProgram
 from ..artifact.budget import Budget
 from ..artifact.input import Input
 from ..artifact.reading import Nested
 from .machine import walk
-from .opcodes import HIGHEST_PROTOCOL, PROTO
 from .policy import permitted
 
 MAX_IN_A_ROW = 100_000

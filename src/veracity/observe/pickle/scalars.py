@@ -5,9 +5,9 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 
+from ...core import picklearguments as text
+from ...core import pickleopcodes as op
 from ...core.pickleprogram import MAX_SHORT, ByteArray, Octets, Text, Value
-from . import opcodes as op
-from . import text
 from .state import Simple, State, failed, truncated
 
 MAX_LINE = 1 << 16

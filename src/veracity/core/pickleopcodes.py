@@ -1,4 +1,8 @@
-"""The opcodes of pickle protocols 0 to 5 (PEP 307, 3154, 574), by the names that CPython gives them."""
+"""The opcodes of pickle protocols 0 to 5 (PEP 307, 3154, 574), by the names that CPython gives them.
+
+For the machine that follows pickles (``observe/pickle/``) and for the walk that the guard makes
+(:mod:`pickled_calls`).
+"""
 
 from __future__ import annotations
 
