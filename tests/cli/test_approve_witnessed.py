@@ -54,7 +54,7 @@ def test_a_log_that_was_cut_back_is_found_out_by_the_witness(
 ) -> None:
     approve("lead", "second")
     assert main(["verify", "approvals"]) == 0
-    assert "w.example confirms all 2 approvals and revocations at 20" in capsys.readouterr().out
+    assert "w.example confirms the whole log, of 2 entries, at 20" in capsys.readouterr().out
     shutil.copytree(log_folder(made.home), tmp_path / "earlier")
     assert main(["revoke", "second", "--since", SINCE, "--key", "security.pem"]) == 0
     shutil.rmtree(log_folder(made.home))

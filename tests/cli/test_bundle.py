@@ -51,7 +51,7 @@ def test_its_usual_name_is_the_runs(home: Path, tmp_path: Path, capsys: pytest.C
 def test_payloads_that_are_gone_are_told(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     next((home / "runs" / RUN / "blobs").iterdir()).unlink()
     assert main(["bundle", "--output", "case.zip"]) == 2
-    assert "1 payloads are no longer kept" in capsys.readouterr().err
+    assert "1 payload is no longer kept" in capsys.readouterr().err
 
 
 def test_a_record_that_does_not_hold_is_not_packed(

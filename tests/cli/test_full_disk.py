@@ -34,6 +34,6 @@ def test_nothing_is_half_written_on_a_full_disk(tmp_path: Path) -> None:
     # The ledger's own draft has no name that anybody reads, and the next commit writes over it.
     assert [one for one in told["left"] if not one.endswith("/.draft")] == []
     assert told["holds"][0] == 0
-    assert "1 approvals and 0 revocations" in told["holds"][1]
+    assert "1 approval and 0 revocations" in told["holds"][1]
     assert told["then"][0] == 0
     assert told["bundled"][0] == 0

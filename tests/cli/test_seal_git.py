@@ -263,7 +263,7 @@ def test_an_edit_through_another_name_of_the_file(tmp_path: Path, capsys: pytest
     os.link(code / "train.py", code / "again.py")
     os.link(code / "eval.py", tmp_path / "elsewhere.py")
     assert main(["seal", str(code)]) == 0
-    assert "1 file has other names outside this seal: it can be edited there" in capsys.readouterr().out
+    assert "1 file has other names outside this seal, by which edits can come" in capsys.readouterr().out
     name = seal(capsys, str(code))
     assert main(["verify", name]) == 0
     assert "note" not in capsys.readouterr().out

@@ -40,7 +40,7 @@ def serving(folder: Path, vkey: str) -> Iterator[tuple[subprocess.Popen[str], Kn
             assert process.stdout is not None
             assert process.stderr is not None
             key = WitnessKey.parse(process.stdout.readline())
-            told = re.search(r"cosigning for 1 keys of logs at (http://\S+)/add", process.stderr.readline())
+            told = re.search(r"cosigning for 1 key of logs at (http://\S+)/add", process.stderr.readline())
             assert told is not None
             yield process, KnownWitness(told[1], key)
         finally:

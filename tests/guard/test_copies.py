@@ -72,7 +72,7 @@ def test_a_multiple_in_another_format_is_a_warning(guarded: Guarded, dtype: str)
 def test_one_tensor_saved_as_a_multiple_is_a_warning(guarded: Guarded) -> None:
     (finding,) = saved(guarded, lambda net, _: {"model": times(net, 0.9, "2.weight")})
     assert finding.severity is Severity.WARNING
-    assert "1 tensors" in finding.message
+    assert "1 tensor was saved multiplied" in finding.message
     assert "model.2.weight" in finding.message
 
 

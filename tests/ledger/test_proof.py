@@ -75,9 +75,9 @@ def test_vectors(index: int, size: int) -> None:
     assert read.encode() == data
     said = verify_proof(read, [log.verifier], Policy.requiring([WitnessKey(witness.verifier)]))
     assert said == [
-        f"log.example signed the tree head of log.example: {size} entries",
+        f"log.example signed the tree head of log.example: {'1 entry' if size == 1 else f'{size:,} entries'}",
         "witness.example had seen this tree head by 2023-11-14 22:13:20 UTC",
-        "1 of 1 witnesses cosigned it: enough",
+        "1 of 1 witness cosigned it: enough",
         f"entry {index}, of kind note, is in that tree",
     ]
 

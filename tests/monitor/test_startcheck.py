@@ -92,7 +92,7 @@ def test_what_git_would_do_otherwise_is_refused(made: Approving) -> None:
     alias = "has 1 other name outside this seal, by which it may have been edited"
     assert [one.partition(", owner")[0] for one in said] == [
         "edit that git status does not show: code: train.py, content changed, assume-unchanged",
-        "git hook added: code: post-merge, 1 bytes",
+        "git hook added: code: post-merge, 1 byte",
         f"content changed: code: train.py, {alias}",
     ]
     assert all(", last changed 20" in one for one in said)
@@ -117,7 +117,7 @@ def test_the_level_is_said_and_what_it_cannot_see(made: Approving, monkeypatch: 
         checked = check_start(made.home, made.folder, policy, ["true"], level=STAT)
         assert refusals(checked) == []
         assert checked.level == "stat"
-        assert checked.looked[0].startswith(f"level stat: {read} of 1 files read")
+        assert checked.looked[0].startswith(f"level stat: {read} of 1 file read")
     (made.code / "train.py").write_text("x")
     checked = check_start(made.home, made.folder, policy, ["true"], level=STAT)
     assert [one.change for one in checked.drift] == ["content changed"]

@@ -137,7 +137,7 @@ def test_the_contract_is_read_from_the_declarations_of_rank_zero(made: Made) -> 
         made.take(frame_of("scheduler", rank + 2), rank=rank)
     lines = made.summary().contract
     assert ("optimizer 0", "torch.optim.adamw.AdamW", "read") in lines
-    assert ("optimizer 0: parameters", "6 in 1 tensors", "read") in lines
+    assert ("optimizer 0: parameters", "6 in 1 tensor", "read") in lines
     assert ("schedule 0", "StepLR(gamma=0.5, step_size=3)", "read") in lines
     assert len([line for line in lines if line[0] == "optimizer 0"]) == 1
 

@@ -223,4 +223,4 @@ def test_more_path_files_than_are_read_are_a_gap(prefix: Path) -> None:
     reader = reader_of(prefix)
     assert reader.read() == []
     (gap,) = reader.gaps()
-    assert gap.what == "1 further things that execute at start-up are not listed"
+    assert gap.what == "1 further thing among what executes at start-up cannot be listed"

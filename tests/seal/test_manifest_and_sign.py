@@ -81,7 +81,7 @@ def test_manifest_for_people() -> None:
     assert items["distribution", "torch"].value == "2.1"
     dirty = GitState("/job", "c" * 40, "main", ["train.py"], [], ["+x"], False, [])
     items = {(item.kind, item.name): item for item in sealed_items(built(dirty))}
-    assert items["git", "main"].remark == "1 files uncommitted"
+    assert items["git", "main"].remark == "1 file uncommitted"
 
 
 def test_lists_that_are_too_long_are_cut_and_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from ..core.canonical import Json
 from ..core.errors import UsageError
+from ..core.quantity import quantity
 from ..render.visible import visible
 from .output import say
 from .parsing import RUN_HELP, Parser, add_verb, format_of, home_of
@@ -292,16 +293,18 @@ def _tell(arguments: argparse.Namespace, form: str, target: Path, packed: Packed
         sys.stdout.write(json.dumps({**document, "missing": packed.missing, **withheld}, indent=2) + "\n")
     elif not arguments.quiet:
         sys.stdout.write(
-            f"packed  {target}\n  {packed.entries:,} entries, {packed.payloads:,} payloads of"
-            f" {packed.size:,} bytes, and verify_evidence.py, which checks them\n"
+            f"packed  {target}\n  {quantity(packed.entries, 'entry')}, "
+            f"{quantity(packed.payloads, 'payload')} of {quantity(packed.size, 'byte')}, and "
+            "verify_evidence.py, which checks them\n"
         )
     if entries and not arguments.quiet:
         say(
-            f"{entries:,} entries and {payloads:,} payloads are withheld; what the pseudonyms stand for is in"
-            f" {visible(str(arguments.redaction_key))}, which belongs into nobody's hands but a judge's"
+            f"{quantity(entries, 'entry')} and {quantity(payloads, 'payload')} are withheld; what the "
+            f"pseudonyms stand for is in {visible(str(arguments.redaction_key))}, which belongs into "
+            "nobody's hands but a judge's"
         )
     if packed.missing and not arguments.quiet:
-        say(f"{packed.missing:,} payloads are no longer kept; the bundle says so")
+        say(f"{quantity(packed.missing, 'payload is', 'payloads are')} no longer kept; the bundle says so")
     for sentence in packed.unwitnessed:
         say(f"too few witnesses: {visible(sentence)}")
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..core.errors import UsageError
+from ..core.quantity import quantity
 from .output import STANDARD_OUTPUT, deliver, say
 from .parsing import Parser, format_of
 
@@ -52,7 +53,7 @@ def execute(arguments: argparse.Namespace) -> int:
         write_whole(Path(arguments.sbom), text.encode("ascii"))
         if not arguments.quiet or arguments.output is not None:
             count = len(environment.packages)
-            deliver(arguments, visible(f"wrote  {arguments.sbom}: {count:,} distributions") + "\n")
+            deliver(arguments, visible(f"wrote  {arguments.sbom}: {quantity(count, 'distribution')}") + "\n")
     for one in environment.unread[:MAX_SHOWN]:
         say(visible(f"not read  {one}"))
     if len(environment.unread) > MAX_SHOWN:

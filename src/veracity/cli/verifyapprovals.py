@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..core.errors import EvidenceError, TransportError, UsageError
+from ..core.quantity import quantity
 from .parsing import home_of
 from .witness import keys_in
 
@@ -40,13 +41,17 @@ def check_approvals(arguments: argparse.Namespace, policies: Sequence[Policy]) -
     log = read_log(home, key)
     if log.head is None:
         raise EvidenceError("there is no log of approvals", where=str(home))
+    approvals = quantity(len(log.approvals), "approval")
     said = [
-        f"the tree head over {log.size} entries is signed by {key.name} and matches every entry",
-        f"{len(log.approvals)} approvals and {len(log.revocations)} revocations stand in the order of time",
+        f"the tree head over {quantity(log.size, 'entry')} is signed by {key.name} and matches every entry",
+        f"{approvals} and {quantity(len(log.revocations), 'revocation')} stand in the order of time",
     ]
     forged = sum(not one.holds for one in log.approvals)
     if forged:
-        said.append(f"{forged} approvals have a signature that does not hold: they count for nothing")
+        said.append(
+            f"{quantity(forged, 'approval counts', 'approvals count')} for nothing: the signature does not "
+            "hold"
+        )
     log.check_clock(time.time_ns())
     check_heads(home, log)
     said.append("it continues what the runs of this home have seen of it")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..core.errors import UsageError
+from ..core.quantity import quantity
 from .output import say
 from .parsing import Parser, add_verb, home_of
 
@@ -82,7 +83,9 @@ def execute(arguments: argparse.Namespace) -> int:
             sys.stdout.write(f"{WitnessKey(key.verifier).vkey}\n")
             sys.stdout.flush()
             if not arguments.quiet:
-                say(f"cosigning for {len(logs)} keys of logs at http://{host!s}:{port}/add-checkpoint")
+                say(
+                    f"cosigning for {quantity(len(logs), 'key')} of logs at http://{host!s}:{port}/add-checkpoint"
+                )
             ended = threading.Event()
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, lambda *_: ended.set())

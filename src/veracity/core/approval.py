@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .policy import SECOND, Policy, Requirement
+from .quantity import quantity
 
 TOLERANCE = 300 * SECOND
 """How far the clocks of the machines that write and read may be apart."""
@@ -251,7 +252,7 @@ def _part(policy: Policy, part: str, judged: Sequence[tuple[Approval, Why]]) -> 
     needed = requirement.needed
     if len(counted) >= needed:
         return PartStanding(part, Word.APPROVED, counted, needed, "")
-    missing = f"{len(counted)} of {needed} approvals by {' or '.join(requirement.roles)}"
+    missing = f"{len(counted)} of {quantity(needed, 'approval')} by {' or '.join(requirement.roles)}"
     for word, also in (
         (Word.EXPIRED, {Why.COUNTS, Why.EXPIRED}),
         (Word.FALLEN, {Why.COUNTS, Why.EXPIRED, Why.REVOKED, Why.POLICY}),

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from .errors import UsageError
+from .quantity import quantity
 
 MILLION = 1_000_000
 USUAL_SHARE = 10_000
@@ -96,7 +97,10 @@ class Looked:
         if not self.level.remembers:
             yield "level full: every byte was read"
             return
-        counted = f"level {self.level}: {self.read:,} of {self.files:,} files read ({self.size:,} bytes)"
+        counted = (
+            f"level {self.level}: {self.read:,} of {quantity(self.files, 'file')} read "
+            f"({quantity(self.size, 'byte')})"
+        )
         if self.level == KERNEL:
             yield f"{counted}, {self.by_kernel:,} measured by the kernel (fs-verity) and not read"
         else:

@@ -17,6 +17,7 @@ from .canonical import Json, encode
 from .digest import Digest
 from .errors import UsageError
 from .level import FULL, Level, level_of
+from .quantity import quantity
 
 KINDS = ("code", "environment", "checkpoint", "data", "contract")
 """What a part of a seal can be. A part that is called so is of that kind."""
@@ -224,7 +225,8 @@ def _check(policy: Policy) -> None:
         able = sum(not set(one.roles).isdisjoint(principal.roles) for principal in policy.principals)
         if able < one.needed:
             raise UsageError(
-                f"policy.approve.{one.kind} needs {one.needed} approvers, and {able} could approve it"
+                f"policy.approve.{one.kind} needs {quantity(one.needed, 'approver')}, and {able} could "
+                "approve it"
             )
 
 

@@ -26,6 +26,7 @@ from itertools import pairwise
 from typing import TypeAlias
 
 from .errors import EvidenceError
+from .quantity import quantity
 
 CHUNK = 64 << 20
 """Bytes of a large file that have a digest of their own; what is no longer has one digest."""
@@ -258,7 +259,9 @@ def _chunks(head: bytes, lines: Sequence[bytes]) -> Chunks:
         raise EvidenceError("the chunks of a file are malformed")
     size = int(match[1])
     if len(lines) != -(-size // CHUNK):
-        raise EvidenceError(f"a file of {size} bytes does not have {len(lines)} chunks")
+        raise EvidenceError(
+            f"a file of {quantity(size, 'byte')} does not have {quantity(len(lines), 'chunk')}"
+        )
     return Chunks(size, tuple(line.decode("ascii") for line in lines))
 
 

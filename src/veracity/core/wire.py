@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from .errors import EvidenceError, ResourceLimitError
+from .quantity import quantity
 
 MAGIC = b"VF01"
 HEAD = struct.Struct("<4sIII")
@@ -51,7 +52,9 @@ def unpack(buffer: bytes | bytearray | memoryview, offset: int = 0) -> tuple[Fra
     if magic != MAGIC:
         raise EvidenceError(f"no frame at offset {offset}")
     if header_length > MAX_HEADER or blob_length > MAX_BLOB:
-        raise ResourceLimitError(f"frame at offset {offset} claims {header_length + blob_length} bytes")
+        raise ResourceLimitError(
+            f"frame at offset {offset} claims {quantity(header_length + blob_length, 'byte')}"
+        )
     start = offset + HEAD.size
     end = start + header_length + blob_length
     if len(view) < end:

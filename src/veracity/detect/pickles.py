@@ -30,6 +30,7 @@ from ..core.pickleprogram import (
     SetOf,
     Value,
 )
+from ..core.quantity import quantity
 from ..core.rule import Confidence, Severity
 from .pickled_values import leaked, reaches_beyond, redirecting, shown
 
@@ -285,7 +286,7 @@ def _ending(program: PickleProgram) -> Iterator[Judged]:
         message = f"is no whole pickle: {ending.reason}, {after}"
         yield Judged(MALFORMED, ending.at, "", message, Severity.WARNING, Confidence.HIGH)
     elif program.leftover:
-        message = f"leaves {program.leftover} values behind that belong to nothing, which no pickler writes"
+        message = f"leaves {quantity(program.leftover, 'value')} behind for nobody, which no pickler does"
         yield Judged(MALFORMED, ending.at, "", message, Severity.WARNING, Confidence.MEDIUM)
     for one in program.doubts:
         if one.kind == "frame":

@@ -9,6 +9,7 @@ from functools import cached_property
 from operator import is_
 from typing import TYPE_CHECKING, cast
 
+from ..core.quantity import quantity
 from . import declare, tensors
 from .replicas import replicas_of
 from .shards import local_of, local_parameters, sharded_kind
@@ -119,7 +120,7 @@ class Roster:
         hidden = tracked.plain.count(False)
         if hidden:
             self._session.gap(
-                f"{hidden} of {len(tracked.plain)} parameters cannot be read element by element",
+                f"{hidden} of {quantity(len(tracked.plain), 'parameter')} cannot be read element by element",
                 "they are on no device, quantized, sparse or of a tensor subclass",
                 law="update",
             )

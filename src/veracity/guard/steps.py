@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from time import perf_counter_ns
 from typing import TYPE_CHECKING
 
+from ..core.quantity import quantity
 from ..core.sample import TENSORS_PER_STEP, keyed_order
 from . import declare, elements, fingerprint, held, randomness, tensors
 from .attention import Attention
@@ -269,7 +270,7 @@ class Steps(Later):
         lost = hidden & tracked.readable
         if lost:
             why = "they could at earlier steps; now they are sparse or of a tensor subclass"
-            self._lose_sight(tracked, f"gradients of {len(lost)} tensors", why)
+            self._lose_sight(tracked, f"gradients of {quantity(len(lost), 'tensor')}", why)
 
     def _lose_sight(self, tracked: Tracked, what: str, why: str) -> None:
         """Told once per optimizer: what was readable is so no more."""

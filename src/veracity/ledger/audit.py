@@ -8,6 +8,7 @@ the same; those that only the journal has were committed, but not published befo
 from __future__ import annotations
 
 from ..core.errors import EvidenceError, VerificationError
+from ..core.quantity import quantity
 from .journal import Journal
 from .merkle import Frontier, leaf_hash, tree_root
 from .note import NoteVerifier
@@ -48,13 +49,13 @@ def check_heads(published: TreeHead, journal: Journal) -> None:
         )
     if published.size > journal.head.size:
         raise VerificationError(
-            f"the tree head signs {published.size} entries, but entry {journal.head.size} and those after "
-            "it are gone from the journal"
+            f"the tree head signs {quantity(published.size, 'entry')}, but entry {journal.head.size} and "
+            "those after it are gone from the journal"
         )
     if published.size < journal.settled:
         raise VerificationError(
-            f"the tree head signs {published.size} entries, but entry {published.size} and those after it "
-            "were published before: it was set back"
+            f"the tree head signs {quantity(published.size, 'entry')}, but entry {published.size} and those "
+            "after it were published before: it was set back"
         )
 
 

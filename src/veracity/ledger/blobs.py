@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ..core.digest import Digest
 from ..core.errors import EvidenceError, VerificationError
+from ..core.quantity import quantity
 from .files import read_bounded, write_all
 
 
@@ -36,7 +37,7 @@ class Blobs:
             self._write(path, data, sync)
         except OSError as error:
             raise EvidenceError(
-                f"a blob of {len(data)} bytes cannot be kept: {error.strerror}",
+                f"a blob of {quantity(len(data), 'byte')} cannot be kept: {error.strerror}",
                 where=str(path),
                 remedy="free space on this file system",
             ) from error

@@ -18,6 +18,7 @@ from ..core.canonical import Json
 from ..core.digest import Digest
 from ..core.errors import EvidenceError, ResourceLimitError
 from ..core.pseudonym import HOST, USER
+from ..core.quantity import quantity
 from .blobs import Blobs
 from .custody import MEMBER, Hand, add_line
 from .entry import Entry
@@ -116,7 +117,8 @@ def write_bundle(
         reader.verify_tree(key)
         if reader.unpublished:
             raise EvidenceError(
-                f"{reader.unpublished} entries are not published: the run goes on, or its monitor died",
+                f"{quantity(reader.unpublished, 'entry is', 'entries are')} not published: the run goes on, "
+                "or its monitor died",
                 remedy="wait for its end, or close the record with `veracity attach`",
             )
         packed = pack_record(packing, _Kept(reader, Blobs(blobs)), redaction)

@@ -20,6 +20,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ..core.errors import EvidenceError, ResourceLimitError, VerificationError
+from ..core.quantity import quantity
 from .merkle import HASH_SIZE
 from .note import NoteVerifier
 from .tile import MAX_SIZE, WIDTH, decode_bundle
@@ -110,8 +111,8 @@ class Journal:
             end, size = self._grown(end, size, alone)
             if batch.head.size > size:
                 raise VerificationError(
-                    f"the journal is damaged at entry {size}: a signed commit of {batch.head.size} "
-                    "entries follows",
+                    f"the journal is damaged at entry {size}: a signed commit of "
+                    f"{quantity(batch.head.size, 'entry')} follows",
                     where=f"{FILE_NAME}, byte {end}",
                 )
 

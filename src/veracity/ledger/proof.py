@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..core.errors import EvidenceError, ResourceLimitError, UsageError, VerificationError
+from ..core.quantity import quantity
 from .entry import Entry
 from .keys import PublicKey
 from .merkle import HASH_SIZE, inclusion_proof, leaf_hash, tree_root, verify_inclusion
@@ -127,7 +128,7 @@ def verify_proof(proof: LogProof, keys: Sequence[PublicKey], policy: Policy | No
         )
     if proof.extra is None:
         raise EvidenceError("the proof does not carry the entry that it is of")
-    said = [f"{holding[0].name} signed the tree head of {head.origin}: {head.size} entries"]
+    said = [f"{holding[0].name} signed the tree head of {head.origin}: {quantity(head.size, 'entry')}"]
     if policy is None:
         said.append("no witness policy was named: nothing shows that others have seen this tree head")
     else:

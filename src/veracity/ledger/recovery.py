@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..core.errors import EvidenceError, VerificationError
+from ..core.quantity import quantity
 from . import journal as journals
 from .audit import check_heads
 from .journal import Journal
@@ -49,7 +50,7 @@ def _rebuild(folder: Path, journal: Journal, published: TreeHead | None) -> Tili
             unmatched = None
     if unmatched is not None:
         raise VerificationError(
-            f"the published tree head over {unmatched.size} entries is none of the journal's",
+            f"the published tree head over {quantity(unmatched.size, 'entry')} is none of the journal's",
             where=str(folder / FILE_NAME),
         )
     return tiling

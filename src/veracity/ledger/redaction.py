@@ -25,6 +25,7 @@ from ..core.canonical import Json, decode, encode
 from ..core.digest import Digest
 from ..core.errors import EvidenceError, UsageError, VerificationError
 from ..core.pseudonym import CLASSES, PAYLOAD, SALT, TEXT, Redactor, restored, stands_for, tokens_in
+from ..core.quantity import quantity
 from .entry import Entry
 from .files import write_private
 from .keyfiles import read_key_file
@@ -170,10 +171,11 @@ class Redaction:
     def says(self, size: int) -> list[str]:
         """What is withheld and what nobody can check without the key file, a sentence each."""
         said = [f"names of these kinds stand behind pseudonyms: {', '.join(sorted(self.classes))}"]
+        of = f"of {quantity(size, 'entry')}"
         said.append(
-            f"{len(self.withheld)} of {size} entries are withheld: their hashes stand in the tree, and "
-            "what is shown in their place is the word of who signed this until somebody has the redaction's "
-            "key file"
+            f"{quantity(len(self.withheld), f'{of} is', f'{of} are')} withheld: their hashes stand in the "
+            "tree, and what is shown in their place is the word of who signed this until somebody has the "
+            "redaction's key file"
         )
         if self.outlined:
             said.append(
@@ -182,8 +184,8 @@ class Redaction:
             )
         if self.payloads:
             said.append(
-                f"{len(self.payloads)} payloads are withheld, and their digests: that they are what "
-                "was recorded is not checked here"
+                f"{quantity(len(self.payloads), 'payload is', 'payloads are')} withheld, and their digests: "
+                "what was recorded is not compared with anything here"
             )
         said.append("seal, approvals and policy, identities and sensors beside the record are left out")
         if self.seals:
@@ -234,8 +236,14 @@ def verify_redaction(document: bytes, entries: Sequence[bytes], secret: KeyFile)
         made = _outlined(at, shown, leaf, secret) if int(at) in outlined else _whole(at, shown, leaf, secret)
         if told["seals"].get(at) is not None:
             _verify_seal(at, made, told["seals"][at], secret)
-    said = [f"{len(known)} pseudonyms stand for the names that the redaction's key file says"]
-    said.append(f"{len(withheld)} withheld entries were made whole with it, each with its hash in the tree")
+    said = [
+        f"{quantity(len(known), 'pseudonym stands', 'pseudonyms stand')} for the names that the redaction's "
+        "key file says"
+    ]
+    said.append(
+        f"{quantity(len(withheld), 'withheld entry was', 'withheld entries were')} made whole with it, each "
+        "with its hash in the tree"
+    )
     persons = [one for one in sorted(known) if one.startswith(("person-", "host-"))]
     return said + [f"{one} stands for {json.dumps(secret.names[one])}" for one in persons[:MAX_SHOWN]]
 

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from ..core.errors import EvidenceError
+from ..core.quantity import quantity
 from .files import read_bounded
 from .merkle import HASH_SIZE
 from .note import MAX_NOTE
@@ -62,7 +63,7 @@ class Shelf:
             ) from error
         if not width <= len(hashes) <= held:
             raise EvidenceError(
-                f"the tile over entries {_range(place)} holds {len(hashes)} of {width} hashes",
+                f"the tile over entries {_range(place)} holds {len(hashes)} of {quantity(width, 'hash')}",
                 where=str(self.folder / place.path()),
             )
         return hashes[:width]

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ..core.errors import EvidenceError, ResourceLimitError
+from ..core.quantity import quantity
 from .merkle import HASH_SIZE
 
 WIDTH = 256
@@ -125,5 +126,5 @@ def encode_tile(hashes: Sequence[bytes]) -> bytes:
 def decode_tile(data: bytes) -> list[bytes]:
     """The hashes of a tile; raises EvidenceError unless there are 1 to 256 whole ones."""
     if not data or len(data) % HASH_SIZE or len(data) > WIDTH * HASH_SIZE:
-        raise EvidenceError(f"a tile cannot be {len(data)} bytes long")
+        raise EvidenceError(f"a tile cannot be {quantity(len(data), 'byte')} long")
     return [data[at : at + HASH_SIZE] for at in range(0, len(data), HASH_SIZE)]

@@ -20,6 +20,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from ..core.errors import EvidenceError, TransportError, UsageError, VerificationError
+from ..core.quantity import quantity
 from .address import is_address
 from .files import read_bounded, write_private
 from .tree_head import TreeHead
@@ -144,7 +145,9 @@ def _sent(url: str, body: bytes) -> bytes:
             f"the authority cannot be reached: {str(error) or type(error).__name__}", where=url
         ) from error
     if response.status != 200 or len(data) > MAX_TOKEN:
-        raise TransportError(f"the authority answers {response.status} and {len(data)} bytes", where=url)
+        raise TransportError(
+            f"the authority answers {response.status} and {quantity(len(data), 'byte')}", where=url
+        )
     return data
 
 

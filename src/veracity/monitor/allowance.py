@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..core.errors import ResourceLimitError
+from ..core.quantity import quantity
 from .accounts import recorded
 
 CLOSING_BYTES = 8 << 20
@@ -87,7 +88,10 @@ class Allowance:
     @property
     def pace(self) -> str:
         """The limit on records, in words."""
-        return f"the account may have {self.quota.records_per_second if self.quota else 0:,} records a second"
+        return (
+            f"the account may have {quantity(self.quota.records_per_second if self.quota else 0, 'record')} "
+            "a second"
+        )
 
     def record(self) -> bool:
         """Count one record of a guard; False when it is the last one for now."""
@@ -121,11 +125,13 @@ class Allowance:
             return
         self._next_look = now + DISK_EVERY
         if self.taken > quota.run_bytes:
-            self.refusal = f"the run has used up the {quota.run_bytes:,} bytes that one may have recorded"
+            self.refusal = (
+                f"the run has used up the {quantity(quota.run_bytes, 'byte')} that one may have recorded"
+            )
         elif self.day is not None and self._today(self.day) > quota.day_bytes:
-            self.refusal = f"the account has used up its {quota.day_bytes:,} bytes of today"
+            self.refusal = f"the account has used up its {quantity(quota.day_bytes, 'byte')} of today"
         elif self.disk is not None and _free(self.disk) < quota.reserve_bytes:
-            self.refusal = f"the service's disk has less than {quota.reserve_bytes:,} bytes left"
+            self.refusal = f"the service's disk has less than {quantity(quota.reserve_bytes, 'byte')} left"
 
     def _today(self, day: Day) -> int:
         count, self._uncounted = self._uncounted, 0

@@ -21,6 +21,7 @@ from ..core.observation import (
     SealChecked,
 )
 from ..core.origin import monitor_origin
+from ..core.quantity import quantity
 from ..ledger.keys import KEY_FILE, KEY_NAME, SigningKey
 from ..observe import process, pysource
 from ..observe.pyenv import Distribution, RecordIndex, site_directories
@@ -176,7 +177,8 @@ class Code:
                 Gap(origin, "code is not checked any more", self._problem, law="code-identity", stops=True)
             ]
         if self._refused:
-            what = f"{self._refused} modules or functions were not checked"
+            refused = quantity(self._refused, "module or function was", "modules or functions were")
+            what = f"{refused} not checked"
             why = f"more than {MAX_HELD} were waiting for their check"
             found.append(Gap(monitor_origin(time.time_ns()), what, why, law="code-identity", stops=True))
             self._refused = 0

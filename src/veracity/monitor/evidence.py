@@ -23,6 +23,7 @@ from ..core.digest import Digest
 from ..core.errors import Error, UsageError, VerificationError
 from ..core.observation import SealChecked
 from ..core.policy import policy_from
+from ..core.quantity import quantity
 from ..ledger import verify_evidence
 from ..ledger.blobs import Blobs
 from ..ledger.bundle import payloads_of
@@ -269,7 +270,10 @@ def _check_standing(
         )
     log = log_of(entries, head)
     log.check_continues(checked.log_size, checked.log_root, "the run")
-    yield f"the log of approvals, of {log.size} entries, continues what the run saw of it: {checked.log_size}"
+    yield (
+        f"the log of approvals, of {quantity(log.size, 'entry')}, continues what the run saw of it: "
+        f"{checked.log_size}"
+    )
     if seal is None or POLICY not in members:
         return
     policy = policy_from(decode(members[POLICY].rstrip(b"\n")))

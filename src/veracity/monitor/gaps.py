@@ -6,6 +6,7 @@ import time
 
 from ..core.observation import Gap
 from ..core.origin import Origin, Trust, monitor_origin
+from ..core.quantity import quantity
 from .processes import Known
 from .streams import Source
 
@@ -28,7 +29,7 @@ def missing(origin: Origin, source: Source, got: int) -> Gap:
     """The numbers of a source's records jump to ``got``."""
     return Gap(
         origin,
-        f"{got - source.next_seq} records of rank {source.rank} never arrived",
+        f"{quantity(got - source.next_seq, 'record')} of rank {source.rank} never arrived",
         f"the numbers jump from {source.next_seq - 1} to {got} after step {source.last_step}",
         remedy="was the disk full, or a spool edited? The guard counts what it has to drop",
     )

@@ -15,6 +15,7 @@ from .. import __version__
 from ..core.canonical import Json
 from ..core.digest import Digest
 from ..core.observation import SealChecked
+from ..core.quantity import quantity
 from ..seal.masking import Masker
 from .accounts import recorder
 from .folder import RunFolder
@@ -81,7 +82,7 @@ def clipped(words: Sequence[str]) -> list[Json]:
         # As many bytes as its escaped form takes in the entry.
         room -= len(json.dumps(word)) + 1
         if room < 0:
-            return [*kept, f"… {len(words) - len(kept)} words are left out"]
+            return [*kept, f"… {quantity(len(words) - len(kept), 'word is', 'words are')} left out"]
         kept.append(word)
     return kept
 

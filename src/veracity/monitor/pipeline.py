@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from ..core import observation as seen
 from ..core.errors import Error, EvidenceError
 from ..core.origin import monitor_origin
+from ..core.quantity import quantity
 from ..core.verdict import Outcome, Verdict
 from ..core.wire import Frame
 from ..detect.registry import DETECTORS
@@ -525,15 +526,14 @@ class Pipeline:
         for finding in self._judge.finish():
             self._recorder.finding(finding, -1)
         if self._judge.suppressed:
-            what = f"{self._judge.suppressed} further findings are not listed"
-            self.observe(gaps.of_monitor(what, "so many of the same rule are already"))
+            what = quantity(self._judge.suppressed, "further finding is", "further findings are")
+            self.observe(gaps.of_monitor(f"{what} not listed", "so many of the same rule are already"))
         with contextlib.suppress(OSError):
             self._contract.write()
         self._seal()
         if self._recorder.refused:
-            self._judge.stopped.append(
-                f"{self._recorder.refused} entries were not recorded: {self._recorder.refusal}"
-            )
+            refused = quantity(self._recorder.refused, "entry was", "entries were")
+            self._judge.stopped.append(f"{refused} not recorded: {self._recorder.refusal}")
         verdict = self._judge.verdict()
         ended_at = time.time_ns()
         self._recorder.judged(

@@ -15,6 +15,7 @@ import msgspec
 from ..core.digest import Digest
 from ..core.errors import Error, ResourceLimitError
 from ..core.observation import TensorDigest
+from ..core.quantity import quantity
 from ..ledger.blobs import Blobs
 from ..ledger.entry import Entry
 from ..ledger.reader import Reader
@@ -50,12 +51,16 @@ class RecordedFiles:
             return
         for number, run in enumerate(runs):
             if number >= MAX_RUNS or time.monotonic() > deadline:
-                self.incomplete = f"{len(runs) - number} older ledgers were not searched"
+                self.incomplete = (
+                    f"{quantity(len(runs) - number, 'older ledger was', 'older ledgers were')} not searched"
+                )
                 return
             try:
                 yield from _of(run, deadline)
             except ResourceLimitError:
-                self.incomplete = f"{len(runs) - number} ledgers were not searched to their end"
+                self.incomplete = (
+                    f"{quantity(len(runs) - number, 'ledger was', 'ledgers were')} not searched to their end"
+                )
                 return
             except (Error, OSError, ValueError):
                 continue  # no ledger, or none that can be read: that run's own verification says so

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..core.errors import EvidenceError
+from ..core.quantity import quantity
 from ..core.wire import Frame, unpack
 
 READ_BYTES = 4 << 20
@@ -85,7 +86,11 @@ class SpoolReader:
     def torn(self) -> list[Damage]:
         """Spools that end within a record (asked for when the processes are gone)."""
         return [
-            Damage(stream.name, stream.pid, f"the last record is cut after {len(stream.buffer)} bytes")
+            Damage(
+                stream.name,
+                stream.pid,
+                f"the last record is cut after {quantity(len(stream.buffer), 'byte')}",
+            )
             for stream in self._streams.values()
             if stream.buffer and not stream.damaged
         ]
@@ -149,7 +154,9 @@ class SpoolReader:
                 stream.damaged = "the spool is no regular file"
                 return b"", finished
             if status.st_size < stream.offset:
-                stream.damaged = f"the spool was cut from {stream.offset} to {status.st_size} bytes"
+                stream.damaged = (
+                    f"the spool was cut from {stream.offset} to {quantity(status.st_size, 'byte')}"
+                )
                 return b"", finished
             data = os.pread(fd, READ_BYTES, stream.offset)
         finally:

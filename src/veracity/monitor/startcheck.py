@@ -17,6 +17,7 @@ from ..core.errors import Error, VerificationError
 from ..core.level import FULL, Level, Looked, together
 from ..core.observation import SealChecked, SealDrift
 from ..core.origin import monitor_origin
+from ..core.quantity import quantity
 from ..core.tree import escaped
 from ..ledger.keys import KEY_FILE, KEY_NAME, PublicKey, SigningKey
 from ..ledger.witness.policy import Policy as WitnessPolicy
@@ -148,7 +149,8 @@ def refusals(checked: SealChecked) -> list[str]:
     if not decided and not said:
         said.append(f"the seal is {checked.standing}")
     said += [one.sentence for one in checked.drift]
-    said += [f"and {checked.more:,} more names are not as sealed"] if checked.more else []
+    if checked.more:
+        said.append(f"and {quantity(checked.more, 'more name is', 'more names are')} not as sealed")
     said += [f"no part of the seal that is code: {path}" for path in checked.outside]
     return said + [f"could not be read: {one}" for one in checked.unread]
 

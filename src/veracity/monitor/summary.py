@@ -26,6 +26,7 @@ from ..core.observation import (
     SchedulerDeclared,
     StepsPassed,
 )
+from ..core.quantity import quantity
 from ..core.summary import GapSummary, ProcessSummary, RunSummary, SealedItem, StepPoint
 from ..core.verdict import Outcome, Verdict
 from ..ledger.blobs import Blobs
@@ -219,7 +220,7 @@ def _optimizer_lines(declared: OptimizerDeclared) -> Iterator[tuple[str, str, st
     prefix = f"optimizer {optimizer.index}"
     total = sum(tensor.numel for tensor in optimizer.tensors)
     yield prefix, optimizer.class_name, "read"
-    yield f"{prefix}: parameters", f"{total:,} in {len(optimizer.tensors)} tensors", "read"
+    yield f"{prefix}: parameters", f"{total:,} in {quantity(len(optimizer.tensors), 'tensor')}", "read"
     for number, group in enumerate(optimizer.groups):
         values = ", ".join(f"{key}={value}" for key, value in sorted(group.items()) if value is not None)
         yield f"{prefix}: group {number}", values, "read"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..core.digest import Digest
 from ..core.errors import EvidenceError, VerificationError
+from ..core.quantity import quantity
 from ..ledger.blobs import Blobs
 from ..ledger.bundle import MAX_PAYLOAD, payloads_of
 from ..ledger.entry import Entry
@@ -37,11 +38,13 @@ def verify_run(folder: Path, policies: Sequence[Policy] = (), authorities: Path 
     with Reader(run.ledger) as reader:
         reader.verify_tree(key)
         done.append(
-            f"the tree head over {reader.size} entries is signed by {key.name} and matches every entry"
+            f"the tree head over {quantity(reader.size, 'entry')} is signed by {key.name} and matches every "
+            "entry"
         )
         if reader.unpublished:
             done.append(
-                f"{reader.unpublished} entries are committed but not published: the writer was stopped"
+                f"{quantity(reader.unpublished, 'entry is', 'entries are')} committed but not published: the "
+                "writer was stopped"
             )
         if policies:
             leaves = [leaf_hash(entry) for entry in reader.entries()]
@@ -51,13 +54,14 @@ def verify_run(folder: Path, policies: Sequence[Policy] = (), authorities: Path 
         if authorities is not None:
             done += verify_timestamps(read_timestamps(run.timestamps), reader.tree_head, authorities)
         payloads = _payloads(reader, Blobs(run.blobs), missing)
-        done.append(f"{payloads} payloads were read again and match their digests")
+        done.append(f"{quantity(payloads, 'payload was', 'payloads were')} read again, each with its digest")
         done += _seal(reader, Blobs(run.blobs), run, key)
         sequences = _order(reader)
-        done.append(f"the records of {sequences} processes stand in order")
+        done.append(f"the records of {quantity(sequences, 'process')} stand in order")
     if missing:
         raise EvidenceError(
-            f"{len(missing)} payloads are no longer kept, the first is that of entry {missing[0]}",
+            f"{quantity(len(missing), 'payload is', 'payloads are')} no longer kept, the first is that of "
+            f"entry {missing[0]}",
             where=str(run.blobs),
             remedy="held runs keep their sample blocks only for a time; what is there was verified",
         )

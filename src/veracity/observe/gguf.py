@@ -19,6 +19,7 @@ from typing import ClassVar
 from ..core.errors import EvidenceError, ResourceLimitError
 from ..core.observation import FormatRuleBroken, Observation
 from ..core.origin import monitor_origin
+from ..core.quantity import quantity
 from .artifact.budget import Budget
 from .artifact.cursor import Cursor
 from .artifact.input import Input
@@ -201,8 +202,8 @@ class _Reading:
     def _places(self, tensors: list[_Tensor]) -> Iterator[Observation | Nested]:
         if self.unknown:
             raise EvidenceError(
-                f"has {len(self.unknown)} tensors of types that are not known ({self.unknown[0]} …): whether "
-                "tensors share bytes, and what lies between them, was not looked at",
+                f"has {quantity(len(self.unknown), 'tensor')} of no known type ({self.unknown[0]} …): "
+                "whether tensors share bytes, and what lies between them, was not looked at",
                 where=self.whole.name,
                 remedy="scan it with a newer version",
             )
@@ -224,6 +225,8 @@ class _Reading:
         return -(-at // self.alignment) * self.alignment
 
     def _outside(self, begin: int, start: int, end: int, where: str) -> Iterator[Observation | Nested]:
-        yield from self._say("hidden", f"{end - start:,} bytes lie {where}, where no tensor is")
+        yield from self._say(
+            "hidden", f"{quantity(end - start, 'byte lies', 'bytes lie')} {where}, where no tensor is"
+        )
         if self.broken <= MAX_BROKEN:
             yield Nested(self.whole.part(f"bytes {begin + start}", begin + start, end - start))

@@ -18,6 +18,7 @@ from typing import ClassVar
 
 from ..core.errors import EvidenceError, ResourceLimitError
 from ..core.observation import Observation
+from ..core.quantity import quantity
 from .artifact.budget import Budget
 from .artifact.input import WINDOW, Input
 from .artifact.reading import Nested
@@ -58,7 +59,7 @@ class Hdf5Reader:
                 continue
         if unread:
             raise EvidenceError(
-                f"holds the configuration of a model in {unread} places where it cannot be read",
+                f"holds the configuration of a model in {quantity(unread, 'place')} where it cannot be read",
                 where=whole.name,
             )
 

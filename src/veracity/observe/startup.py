@@ -19,6 +19,7 @@ from hashlib import sha256
 
 from ..core.observation import Gap, StartupItem
 from ..core.origin import Origin
+from ..core.quantity import quantity
 from . import autoload
 from .effects import Effects, read_effects
 from .ownership import NOBODY, Owner, Ownership
@@ -140,7 +141,7 @@ class StartupReader:
             reason = "it cannot be read, or is too large to be start-up code"
             yield Gap(self.origin, f"{what} was not looked at", reason, law=LAW)
         if more := self.more + max(0, len(self.unread) - MAX_UNREAD):
-            what = f"{more} further things that execute at start-up are not listed"
+            what = f"{quantity(more, 'further thing')} among what executes at start-up cannot be listed"
             yield Gap(self.origin, what, "there are more than is sensible", law=LAW)
 
     # --- Python ----------------------------------------------------------------------------------

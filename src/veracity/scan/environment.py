@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 
 from ..core.observation import DistributionCompared, FileDifference, Gap, StrayFile
 from ..core.origin import Origin, monitor_origin
+from ..core.quantity import quantity
 from ..core.tree import LINK, UNREAD, TreeEntry
 from ..observe.dpkg import files_below
 from ..observe.entryscript import calls_entry, interpreter_of
@@ -101,7 +102,10 @@ class EnvironmentCheck:
             self._compare(one, shared)
             yield self._result(one)
         if self._unread:
-            what = f"{len(self._unread)} installed files were not compared, {self._unread[0]} among them"
+            what = (
+                f"{quantity(len(self._unread), 'installed file was', 'installed files were')} not compared, "
+                f"{self._unread[0]} among them"
+            )
             yield Gap(self._origin, what, "they could not be read", law=LAW)
         yield from self._of_the_system()
         explained = self._explained(compared, by_content)

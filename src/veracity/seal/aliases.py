@@ -10,6 +10,7 @@ import msgspec
 
 from ..core.canonical import Json
 from ..core.errors import EvidenceError
+from ..core.quantity import quantity
 from ..core.tree import escaped
 from ..observe.links import Links, Names, store_of
 
@@ -35,9 +36,8 @@ class SealedLinks:
         if not self.elsewhere:
             return ""
         who = f" ({', '.join(self.stores)})" if self.stores else ""
-        if self.elsewhere == 1:
-            return f"1 file has other names outside this seal{who}: it can be edited there"
-        return f"{self.elsewhere:,} files have other names outside this seal{who}: they can be edited there"
+        have = quantity(self.elsewhere, "file has", "files have")
+        return f"{have} other names outside this seal{who}, by which edits can come"
 
 
 def links_of(links: Links, places: Mapping[str, str]) -> SealedLinks | None:
@@ -78,8 +78,8 @@ def said_of_names(names: Names | None) -> str:
         more = " and others" if len(names.here) > MAX_SHOWN else ""
         said.append(f"also changed under its other name {shown}{more}")
     if names.elsewhere:
-        many = "other names" if names.elsewhere > 1 else "other name"
-        said.append(f"has {names.elsewhere:,} {many} outside this seal, by which it may have been edited")
+        others = quantity(names.elsewhere, "other name")
+        said.append(f"has {others} outside this seal, by which it may have been edited")
     return "; ".join(said)
 
 

@@ -18,6 +18,7 @@ from ..core.canonical import Json
 from ..core.digest import Digest
 from ..core.errors import EvidenceError, UsageError, VerificationError
 from ..core.policy import Policy, Principal, identity_of
+from ..core.quantity import quantity
 from ..ledger.entry import Entry
 from ..ledger.keys import KEY_NAME, PublicKey, SigningKey
 from ..ledger.merkle import leaf_hash, tree_root
@@ -57,7 +58,8 @@ class Log:
         """Raise VerificationError unless the log continues the one of ``size`` entries seen by ``where``."""
         if size and (size > self.size or tree_root(self.leaves[:size]).hex() != root):
             raise VerificationError(
-                f"{where} saw a log of approvals of {size:,} entries that this one does not continue",
+                f"{where} saw a log of approvals of {quantity(size, 'entry')} that this one does not "
+                "continue",
                 remedy="entries were taken out or exchanged by somebody with the home's key: find out who",
             )
 

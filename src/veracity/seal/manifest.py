@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from ..core.canonical import Json, encode
 from ..core.digest import Digest
 from ..core.observation import ModuleChecked
+from ..core.quantity import quantity
 from ..core.summary import SealedItem
 from ..observe.git import GitState
 from ..observe.native import NativeLibrary
@@ -119,7 +120,7 @@ def sealed_items(manifest: Manifest) -> list[SealedItem]:
             items.append(SealedItem("git", "", "", str(git["reason"])))
         else:
             dirty = len(_strings(git["dirty"]))
-            remark = f"{dirty} files uncommitted" if dirty else "as committed"
+            remark = f"{quantity(dirty, 'file')} uncommitted" if dirty else "as committed"
             items.append(SealedItem("git", str(git["branch"]) or "detached", str(git["commit"]), remark))
     interpreter = document["interpreter"]
     if isinstance(interpreter, dict):

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..core.errors import EvidenceError, UsageError
+from ..core.quantity import quantity
 from ..core.tree import escaped
 from ..ledger.eckeys import EcPublicKey, EcSigningKey
 from ..ledger.files import read_bounded, write_whole
@@ -130,9 +131,9 @@ def _changes(statement: ModelStatement, listing: Listing) -> Iterable[ChangedFil
     for path, file in listing.files.items():
         before = signed.get(path)
         if before is None and file.digests:  # shards have nothing to say of an empty file
-            yield ChangedFile(escaped(path), Change.ADDED, f"{file.size:,} bytes")
+            yield ChangedFile(escaped(path), Change.ADDED, quantity(file.size, "byte"))
         elif before is not None and before != file.digests:
-            yield ChangedFile(escaped(path), Change.CONTENT, f"{file.size:,} bytes")
+            yield ChangedFile(escaped(path), Change.CONTENT, quantity(file.size, "byte"))
     for path, what in listing.odd.items():
         yield ChangedFile(escaped(path), Change.KIND if path in signed else Change.ADDED, what)
     for path in signed.keys() - listing.files.keys() - listing.odd.keys():

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias
 
+from ..core.quantity import quantity
 from ..core.repository import Hook, RepositoryState
 from ..core.tree import unescaped
 
@@ -153,12 +154,13 @@ def _hook_change(was: Hook | None, now: Hook | None) -> GitChange | None:
 def _hook_detail(was: Hook | None, now: Hook | None) -> str:
     if was is None or now is None:
         one = was or now
-        return "" if one is None else f"{one.size:,} bytes"
+        return "" if one is None else quantity(one.size, "byte")
     if was.target != now.target:
         return f"{was.target or 'no link'} → {now.target or 'no link'}"
     if was.sha256 == now.sha256:
         return f"{was.mode:o} → {now.mode:o}"
-    return f"{was.size:,} → {now.size:,} bytes" if was.size != now.size else f"{now.size:,} bytes"
+    size = quantity(now.size, "byte")
+    return f"{was.size:,} → {size}" if was.size != now.size else size
 
 
 def _settings(

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..core.errors import Error, TransportError, VerificationError
+from ..core.quantity import quantity
 from ..ledger.files import write_private
 from ..ledger.keys import PublicKey
 from ..ledger.note import parse_note
@@ -67,7 +68,7 @@ def ask_witnesses(home: Path, log: Log, key: PublicKey, policy: Policy) -> Witne
         write_private(log_folder(home) / COSIGNED, write_cosigned(_newest(signed, kept)))
     moment = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
     said = [
-        f"{one.witness.key.name} confirms all {head.size} approvals and revocations at {moment}"
+        f"{one.witness.key.name} confirms the whole log, of {quantity(head.size, 'entry')}, at {moment}"
         for one in answers
         if one.head is not None
     ]

@@ -220,7 +220,7 @@ def test_what_goes_beyond_the_quota_is_not_recorded_and_said(world: World) -> No
         wait_for(lambda: bool(world.runs(world.bob)) and bool(world.keepers()))
         second = world.call(world.bob, "run", "--", "true")
         assert second.returncode == 2
-        assert "has 1 runs already" in second.stderr
+        assert "has 1 run going on already" in second.stderr
         (world.bob.folder / "enough").touch()
         _, err = first.communicate(timeout=90)
         assert first.returncode == 0, err

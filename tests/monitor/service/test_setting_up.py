@@ -73,7 +73,7 @@ def test_each_account_has_its_own_share(monkeypatch: pytest.MonkeyPatch) -> None
     now[0] = 25.0
     assert guests.asks(1) == ""
     assert guests.begins(1) == ""
-    assert "1 runs already" in guests.begins(1)
+    assert "1 run going on already" in guests.begins(1)
     assert guests.begins(2) == ""
     guests.takes_up(1)
     guests.ends(1)

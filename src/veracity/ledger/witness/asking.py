@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ...core.errors import TransportError, UsageError, VerificationError
+from ...core.quantity import quantity
 from ..address import is_address
 from ..merkle import consistency_proof
 from ..note import parse_note
@@ -77,8 +78,8 @@ def ask(
         old = _known(witness, head, answer.body, old)
         if old < signed:
             raise VerificationError(
-                f"{witness.key.name} was set back: it cosigned {signed} entries of {head.origin} and knows of"
-                f" {old}",
+                f"{witness.key.name} was set back: it cosigned {quantity(signed, 'entry')} of {head.origin} "
+                f"and knows of {old}",
                 remedy="ask its owner; it could sign a second history of the entries after these",
             )
     raise TransportError(f"{witness.key.name} knows another size each time it is asked", where=witness.url)
@@ -92,12 +93,13 @@ def _known(witness: KnownWitness, head: TreeHead, body: str, asked: int) -> int:
     size = int(text)
     if size > head.size:
         raise VerificationError(
-            f"{witness.key.name} has seen {size} entries of {head.origin}, and there are {head.size}",
+            f"{witness.key.name} has seen {quantity(size, 'entry')} of {head.origin}, and there are "
+            f"{head.size}",
             remedy="this ledger was cut back: compare it with a copy from elsewhere",
         )
     if size == head.size == asked:
         raise VerificationError(
-            f"{witness.key.name} has seen another tree of {size} entries of {head.origin}",
+            f"{witness.key.name} has seen another tree of {quantity(size, 'entry')} of {head.origin}",
             remedy="this ledger was rewritten or forked: compare it with a copy from elsewhere",
         )
     return size

@@ -13,6 +13,7 @@ import base64
 from dataclasses import dataclass
 
 from ...core.errors import VerificationError
+from ...core.quantity import quantity
 from ..keys import PublicKey, SigningKey, read_vkey, vkey_line
 from ..note import Note, key_id
 
@@ -69,7 +70,7 @@ def verify_cosignature(note: Note, key: WitnessKey) -> int:
     seen = []
     for one in known:
         if len(one.value) != _TIME + _SIGNATURE:
-            raise VerificationError(f"the cosignature of {key.name} has {len(one.value)} bytes")
+            raise VerificationError(f"the cosignature of {key.name} has {quantity(len(one.value), 'byte')}")
         at = int.from_bytes(one.value[:_TIME], "big")
         if not 0 < at < _MAX_TIME:
             raise VerificationError(f"the cosignature of {key.name} has an impossible time")

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...core.errors import EvidenceError, VerificationError
+from ...core.quantity import quantity
 from ..files import read_bounded
 from ..keys import PublicKey
 from ..merkle import tree_root
@@ -95,7 +96,8 @@ def verify_policy(policy: Policy, heads: Sequence[TreeHead], record: Record) -> 
     witnessed = hold_against(policy, heads, record)
     if not witnessed.enough:
         raise VerificationError(
-            f"too few witnesses have seen all {len(record.leaves)} entries: {'; '.join(witnessed.lacking)}",
+            f"too few witnesses have seen all of {quantity(len(record.leaves), 'entry')}: "
+            f"{'; '.join(witnessed.lacking)}",
             where="; ".join(witnessed.said),
             remedy="was the run started with these witnesses, and could they be reached to its end?",
         )
@@ -120,7 +122,8 @@ def hold_against(policy: Policy, heads: Sequence[TreeHead], record: Record) -> W
             continue
         newest = max(seen)
         said.append(
-            f"{witness.key.name} had seen {newest} entries by {_moment(seen[newest])}, the same as these"
+            f"{witness.key.name} had seen {quantity(newest, 'entry')} by {_moment(seen[newest])}, the same "
+            "as these"
         )
         if newest == size:
             reached.add(witness.name)
@@ -154,7 +157,7 @@ def seen_head(policy: Policy, head: TreeHead) -> Witnessed:
 def _enough(policy: Policy, count: int, did: str) -> str:
     if policy.is_reached(()):
         return "by the policy no witness is needed: nothing shows that others have seen it"
-    return f"{count} of {len(policy.witnesses)} witnesses {did}: enough"
+    return f"{count} of {quantity(len(policy.witnesses), 'witness')} {did}: enough"
 
 
 def _moment(at: int) -> str:
@@ -170,8 +173,8 @@ def _seen(heads: Iterable[TreeHead], key: WitnessKey, record: Record) -> Iterato
         at = verify_cosignature(note, key)
         if head.size > len(record.leaves) or head.root != tree_root(record.leaves[: head.size]):
             raise VerificationError(
-                f"{key.name} cosigned another record: of {head.size} entries, and these are"
-                f" {len(record.leaves)}",
+                f"{key.name} cosigned another record: of {quantity(head.size, 'entry')}, and these are "
+                f"{len(record.leaves)}",
                 remedy="this ledger was cut back or rewritten: compare it with a copy from elsewhere",
             )
         if head.size:  # of every log the first nothing is the same

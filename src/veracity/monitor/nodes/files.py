@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...core.errors import EvidenceError
+from ...core.quantity import quantity
 from .lines import Line, Splitter, encode, parse
 
 SUFFIX = ".replicas"
@@ -184,7 +185,7 @@ class PeerFiles:
             if peer.inode not in ((0, 0), inode):
                 raise EvidenceError("it was exchanged for another file")
             if status.st_size < peer.offset:
-                raise EvidenceError(f"it was cut from {peer.offset} to {status.st_size} bytes")
+                raise EvidenceError(f"it was cut from {peer.offset} to {quantity(status.st_size, 'byte')}")
             if peer.offset >= MAX_FILE:
                 raise EvidenceError(f"it is larger than {MAX_FILE >> 20} MiB")
             data = os.pread(descriptor, MAX_READ, peer.offset)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
+from ...core.quantity import quantity
 from ..allowance import Quota
 
 MAX_ACCOUNTS = 10_000
@@ -37,7 +38,7 @@ class Guests:
         if guest is None or sum(one.connections for one in self._guests.values()) >= MAX_CONNECTIONS:
             return "too many callers are here"
         if guest.connections >= self._quota.connections:
-            return f"the account has {self._quota.connections} connections open already"
+            return f"the account has {quantity(self._quota.connections, 'connection')} open already"
         guest.connections += 1
         return ""
 
@@ -53,7 +54,10 @@ class Guests:
         guest.asked = max(0.0, guest.asked - (now - guest.at) * rate)
         guest.at = now
         if guest.asked + 1 > self._quota.requests_per_minute:
-            return f"the account asked more than {self._quota.requests_per_minute} times within a minute"
+            return (
+                f"the account asked more than {quantity(self._quota.requests_per_minute, 'time')} within a "
+                "minute"
+            )
         guest.asked += 1
         return ""
 
@@ -61,7 +65,7 @@ class Guests:
         """Count a run; why it is refused, empty when it is not (then :meth:`ends` follows)."""
         guest = self._guests.setdefault(uid, _Guest())
         if guest.runs >= self._quota.runs_at_once:
-            return f"the account has {self._quota.runs_at_once} runs already that go on"
+            return f"the account has {quantity(self._quota.runs_at_once, 'run')} going on already"
         if sum(one.runs for one in self._guests.values()) >= MAX_RUNS:
             return f"{MAX_RUNS} runs go on already"
         guest.runs += 1

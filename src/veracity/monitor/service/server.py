@@ -22,6 +22,7 @@ from pathlib import Path
 from ... import __version__
 from ...core.canonical import Json
 from ...core.errors import Error, EvidenceError, TransportError, UsageError
+from ...core.quantity import quantity
 from ...ledger.files import read_bounded, write_whole
 from ...ledger.keys import KEY_FILE, KEY_NAME, SigningKey
 from ...ledger.tree_head import FILE_NAME as TREE_HEAD
@@ -222,7 +223,9 @@ class Service:
             _, runs = Day(home / TODAY).add(RUN_BYTES, runs=1)
             if runs > self._settings.quota.runs_per_day:
                 self._counted.ends(caller.uid)
-                return f"the account has had its {self._settings.quota.runs_per_day:,} runs of today"
+                return (
+                    f"the account has had its {quantity(self._settings.quota.runs_per_day, 'run')} of today"
+                )
             folder = create_folder(home, time.time_ns(), Path("/"))
             # Before anything of the job begins: from here on the run is on record.
             about: dict[str, Json] = {"uid": caller.uid, "gid": caller.gid, "pid": caller.pid}

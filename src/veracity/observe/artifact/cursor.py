@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 
 from ...core.errors import EvidenceError
+from ...core.quantity import quantity
 from .input import WINDOW, Input
 
 
@@ -46,5 +47,6 @@ class Cursor:
     def _need(self, size: int) -> None:
         if size < 0 or self.at + size > self.end:
             raise EvidenceError(
-                f"ends where {size:,} more bytes should follow byte {self.at:,}", where=self._whole.name
+                f"ends where {quantity(size, 'more byte')} should follow byte {self.at:,}",
+                where=self._whole.name,
             )

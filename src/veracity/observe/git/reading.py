@@ -12,6 +12,7 @@ from itertools import islice
 from typing import TypeAlias, TypeVar
 
 from ...core.errors import Error
+from ...core.quantity import quantity
 from ...core.repository import (
     Committed,
     Hook,
@@ -96,8 +97,8 @@ class Opened:
             return ""
         gone, added = map(int, counted)
         if gone and added:
-            return f"not a successor: {_commits(added)} more, {_commits(gone)} missing"
-        return f"{_commits(added)} later" if added else f"{_commits(gone)} back"
+            return f"not a successor: {quantity(added, 'commit')} more, {quantity(gone, 'commit')} missing"
+        return f"{quantity(added, 'commit')} later" if added else f"{quantity(gone, 'commit')} back"
 
     def diff(self, names: Sequence[str]) -> bytes:
         """The text of how files differ from the commit, by git but not by its index; cut at 4 MiB."""
@@ -111,10 +112,6 @@ class Opened:
             return self.git.required(
                 *DIFF, "--unified=3", self.commit, "--", *asked, index=index, cut_at=MAX_OUTPUT
             )
-
-
-def _commits(count: int) -> str:
-    return f"{count:,} commit{'' if count == 1 else 's'}"
 
 
 @dataclass(slots=True)

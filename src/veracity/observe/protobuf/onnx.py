@@ -18,6 +18,7 @@ from typing import ClassVar
 from ...core.errors import ResourceLimitError
 from ...core.observation import FileAsked, Observation, OperatorAsked
 from ...core.origin import Origin, monitor_origin
+from ...core.quantity import quantity
 from ..artifact.budget import Budget
 from ..artifact.input import Input
 from ..artifact.reading import Nested
@@ -81,7 +82,7 @@ class _Reading:
             if (domain, operator) not in self._told:
                 self._told.add((domain, operator))
                 yield OperatorAsked(
-                    self.origin, self.name, f"{times} nodes", "onnx", domain, operator,
+                    self.origin, self.name, quantity(times, "node"), "onnx", domain, operator,
                     "function" if (domain, operator) in self.defined else "",
                 )  # fmt: skip
         for path, tensor in self.files.items():

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from ...core.errors import EvidenceError
 from ...core.persona import Persona
 from ...core.picklepolicy import Key
+from ...core.quantity import quantity
 from ...observe.artifact.budget import MAX_SECONDS, MAX_UNPACKED, Budget
 from ...observe.artifact.input import BytesSource, FileSource, Input, open_file
 from ...observe.artifact.reading import HEAD
@@ -64,7 +65,8 @@ def _judged(path: str, source: FileSource, settings: Settings, begun: float) -> 
     read = examine(Input.of(path, held), readers_with(settings.permits), DETECTORS, settings.budget())
     missed = tuple(Missed(one.what, one.reason, one.remedy) for one in read.gaps)
     if read.more_gaps:
-        missed += (Missed(path, f"{read.more_gaps:,} more places were not read", "so many are not listed"),)
+        more = quantity(read.more_gaps, "more place was", "more places were")
+        missed += (Missed(path, f"{more} not read", "so many are not listed"),)
     promised = "" if read.formats or read.gaps else broken_promise(path, held.read(0, HEAD))
     if promised:
         remedy = "find out what wrote it, and what is to open it"

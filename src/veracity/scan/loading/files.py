@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from ...core.errors import EvidenceError
 from ...core.observation import Oddity
 from ...core.pickleprogram import End, PickleProgram
+from ...core.quantity import quantity
 from ...observe.archive.torchlegacy import IN_A_ROW, MAGIC, storages_of
 from ...observe.archive.unpacking import Stream, deflate
 from ...observe.archive.zip.ends import may_be_zip
@@ -45,7 +46,8 @@ def open_pickle(whole: Input, budget: Budget) -> Opened:
         return _legacy(whole, programs)
     if programs[0].consumed < whole.size:
         raise EvidenceError(
-            f"{whole.size - programs[0].consumed:,} bytes follow the pickle", where=whole.name
+            f"{quantity(whole.size - programs[0].consumed, 'byte follows', 'bytes follow')} the pickle",
+            where=whole.name,
         )
     return Opened(programs[0], whole, None)
 
@@ -121,7 +123,9 @@ def _legacy(whole: Input, programs: list[PickleProgram]) -> Opened:
         places[key] = at, length
         end = at + length
     if end != whole.size:
-        raise EvidenceError(f"{whole.size - end:,} bytes follow the storages", where=whole.name)
+        raise EvidenceError(
+            f"{quantity(whole.size - end, 'byte follows', 'bytes follow')} the storages", where=whole.name
+        )
 
     def find(key: str) -> tuple[int, int]:
         if key not in places:

@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from ...core.errors import EvidenceError, UsageError
+from ...core.quantity import quantity
 from .build import Makers, UnfitError
 from .opaque import Named
 
@@ -102,7 +103,7 @@ class Storages:
         made = self._made[key]
         if made.nbytes() < needed:
             raise EvidenceError(
-                f"storage {key[:80]!r} is {made.nbytes():,} bytes, and {needed:,} are said to be in it"
+                f"storage {key[:80]!r} is {quantity(made.nbytes(), 'byte')}, and {needed:,} should be in it"
             )
         return made
 

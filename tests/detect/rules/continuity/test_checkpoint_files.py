@@ -38,7 +38,7 @@ def test_an_edited_file_is_found_at_once_with_the_tensors_that_changed() -> None
     assert finding.breaks
     assert (finding.rank, finding.first_step) == (1, 0)
     assert finding.locations[0].path == PATH
-    assert "1 of 3 tensors differ (model.a)" in finding.message
+    assert "1 of 3 tensors changed (model.a)" in finding.message
     assert "run-1" in finding.message
     first = finding.evidence[0]
     assert (first.expected, first.observed) == (digest("before"), digest("file"))

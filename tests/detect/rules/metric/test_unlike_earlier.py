@@ -109,7 +109,7 @@ def test_repeats_of_one_seed_are_one_run() -> None:
     found, detector = judged([asked(NINE[0], *repeats), *trained(100)])
     assert found == []
     (reason,) = detector.coverage().reasons
-    assert reason.startswith("1 earlier held runs of this contract")
+    assert reason.startswith("1 earlier held run of this contract")
     assert "9 with repeats" in reason
     unseeded = [replace(run, seed="") for run in (NINE[0], *repeats)]
     assert len(comparable(asked(*unseeded))) == 1

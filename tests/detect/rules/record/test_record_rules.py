@@ -72,7 +72,7 @@ def test_without_a_goodbye_nothing_is_admitted() -> None:
 
 def test_what_is_remembered_of_holes_is_bounded() -> None:
     (finding,) = judged(RecordMissing(), *(jump(number, number + 1) for number in range(5000)))
-    assert "1000 records" in finding.message
+    assert "1,000 records" in finding.message
 
 
 def test_a_damaged_spool_breaks_the_run_from_the_next_step_on() -> None:

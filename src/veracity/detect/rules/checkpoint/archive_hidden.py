@@ -33,6 +33,7 @@ from typing import ClassVar
 from ....core.coverage import Coverage
 from ....core.finding import Evidence, Finding, Location, finding_of
 from ....core.observation import ArchiveRead, Observation
+from ....core.quantity import quantity
 from ....core.rule import Confidence, Rule, Severity
 
 
@@ -61,7 +62,7 @@ class ArchiveHidden:
             (one.between, "between members"),
             (one.after, "after the end"),
         )
-        found = [f"{count:,} bytes {where}" for count, where in places if count]
+        found = [f"{quantity(count, 'byte')} {where}" for count, where in places if count]
         if found:
             yield finding_of(
                 self.rule,

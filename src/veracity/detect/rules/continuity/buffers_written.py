@@ -38,6 +38,7 @@ from ....core.contract import Hyper
 from ....core.coverage import Coverage
 from ....core.finding import Finding, finding_of
 from ....core.observation import LoaderStarted, Observation, StateRestored, StepRecord
+from ....core.quantity import quantity
 from ....core.rule import Confidence, Rule, Severity
 from ...newpass import NewPasses
 
@@ -105,7 +106,7 @@ class BuffersWritten:
                 yield self._finding(step, str(once[0][0]), len(once), at_pass=at_pass)
 
     def _finding(self, step: StepRecord, name: str, count: int, *, at_pass: bool) -> Finding:
-        more = f" and those of {count - 1} other modules" if count > 1 else ""
+        more = f" and those of {quantity(count - 1, 'other module')}" if count > 1 else ""
         when = ", with a new pass over the data" if at_pass else ""
         return finding_of(
             self.rule,

@@ -37,6 +37,7 @@ from typing import ClassVar
 from ....core.coverage import Coverage
 from ....core.finding import Evidence, Finding, Location, finding_of
 from ....core.observation import CheckpointLoaded, CheckpointSaved, FileDigested, Observation, StepRecord
+from ....core.quantity import quantity
 from ....core.rule import Confidence, Rule, Severity
 from .files import Files
 from .naming import differing, listed, tensor_evidence
@@ -98,9 +99,13 @@ class CheckpointEdited:
         evidence += tensor_evidence(pairs)
         what = ""
         if pairs:
-            what = f": {len(pairs)} of {shared} tensors differ ({listed([pair[1].key for pair in pairs])})"
+            what = (
+                f": {len(pairs)} of {quantity(shared, 'tensor')} changed "
+                f"({listed([pair[1].key for pair in pairs])})"
+            )
         elif shared:
-            what = f": its {shared} recorded tensors are unchanged, something else in it is not"
+            unchanged = quantity(shared, "recorded tensor is", "recorded tensors are")
+            what = f": its {unchanged} unchanged, something else in it is not"
         finding = finding_of(
             self.rule,
             seen.path,

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ....core.finding import Evidence
+from ....core.quantity import quantity
 from ....core.sample import TensorSample
 from ....core.sweep import Sweep
 
@@ -181,7 +182,9 @@ def change_evidence(changes: Sequence[Change], names: Sequence[str]) -> tuple[Ev
         place = change.worst
         former = repr(change.former[place]) if change.former else ""
         now = repr(change.later[place]) if change.later else "gone"
-        found.append(Evidence(f"{name}, {change.changed} of {change.count} elements", former, now))
+        found.append(
+            Evidence(f"{name}, {change.changed} of {quantity(change.count, 'element')}", former, now)
+        )
     return tuple(found)
 
 

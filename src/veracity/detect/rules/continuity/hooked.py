@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from ....core.finding import Evidence, Finding, Location, finding_of
 from ....core.observation import HooksMoved
+from ....core.quantity import quantity
 from ....core.rule import Rule, Severity
 from .compare import name_of
 
@@ -80,7 +81,7 @@ class HookCourses:
         hooks = " or ".join(name for name in seen.hooks) or "a hook"
         pairs = list(zip(seen.former, seen.later, strict=False))[:SHOWN]
         evidence = Evidence(
-            f"{seen.changed} of {seen.compared} sampled elements of these tensors changed",
+            f"{seen.changed} of {quantity(seen.compared, 'sampled element')} of these tensors changed",
             ", ".join(f"{former:.9g}" for former, _ in pairs),
             ", ".join(f"{later:.9g}" for _, later in pairs),
         )

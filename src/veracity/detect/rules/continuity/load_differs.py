@@ -33,6 +33,7 @@ from typing import ClassVar
 from ....core.coverage import Coverage
 from ....core.finding import Evidence, Finding, Location, finding_of
 from ....core.observation import CheckpointLoaded, CheckpointSaved, FileDigested, Observation, StepRecord
+from ....core.quantity import quantity
 from ....core.rule import Confidence, Rule, Severity
 from .files import Files
 from .naming import differing, listed, tensor_evidence
@@ -81,7 +82,8 @@ class LoadDiffers:
             finding = finding_of(
                 self.rule,
                 observation.path,
-                f"torch.load returned {len(pairs)} of {shared} tensors other than the file holds: {names}",
+                f"torch.load returned {len(pairs)} of {quantity(shared, 'tensor')} other than the file "
+                f"holds: {names}",
                 rank=observation.origin.rank,
                 first_step=self._files.next_step(observation),
                 locations=(Location(observation.path),),

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from ....core.finding import Evidence
 from ....core.observation import TensorDigest
+from ....core.quantity import quantity
 
 SHOWN = 8
 _WRAPPERS = frozenset({"module", "_orig_mod"})  # DistributedDataParallel, torch.compile
@@ -54,7 +55,7 @@ def tensor_evidence(pairs: Sequence[tuple[TensorDigest, TensorDigest]]) -> tuple
         for recorded, seen in pairs[:SHOWN]
     ]
     if len(pairs) > SHOWN:
-        found.append(Evidence(f"{len(pairs) - SHOWN} more tensors", "unchanged", "changed"))
+        found.append(Evidence(quantity(len(pairs) - SHOWN, "more tensor"), "unchanged", "changed"))
     return tuple(found)
 
 

@@ -50,6 +50,7 @@ from ....core.observation import (
     OptimizerDeclared,
     StepRecord,
 )
+from ....core.quantity import quantity
 from ....core.rule import Confidence, Rule, Severity
 from .files import Files
 from .multiples import Multiples, multiples
@@ -123,7 +124,7 @@ class SavedDiffers:
         return finding_of(
             self.rule,
             saved.path or "a buffer",
-            f"{len(names)} tensors were saved as multiples of the parameters in memory, by {by}: "
+            f"{quantity(len(names), 'tensor was', 'tensors were')} saved multiplied, by {by}: "
             f"{listed(names)}",
             rank=saved.origin.rank,
             first_step=max(saved.step, 0),
@@ -167,7 +168,8 @@ class SavedDiffers:
         finding = finding_of(
             self.rule,
             seen.path,
-            f"{len(names)} tensors in memory are not in the file that torch.save wrote: {listed(names)}",
+            f"{quantity(len(names), 'tensor in memory is', 'tensors in memory are')} not in the file that "
+            f"torch.save wrote: {listed(names)}",
             rank=seen.origin.rank,
             first_step=max(saved.step, 0),
             locations=(Location(seen.path),),

@@ -61,6 +61,7 @@ from ....core.observation import (
     StepRecord,
     WeightsMoved,
 )
+from ....core.quantity import quantity
 from ....core.rule import Confidence, Rule, Severity
 from ...detector import FROM_THE_GUARD
 from .compare import change_evidence, clamp_bound, common_factor, pruned, zeroed
@@ -227,7 +228,11 @@ class WeightsChanged:
             rank=seen.origin.rank,
             first_step=seen.after_step + 1,
             locations=(Location(seen.path, seen.line),) if seen.step_replaced and seen.path else (),
-            evidence=(Evidence(f"{seen.compared} elements compared", "unchanged", f"changed, among {some}"),),
+            evidence=(
+                Evidence(
+                    f"{quantity(seen.compared, 'element')} compared", "unchanged", f"changed, among {some}"
+                ),
+            ),
             confidence=confidence,
         )
 

@@ -51,6 +51,7 @@ from ....core.observation import (
     StateRestored,
     StepRecord,
 )
+from ....core.quantity import quantity
 from ....core.rule import Confidence, Rule, Severity
 from ...newpass import NewPasses
 from ...writes import Between, Writes
@@ -157,7 +158,7 @@ class WeightsWritten:
             self.rule,
             f"weights of {which}{more}",
             f"{which}{more} were written in place between step {step.step - 1} and step {step.step}{when}; "
-            f"between {quiet} steps before nothing wrote there",
+            f"at {quantity(quiet, 'step')} before nothing wrote there",
             rank=step.origin.rank,
             first_step=step.step,
             severity=None if severity is self.rule.severity else severity,

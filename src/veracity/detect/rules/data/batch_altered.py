@@ -43,6 +43,7 @@ from typing import ClassVar
 from ....core.coverage import Coverage
 from ....core.finding import Evidence, Finding, finding_of
 from ....core.observation import BatchUse, Observation, StepRecord
+from ....core.quantity import quantity
 from ....core.rule import Confidence, Rule, Severity
 from .uses import LEARNED, Alteration, Series
 
@@ -158,7 +159,10 @@ def _what(altered: Alteration) -> str:
     if altered.kind == "again":
         return "a batch was trained on that an earlier step had been trained on"
     if altered.kind == "part":
-        return f"{altered.use.rows} of the batch's {altered.use.of_rows} rows were used"
+        return (
+            f"no more than {altered.use.rows} of {quantity(altered.use.of_rows, 'row')} of the batch came to "
+            "use"
+        )
     if altered.use.view != GRAPH:
         return "something had been written into the delivered batch when the backward pass began"
     return "the model was trained on other values than the loader had delivered"
@@ -169,6 +173,6 @@ def _shown(altered: Alteration) -> str:
     if altered.kind == "again":
         return "an earlier batch" + (", though a newer one had been delivered" if use.newer else "")
     if altered.kind == "part":
-        return f"the first {use.rows} of {use.of_rows} rows"
+        return f"the first {use.rows} of {quantity(use.of_rows, 'row')}"
     pairs = ", ".join(f"{was:g} → {now:g}" for was, now in use.pairs[:4])
-    return f"{use.changed} of {use.compared} elements read differ: {pairs}"
+    return f"{use.changed} of {quantity(use.compared, 'element')} changed: {pairs}"

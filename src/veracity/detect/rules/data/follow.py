@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from ....core.contract import LoaderDeclaration
 from ....core.coverage import Coverage
 from ....core.observation import BatchesDrawn, LoaderStarted
+from ....core.quantity import quantity
 from .dealing import dealt, piece_size
 from .likeness import likeness, shown
 from .passes import MAX_PROCESSES, REMEMBERED, Pass, Process, flat
@@ -150,9 +151,9 @@ class Follower:
         owner.deviated = True
         what = "is not"
         if expected is None:
-            what = f"comes after all {owner.batches} batches, not"
+            what = f"comes after all {quantity(owner.batches, 'batch')}, not"
         elif len(batch) != len(expected):
-            what = f"has {len(batch)} instead of {len(expected)} indices, not"
+            what = f"has {len(batch)} instead of {quantity(len(expected), 'index', 'indices')}, not"
         return Deviation(
             owner,
             position,
@@ -168,7 +169,7 @@ class Follower:
         if seen.delivered > owner.drawn:
             what, expected = "was delivered but never drawn, not", f"at most {owner.drawn} delivered"
         elif seen.ended and owner.drawn < owner.batches:
-            what, expected = "is missing, not", f"{owner.batches} batches"
+            what, expected = "is missing, not", quantity(owner.batches, "batch")
         elif seen.ended and seen.delivered < owner.drawn:
             what, expected = "was drawn but not delivered, not", f"{owner.drawn} delivered"
         else:

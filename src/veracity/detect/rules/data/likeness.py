@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
+from ....core.quantity import quantity
+
 SHOWN = 16
 
 
@@ -86,4 +88,7 @@ def _shift(batch: Sequence[int], order: Sequence[int], start: int) -> str:
     if len(batch) < 2 or list(order[found : found + len(batch)]) != list(batch):
         return ""
     distance = found - start
-    return f"the right order shifted by {abs(distance)} indices {'ahead' if distance > 0 else 'back'}"
+    return (
+        f"the right order shifted by {quantity(abs(distance), 'index', 'indices')} "
+        f"{'ahead' if distance > 0 else 'back'}"
+    )

@@ -36,6 +36,7 @@ from typing import ClassVar
 from ....core.coverage import Coverage
 from ....core.finding import Evidence, Finding, finding_of
 from ....core.observation import DatasetWritten, Observation
+from ....core.quantity import quantity
 from ....core.rule import Confidence, Rule, Severity
 
 MAX_LOADERS = 4096
@@ -86,7 +87,7 @@ class SetChanged:
             self.rule,
             f"loader {written.loader}: {names}",
             f"before step {written.before_step} the data that loader {written.loader} reads from ({names}) "
-            f"was written into, {when}, after {written.deliveries} batches without a change",
+            f"was written into, {when}, after {quantity(written.deliveries, 'batch')} without a change",
             rank=written.origin.rank,
             first_step=written.before_step,
             severity=Severity.NOTE if written.at_begin else None,

@@ -45,6 +45,7 @@ from typing import ClassVar
 from ....core.coverage import Coverage
 from ....core.finding import Evidence, Finding, Location, finding_of
 from ....core.observation import DistributionCompared, FileDifference, Observation
+from ....core.quantity import quantity
 from ....core.rule import Confidence, Rule, Severity
 from .marks import mark_evidence
 
@@ -92,7 +93,10 @@ class FileAltered:
                     yield self._finding(one, difference)
         yield from self._grouped(one)
         if one.more:
-            self._coverage.skip(f"{one.name}: {one.more} more differences are not listed", one.more)
+            self._coverage.skip(
+                f"{one.name}: {quantity(one.more, 'more difference is', 'more differences are')} not listed",
+                one.more,
+            )
 
     def _finding(self, one: DistributionCompared, difference: FileDifference) -> Finding:
         what = _WHAT[difference.change].format(archive=one.archive)
@@ -119,12 +123,13 @@ class FileAltered:
         missing = [each.path for each in one.differing if each.change == "missing"]
         if missing:
             severe = any(path.endswith(_IMPORTED) for path in missing)
-            text = f"{one.name} {one.version} lacks {_counted(missing)} of {one.archive}"
+            text = f"{one.name} {one.version} lacks {quantity(len(missing), 'file')} of {one.archive}"
             yield self._group(one, text, missing, Severity.WARNING if severe else Severity.NOTE)
         executable = [each.path for each in one.differing if each.change == "executable"]
         if executable:
             text = (
-                f"{_counted(executable)} of {one.name} {one.version} may be executed, not so in {one.archive}"
+                f"{quantity(len(executable), 'file')} of {one.name} {one.version} may be executed, not so in "
+                f"{one.archive}"
             )
             yield self._group(one, text, executable, Severity.NOTE)
 
@@ -169,7 +174,3 @@ def _record(difference: FileDifference) -> str:
     if difference.recorded == difference.observed:
         return "; RECORD beside it was rewritten to match"
     return "; RECORD beside it still names the archive's"
-
-
-def _counted(paths: list[str]) -> str:
-    return "one file" if len(paths) == 1 else f"{len(paths)} files"

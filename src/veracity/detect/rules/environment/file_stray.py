@@ -44,6 +44,7 @@ from typing import ClassVar
 from ....core.coverage import Coverage
 from ....core.finding import Evidence, Finding, Location, finding_of
 from ....core.observation import Observation, StrayFile
+from ....core.quantity import quantity
 from ....core.rule import Confidence, Rule, Severity
 from .marks import mark_evidence
 
@@ -93,7 +94,7 @@ class FileStray:
             evidence=(
                 Evidence(
                     "content",
-                    observed=f"{one.size} bytes, SHA-256 {one.sha256 or 'not read'}",
+                    observed=f"{quantity(one.size, 'byte')}, SHA-256 {one.sha256 or 'not read'}",
                     digest=one.sha256,
                 ),
                 *mark_evidence(one.uid, one.user, one.changed_at),

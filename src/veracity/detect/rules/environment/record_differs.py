@@ -33,6 +33,7 @@ from typing import ClassVar
 from ....core.coverage import Coverage
 from ....core.finding import Evidence, Finding, Location, finding_of
 from ....core.observation import DistributionCompared, Observation
+from ....core.quantity import quantity
 from ....core.rule import Confidence, Rule, Severity
 
 MAX_NAMED = 20
@@ -64,8 +65,8 @@ class RecordDiffers:
             yield finding_of(
                 self.rule,
                 one.name,
-                f"the RECORD of {one.name} {one.version} names other content than {one.archive} for"
-                f" {len(differing)} files that are as in the archive",
+                f"the RECORD of {one.name} {one.version} names other content than {one.archive} for "
+                f"{quantity(len(differing), 'file that is', 'files that are')} as in the archive",
                 locations=tuple(Location(each.path) for each in differing[:MAX_NAMED]),
                 evidence=(Evidence(f"SHA-256 of {first.path}", first.expected, first.recorded),),
             )

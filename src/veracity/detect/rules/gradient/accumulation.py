@@ -43,6 +43,7 @@ from ....core.coverage import Coverage
 from ....core.finding import Evidence, Finding, finding_of
 from ....core.gradients import CHANGED, CLIPPED, DISCARDED, INVALID, KEPT, NOTHING, PARTLY, Gradients
 from ....core.observation import Observation, OptimizerDeclared, StepRecord
+from ....core.quantity import quantity
 from ....core.rule import Confidence, Rule, Severity
 
 FIRST_STEPS = 3
@@ -158,8 +159,8 @@ class Accumulation:
                 "lost",
                 self._finding(
                     step,
-                    f"what the first {lost} of {gradients.backwards} backward passes left was thrown away in "
-                    "the middle of the accumulation",
+                    f"what the first {lost} of {quantity(gradients.backwards, 'backward pass')} left was "
+                    "thrown away in the middle of the accumulation",
                 ),
             )
         habit.take(gradients, letters)

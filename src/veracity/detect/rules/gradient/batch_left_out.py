@@ -40,6 +40,7 @@ from typing import ClassVar
 from ....core.coverage import Coverage
 from ....core.finding import Evidence, Finding, finding_of
 from ....core.observation import BatchesDrawn, Observation, StepRecord, StepsPassed
+from ....core.quantity import quantity
 from ....core.rule import Confidence, Rule, Severity
 
 SETTLED = 8
@@ -189,8 +190,8 @@ class BatchLeftOut:
         return finding_of(
             self.rule,
             f"batches of optimizer {step.optimizer}",
-            f"step {first}: {batches} batches were drawn and {passes} run backward; at the {habit.steps} "
-            f"steps before it was {due} and {due}",
+            f"step {first}: {batches} batches were drawn and {passes} run backward; at "
+            f"{quantity(habit.steps, 'step')} before it was {due} and {due}",
             rank=step.origin.rank,
             first_step=first,
             severity=Severity.NOTE if due == 1 else None,

@@ -46,6 +46,7 @@ from typing import ClassVar
 from ....core.coverage import Coverage
 from ....core.finding import Evidence, Finding, Location, finding_of
 from ....core.observation import HookActed, LoaderStarted, Observation, StepRecord
+from ....core.quantity import quantity
 from ....core.rule import Confidence, Rule, Severity
 from ...newpass import NewPasses
 
@@ -140,8 +141,8 @@ class HookBegan:
         return finding_of(
             self.rule,
             acted.name,
-            f"step {acted.step}{when}: the {what} {acted.name} {does}{how}; at {acted.steps} steps before it "
-            "changed nothing",
+            f"step {acted.step}{when}: the {what} {acted.name} {does}{how}; at "
+            f"{quantity(acted.steps, 'step')} before it changed nothing",
             rank=acted.origin.rank,
             first_step=acted.step,
             locations=(Location(acted.path, acted.line),),

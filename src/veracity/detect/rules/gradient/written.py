@@ -47,6 +47,7 @@ from ....core.coverage import Coverage
 from ....core.finding import Evidence, Finding, finding_of
 from ....core.gradients import Gradients
 from ....core.observation import LoaderStarted, Observation, OptimizerDeclared, StepRecord
+from ....core.quantity import quantity
 from ....core.rule import Confidence, Rule, Severity
 from ....core.sweep import counted
 from ...newpass import NewPasses
@@ -140,7 +141,7 @@ class GradientWritten:
         tensors = [part.tensor for part in parts]
         which = "all tensors" if anew.alike else named(tensors, optimizer.declared)
         quiet = min(optimizer.writes.quiet.get(tensor, 0) for tensor in tensors)
-        before = f"; at {quiet} steps before nothing wrote there" if not anew.alike else ""
+        before = f"; at {quantity(quiet, 'step')} before nothing wrote there" if not anew.alike else ""
         when = ", the first of a pass over the data" if at_pass else ""
         return finding_of(
             self.rule,

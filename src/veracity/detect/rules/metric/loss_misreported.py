@@ -65,6 +65,7 @@ from ....core.observation import (
     StepRecord,
     StepsPassed,
 )
+from ....core.quantity import quantity
 from ....core.rule import Confidence, Rule, Severity
 from .fitting import Tables
 from .losses import Losses
@@ -389,13 +390,13 @@ def _message(series: Series, shown: Shown) -> str:
     what = f"{series.key!r} was {relation} ({shown.hypothesis.losses.name})"
     how = shown.alike.describe() if shown.alike is not None else ""
     if shown.kind == "changed":
-        return f"{what} for {series.matched} values; from step {step} on it is {how} that"
+        return f"{what} for {quantity(series.matched, 'value')}; from step {step} on it is {how} that"
     if shown.kind == "scattered":
-        return f"{what}, but {shown.count} values here and there are {how} that, the first at step {step}"
+        return f"{what}, but {_odd(shown.count)} {how} that, the first at step {step}"
     if shown.kind == "undecided":
         return (
-            f"{what}, but {shown.count} values here and there are {how} that, the first at step {step}; "
-            "whether the report or what was computed moved cannot be told"
+            f"{what}, but {_odd(shown.count)} {how} that, the first at step {step}; whether the report or "
+            "what was computed moved cannot be told"
         )
     if shown.kind == "weighted":
         return (
@@ -405,12 +406,19 @@ def _message(series: Series, shown: Shown) -> str:
     if shown.kind == "single":
         much = shown.first.point.middle / shown.first.predicted if shown.first.predicted else math.inf
         return (
-            f"{what} to all digits at {series.matched} values, but at step {step} it is {much:.6g} times "
-            "that, which is nothing that was computed"
+            f"{what} to all digits at {quantity(series.matched, 'value')}, but at step {step} it is "
+            f"{much:.6g} times that, which is nothing that was computed"
         )
     if shown.kind == "multiple":
-        return f"{series.key!r} is {how} {relation} in all {shown.count} values compared"
-    return f"{what} for {series.matched} values; from step {step} on none of {shown.count} is explained by it"
+        return f"{series.key!r} is {how} {relation} in all of {quantity(shown.count, 'value')} compared"
+    return (
+        f"{what} for {quantity(series.matched, 'value')}; from step {step} on none of {shown.count} is "
+        "explained by it"
+    )
+
+
+def _odd(count: int) -> str:
+    return quantity(count, "value here or there is", "values here and there are")
 
 
 def _evidence(shown: Shown) -> tuple[Evidence, ...]:

@@ -65,6 +65,7 @@ from ....core.observation import (
     StepRecord,
 )
 from ....core.profile import Course, Mean, subject_of
+from ....core.quantity import quantity
 from ....core.rule import Confidence, Rule, Severity
 from ....core.windows import WINDOWS, span
 from .standing import FEWEST, FLOOR, Odd, Profile, Standing
@@ -120,7 +121,7 @@ class UnlikeEarlier:
             return
         runs = comparable(asked)
         if len(runs) < FEWEST:
-            self._why = f"{len(runs)} earlier held runs of this contract, {FEWEST} are needed"
+            self._why = f"{quantity(len(runs), 'earlier held run')} of this contract, {FEWEST} are needed"
             if len(runs) < len(asked.runs):
                 self._why += f" ({len(asked.runs)} with repeats of the same random numbers)"
             return

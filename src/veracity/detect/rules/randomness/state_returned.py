@@ -42,6 +42,7 @@ from typing import ClassVar
 from ....core.coverage import Coverage
 from ....core.finding import Evidence, Finding, finding_of
 from ....core.observation import LoaderStarted, Observation, OptimizerDeclared, StateRestored, StepRecord
+from ....core.quantity import quantity
 from ....core.rule import Confidence, Rule, Severity
 from ...newpass import NewPasses
 from .put_back import CONFIRMED as PUT_BACK_STEPS
@@ -206,8 +207,8 @@ class StateReturned:
             self.rule,
             f"{name} generator",
             f"before step {again.step}, {where}{name}'s random generator is in the state it was in before "
-            f"step {again.earlier}, and it has gone the same way since for {again.length} steps: what was "
-            "drawn then is drawn again",
+            f"step {again.earlier}, and it has gone the same way since for {quantity(again.length, 'step')}: "
+            "what was drawn then is drawn again",
             rank=step.origin.rank,
             first_step=again.step,
             severity=Severity.WARNING if again.at_pass else None,

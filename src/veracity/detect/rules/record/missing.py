@@ -34,6 +34,7 @@ from typing import ClassVar
 from ....core.coverage import Coverage
 from ....core.finding import Evidence, Finding, finding_of
 from ....core.observation import Goodbye, Observation, RecordsMissing
+from ....core.quantity import quantity
 from ....core.rule import Confidence, Rule, Severity
 
 
@@ -74,7 +75,7 @@ class RecordMissing:
             yield finding_of(
                 self.rule,
                 f"records of process {pid}",
-                f"{missing} records never arrived, the first after step {first.after_step}",
+                f"{quantity(missing, 'record')} never arrived, the first after step {first.after_step}",
                 rank=first.origin.rank,
                 first_step=first.after_step + 1 if first.after_step >= 0 else None,
                 evidence=(

@@ -53,6 +53,7 @@ from ....core.observation import (
     PeerSeen,
     StepRecord,
 )
+from ....core.quantity import quantity
 from ....core.replicas import group_of, machine_of
 from ....core.rule import Confidence, Rule, Severity
 from ....core.sample import Values
@@ -264,8 +265,8 @@ class ReplicaDisagrees:
         return finding_of(
             self.rule,
             shown,
-            f"after step {number} {len(tensors)} of {len(declared.tensors)} parameter tensors are not the "
-            f"same on all ranks of the group; {who} came to differ {when}",
+            f"after step {number} the ranks of the group do not agree on {len(tensors)} of "
+            f"{quantity(len(declared.tensors), 'parameter tensor')}; {who} came to differ {when}",
             rank=alone,
             first_step=number,
             evidence=tuple(

@@ -51,6 +51,7 @@ from ....core.observation import (
     StepRecord,
     StepsPassed,
 )
+from ....core.quantity import quantity
 from ....core.rule import Confidence, Rule, Severity
 from ...detector import FROM_THE_GUARD
 from ...newpass import NewPasses
@@ -294,8 +295,9 @@ class ScheduleCadence:
                     "ahead",
                     0,
                     interval.rank,
-                    f"it had made {cadence.ahead} steps before the first step of its optimizer, and nothing "
-                    "had been loaded: the beginning of the schedule, its warm-up if any, was left out",
+                    f"it had made {quantity(cadence.ahead, 'step')} before the first step of its optimizer, "
+                    "and nothing had been loaded: the beginning of the schedule, its warm-up if any, was "
+                    "left out",
                     ("at most 1", str(cadence.ahead)),
                     note=not cadence.least,
                 )
@@ -322,8 +324,8 @@ class ScheduleCadence:
                     "more",
                     interval.step,
                     interval.rank,
-                    f"step {interval.step}: it was stepped {count} times since the step before, {usual} "
-                    "before all earlier ones",
+                    f"step {interval.step}: it was stepped {quantity(count, 'time')} since the step before, "
+                    f"{usual} before all earlier ones",
                     (str(usual), str(count)),
                     note=interval.at_pass or not cadence.least,
                 )
@@ -353,7 +355,7 @@ class ScheduleCadence:
             frozen.step,
             interval.rank,
             f"step {frozen.step}: it was not stepped as before ({cadence.usual} since each step), for "
-            f"{_steps(frozen.steps)}, and then went on",
+            f"{quantity(frozen.steps, 'step')}, and then went on",
             (str(cadence.usual), "fewer"),
             note=frozen.at_pass or interval.at_pass or frozen.others,
         )
@@ -366,7 +368,8 @@ class ScheduleCadence:
             "stopped",
             frozen.step,
             rank,
-            f"step {frozen.step}: it is no longer stepped, for {_steps(frozen.steps)} by now; it stands at "
+            f"step {frozen.step}: it is no longer stepped, for {quantity(frozen.steps, 'step')} by now; it "
+            "stands at "
             f"position {cadence.position}" + (", and its schedule is not over" if ahead else ""),
             (str(cadence.usual), "fewer"),
             note=not ahead or frozen.at_pass or frozen.others,
@@ -399,10 +402,6 @@ class ScheduleCadence:
             evidence=(Evidence("calls of scheduler.step between two optimizer steps", *values),),
             severity=Severity.NOTE if note else None,
         )
-
-
-def _steps(number: int) -> str:
-    return "1 step" if number == 1 else f"{number} steps"
 
 
 def _scale_of(step: StepRecord) -> float | None:

@@ -50,6 +50,7 @@ from ....core.observation import (
     StepRecord,
     StepsPassed,
 )
+from ....core.quantity import quantity
 from ....core.rule import Confidence, Rule, Severity
 from .interval import Intervals
 
@@ -177,7 +178,7 @@ class SlowRank:
             Evidence(
                 f"time of rank {number} {where}",
                 expected="about that of the other ranks",
-                observed=f"{lost / len(own) / 1e6:.1f} ms more in each of {len(own)} steps, "
+                observed=f"{lost / len(own) / 1e6:.1f} ms more in each of {quantity(len(own), 'step')}, "
                 "while the others waited",
             )
         ]

@@ -49,6 +49,7 @@ from ....core.observation import (
     StepRecord,
     StepsPassed,
 )
+from ....core.quantity import quantity
 from ....core.rule import Confidence, Rule, Severity
 from .interval import Intervals
 from .lines import is_own_wait, spins
@@ -160,7 +161,7 @@ class Stall:
         yield finding_of(
             self.rule,
             f"{top.path}:{top.line}",
-            f"{top.function} {verb} here: {net / 1e9:.2f} s in {len(line.steps)} steps so far, "
+            f"{top.function} {verb} here: {net / 1e9:.2f} s in {quantity(len(line.steps), 'step')} so far, "
             f"{100 * net / total:.1f} % of the run",
             rank=rank,
             first_step=min(line.steps),

@@ -37,6 +37,7 @@ from typing import ClassVar
 from ....core.coverage import Coverage
 from ....core.finding import Evidence, Finding, finding_of
 from ....core.observation import GroupLoad, Observation
+from ....core.quantity import quantity
 from ....core.rule import Confidence, Rule, Severity
 
 MIN_PERIODS = 300
@@ -112,7 +113,7 @@ class Throttled:
                 self.rule,
                 f"control group {load.group}",
                 f"its CPU limit of {_cpus(load.quota)} stopped the job's control group in "
-                f"{100 * group.throttled / group.periods:.0f} % of {group.periods} periods",
+                f"{100 * group.throttled / group.periods:.0f} % of {quantity(group.periods, 'period')}",
                 first_step=_step(load),
                 severity=Severity.NOTE,
             )
@@ -121,7 +122,7 @@ class Throttled:
             yield finding_of(
                 self.rule,
                 f"memory of control group {load.group}",
-                f"its memory limit slowed the job's control group down {group.reclaimed} times",
+                f"its memory limit slowed the job's control group down {quantity(group.reclaimed, 'time')}",
                 first_step=_step(load),
                 severity=Severity.NOTE,
             )

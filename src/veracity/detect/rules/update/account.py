@@ -8,6 +8,7 @@ from ....core.contract import OptimizerDeclaration
 from ....core.errors import EvidenceError
 from ....core.finding import Evidence, Finding, Location, finding_of
 from ....core.observation import StepRecord
+from ....core.quantity import quantity
 from ....core.rule import Rule, Severity
 from .diagnosis import diagnose
 from .formulas import SgdSettings
@@ -113,7 +114,7 @@ def _worst_of_each_field(kind: str, cases: list[Case], tensors: list[str]) -> tu
             f"{name} of {tensor}, sampled element {item.position + 1} of {size}",
             expected=f"{item.expected:.9g}",
             observed=f"{item.observed:.9g}",
-            excerpt=(_measure(item), f"{counts[name]} sampled values of {name} deviate"),
+            excerpt=(_measure(item), f"{name} deviates in {quantity(counts[name], 'sampled value')}"),
         )
         for name, (item, tensor, size) in worst.items()
     )

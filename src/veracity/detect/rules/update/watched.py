@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from ....core.contract import OptimizerDeclaration
+from ....core.quantity import quantity
 from .reference.function import Reference
 from .settings import KINDS, LION
 
@@ -129,7 +130,7 @@ class Watched:
         if not self.checked or self.blind < BLIND_STEPS:
             return ""
         why = self.because or NOT_DETERMINED
-        return f"the last {self.blind} steps of rank {rank} could not be checked: {why}"
+        return f"the last {quantity(self.blind, 'step')} of rank {rank} could not be checked: {why}"
 
     def takes_over(self, other: Watched) -> bool:
         """Whether it goes on, unseen, with weights that ``other`` was seen to train until then."""
@@ -145,4 +146,4 @@ class Watched:
         name = self.declared.class_name.rpartition(".")[2][:60]
         why = self.because or NOT_DETERMINED
         who = f"optimizer {self.declared.index} ({name}) of rank {rank}"
-        return f"{who}: none of its {self.steps} steps was checked: {why}"
+        return f"{who}: none of its {quantity(self.steps, 'step')} was checked: {why}"

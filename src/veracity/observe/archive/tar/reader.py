@@ -10,6 +10,7 @@ from typing import ClassVar
 from ....core.errors import EvidenceError, ResourceLimitError
 from ....core.observation import ArchiveRead, Oddity
 from ....core.origin import monitor_origin
+from ....core.quantity import quantity
 from ...artifact.budget import Budget
 from ...artifact.input import WINDOW, Input
 from ...artifact.reading import Found, Nested
@@ -109,7 +110,7 @@ class _Reading:
         yield from self._oddities.observations(self._origin, name, kind, "")
         if self._between or self._cut:
             raise EvidenceError(
-                f"is cut off in {self._cut} members" if self._cut else "has damaged headers",
+                f"is cut off in {quantity(self._cut, 'member')}" if self._cut else "has damaged headers",
                 where=name,
                 remedy="fetch the file again; what could be found in it was read",
             )

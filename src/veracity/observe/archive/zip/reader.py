@@ -12,6 +12,7 @@ from typing import ClassVar
 from ....core.errors import EvidenceError, ResourceLimitError
 from ....core.observation import ArchiveOdd, ArchiveRead, Oddity, OddMember, ScriptCode
 from ....core.origin import Origin, monitor_origin
+from ....core.quantity import quantity
 from ...artifact.budget import Budget
 from ...artifact.input import Input
 from ...artifact.reading import Found, Nested, Packed
@@ -81,7 +82,7 @@ class _Reading:
         """Raise EvidenceError when not everything could be read."""
         headerless = self._found.oddities.count(Oddity.HEADERLESS)
         if headerless:
-            self._unread.setdefault("stand where no member is", []).append(f"{headerless} of the directory")
+            self._unread.setdefault("where no member is", []).append(f"{headerless} of the directory")
         if not self._found.listed:
             raise EvidenceError(
                 "has no directory at its end: it is cut off, or something follows it",
@@ -90,7 +91,8 @@ class _Reading:
             )
         if self._unread:
             reasons = [
-                f"{len(names):,} members {why} ({', '.join(names[:3])}{', …' if len(names) > 3 else ''})"
+                f"{quantity(len(names), 'member')}: {why} "
+                f"({', '.join(names[:3])}{', …' if len(names) > 3 else ''})"
                 for why, names in self._unread.items()
             ]
             raise EvidenceError(
@@ -139,12 +141,12 @@ class _Reading:
             return
         name = shown(member.names[0])
         if member.encrypted and member.surely:
-            self._unread.setdefault("are encrypted", []).append(name)
+            self._unread.setdefault("encrypted", []).append(name)
             if member.method != STORED:
                 return
         part = self._whole.part(name, member.data, member.packed)
         if part.size < member.packed:
-            self._unread.setdefault("are cut off", []).append(name)
+            self._unread.setdefault("cut off", []).append(name)
         raw = self._layout.is_raw(member.names, self._whole.read(member.data, 2))
         if member.method == STORED:
             script = self._layout.script_kind(member.names)
@@ -156,7 +158,7 @@ class _Reading:
             yield Packed(part.name, part.depth, partial(self._unpack, part, member, raw))
         else:
             method = _NAMES.get(member.method, f"method {member.method}")
-            self._unread.setdefault(f"are packed with {method}", []).append(name)
+            self._unread.setdefault(f"packed with {method}", []).append(name)
 
     def _stored(self, part: Input, member: Member, budget: Budget) -> Iterator[Found]:
         checksum = 0
