@@ -87,7 +87,6 @@ class Target:
     sites: Mapping[str, str]
     names: Mapping[str, str]
     optimizer: str
-    clips: bool = True
     buffers: bool = False
     accumulates: bool = False
     import_line: str = "import argparse\n"

@@ -90,7 +90,6 @@ DIGITS = Target(
         "branch": "training.model.conv_1",
     },
     "sgd",
-    clips=False,
     buffers=True,
 )
 
@@ -141,7 +140,6 @@ IMAGES = Target(
         "branch": "raw[0]",
     },
     "rmsprop",
-    clips=False,
     buffers=True,
 )
 

@@ -144,14 +144,6 @@ def test_unreadable_record_is_named(site: Path) -> None:
     assert index.unreadable == [str(site / "torch-1.0.dist-info" / "RECORD")]
 
 
-def test_owner_of_a_top_level(site: Path) -> None:
-    index = RecordIndex([str(site)])
-    owner = index.owns_top_level("other_thing.part")
-    assert owner is not None
-    assert owner.name == "Other_Thing"
-    assert index.owns_top_level("nobody") is None
-
-
 def test_hostile_lines_are_left_out() -> None:
     good = f"a/b.py,{recorded(b'x')},1"
     lines = [

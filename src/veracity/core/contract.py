@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-Scalar: TypeAlias = "None | bool | int | float | str"
 Hyper: TypeAlias = "None | bool | int | float | str | list[None | bool | int | float | str]"
 
 

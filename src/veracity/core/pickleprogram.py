@@ -105,14 +105,13 @@ class ListOf:
 class DictOf:
     """A dict: ``items`` holds key, value, key, value … as they were set; a key may come again.
 
-    ``kinds`` is of the values, ``key_kinds`` of the keys, ``more`` counts children, two for each pair.
+    ``kinds`` is of the values; ``more`` counts children, two for each pair.
     """
 
     at: int
     items: list[Value] = field(default_factory=list)
     more: int = 0
     kinds: int = 0
-    key_kinds: int = 0
 
 
 @dataclass(slots=True, eq=False, repr=False)

@@ -8,7 +8,6 @@ bytes, big-endian). A tile or bundle that is not full yet is *partial* and says 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -21,12 +20,6 @@ MAX_ENTRY = 65535
 MAX_BUNDLE = WIDTH * (2 + MAX_ENTRY)
 MAX_SIZE = 1 << 63
 """No tree here grows this large; sizes at or above it are refused when read."""
-
-_PATH = re.compile(
-    r"tile/(?P<level>entries|0|[1-9]|[1-5][0-9]|6[0-3])"
-    r"/(?P<index>(?:x[0-9]{3}/){0,6}[0-9]{3})(?:\.p/(?P<width>[1-9][0-9]{0,2}))?\Z",
-    re.ASCII,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,21 +42,6 @@ class Place:
         return self.index * WIDTH << 8 * (self.level or 0)
 
 
-def parse_path(path: str) -> Place:
-    """The place that ``path`` names; raises EvidenceError for any other spelling."""
-    match = _PATH.match(path)
-    if match is None:
-        raise EvidenceError(f"not a tile path: {path[:100]!r}")
-    groups = match["index"].split("/")
-    if len(groups) > 1 and groups[0] == "x000":
-        raise EvidenceError(f"tile index with leading zeros: {path[:100]!r}")
-    width = int(match["width"] or WIDTH)
-    if match["width"] is not None and width >= WIDTH:
-        raise EvidenceError(f"a partial tile is less than {WIDTH} wide: {path[:100]!r}")
-    level = None if match["level"] == "entries" else int(match["level"])
-    return Place(level, int("".join(group.removeprefix("x") for group in groups)), width)
-
-
 def _spell(index: int) -> str:
     """Three digits a folder, all but the last marked with ``x``: 1234067 is ``x001/x234/067``."""
     text = f"{index % 1000:03d}"
@@ -75,19 +53,6 @@ def _spell(index: int) -> str:
 def width_at(size: int, level: int, index: int) -> int:
     """How many nodes tile ``index`` of ``level`` has in a tree of ``size`` leaves: 0 to 256."""
     return max(0, min(WIDTH, (size >> 8 * level) - index * WIDTH))
-
-
-def partial_places(size: int) -> list[Place]:
-    """The partial bundle and the partial tiles of every level in a tree of ``size`` leaves."""
-    places: list[Place] = []
-    level = 0
-    while nodes := size >> 8 * level:
-        if nodes % WIDTH:
-            if level == 0:
-                places.append(Place(None, nodes // WIDTH, nodes % WIDTH))
-            places.append(Place(level, nodes // WIDTH, nodes % WIDTH))
-        level += 1
-    return places
 
 
 def encode_bundle(entries: Iterable[bytes]) -> bytes:

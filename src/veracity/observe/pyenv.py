@@ -135,14 +135,6 @@ class RecordIndex:
                         return entry
         return None
 
-    def owns_top_level(self, module: str) -> Distribution | None:
-        """The distribution whose name is the top-level package of ``module``, if one is installed."""
-        wanted = normalised(module.split(".")[0])
-        for distribution in self.distributions():
-            if normalised(distribution.name) == wanted:
-                return distribution
-        return None
-
     def is_editable(self, info: str) -> bool:
         """Whether the distribution described in the folder ``info`` is an editable install."""
         real = os.path.realpath(info)

@@ -107,9 +107,7 @@ def test_a_socket_of_somebody_else_is_believed_only_when_it_was_asked_for(
         monkeypatch.setattr(finding, "_believed", lambda: {os.geteuid() + 1})
         with pytest.raises(TransportError, match="where the monitor's should"):
             finding.connect(path, asked=False)
-        channel = finding.connect(path, asked=True)
-        assert f"(uid {os.geteuid()})" in finding.recorder_of(channel)
-        channel.close()
+        finding.connect(path, asked=True).close()
     with pytest.raises(TransportError, match="cannot be reached"):
         finding.connect(path, asked=True)
 

@@ -67,7 +67,6 @@ class SourceFact:
     name: str
     amount: str
     line: int
-    end_line: int
     scope: str
     roles: frozenset[str]
     trains: bool

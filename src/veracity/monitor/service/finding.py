@@ -12,7 +12,6 @@ from pathlib import Path
 
 from ...core.errors import EvidenceError, TransportError, UsageError
 from ...core.summary import RunSummary
-from ..accounts import name_of
 from ..home import RunListing
 from .answerer import read_summary
 from .caller import uid_of
@@ -80,12 +79,6 @@ def _reach(connection: socket.socket, path: Path) -> None:
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.02)
-
-
-def recorder_of(channel: Channel) -> str:
-    """``veracity (uid 998)``: the account at the other end."""
-    uid = uid_of(channel.connection)
-    return f"{name_of(uid)} (uid {uid})"
 
 
 def ask_runs(path: Path, limit: int, *, asked: bool) -> list[RunListing]:

@@ -144,7 +144,6 @@ def _of_text(recorder: Recorder, data: bytes) -> tuple[SourceFact, ...]:
             one.name,
             "",
             one.line,
-            one.line,
             "",
             nobody,
             False,

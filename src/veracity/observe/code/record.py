@@ -230,7 +230,6 @@ class Recorder:
             one.name,
             one.amount,
             line,
-            end,
             ".".join(reversed(names)),
             frozenset(roles),
             self._trains(one.scope, one.loops),

@@ -75,10 +75,6 @@ class Scope:
     loops_train: bool = False
     parameters: frozenset[str] = frozenset()
 
-    def enclosing(self) -> Scope | None:
-        """The class around a method; None for anything else."""
-        return self.parent if self.parent is not None and self.parent.kind == "class" else None
-
 
 class Names:
     """Resolves names and folds constants in one file, without executing anything."""

@@ -24,10 +24,10 @@ TRIGGER_BITS = (1 << 11) - 1
 
 # Kinds of values of training.
 (GRADIENT, WEIGHT, LOSS, LABEL, DATA, RATE, GROUP, OPTIMIZER, SCHEDULER, MODEL, LOADER, SAMPLER, SAVED,
- RANDOM_STATE, NORM, ORDER, LIBRARY_PATH, CHECKPOINT_PATH, DECODED, OUTPUT, GENERATOR, MOMENT) = (
-    1 << place for place in range(16, 38)
+ RANDOM_STATE, NORM, ORDER, LIBRARY_PATH, DECODED, OUTPUT, MOMENT) = (
+    1 << place for place in range(16, 36)
 )  # fmt: skip
-KIND_BITS = ((1 << 38) - 1) ^ ((1 << 16) - 1)
+KIND_BITS = ((1 << 36) - 1) ^ ((1 << 16) - 1)
 KIND_NAMES = {
     GRADIENT: "gradient", WEIGHT: "weight", LOSS: "loss", LABEL: "label", DATA: "input", RATE: "setting",
     NORM: "norm", ORDER: "order", SAVED: "saved", MOMENT: "moment", OUTPUT: "output",

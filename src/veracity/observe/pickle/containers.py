@@ -160,10 +160,8 @@ def _set_pairs(state: State, at: int, form: Form, target: Value, items: list[Val
         raise failed(f"{form.value} has a key without a value")
     if isinstance(target, DictOf):
         keys = items[::2]
-        kinds = _kinds_of(keys)
-        if kinds & _PERHAPS_UNHASHABLE:
+        if _kinds_of(keys) & _PERHAPS_UNHASHABLE:
             _need_hashable(keys)
-        target.key_kinds |= kinds
         target.kinds |= _kinds_of(items[1::2])
         _keep(state, target, items)
     elif isinstance(target, ListOf):
