@@ -15,7 +15,6 @@ from veracity.observe.pyenv import (
     RecordIndex,
     import_root,
     list_distributions,
-    normalised,
     parse_record,
     site_directories,
 )
@@ -210,8 +209,7 @@ def test_site_directories(tmp_path: Path) -> None:
     assert roots("include-system-site-packages = true\n") == [".", "home", "env", "base"]
 
 
-def test_names() -> None:
-    assert normalised("Other__Thing.x") == "other-thing-x"
+def test_a_name_that_does_not_end_a_path_has_no_root() -> None:
     assert import_root("/site/a/b.py", "other") == ""
 
 

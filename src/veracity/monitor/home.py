@@ -82,7 +82,7 @@ class Home:
         what has the name is not a directory.
         """
         folder = self._latest() if name == LATEST else self._by_prefix(name)
-        if not _is_folder(folder):
+        if not is_folder(folder):
             raise UsageError(
                 "this is not a run directory but a link or a file",
                 where=str(folder),
@@ -133,9 +133,9 @@ class Home:
                     yield entry.name
 
 
-def _is_folder(path: Path) -> bool:
+def is_folder(path: Path) -> bool:
+    """Whether it is one and no link, which could lead to a directory that somebody else controls."""
     try:
-        # A link could lead to a directory that somebody else controls.
         return stat.S_ISDIR(path.lstat().st_mode)
     except OSError:
         return False
@@ -156,7 +156,7 @@ def _listing(folder: Path) -> RunListing:
 
 def _read_document(folder: Path) -> Mapping[str, object] | None:
     """``run.json`` as a mapping, None when it is not one. Follows no link and waits for no pipe."""
-    if not _is_folder(folder):
+    if not is_folder(folder):
         return None
     try:
         descriptor = os.open(folder / "run.json", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)

@@ -194,14 +194,14 @@ class Processes:
             if self._is_fork_of_greeted(known) or not process.maps_torch(known.pid):
                 return None
             known.silence, known.torch_since = explain_silence(known.pid, self.archive), now
-            known.cpu_since = _cpu_time(known.pid)
+            known.cpu_since = process.cpu_time(known.pid)
         # Counted from when torch was mapped: the guard speaks when `import torch` is done. Where nothing
         # shuts it out, an import may merely be slow, on a busy machine or from a cold disk: what counts is
         # the processor time it had, up to a limit for one that waits for ever.
         waited = now - known.torch_since
         if known.silence is None or waited < SILENT_AFTER:
             return None
-        ran = (_cpu_time(known.pid) - known.cpu_since) / 1e9
+        ran = (process.cpu_time(known.pid) - known.cpu_since) / 1e9
         if not known.silence.certain and ran < SILENT_AFTER and waited < PATIENCE * SILENT_AFTER:
             return None
         return self._unguarded(known, known.silence)
@@ -319,9 +319,3 @@ class Processes:
                 self.selector.unregister(known.pidfd)
             os.close(known.pidfd)
             known.pidfd = -1
-
-
-def _cpu_time(pid: int) -> int:
-    """Nanoseconds that a process' main thread, which imports, has run."""
-    schedule = process.read_schedule(pid)
-    return schedule.cpu if schedule is not None else 0

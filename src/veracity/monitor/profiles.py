@@ -26,6 +26,7 @@ from ..core.profile import MAX_SERIES
 from ..core.windows import WINDOWS
 from ..ledger.files import write_private
 from .accounts import recorded
+from .home import is_folder
 
 VERSION = 1
 KEPT = 64
@@ -60,7 +61,7 @@ class Profiles:
     def read(self, likeness: str, *, apart_from: str) -> list[EarlierRun]:
         """Those of one likeness, the newest first. What is not as it was written is passed over."""
         folder = self._folder / likeness
-        if not _LIKENESS.match(likeness) or not _is_folder(folder):
+        if not _LIKENESS.match(likeness) or not is_folder(folder):
             return []
         found: list[EarlierRun] = []
         for run in heapq.nlargest(MAX_TRIED, _runs_in(folder)):
@@ -92,15 +93,8 @@ class Profiles:
             return
         by_age = sorted(names, key=lambda name: (name == keep, (self._folder / name).lstat().st_mtime_ns))
         for name in by_age[:-MAX_LIKENESSES]:
-            if _is_folder(self._folder / name):
+            if is_folder(self._folder / name):
                 shutil.rmtree(self._folder / name, ignore_errors=True)
-
-
-def _is_folder(path: Path) -> bool:
-    try:
-        return stat.S_ISDIR(path.lstat().st_mode)
-    except OSError:
-        return False
 
 
 def _runs_in(folder: Path) -> Iterator[str]:

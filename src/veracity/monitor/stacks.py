@@ -120,13 +120,13 @@ class Stacks:
                 if frames and _sleeps(frames[0]) and process.read_wchan(watched.pid) in TIMER_WAITS:
                     # It has fallen asleep since: what is seen of this sleep counts from here.
                     watched.asleep_since = watched.asleep_until = time.monotonic()
-                    watched.ran, watched.frames = _ran(watched.pid), frames
+                    watched.ran, watched.frames = process.cpu_time(watched.pid), frames
                 elif frames:
                     yield _sample(watched, now, now - watched.stepped_at, frames, asleep=False)
 
     def _asleep(self, watched: _Watched, now: float) -> Iterator[StackSampled]:
         """The main thread sleeps on a timer: once it does so for a while, read where."""
-        ran = _ran(watched.pid)
+        ran = process.cpu_time(watched.pid)
         if watched.asleep_since and ran != watched.ran:
             yield from self._awake(watched, now)  # it woke unseen and sleeps again, perhaps elsewhere
         if not watched.asleep_since:
@@ -135,7 +135,10 @@ class Stacks:
         if not watched.frames and now - watched.asleep_since >= MIN_SLEEP and self._budget >= 1:
             frames = self._read(watched.pid)
             # It may have woken before the stack was read: then only a line that itself sleeps is certain.
-            stayed = process.read_wchan(watched.pid) in TIMER_WAITS and _ran(watched.pid) == watched.ran
+            stayed = (
+                process.read_wchan(watched.pid) in TIMER_WAITS
+                and process.cpu_time(watched.pid) == watched.ran
+            )
             if stayed or (frames and _sleeps(frames[0])):
                 watched.frames = frames
 
@@ -176,12 +179,6 @@ class Stacks:
 def _sleeps(frame: StackFrame) -> bool:
     """Whether the line itself calls a sleep."""
     return _SLEEP_CALL.search(frame.source.split("#", 1)[0]) is not None
-
-
-def _ran(pid: int) -> int:
-    """How long the main thread has run so far, in ns: unchanged while it sleeps; 0 where it is not known."""
-    schedule = process.read_schedule(pid)
-    return schedule.cpu if schedule is not None else 0
 
 
 def _sample(

@@ -24,8 +24,8 @@ from html.parser import HTMLParser
 from typing import IO
 
 from ..core.errors import ResourceLimitError, TransportError, UsageError, VerificationError
+from ..core.packagename import normalised
 from .lockfile import LockedArchive
-from .pyenv import normalised
 from .wheel import MAX_ARCHIVE, wheel_name
 
 SECONDS = 30.0

@@ -16,7 +16,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from ..core.errors import EvidenceError
-from .pyenv import normalised
+from ..core.packagename import normalised
 from .toml import read_toml
 from .wheel import wheel_name
 

@@ -17,7 +17,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit, urlunsplit
 
-from .pyenv import MAX_DISTRIBUTIONS, MAX_RECORD, MAX_SMALL, header_fields, normalised, read_small
+from ..core.packagename import normalised
+from .pyenv import MAX_DISTRIBUTIONS, MAX_RECORD, MAX_SMALL, header_fields, read_small
 
 MAX_TEXT = 200
 MAX_LICENCES = 20

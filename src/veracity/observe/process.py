@@ -227,6 +227,12 @@ def read_schedule(pid: int, task: int | None = None) -> Schedule | None:
     return Schedule(int(fields[0]), int(fields[1]))
 
 
+def cpu_time(pid: int) -> int:
+    """How long the main thread has run so far, in ns: unchanged while it sleeps; 0 where it is not known."""
+    schedule = read_schedule(pid)
+    return schedule.cpu if schedule is not None else 0
+
+
 def blocked_io_ns(pid: int) -> int | None:
     """Nanoseconds the process waited for block I/O, 0 where the kernel does not account for it."""
     status = read_stat(pid)

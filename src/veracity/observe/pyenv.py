@@ -19,6 +19,8 @@ import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from ..core.packagename import normalised
+
 MAX_RECORD = 64 << 20
 MAX_SMALL = 256 << 10
 MAX_LINES = 1_000_000
@@ -294,11 +296,6 @@ def parse_record(data: bytes) -> dict[str, tuple[str, int]]:
             continue
         entries[path.removeprefix("./")] = (_sha256(fields[1]), _size(fields[2]))
     return entries
-
-
-def normalised(name: str) -> str:
-    """A distribution's name in the normalised spelling of PEP 503."""
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def comparable(version: str) -> tuple[object, ...]:

@@ -9,8 +9,8 @@ import json
 from urllib.parse import quote
 
 from .. import __version__
+from ..core.packagename import normalised
 from ..observe.packages import Environment, Package
-from ..observe.pyenv import normalised
 
 SCHEMA = "http://cyclonedx.org/schema/bom-1.6.schema.json"
 _ALGORITHMS = {"sha256": "SHA-256", "sha384": "SHA-384", "sha512": "SHA-512"}

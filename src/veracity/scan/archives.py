@@ -17,9 +17,10 @@ from typing import IO, TypeAlias
 import msgspec
 
 from ..core.errors import EvidenceError, TransportError, VerificationError
+from ..core.packagename import normalised
 from ..ledger.files import write_private
 from ..observe.lockfile import Lock, LockedArchive
-from ..observe.pyenv import Distribution, comparable, normalised
+from ..observe.pyenv import Distribution, comparable
 from ..observe.torchzip import FileDigest, digest_file
 from ..observe.wheel import Wheel, WheelFile, read_archive, read_wheel, wheel_name
 

@@ -25,6 +25,7 @@ from ..ledger.merkle import leaf_hash, tree_root
 from ..ledger.reader import Reader
 from ..ledger.store import Ledger
 from ..ledger.tree_head import TreeHead
+from .fields import number_of, text_of
 from .paths import Seal
 from .sign import sign_statement, statement, unverified_statement, verify_envelope
 
@@ -334,14 +335,8 @@ def _check_reason(reason: str) -> None:
 
 
 def _text(value: Mapping[str, Json], name: str) -> str:
-    text = value.get(name)
-    if not isinstance(text, str):
-        raise EvidenceError(f"an approval or revocation has no {name}")
-    return text
+    return text_of(value, name, of="an approval or revocation")
 
 
 def _number(value: Mapping[str, Json], name: str) -> int:
-    number = value.get(name)
-    if not isinstance(number, int) or isinstance(number, bool) or number < 0:
-        raise EvidenceError(f"an approval or revocation has no {name}")
-    return number
+    return number_of(value, name, of="an approval or revocation")

@@ -32,6 +32,7 @@ from . import aliases, repositories
 from .aliases import SealedLinks
 from .compare import Change, Changed, compare
 from .difference import Difference
+from .fields import number_of, text_of
 from .folder import SealFolder, require_empty
 from .nodes import Added, Nodes, NodeWriter, Reading
 from .reading import Look
@@ -495,17 +496,11 @@ def _object(value: Json) -> Mapping[str, Json]:
 
 
 def _text(value: Mapping[str, Json], name: str) -> str:
-    text = value.get(name)
-    if not isinstance(text, str):
-        raise EvidenceError(f"the seal has no {name}")
-    return text
+    return text_of(value, name, of="the seal")
 
 
 def _number(value: Mapping[str, Json], name: str) -> int:
-    number = value.get(name)
-    if not isinstance(number, int) or isinstance(number, bool) or number < 0:
-        raise EvidenceError(f"the seal has no {name}")
-    return number
+    return number_of(value, name, of="the seal")
 
 
 def _bytes_of(path: Path) -> bytes:

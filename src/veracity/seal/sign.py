@@ -8,7 +8,6 @@ of type and payload, so any DSSE verifier can check an envelope with the public 
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 
 from ..core.canonical import Json, decode, encode
@@ -16,6 +15,7 @@ from ..core.digest import Digest
 from ..core.errors import EvidenceError, VerificationError
 from ..ledger.keys import SigningKey
 from ..ledger.signer import Verifier
+from .fields import from_base64
 
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "https://veracity.example/run-manifest/v1"
@@ -121,10 +121,4 @@ def decode_base64(text: object, what: str) -> bytes:
     """The bytes of a base64 text in its one spelling; raises EvidenceError that names ``what``."""
     if not isinstance(text, str):
         raise EvidenceError(f"the envelope has no {what}")
-    try:
-        data = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise EvidenceError(f"the envelope's {what} is not base64") from error
-    if base64.b64encode(data).decode("ascii") != text:
-        raise EvidenceError(f"the envelope's {what} is not canonical base64")
-    return data
+    return from_base64(text, f"the envelope's {what}")

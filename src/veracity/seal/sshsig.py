@@ -8,13 +8,13 @@ bytes and bytes; the whole stands as base64 between two lines.
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ..core.errors import EvidenceError, VerificationError
 from ..ledger.keys import PublicKey
+from .fields import from_base64
 
 NAMESPACE = "veracity-seal"
 """What seals are signed under: ``-n veracity-seal``."""
@@ -54,7 +54,7 @@ class SshPublicKey:
             raise EvidenceError("not an SSH public key: one line `ssh-ed25519 …` is expected")
         if words[0] != KIND.decode("ascii"):
             raise EvidenceError(f"an SSH key of kind {words[0][:40]!r}: only ssh-ed25519 is taken")
-        return cls(raw_of(_base64(words[1], "the SSH public key")))
+        return cls(raw_of(from_base64(words[1], "the SSH public key")))
 
     @property
     def blob(self) -> bytes:
@@ -173,7 +173,7 @@ def _opened(armored: bytes) -> tuple[bytes, bytes, bytes, bytes]:
     lines = [line.removesuffix("\r") for line in lines]
     if len(lines) < 3 or lines[0] != _BEGIN or lines[-1] != _END:
         raise EvidenceError("not an SSH signature")
-    blob = _base64("".join(lines[1:-1]), "the SSH signature")
+    blob = from_base64("".join(lines[1:-1]), "the SSH signature")
     if blob[:6] != _MAGIC or blob[6:10] != _VERSION.to_bytes(4, "big"):
         raise EvidenceError("not an SSH signature of version 1")
     key, rest = unpacked(blob[10:])
@@ -186,13 +186,3 @@ def _opened(armored: bytes) -> tuple[bytes, bytes, bytes, bytes]:
     if algorithm not in _DIGESTS:
         raise EvidenceError("the SSH signature is over a digest that is not known here")
     return key, namespace, algorithm, ed25519_of(value)
-
-
-def _base64(text: str, what: str) -> bytes:
-    try:
-        data = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise EvidenceError(f"{what} is not base64") from error
-    if base64.b64encode(data).decode("ascii") != text:
-        raise EvidenceError(f"{what} is not canonical base64")
-    return data

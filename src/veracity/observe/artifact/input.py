@@ -52,26 +52,19 @@ class FileSource:
     def read(self, at: int, length: int) -> bytes:
         """Bytes of the file; raises EvidenceError when it cannot be read or is shorter than it was."""
         wanted = max(0, min(length, self._size - at))
-        parts = []
-        while wanted > 0:
-            try:
-                part = os.pread(self._descriptor, wanted, at)
-            except OSError as error:
-                raise EvidenceError(
-                    f"cannot be read: {error.strerror}",
-                    where=self._path,
-                    remedy="check the medium it lies on",
-                ) from error
-            if not part:
-                raise EvidenceError(
-                    "became shorter while it was read",
-                    where=self._path,
-                    remedy="scan it when nobody writes to it",
-                )
-            parts.append(part)
-            at += len(part)
-            wanted -= len(part)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        try:
+            data = read_at(self._descriptor, at, wanted)
+        except OSError as error:
+            raise EvidenceError(
+                f"cannot be read: {error.strerror}", where=self._path, remedy="check the medium it lies on"
+            ) from error
+        if len(data) < wanted:
+            raise EvidenceError(
+                "became shorter while it was read",
+                where=self._path,
+                remedy="scan it when nobody writes to it",
+            )
+        return data
 
     def has_changed(self) -> bool:
         """Whether size or times differ from what they were when it was opened."""
@@ -80,6 +73,16 @@ class FileSource:
     def close(self) -> None:
         """Close the descriptor."""
         os.close(self._descriptor)
+
+
+def read_at(descriptor: int, at: int, length: int) -> bytes:
+    """``length`` bytes of a file from ``at``, fewer only at its end; raises OSError."""
+    parts: list[bytes] = []
+    while length > 0 and (part := os.pread(descriptor, length, at)):
+        parts.append(part)
+        at += len(part)
+        length -= len(part)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 @dataclass(frozen=True, slots=True)

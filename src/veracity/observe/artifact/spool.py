@@ -6,14 +6,13 @@ so nobody can open it and nothing stays behind.
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Iterable
 from typing import BinaryIO
 
 from ...core.errors import EvidenceError
 from .budget import Budget
-from .input import BytesSource, Source
+from .input import BytesSource, Source, read_at
 
 IN_MEMORY = 8 << 20
 """Bytes that are held in memory at most, less where the budget says so."""
@@ -34,18 +33,13 @@ class SpooledFile:
     def read(self, at: int, length: int) -> bytes:
         """A part of them; raises EvidenceError when the medium fails."""
         wanted = max(0, min(length, self._size - at))
-        parts = []
-        while wanted > 0:
-            try:
-                part = os.pread(self._file.fileno(), wanted, at)
-            except OSError as error:
-                raise EvidenceError(f"what was unpacked cannot be read again: {error.strerror}") from error
-            if not part:
-                raise EvidenceError("what was unpacked became shorter")
-            parts.append(part)
-            at += len(part)
-            wanted -= len(part)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        try:
+            data = read_at(self._file.fileno(), at, wanted)
+        except OSError as error:
+            raise EvidenceError(f"what was unpacked cannot be read again: {error.strerror}") from error
+        if len(data) < wanted:
+            raise EvidenceError("what was unpacked became shorter")
+        return data
 
     def __del__(self) -> None:
         self._file.close()

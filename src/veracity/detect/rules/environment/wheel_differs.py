@@ -28,13 +28,13 @@ Get the archive again and compare its digest with the one that the index, or a l
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import ClassVar
 
 from ....core.coverage import Coverage
 from ....core.finding import Evidence, Finding, Location, finding_of
 from ....core.observation import Observation, WheelCompared
+from ....core.packagename import normalised
 from ....core.rule import Confidence, Rule, Severity
 
 _EVERYBODYS = frozenset(
@@ -75,11 +75,11 @@ class WheelDiffers:
         for path in one.unlisted:
             yield self._found(one, f"holds {path}, which its RECORD does not list", path, Severity.WARNING)
         for group, target, loader in one.plugins:
-            if _plain(group.partition(".")[0]) != _plain(one.distribution):
+            if normalised(group.partition(".")[0]) != normalised(one.distribution):
                 what = f"has {loader} load {target} unasked, by the entry point {group}"
                 yield self._found(one, what, target, Severity.WARNING)
         for command in one.commands:
-            if command in _EVERYBODYS and command not in _OWN.get(_plain(one.distribution), ()):
+            if command in _EVERYBODYS and command not in _OWN.get(normalised(one.distribution), ()):
                 yield self._found(one, f"installs a command called {command}", command, Severity.WARNING)
 
     def _found(self, one: WheelCompared, what: str, observed: str, severity: Severity) -> Finding:
@@ -100,7 +100,3 @@ class WheelDiffers:
     def coverage(self) -> Coverage:
         """Wheels that were compared."""
         return self._coverage
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
