@@ -79,16 +79,16 @@ def test_a_fresh_detector_has_nothing_to_say(detector: type[Detector]) -> None:
 
 
 def kinds_read_by(module: str, seen: set[str]) -> set[str]:
-    """Names of the observation kinds that a rule's module, or one of its family it imports, asks for."""
-    if module in seen:
+    """Names of the observation kinds that a rule's module asks for, or one of detect that it imports."""
+    if module in seen or not module.startswith("veracity.detect."):
         return set()
     seen.add(module)
     found: set[str] = set()
     for node in ast.walk(ast.parse(inspect.getsource(sys.modules[module]))):
         if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "isinstance":
             found |= {one.id for one in ast.walk(node.args[1]) if isinstance(one, ast.Name)}
-        elif isinstance(node, ast.ImportFrom) and node.level == 1 and node.module:
-            found |= kinds_read_by(f"{module.rpartition('.')[0]}.{node.module}", seen)
+        elif isinstance(node, ast.ImportFrom) and node.level and node.module:
+            found |= kinds_read_by(f"{module.rsplit('.', node.level)[0]}.{node.module}", seen)
     return {name for name in found if isinstance(kind := getattr(observation, name, None), type)
             and issubclass(kind, Observation)}  # fmt: skip
 

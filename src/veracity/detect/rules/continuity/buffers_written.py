@@ -35,14 +35,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ....core.contract import Hyper
-from ....core.coverage import Coverage
 from ....core.finding import Finding, finding_of
-from ....core.observation import LoaderStarted, Observation, StateRestored, StepRecord
+from ....core.observation import StepRecord
 from ....core.quantity import quantity
 from ....core.rule import Confidence, Rule, Severity
-from ...newpass import NewPasses
+from ...courses import ByOptimizer
 
-MAX_OPTIMIZERS = 4096
 SETTLED = 10
 
 
@@ -54,7 +52,7 @@ class _Course:
     writing: bool = False
 
 
-class BuffersWritten:
+class BuffersWritten(ByOptimizer[_Course]):
     """Follows the writes into running statistics."""
 
     rule: ClassVar[Rule] = Rule(
@@ -64,39 +62,13 @@ class BuffersWritten:
         Severity.WARNING,
         Confidence.HIGH,
     )
-    takes: ClassVar[tuple[type[Observation], ...]] = (LoaderStarted, StateRestored, StepRecord)
 
-    def __init__(self) -> None:
-        self._coverage = Coverage(self.rule.law, "steps")
-        self._courses: dict[tuple[int, int], _Course] = {}
-        self._passes = NewPasses()
+    def begin(self) -> _Course:
+        """No step yet."""
+        return _Course()
 
-    def observe(self, observation: Observation) -> Iterator[Finding]:
+    def step(self, course: _Course, step: StepRecord, *, at_pass: bool) -> Iterator[Finding]:
         """One finding for each optimizer of a process: afterwards its program is known to write."""
-        pid = observation.origin.pid
-        if isinstance(observation, LoaderStarted):
-            self._passes.begin(pid)
-        elif isinstance(observation, StateRestored):
-            self._courses.pop((pid, observation.optimizer), None)
-        elif isinstance(observation, StepRecord):
-            at_pass = self._passes.step(pid, observation.optimizer)
-            yield from self._step(pid, observation, at_pass=at_pass)
-
-    def finish(self) -> Iterator[Finding]:
-        """Nothing is left for the end."""
-        yield from ()
-
-    def coverage(self) -> Coverage:
-        """Nothing of its own: parameters are what the law's steps are counted for."""
-        return self._coverage
-
-    def _step(self, pid: int, step: StepRecord, *, at_pass: bool) -> Iterator[Finding]:
-        key = pid, step.optimizer
-        course = self._courses.get(key)
-        if course is None:
-            if len(self._courses) >= MAX_OPTIMIZERS:
-                return
-            course = self._courses[key] = _Course()
         if not step.buffers:
             course.still += 1
         elif not course.writing:

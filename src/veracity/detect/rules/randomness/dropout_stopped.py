@@ -32,13 +32,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ....core.coverage import Coverage
 from ....core.finding import Finding, finding_of
-from ....core.observation import LoaderStarted, Observation, StateRestored, StepRecord
+from ....core.observation import StepRecord
 from ....core.rule import Confidence, Rule, Severity
-from ...newpass import NewPasses
+from ...courses import ByOptimizer
 
-MAX_OPTIMIZERS = 4096
 SETTLED = 10
 STOPPED = 5
 
@@ -54,7 +52,7 @@ class _Course:
     at_pass: bool = False
 
 
-class DropoutStopped:
+class DropoutStopped(ByOptimizer[_Course]):
     """Follows torch's generator beside the dropout of each optimizer's model."""
 
     rule: ClassVar[Rule] = Rule(
@@ -64,39 +62,19 @@ class DropoutStopped:
         Severity.WARNING,
         Confidence.HIGH,
     )
-    takes: ClassVar[tuple[type[Observation], ...]] = (LoaderStarted, StateRestored, StepRecord)
 
     def __init__(self) -> None:
-        self._coverage = Coverage(self.rule.law, "steps")
-        self._courses: dict[tuple[int, int], _Course] = {}
-        self._passes = NewPasses()
+        super().__init__()
         self._reported: set[int] = set()
 
-    def observe(self, observation: Observation) -> Iterator[Finding]:
+    def begin(self) -> _Course:
+        """No step yet."""
+        return _Course()
+
+    def step(self, course: _Course, step: StepRecord, *, at_pass: bool) -> Iterator[Finding]:
         """One finding for each optimizer, whichever rank shows it first."""
-        pid = observation.origin.pid
-        if isinstance(observation, LoaderStarted):
-            self._passes.begin(pid)
-        elif isinstance(observation, StateRestored):
-            self._courses.pop((pid, observation.optimizer), None)
-        elif isinstance(observation, StepRecord):
-            at_pass = self._passes.step(pid, observation.optimizer)
-            course = self._course((pid, observation.optimizer))
-            if course is not None and self._stopped(course, observation, at_pass=at_pass):
-                yield self._finding(observation, course)
-
-    def finish(self) -> Iterator[Finding]:
-        """Nothing is left for the end."""
-        yield from ()
-
-    def coverage(self) -> Coverage:
-        """Nothing of its own: draws are what the law's steps are counted for."""
-        return self._coverage
-
-    def _course(self, key: tuple[int, int]) -> _Course | None:
-        if key not in self._courses and len(self._courses) < MAX_OPTIMIZERS:
-            self._courses[key] = _Course()
-        return self._courses.get(key)
+        if self._stopped(course, step, at_pass=at_pass):
+            yield self._finding(step, course)
 
     def _stopped(self, course: _Course, step: StepRecord, *, at_pass: bool) -> bool:
         state, before = step.rng.get("torch", "")[:64], course.state

@@ -35,13 +35,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ....core.coverage import Coverage
 from ....core.finding import Finding, finding_of
-from ....core.observation import LoaderStarted, Observation, StateRestored, StepRecord
+from ....core.observation import StepRecord
 from ....core.rule import Confidence, Rule, Severity
-from ...newpass import NewPasses
+from ...courses import ByOptimizer
 
-MAX_OPTIMIZERS = 4096
 SETTLED = 10
 
 
@@ -53,7 +51,7 @@ class _Course:
     mixed: bool = False
 
 
-class EvaluationMode:
+class EvaluationMode(ByOptimizer[_Course]):
     """Follows the mode of each optimizer's modules."""
 
     rule: ClassVar[Rule] = Rule(
@@ -63,42 +61,19 @@ class EvaluationMode:
         Severity.WARNING,
         Confidence.HIGH,
     )
-    takes: ClassVar[tuple[type[Observation], ...]] = (LoaderStarted, StateRestored, StepRecord)
 
     def __init__(self) -> None:
-        self._coverage = Coverage(self.rule.law, "steps")
-        self._courses: dict[tuple[int, int], _Course] = {}
-        self._passes = NewPasses()
+        super().__init__()
         self._reported: set[int] = set()
 
-    def observe(self, observation: Observation) -> Iterator[Finding]:
+    def begin(self) -> _Course:
+        """No step yet."""
+        return _Course()
+
+    def step(self, course: _Course, step: StepRecord, *, at_pass: bool) -> Iterator[Finding]:
         """One finding for each optimizer, whichever rank shows it first."""
-        pid = observation.origin.pid
-        if isinstance(observation, LoaderStarted):
-            self._passes.begin(pid)
-        elif isinstance(observation, StateRestored):
-            self._courses.pop((pid, observation.optimizer), None)
-        elif isinstance(observation, StepRecord):
-            at_pass = self._passes.step(pid, observation.optimizer)
-            yield from self._step(pid, observation, at_pass=at_pass)
-
-    def finish(self) -> Iterator[Finding]:
-        """Nothing is left for the end."""
-        yield from ()
-
-    def coverage(self) -> Coverage:
-        """Nothing of its own: draws are what the law's steps are counted for."""
-        return self._coverage
-
-    def _step(self, pid: int, step: StepRecord, *, at_pass: bool) -> Iterator[Finding]:
         if step.training is None:
             return
-        key = pid, step.optimizer
-        course = self._courses.get(key)
-        if course is None:
-            if len(self._courses) >= MAX_OPTIMIZERS:
-                return
-            course = self._courses[key] = _Course()
         if step.training:
             course.trained += 1
             return
