@@ -1,6 +1,9 @@
 """As much of protocol buffers as files of metrics need: fields of a message, by number.
 
 Wire format as specified at protobuf.dev (encoding). Groups, deprecated since version 2, end the reading.
+
+:mod:`veracity.observe.protobuf.wire` walks through files by a window. These messages are in memory, small and
+many: a monitor reads them beside the training, and this takes a quarter of the time.
 """
 
 from __future__ import annotations
