@@ -128,3 +128,12 @@ def test_fingerprints_know_rule_path_and_what_was_seen_but_no_line(one: str, oth
     assert fingerprint(finding(one, line), one) == fingerprint(finding(one, line + 1), one)
     if one != other:
         assert fingerprint(finding(one), one) != fingerprint(finding(other), other)
+
+
+def test_a_comment_counts_for_places_in_its_own_file_only(tmp_path: Path) -> None:
+    path = str(tmp_path / "a.py")
+    Path(path).write_text("x  # veracity: ignore[checkpoint-bad]: looked at\n")
+    rules = Rules((), {}, TODAY)
+    for place, expected in ((path, True), (f"{path}!inner.py", False), (str(tmp_path / "b.py"), False)):
+        told = set_aside([FileResult(path, findings=(finding(place, 1),))], rules)[0]
+        assert bool(told.aside) is expected, place

@@ -71,7 +71,8 @@ def _set(
         if ignore.covers(finding, result.path, rules.today):
             return SetAside(finding, f"{ignore.owner}, until {ignore.expires}", ignore.reason)
     for where in finding.locations[:1]:
-        named, reason = comments.get(where.line, (frozenset(), ""))
+        # A place in another file, or in one inside this, has its line there.
+        named, reason = comments.get(where.line if where.path == result.path else 0, (frozenset(), ""))
         if finding.rule in named:
             return SetAside(finding, "a comment in this line", reason)
     mark = fingerprint(finding, result.path)
