@@ -9,7 +9,7 @@ import pytest
 
 from veracity.core.errors import EvidenceError
 from veracity.core.pickled import Danger, danger_of
-from veracity.core.picklepolicy import PicklePolicy, policy_of
+from veracity.core.picklepolicy import PicklePolicy, SitePermits, policy_of
 from veracity.core.pickleprogram import Call, Form, Global, PersistentObject, Result
 from veracity.observe.pickle.policy import PACKAGED
 
@@ -72,11 +72,27 @@ def test_names_of_classes_exist_where_the_library_is_installed(module: str) -> N
 
 
 def test_a_site_permits_more() -> None:
-    policy = policy_of(DOCUMENT, [("site.model", "Net")])
+    policy = policy_of(DOCUMENT, SitePermits(free=(("site.model", "Net"),)))
     entry = policy.entry(("site.model", "Net"))
     assert entry is not None
     assert (entry.role, entry.attributes, entry.fillable) == ("class", True, True)
     assert policy.entry(("site.model", "Other")) is None
+
+
+def test_what_a_site_binds_widens_nothing_and_what_it_refuses_is_refused() -> None:
+    ordered, net = ("collections", "OrderedDict"), ("site.model", "Net")
+    packaged_entry = packaged().entry(ordered)
+    assert packaged_entry is not None
+    bound = policy_of(DOCUMENT, SitePermits(bound=(ordered, net)))
+    entry = bound.entry(ordered)
+    assert entry is not None
+    assert (entry.role, len(entry.calls)) == (packaged_entry.role, len(packaged_entry.calls))
+    made = bound.entry(net)
+    assert made is not None
+    assert made.role == "class"
+    refused = policy_of(DOCUMENT, SitePermits(refused=((ordered, "whose permit …"), (net, "whose permit …"))))
+    assert refused.entry(ordered) is None
+    assert refused.entry(net) is None
 
 
 def test_roles_and_groups() -> None:

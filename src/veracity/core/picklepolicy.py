@@ -38,6 +38,23 @@ _ENUM_VALUE = "(int|str|tuple|none|float|bool)"
 
 
 @dataclass(frozen=True, slots=True)
+class SitePermits:
+    """What a site says of globals beside the packaged policy.
+
+    ``free``: permitted whatever defines them, as classes that hold data. ``bound``: permitted since the file
+    that defines them is the one that was read, as the packaged policy has them, else as such classes.
+    ``refused``: not permitted, even where the packaged policy has them, with a clause that says why.
+    """
+
+    free: tuple[Key, ...] = ()
+    bound: tuple[Key, ...] = ()
+    refused: tuple[tuple[Key, str], ...] = ()
+
+
+NO_PERMITS = SitePermits()
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """What the policy says of one global: its role, the shapes of its calls and of its results' states."""
 
@@ -55,15 +72,17 @@ class Entry:
 class PicklePolicy:
     """A policy, of which entries are made when they are asked for. Pure but for that it remembers them.
 
-    ``document`` is a document of the form above, checked by :func:`policy_of`. ``more`` holds what a site
-    permits beside it. ``filled`` is set for each program that is judged: the calls into whose results it
-    puts something.
+    ``document`` is a document of the form above, checked by :func:`policy_of`. ``free``, ``bound`` and
+    ``refused`` are what a site says beside it (:class:`SitePermits`). ``filled`` is set for each program
+    that is judged: the calls into whose results it puts something.
     """
 
     document: Mapping[str, Mapping[str, object]]
     patterns: tuple[tuple[re.Pattern[str], re.Pattern[str], str], ...]
     groups: Mapping[str, frozenset[Key]]
-    more: frozenset[Key] = frozenset()
+    free: frozenset[Key] = frozenset()
+    bound: frozenset[Key] = frozenset()
+    refused: Mapping[Key, str] = field(default_factory=dict)
     filled: Mapping[Call, Sequence[Fill]] = field(default_factory=dict)
     _entries: dict[Key, Entry | None] = field(default_factory=dict)
     _storage: Matcher | None = None
@@ -107,9 +126,18 @@ class PicklePolicy:
         return self._storage(identifier)
 
     def _make(self, key: Key) -> Entry | None:
+        if key in self.refused:
+            return None
+        if key in self.free:
+            return self._of_site()
+        entry = self._packaged(key)
+        return self._of_site() if entry is None and key in self.bound else entry
+
+    def _of_site(self) -> Entry:
+        return Entry("class", (matcher_of("(any*)", self),), (), True, True)
+
+    def _packaged(self, key: Key) -> Entry | None:
         module, name = key
-        if key in self.more:
-            return Entry("class", (matcher_of("(any*)", self),), (), True, True)
         role = next((_ROLES[one] for one in _SECTIONS if self._has(one, key)), "")
         calls = _shapes(self.document["calls"], key)
         if not role and not calls:
@@ -197,7 +225,7 @@ def makes_bare_instance(call: Call) -> bool:
     )
 
 
-def policy_of(document: object, more: Sequence[Key] = ()) -> PicklePolicy:
+def policy_of(document: object, site: SitePermits = NO_PERMITS) -> PicklePolicy:
     """The policy that a document describes. Raises EvidenceError when it describes none."""
     if not isinstance(document, dict) or document.get("version") != VERSION:
         raise EvidenceError("this is no policy for pickles of a version that is known")
@@ -214,7 +242,9 @@ def policy_of(document: object, more: Sequence[Key] = ()) -> PicklePolicy:
         groups = {
             name: frozenset(_key(one) for one in members) for name, members in document["groups"].items()
         }
-        policy = PicklePolicy(document, patterns, groups, frozenset(more))
+        policy = PicklePolicy(
+            document, patterns, groups, frozenset(site.free), frozenset(site.bound), dict(site.refused)
+        )
         for section in ("calls", "states"):
             for table in document[section].values():
                 for shapes in table.values():

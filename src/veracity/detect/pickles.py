@@ -97,7 +97,7 @@ def _operations(operations: tuple[Operation, ...], policy: PicklePolicy | None) 
         if isinstance(one, Import):
             entry = _permitted(one.value, policy)
             if entry is None:
-                yield _import(one.value)
+                yield _import(one.value, policy)
             elif entry.resolver:
                 resolvers = True
         elif policy is None:
@@ -120,7 +120,7 @@ def _permitted(value: Global, policy: PicklePolicy | None) -> Entry | None:
     return policy.entry((value.module, value.name))
 
 
-def _import(value: Global) -> Judged:
+def _import(value: Global, policy: PicklePolicy | None) -> Judged:
     name = named(value)
     if value.computed:
         message = "imports a global whose name is computed while it is loaded, so that it can be anything"
@@ -131,11 +131,15 @@ def _import(value: Global) -> Judged:
     danger = danger_of(value.module, value.name) or danger_of(*value.written)
     if danger is None and any(part.startswith("__") for part in value.name.split(".")):
         danger = Danger.REACHES
+    refused = policy.refused.get((value.module, value.name), "") if policy is not None else ""
     if danger is not None:
         grave = danger in _GRAVE
         severity = Severity.WARNING if danger is Danger.IDLE else Severity.ERROR
         sure = Confidence.HIGH if grave else Confidence.MEDIUM
-        return Judged(EXECUTES, value.at, name, f"names {name}, which {SENTENCES[danger]}", severity, sure)
+        message = f"names {name}, which {SENTENCES[danger]}" + (f", {refused}" if refused else "")
+        return Judged(EXECUTES, value.at, name, message, severity, sure)
+    if refused:
+        return Judged(UNKNOWN, value.at, name, f"names {name}, {refused}", Severity.WARNING, Confidence.HIGH)
     message = f"names {name}, which no policy permits"
     return Judged(UNKNOWN, value.at, name, message, Severity.WARNING, Confidence.MEDIUM)
 

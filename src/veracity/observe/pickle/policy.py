@@ -10,25 +10,25 @@ from pathlib import Path
 from ...core.errors import EvidenceError
 from ...core.observation import GlobalsPermitted
 from ...core.origin import Origin
-from ...core.picklepolicy import Key, PicklePolicy, policy_of
+from ...core.picklepolicy import NO_PERMITS, PicklePolicy, SitePermits, policy_of
 
 PACKAGED = Path(__file__).with_name("policy.json")
 
 
-def permitted(origin: Origin, more: tuple[Key, ...] = ()) -> GlobalsPermitted:
-    """What is permitted: the packaged policy, and ``more`` globals of a site, as classes that hold data.
+def permitted(origin: Origin, site: SitePermits = NO_PERMITS) -> GlobalsPermitted:
+    """What is permitted: the packaged policy, and what a site says beside it.
 
     Raises EvidenceError when the file cannot be read or is no policy.
     """
-    policy, digest = _read(more)
+    policy, digest = _read(site)
     return GlobalsPermitted(origin, policy, ((PACKAGED.name, digest),))
 
 
 @lru_cache(maxsize=2)
-def _read(more: tuple[Key, ...]) -> tuple[PicklePolicy, str]:
+def _read(site: SitePermits) -> tuple[PicklePolicy, str]:
     try:
         data = PACKAGED.read_bytes()
         document = json.loads(data)
     except (OSError, ValueError, RecursionError) as error:
         raise EvidenceError(f"the policy for pickles cannot be read: {error}", where=str(PACKAGED)) from error
-    return policy_of(document, more), hashlib.sha256(data).hexdigest()
+    return policy_of(document, site), hashlib.sha256(data).hexdigest()

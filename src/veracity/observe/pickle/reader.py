@@ -11,7 +11,7 @@ from ...core.observation import Observation, PickleRead
 from ...core.origin import monitor_origin
 from ...core.pickled import danger_of
 from ...core.pickleopcodes import HIGHEST_PROTOCOL, PROTO
-from ...core.picklepolicy import Key
+from ...core.picklepolicy import NO_PERMITS, SitePermits
 from ...core.pickleprogram import Build, Call, End, Fill, Import, PickleProgram
 from ..artifact.budget import Budget
 from ..artifact.input import Input
@@ -26,13 +26,13 @@ _FEW = 8
 class PickleReader:
     """Reads pickles that stand one after the other, and hands on what comes behind them.
 
-    ``permits``: globals that a site permits beside the packaged policy.
+    ``permits``: what a site says of globals beside the packaged policy.
     """
 
     name: ClassVar[str] = "pickle"
     has_signature: ClassVar[bool] = False
 
-    def __init__(self, permits: tuple[Key, ...] = ()) -> None:
+    def __init__(self, permits: SitePermits = NO_PERMITS) -> None:
         self._permits = permits
 
     def claims(self, head: bytes, whole: Input) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ...core.errors import EvidenceError
 from ...core.persona import Persona
-from ...core.picklepolicy import Key
+from ...core.picklepolicy import NO_PERMITS, SitePermits
 from ...core.quantity import quantity
 from ...observe.artifact.budget import MAX_SECONDS, MAX_UNPACKED, Budget
 from ...observe.artifact.input import BytesSource, FileSource, Input, open_file
@@ -29,14 +29,14 @@ class Settings:
     """How one file is read.
 
     ``digest``: its SHA-256 is wanted. ``seconds`` and ``unpacked`` bound it. ``persona``: who is shown what.
-    ``permits``: globals that a site permits in pickles.
+    ``permits``: what a site says of globals in pickles.
     """
 
     digest: bool = False
     seconds: float = MAX_SECONDS
     unpacked: int = MAX_UNPACKED
     persona: Persona = Persona.REGULAR
-    permits: tuple[Key, ...] = ()
+    permits: SitePermits = NO_PERMITS
 
     def budget(self) -> Budget:
         """A new budget for one file."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from ...core.picklepolicy import Key
+from ...core.picklepolicy import NO_PERMITS, SitePermits
 from ...observe.archive.compressed import COMPRESSED
 from ...observe.archive.lz4 import Lz4Reader
 from ...observe.archive.sevenzip.reader import SevenZipReader
@@ -60,8 +60,8 @@ READERS: tuple[Reader, ...] = (
 
 
 @lru_cache(maxsize=2)
-def readers_with(permits: tuple[Key, ...]) -> tuple[Reader, ...]:
+def readers_with(permits: SitePermits) -> tuple[Reader, ...]:
     """All readers, of which that of pickles also permits what a site does."""
-    if not permits:
+    if permits == NO_PERMITS:
         return READERS
     return tuple(PickleReader(permits) if isinstance(one, PickleReader) else one for one in READERS)
