@@ -10,6 +10,8 @@ Levels of effect, weakest first:
 
 A reading of text can be evaded by whoever writes the text; that is why code without an owner is reported
 whatever it seems to do, and its effect only decides how loudly.
+
+Beside the strongest effect, what a text sets in modules (``targets``) is listed, of whatever module.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ MAX_TEXT = 1 << 20 if sys.version_info >= (3, 11) else 1 << 16
 MAX_NODES = 200_000
 MAX_LINES = 12
 MAX_NESTING = 3
+MAX_TARGETS = 1_000
 
 _HOOKS = ("sys.meta_path", "sys.path_hooks", "builtins.__import__", "sys.path_importer_cache")
 _IMPORTERS = frozenset(
@@ -45,17 +48,36 @@ _INNOCENT_TARGETS = frozenset({"torch.load"})
 _BUILTIN_VALUES = frozenset({"bool", "int", "float", "complex", "object", "str", "bytes", "None"})
 
 
+_MODULES_SETTERS = frozenset({"setdefault", "update", "pop", "__setitem__", "__delitem__"})
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Something in a module that a text sets, or the module in ``sys.modules``.
+
+    ``name``: with the module, ``?`` in the place of what is computed. ``plain``: it becomes a constant or a
+    builtin type, which computes nothing. ``text``: the line.
+    """
+
+    name: str
+    line: int
+    text: str
+    plain: bool
+
+
 @dataclass(slots=True)
 class Effects:
     """``level``: the strongest effect; ``lines``: ``<line>: <text>`` of what has it; ``modules``: imported.
 
-    ``unread`` says why a text could not be read, empty when it was.
+    ``targets``: what it sets in modules that it imports. ``unread`` says why a text could not be read, empty
+    when it was.
     """
 
     level: str = ""
     lines: list[str] = field(default_factory=list)
     modules: list[str] = field(default_factory=list)
     unread: str = ""
+    targets: list[Target] = field(default_factory=list)
 
 
 def read_effects(text: str) -> Effects:
@@ -81,6 +103,8 @@ class _Reader:
         self._executes: list[int] = []
         self._decodes = False
         self._named = False
+        self._targets: list[tuple[str, int, bool]] = []
+        self._reached: set[str] = set()
 
     def read(self, tree: ast.AST, depth: int) -> None:
         """Take one tree in."""
@@ -106,7 +130,15 @@ class _Reader:
         level = max((level for level, _ in self._found), key=LEVELS.index, default="")
         numbers = dict.fromkeys(line for found, line in self._found if found == level and line > 0)
         lines = [f"{number}: {self._text(number)}" for number in sorted(numbers)[:MAX_LINES]]
-        return Effects(level, lines, list(self._modules))
+        return Effects(level, lines, list(self._modules), targets=self._set_in_modules())
+
+    def _set_in_modules(self) -> list[Target]:
+        """Targets below a module that the text has: names of its own variables are no modules."""
+        tops = self._reached | {name.partition(".")[0] for name in self._modules}
+        there = [one for one in self._targets if one[0].partition(".")[0] in tops]
+        return [
+            Target(name[:400], line, self._text(line), plain) for name, line, plain in there[:MAX_TARGETS]
+        ]
 
     def _text(self, number: int) -> str:
         return self._source[number - 1].strip()[:200] if number <= len(self._source) else ""
@@ -148,21 +180,30 @@ class _Reader:
         elif isinstance(target, ast.Subscript):
             holder = self._full(target.value)
             key = target.slice.value if isinstance(target.slice, ast.Constant) else None
-            if holder == "sys.modules" and isinstance(key, str) and key.partition(".")[0] in TRAINING:
-                self._found.append(("replaces", line))
+            if holder == "sys.modules" and isinstance(key, str):
+                self._module_set(key, line)
             elif holder.endswith(".__dict__"):
                 name = f"{holder.removesuffix('.__dict__')}.{key if isinstance(key, str) else '?'}"
                 self._set(name, value, line)
             else:
                 self._set(holder, value, line)
 
+    def _module_set(self, module: str, line: int) -> None:
+        """A module is put into ``sys.modules``, or taken out."""
+        self._reached.add(module.partition(".")[0])
+        self._targets.append((module, line, False))
+        if module.partition(".")[0] in TRAINING:
+            self._found.append(("replaces", line))
+
     def _set(self, name: str, value: ast.expr | None, line: int) -> None:
+        plain = isinstance(value, ast.Constant) or (
+            isinstance(value, ast.Name) and value.id in _BUILTIN_VALUES
+        )
+        if "." in name:
+            self._targets.append((name, line, plain))
         if name.startswith(_HOOKS):
             self._found.append(("hooks", line))
         elif name.partition(".")[0] in TRAINING and "." in name:
-            plain = isinstance(value, ast.Constant) or (
-                isinstance(value, ast.Name) and value.id in _BUILTIN_VALUES
-            )
             self._found.append(("imports" if plain or name in _INNOCENT_TARGETS else "replaces", line))
 
     def _called(self, node: ast.Call, depth: int) -> None:
@@ -179,6 +220,22 @@ class _Reader:
             self._found.append(("hooks", node.lineno))
         elif name.partition(".")[0] in TRAINING:
             self._found.append(("imports", node.lineno))
+        self._mutated(name, node)
+
+    def _mutated(self, name: str, node: ast.Call) -> None:
+        """A call that changes the path, the table of modules or a module's own dict."""
+        holder, _, method = name.rpartition(".")
+        first = node.args[0] if node.args else None
+        key = first.value if isinstance(first, ast.Constant) else None
+        if holder == "sys.path" or name == "site.addsitedir":
+            self._targets.append(("sys.path", node.lineno, False))
+            self._reached.add("sys")
+        elif holder == "sys.modules" and method in _MODULES_SETTERS:
+            self._reached.add(key.partition(".")[0] if isinstance(key, str) else "sys")
+            self._targets.append((key if isinstance(key, str) else "sys.modules", node.lineno, False))
+        elif holder.endswith(".__dict__") and method in _MODULES_SETTERS:
+            inside = key if isinstance(key, str) else "?"
+            self._targets.append((f"{holder.removesuffix('.__dict__')}.{inside}", node.lineno, False))
 
     def _executed(self, node: ast.Call, depth: int) -> None:
         first = node.args[0] if node.args else None
@@ -214,7 +271,9 @@ class _Reader:
                 return self._full(node.args[0]) + (".__dict__" if name == "vars" else ".?")
         if isinstance(node, ast.Subscript) and self._full(node.value) == "sys.modules":
             key = node.slice.value if isinstance(node.slice, ast.Constant) else None
-            return key if isinstance(key, str) else ""
+            if isinstance(key, str):
+                self._reached.add(key.partition(".")[0])
+                return key
         return ""
 
 

@@ -5,7 +5,8 @@ with ``import`` are executed), ``sitecustomize``, ``usercustomize``; what these 
 trainers load by entry points. Python's warning filters import a module when they name a class of it.
 
 Code that a package owns is taken at its owner's word; only code without an owner is read (``effects``) and
-what it imports followed.
+what it imports followed. Who asks what all of it sets in modules (``through_owned``) has the code of owners
+read as well, and the modules that their .pth lines import.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 
-from ..core.observation import Gap, StartupItem
+from ..core.observation import Gap, Reassigned, StartupItem
 from ..core.origin import Origin
 from ..core.quantity import quantity
 from . import autoload
@@ -34,6 +35,7 @@ MAX_PTH = 2_000
 MAX_TEXT = 400
 MAX_UNREAD = 20
 MAX_PRELOADS = 64
+MAX_SET = 10_000
 VARIABLES = autoload.VARIABLES | {
     *("PYTHONPATH", "PYTHONHOME", "PYTHONUSERBASE", "PYTHONNOUSERSITE", "PYTHONWARNINGS", "HOME"),
     *("LD_LIBRARY_PATH", "TORCH_DEVICE_BACKEND_AUTOLOAD"),
@@ -85,6 +87,8 @@ class StartupReader:
     items: list[StartupItem] = field(default_factory=list)
     more: int = 0
     unread: list[str] = field(default_factory=list)
+    through_owned: bool = False
+    reassigned: list[Reassigned] = field(default_factory=list)
     _search: list[str] = field(default_factory=list)
     _library: list[str] = field(default_factory=list)
     _followed: set[str] = field(default_factory=set)
@@ -174,13 +178,14 @@ class StartupReader:
         effects = read_effects(line)
         if owner.standing == "none" and self._is_virtualenv(path, line):
             owner = Owner("known", "virtualenv", "virtualenv")
+        self._note(path, number - 1, owner, effects)
         if owner.standing not in ("none", "altered"):
             effects = Effects(modules=effects.modules)
         item = self._item(
             "pth", os.path.basename(path), path, data, owner, effects, via="Python's site module"
         )
         self._add(replace(item, line=number, text=line[:MAX_TEXT], sha256=sha256(line.encode()).hexdigest()))
-        if owner.standing in ("none", "altered"):
+        if owner.standing in ("none", "altered") or self.through_owned:
             for module in effects.modules:
                 self._module("module", module, f"{path}:{number}")
 
@@ -205,7 +210,8 @@ class StartupReader:
         if real in self._followed:
             return
         self._followed.add(real)
-        if kind == "module" and self._is_library(real):
+        # Some installations have links to the library's files in its place.
+        if kind == "module" and (self._is_library(real) or self._is_library(os.path.abspath(path))):
             return
         data = _read(path)
         if data is None:
@@ -218,16 +224,27 @@ class StartupReader:
         )
         if owner.standing == "none" and known:
             owner = Owner("known", "virtualenv", "virtualenv")
+        readable = path.endswith(".py")
         if owner.standing != "none":
+            if self.through_owned and readable:
+                self._note(path, 0, owner, read_effects(data.decode("utf-8", "replace")))
             self._add(self._item(kind, name, path, data, owner, Effects(), via))
             return
-        readable = path.endswith(".py")
         effects = read_effects(data.decode("utf-8", "replace")) if readable else Effects()
         if not readable:
             effects.unread = "it is compiled code without a source"
+        self._note(path, 0, owner, effects)
         self._add(self._item(kind, name, path, data, owner, effects, via))
         for module in effects.modules:
             self._module("module", module, path)
+
+    def _note(self, path: str, before: int, owner: Owner, effects: Effects) -> None:
+        """What a text sets in modules; ``before``: lines of the file that stand before it."""
+        self.more += max(0, len(self.reassigned) + len(effects.targets) - MAX_SET)
+        for one in effects.targets[: MAX_SET - len(self.reassigned)]:
+            self.reassigned.append(
+                Reassigned(one.name, path, before + one.line, one.text, one.plain, owner.standing, owner.name)
+            )
 
     def _find(self, relative: str) -> str:
         tag = f"cpython-{self.interpreter.version.replace('.', '')}-{os.uname().machine}-linux-gnu"

@@ -22,6 +22,7 @@ from .declared import (
     SchedulersStepped,
     SchedulerStepped,
 )
+from .defined import DefiningFile, GlobalDefined, Reassigned
 from .earlier import EarlierRun, EarlierRuns, EarlierSeries
 from .environment import BytecodeCompared, DistributionCompared, FileDifference, StrayFile, WheelCompared
 from .files import CheckpointLoaded, CheckpointSaved, FileDigested, StateRestored, TensorCopy, TensorDigest
@@ -50,6 +51,7 @@ __all__ = [
     "BatchesDrawn", "DatasetWritten", "LoaderStarted", "SamplerStarted",
     "OptimizerDeclared", "ReferenceDeclared", "SchedulerCall", "SchedulerDeclared", "SchedulerStepped",
     "SchedulersStepped",
+    "DefiningFile", "GlobalDefined", "Reassigned",
     "EarlierRun", "EarlierRuns", "EarlierSeries",
     "BytecodeCompared", "DistributionCompared", "FileDifference", "StrayFile", "WheelCompared",
     "CheckpointLoaded", "CheckpointSaved", "FileDigested", "StateRestored", "TensorCopy", "TensorDigest",
