@@ -17,6 +17,7 @@ from ..core.persona import Persona
 from ..core.rule import Severity
 from .output import console_for, deliver, say
 from .parsing import CONFIG_HELP, Parser, add_verb, format_of, home_of
+from .scanenv import add_environment, live_environment
 
 if TYPE_CHECKING:
     from ..scan.gate.config import ScanConfig
@@ -33,6 +34,7 @@ _EXAMPLES = """\
   veracity scan checkpoints/ --exclude '*.log' --format sarif --output scan.sarif
   veracity scan . --write-baseline scan-baseline.json
   veracity scan . --baseline scan-baseline.json --fail-on error
+  veracity scan model.pt --env .venv/bin/python
   veracity scan --diff main..HEAD --format markdown"""
 
 _TOLD_EVERY = 0.2
@@ -55,6 +57,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
         "then the working tree (default: this folder)",
     )
     _add_choice(parser)
+    add_environment(parser)
     group = parser.add_argument_group("what counts")
     group.add_argument(
         "--fail-on",
@@ -138,6 +141,8 @@ def _scan_change(arguments: argparse.Namespace) -> list[FileResult]:
     from ..scan.code import examine_change
     from ..scan.gate.result import FileResult, Missed
 
+    if arguments.env is not None:
+        raise UsageError("--env is about what files name, and --diff reads sources", remedy="leave one out")
     if len(arguments.paths) > 1:
         raise UsageError("--diff is about one working tree", remedy="name one folder, or none")
     folder = arguments.paths[0] if arguments.paths else "."
@@ -150,7 +155,7 @@ def _scan_change(arguments: argparse.Namespace) -> list[FileResult]:
 
 def _scan(arguments: argparse.Namespace, config: ScanConfig) -> tuple[list[FileResult], int]:
     """What was read, and how many names patterns kept out."""
-    from ..core.permit import in_force
+    from ..core.permit import bound_keys, in_force
     from ..scan.gate.file import Settings
     from ..scan.gate.result import FileResult, Missed
     from ..scan.gate.walk import Choice, Found, Unread, walk
@@ -169,14 +174,19 @@ def _scan(arguments: argparse.Namespace, config: ScanConfig) -> tuple[list[FileR
             left_out += 1
         else:
             results.append(FileResult(one.path, missed=(Missed(one.path, one.reason, one.remedy),)))
-    persona, permits = Persona(arguments.persona), in_force(config.permits, _today())
-    settings = Settings(arguments.digest, arguments.max_seconds, arguments.max_unpacked, persona, permits)
+    live = live_environment(arguments)
+    definers = live.definers(bound_keys(config.permits, _today())) if live is not None else None
+    persona, permits = Persona(arguments.persona), in_force(config.permits, _today(), definers)
+    bounds = (arguments.max_seconds, arguments.max_unpacked)
+    settings = Settings(arguments.digest, *bounds, persona, permits, names=live is not None)
     told = _Told(len(found), quiet=arguments.quiet)
     first = [one for one in found if not one.twin]
     read = scan_files([one.path for one in first], settings, arguments.jobs or os.cpu_count() or 1, told)
     told.done()
     results += read
     results += _twins(found, {one.path: one for one in read})
+    if live is not None and results:
+        results = live.judged(results, permits, persona)
     return sorted(results, key=lambda one: one.path), left_out
 
 

@@ -24,6 +24,7 @@ are.
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TypeAlias, Union
 
@@ -324,3 +325,16 @@ class PickleProgram:
     doubts: tuple[Doubt, ...] = ()
     others: tuple[PickleProgram, ...] = ()
     embedded: tuple[PickleProgram, ...] = ()
+
+
+def imports_of(program: PickleProgram) -> Iterator[Global]:
+    """The globals that a program imports, in further readings and in what it unpickles again, too.
+
+    Without those of a reader that takes the bytes of arrays for opcodes, and without those of unknown name.
+    """
+    for operation in program.operations:
+        if isinstance(operation, Import) and not (operation.value.computed or operation.value.extension):
+            yield operation.value
+    for one in (*program.others, *program.embedded):
+        if one.reading != "plain":
+            yield from imports_of(one)

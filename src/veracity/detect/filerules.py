@@ -9,6 +9,7 @@ from .rules.checkpoint.archive_escapes import ArchiveEscapes
 from .rules.checkpoint.archive_hidden import ArchiveHidden
 from .rules.checkpoint.carries_code import CarriesCode
 from .rules.checkpoint.format_broken import FormatBroken
+from .rules.checkpoint.global_redefined import GlobalRedefined
 from .rules.checkpoint.names_harm import NamesHarm
 from .rules.checkpoint.notebook_command import NotebookCommand
 from .rules.checkpoint.operator import Operator
@@ -35,6 +36,7 @@ FILE_DETECTORS: tuple[type[Detector], ...] = (
     PickleMalformed,
     PickleLimit,
     PickleAmbiguous,
+    GlobalRedefined,
     ArchiveAmbiguous,
     ArchiveDamaged,
     ArchiveEscapes,

@@ -20,7 +20,7 @@ from ..observe.startup import VARIABLES, Interpreter, StartupReader
 from .archives import Archives
 from .bytecode import BytecodeCheck, Programs
 from .environment import EnvironmentCheck, Tree
-from .launch import find_launch
+from .launch import find_elsewhere, find_launch
 from .native import NativeCheck
 from .strays import LAW
 
@@ -137,15 +137,4 @@ def startup(environment: PythonEnvironment, variables: Mapping[str, str]) -> Seq
     given = {name: variables[name] for name in VARIABLES if name in variables}
     interpreter = Interpreter(environment.python, environment.version, given, uid=os.getuid())
     reader = StartupReader(interpreter, RecordIndex(environment.sites), monitor_origin(time.time_ns()))
-    return [*reader.read(), *reader.gaps(), *_elsewhere(variables)]
-
-
-def _elsewhere(variables: Mapping[str, str]) -> Iterator[Gap]:
-    """Variables that have Python look for bytecode or its library where nobody looked."""
-    origin = monitor_origin(time.time_ns())
-    for name, what, law in (
-        ("PYTHONPYCACHEPREFIX", "bytecode that Python would load from elsewhere", "bytecode-truth"),
-        ("PYTHONPLATLIBDIR", "the standard library that Python would look for elsewhere", "start-up-purity"),
-    ):
-        if variables.get(name):
-            yield Gap(origin, f"{what} was not looked at", f"{name} is {variables[name][:200]}", law=law)
+    return [*reader.read(), *reader.gaps(), *find_elsewhere(variables)]

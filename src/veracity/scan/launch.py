@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Mapping, Set
 
 from ..core.observation import Gap, StrayFile
 from ..core.origin import Origin, monitor_origin
@@ -48,6 +48,17 @@ def find_launch(environment: PythonEnvironment, commands: Set[str] | None) -> It
         stem = name.partition(".")[0]
         if found and name not in (commands or ()) and stem.isidentifier() and stem not in _KNOWN:
             yield _stray(origin, os.path.join(folder, found), "module")
+
+
+def find_elsewhere(variables: Mapping[str, str]) -> Iterator[Gap]:
+    """Variables that have Python look for bytecode or its library where nobody looked."""
+    origin = monitor_origin(time.time_ns())
+    for name, what, law in (
+        ("PYTHONPYCACHEPREFIX", "bytecode that Python would load from elsewhere", "bytecode-truth"),
+        ("PYTHONPLATLIBDIR", "the standard library that Python would look for elsewhere", "start-up-purity"),
+    ):
+        if variables.get(name):
+            yield Gap(origin, f"{what} was not looked at", f"{name} is {variables[name][:200]}", law=law)
 
 
 def _other_interpreters(environment: PythonEnvironment, folder: str, origin: Origin) -> Iterator[Gap]:

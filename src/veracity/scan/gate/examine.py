@@ -13,8 +13,10 @@ from functools import lru_cache
 
 from ...core.errors import EvidenceError, ResourceLimitError
 from ...core.finding import Finding
-from ...core.observation import ArtifactRead, Gap, LimitReached, Observation
+from ...core.observation import ArtifactRead, Gap, LimitReached, Observation, PickleRead
 from ...core.origin import Origin, monitor_origin
+from ...core.picklepolicy import Key
+from ...core.pickleprogram import imports_of
 from ...detect.detector import Detector
 from ...observe.artifact.budget import Budget
 from ...observe.artifact.input import Input
@@ -25,6 +27,8 @@ MAX_FINDINGS = 1_000
 """Findings that are kept of one file; more are counted."""
 MAX_GAPS = 1_000
 """Gaps that are kept of one file; more are counted."""
+MAX_NAMED = 10_000
+"""Globals that are kept of one file; when there are more, that is a gap."""
 
 
 @dataclass(slots=True)
@@ -32,7 +36,8 @@ class Examined:
     """What the gate saw of one file.
 
     ``formats``: what it was read as, outermost first, with what is nested. ``inputs``: how many inputs were
-    read, the file itself included. ``more`` and ``more_gaps``: those beyond the ones kept.
+    read, the file itself included. ``more`` and ``more_gaps``: those beyond the ones kept. ``named``: the
+    globals that its pickles name, when somebody asked for them.
     """
 
     name: str
@@ -42,6 +47,7 @@ class Examined:
     inputs: int = 0
     more: int = 0
     more_gaps: int = 0
+    named: dict[Key, None] = field(default_factory=dict)
 
     @property
     def status(self) -> str:
@@ -56,8 +62,13 @@ def examine(
     readers: Sequence[Reader],
     detectors: Sequence[type[Detector]],
     budget: Budget | None = None,
+    *,
+    names: bool = False,
 ) -> Examined:
-    """Read ``whole`` and what is nested in it, and judge it. Never raises on any bytes."""
+    """Read ``whole`` and what is nested in it, and judge it. Never raises on any bytes.
+
+    ``names``: keep the globals that its pickles name.
+    """
     judges = _Judges(detectors)
     reading = _Reading(readers, budget or Budget(), monitor_origin(time.time_ns(), source="scan"))
     result = Examined(whole.name)
@@ -70,9 +81,25 @@ def examine(
         elif isinstance(observation, ArtifactRead):
             result.inputs += 1
             result.formats += [one for one in observation.formats if one not in result.formats]
+        elif names and isinstance(observation, PickleRead):
+            _name(result, observation)
         _keep(result, judges.observe(observation))
     _keep(result, judges.finish())
     return result
+
+
+def _name(result: Examined, read: PickleRead) -> None:
+    for one in imports_of(read.program):
+        key = (one.module, one.name)
+        if len(result.named) < MAX_NAMED or key in result.named:
+            result.named[key] = None
+        else:
+            what, reason = (
+                f"{result.name} names more globals than are looked up",
+                f"the bound is {MAX_NAMED:,}",
+            )
+            result.gaps.append(Gap(read.origin, what, reason, law=LAW))
+            return
 
 
 def _keep(result: Examined, findings: Iterator[Finding]) -> None:

@@ -29,7 +29,7 @@ class Settings:
     """How one file is read.
 
     ``digest``: its SHA-256 is wanted. ``seconds`` and ``unpacked`` bound it. ``persona``: who is shown what.
-    ``permits``: what a site says of globals in pickles.
+    ``permits``: what a site says of globals in pickles. ``names``: those that it names are wanted.
     """
 
     digest: bool = False
@@ -37,6 +37,7 @@ class Settings:
     unpacked: int = MAX_UNPACKED
     persona: Persona = Persona.REGULAR
     permits: SitePermits = NO_PERMITS
+    names: bool = False
 
     def budget(self) -> Budget:
         """A new budget for one file."""
@@ -62,7 +63,8 @@ def _judged(path: str, source: FileSource, settings: Settings, begun: float) -> 
     small = source.size <= SMALL
     held = BytesSource(source.read(0, source.size)) if small else source
     digest = _digest(Input.of(path, held)) if settings.digest else ""
-    read = examine(Input.of(path, held), readers_with(settings.permits), DETECTORS, settings.budget())
+    readers = readers_with(settings.permits)
+    read = examine(Input.of(path, held), readers, DETECTORS, settings.budget(), names=settings.names)
     missed = tuple(Missed(one.what, one.reason, one.remedy) for one in read.gaps)
     if read.more_gaps:
         more = quantity(read.more_gaps, "more place was", "more places were")
@@ -83,6 +85,7 @@ def _judged(path: str, source: FileSource, settings: Settings, begun: float) -> 
         read.more,
         digest,
         time.monotonic() - begun,
+        named=tuple(read.named),
     )
 
 

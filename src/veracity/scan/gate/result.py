@@ -36,6 +36,7 @@ class FileResult:
     ``findings`` count, those in ``aside`` do not. ``formats``: what it was read as, empty when nothing that
     is known would load it. ``inputs``: how many inputs it holds, itself included. ``sha256`` is empty when
     nobody asked for it. ``more``: findings beyond those kept. ``twin``: the name that it was read under.
+    ``named``: the globals that its pickles name, when somebody asked for them.
     """
 
     path: str
@@ -49,6 +50,7 @@ class FileResult:
     seconds: float = 0.0
     aside: tuple[SetAside, ...] = ()
     twin: str = ""
+    named: tuple[tuple[str, str], ...] = ()
 
     def status(self, threshold: Severity) -> str:
         """``findings`` at or above ``threshold``; else ``incomplete`` with some missed, or ``clean``."""

@@ -13,13 +13,14 @@ project's own, one of a library that the policy does not cover, or a gadget that
 
 Default deny: each global has to be one that the policy names (`observe/pickle/policy.json`, and what a site
 adds in `veracity.toml`). The answer depends on the file and the policy alone, never on what is installed
-beside the scanner. Codes of the `copyreg` extension registry stand for whatever the loading program
-registered, so they are told, too.
+beside the scanner. A permit that is bound to the digest of the defining file holds where `--env` has found
+that file, and the finding names both digests where it is another. Codes of the `copyreg` extension registry
+stand for whatever the loading program registered, so they are told, too.
 
 ## What fools it
 
 A permitted name that is another thing where the file is loaded, because somebody has changed the module
-that defines it.
+that defines it (`veracity scan --env` looks).
 
 ## What to do
 
