@@ -21,6 +21,7 @@ PROCESS_STARTERS: dict[str, str] = {
     "ledger/verify_evidence.py": "openssl, for a signature; a program of its own that others run",
     "ledger/timestamp.py": "openssl, for timestamps of tree heads, with a scrubbed environment",
     "guard/codecheck.py": "the code checker's child, which reads bytecode that is not what its source gives",
+    "scan/gate/remotewalk.py": "a copy of this process, which lists what lies behind a URL",
     "scan/gate/workers.py": "copies of this process, which read files that may be hostile",
     "scan/checkworker.py": "the job's own interpreter, which compiles sources and compares code objects",
 }

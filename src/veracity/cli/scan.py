@@ -35,6 +35,7 @@ _EXAMPLES = """\
   veracity scan . --write-baseline scan-baseline.json
   veracity scan . --baseline scan-baseline.json --fail-on error
   veracity scan model.pt --env .venv/bin/python
+  veracity scan s3://bucket/checkpoints --include '*.pt'
   veracity scan --diff main..HEAD --format markdown"""
 
 _TOLD_EVERY = 0.2
@@ -49,7 +50,13 @@ def add_parser(subparsers: argparse._SubParsersAction[Parser]) -> None:
         ("2", "something could not be read, or there was no file"),
     )
     parser = add_verb(subparsers, "scan", "find files that can execute", _DESCRIPTION, _EXAMPLES, codes)
-    parser.add_argument("paths", metavar="PATH", nargs="*", help="a file, or a folder with all that is below")
+    parser.add_argument(
+        "paths",
+        metavar="PATH",
+        nargs="*",
+        help="a file, or a folder with all that is below; or the URL of one (s3://…, https://…), which is "
+        "read in pieces through fsspec: pip install 'veracity[fsspec]'",
+    )
     parser.add_argument(
         "--diff",
         metavar="BASE..HEAD",
@@ -156,6 +163,7 @@ def _scan_change(arguments: argparse.Namespace) -> list[FileResult]:
 def _scan(arguments: argparse.Namespace, config: ScanConfig) -> tuple[list[FileResult], int]:
     """What was read, and how many names patterns kept out."""
     from ..core.permit import bound_keys, in_force
+    from ..observe.artifact.url import is_url
     from ..scan.gate.file import Settings
     from ..scan.gate.result import FileResult, Missed
     from ..scan.gate.walk import Choice, Found, Unread, walk
@@ -167,7 +175,8 @@ def _scan(arguments: argparse.Namespace, config: ScanConfig) -> tuple[list[FileR
     found: list[Found] = []
     results: list[FileResult] = []
     left_out = 0
-    for one in walk([os.path.normpath(path) for path in arguments.paths], choice):
+    paths = [path if is_url(path) else os.path.normpath(path) for path in arguments.paths]
+    for one in walk(paths, choice):
         if isinstance(one, Found):
             found.append(one)
         elif not isinstance(one, Unread):

@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from ..core.finding import Finding, Location
 from ..core.rule import Confidence, Rule
+from ..observe.artifact.url import is_url
 from ..scan.gate.aside import fingerprint
 from ..scan.gate.result import FileResult, SetAside, Summary
 from .visible import visible
@@ -21,6 +22,7 @@ SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sar
 FINGERPRINT = "veracity/v1"
 _RANKS = {Confidence.HIGH: 90.0, Confidence.MEDIUM: 50.0, Confidence.LOW: 10.0}
 _ROOT = "%SRCROOT%"
+_IN_URLS = "/:@+,;=!$&'()*~"
 
 
 def sarif(
@@ -102,6 +104,8 @@ def _location(where: Location, subject: str, path: str, folder: str) -> dict[str
 
 
 def _uri(path: str, folder: str) -> dict[str, object]:
+    if is_url(path):
+        return {"uri": quote(path.encode("utf-8", "surrogateescape"), safe=_IN_URLS)}
     full = os.path.abspath(path)
     if full.startswith(folder.rstrip("/") + "/"):
         return {"uri": _quoted(full[len(folder.rstrip("/")) + 1 :]), "uriBaseId": _ROOT}

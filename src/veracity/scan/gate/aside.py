@@ -19,6 +19,7 @@ from ...core.errors import EvidenceError, UsageError
 from ...core.finding import Finding
 from ...core.ignore import Ignore
 from ...observe.artifact.input import open_file
+from ...observe.artifact.url import is_url
 from .result import FileResult, SetAside
 
 VERSION = 1
@@ -84,7 +85,9 @@ def _set(
 
 def _comments(result: FileResult) -> dict[int, tuple[frozenset[str], str]]:
     """Comments by line, of a source file that has findings in lines."""
-    if not any(where.line for one in result.findings for where in one.locations):
+    in_lines = any(where.line for one in result.findings for where in one.locations)
+    # A file of this machine may be called like a URL, and would speak for what lies behind that.
+    if not in_lines or is_url(result.path):
         return {}
     try:
         source = open_file(result.path)

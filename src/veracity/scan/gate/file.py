@@ -1,18 +1,20 @@
-"""One file on disk through the gate: opened once, read by its descriptor, and watched for changes."""
+"""One file through the gate: opened once, read by its descriptor or its URL, and watched for changes."""
 
 from __future__ import annotations
 
 import hashlib
 import time
 from dataclasses import dataclass
+from typing import Protocol
 
 from ...core.errors import EvidenceError
 from ...core.persona import Persona
 from ...core.picklepolicy import NO_PERMITS, SitePermits
 from ...core.quantity import quantity
 from ...observe.artifact.budget import MAX_SECONDS, MAX_UNPACKED, Budget
-from ...observe.artifact.input import BytesSource, FileSource, Input, open_file
+from ...observe.artifact.input import BytesSource, Input, Source, open_file
 from ...observe.artifact.reading import HEAD
+from ...observe.artifact.url import is_url, shown
 from .detectors import DETECTORS
 from .examine import examine
 from .promise import broken_promise
@@ -44,11 +46,24 @@ class Settings:
         return Budget(seconds=self.seconds, unpacked=self.unpacked)
 
 
-def scan_file(path: str, settings: Settings) -> FileResult:
-    """Read and judge the file at ``path``. Never raises on any file."""
+class _Opened(Source, Protocol):
+    """A source that can say whether what it reads has changed since it was opened."""
+
+    def has_changed(self) -> bool:
+        """Whether it has; raises EvidenceError when that cannot be asked."""
+        ...
+
+    def close(self) -> None:
+        """Let go of it."""
+        ...
+
+
+def scan_file(named: str, settings: Settings) -> FileResult:
+    """Read and judge the file at a path or URL, told as :func:`shown` has it. Never raises on any file."""
     begun = time.monotonic()
+    path = shown(named)
     try:
-        source = open_file(path)
+        source = _open(named)
     except EvidenceError as error:
         return FileResult(path, missed=(_missed(path, error),))
     try:
@@ -59,7 +74,15 @@ def scan_file(path: str, settings: Settings) -> FileResult:
         source.close()
 
 
-def _judged(path: str, source: FileSource, settings: Settings, begun: float) -> FileResult:
+def _open(named: str) -> _Opened:
+    if not is_url(named):
+        return open_file(named)
+    from ...observe.artifact.remote import RemoteSource
+
+    return RemoteSource(named)
+
+
+def _judged(path: str, source: _Opened, settings: Settings, begun: float) -> FileResult:
     small = source.size <= SMALL
     held = BytesSource(source.read(0, source.size)) if small else source
     digest = _digest(Input.of(path, held)) if settings.digest else ""
@@ -73,8 +96,11 @@ def _judged(path: str, source: FileSource, settings: Settings, begun: float) -> 
     if promised:
         remedy = "find out what wrote it, and what is to open it"
         missed += (Missed(path, promised, remedy),)
-    if not small and source.has_changed():
-        missed += (Missed(path, "changed while it was read", "scan it when nobody writes to it"),)
+    try:
+        if not small and source.has_changed():
+            missed += (Missed(path, "changed while it was read", "scan it when nobody writes to it"),)
+    except EvidenceError as error:
+        missed += (_missed(f"whether {path} changed while it was read", error),)
     return FileResult(
         path,
         source.size,

@@ -2,7 +2,7 @@
 
 Links to files are followed, since what opens the link reads the file. Links to folders are not entered: what
 lies there is read under its own name when it is below what was named, and is said to be unread when it is
-not.
+not. What lies behind a URL is listed by :mod:`remotewalk`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from ...observe.artifact.input import kind_of
+from ...observe.artifact.url import is_url
 
 MAX_DEPTH = 256
 FOLDER_REMEDY = "name that folder, too"
@@ -70,10 +71,25 @@ def _matches(patterns: Sequence[str], relative: str) -> bool:
 
 
 def walk(paths: Sequence[str], choice: Choice) -> Iterator[Found | Unread | LeftOut]:
-    """What there is to read, in the order of names. What was named itself is never kept out."""
-    reading = _Walk(paths, choice)
+    """What there is to read, in the order of names. What was named itself is never kept out.
+
+    A path may be a URL; raises UsageError for one that nothing here can read.
+    """
+    urls = [path for path in paths if is_url(path)]
+    reading = _Walk([path for path in paths if path not in urls], choice)
+    if urls:
+        from ...observe.artifact.remote import check_url
+
+        for url in urls:
+            check_url(url)
     for path in paths:
-        yield from reading.named(path)
+        yield from _behind(path, choice) if path in urls else reading.named(path)
+
+
+def _behind(url: str, choice: Choice) -> Iterator[Found | Unread | LeftOut]:
+    from .remotewalk import walk_url
+
+    return walk_url(url, choice)
 
 
 class _Walk:

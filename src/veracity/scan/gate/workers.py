@@ -21,6 +21,7 @@ from multiprocessing.context import ForkProcess
 
 import msgspec
 
+from ...observe.artifact.url import shown
 from .file import Settings, scan_file
 from .result import FileResult, Missed
 
@@ -142,7 +143,7 @@ class _Pool:
         self._workers.remove(worker)
         if worker.waiting:
             number = worker.waiting.popleft()
-            path = self._paths[number]
+            path = shown(self._paths[number])
             code = worker.process.exitcode
             ended = f" ({signal.Signals(-code).name})" if code is not None and code < 0 else ""
             self._take(number, FileResult(path, missed=(Missed(path, f"{reason}{ended}"),)))
@@ -157,7 +158,7 @@ def _serve(connection: Connection, parents: Sequence[Connection], settings: Sett
     for one in parents:
         one.close()  # else this process would keep its own pipe, and those of its siblings, open
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    _bound_memory()
+    bound_memory()
     while True:
         try:
             names = json.loads(connection.recv_bytes(_MAX_ANSWER))
@@ -177,10 +178,11 @@ def _result(name: str, settings: Settings) -> FileResult:
             if isinstance(error, MemoryError)
             else "is nested too deep"
         )
-        return FileResult(name, missed=(Missed(name, said),))
+        return FileResult(shown(name), missed=(Missed(shown(name), said),))
 
 
-def _bound_memory() -> None:
+def bound_memory() -> None:
+    """Bound what this process may take, so that one file costs one file."""
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     limit = MAX_MEMORY if hard == resource.RLIM_INFINITY else min(MAX_MEMORY, hard)
     resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
