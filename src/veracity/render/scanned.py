@@ -46,6 +46,9 @@ def scanned(
         page.line(f"  {quantity(summary.aside, 'finding')} set aside; --format json says by whom and why")
     if summary.left_out:
         page.line(f"  {quantity(summary.left_out, 'name')} left out by patterns, with all that is below")
+    if summary.unvouched:
+        lying = quantity(summary.unvouched, "file of the environment is", "files of the environment are")
+        page.line(f"  {lying} taken as found there: nothing has a digest for that")
     if summary.unknown:
         page.line(f"  {quantity(summary.unknown, 'file')} of no format that a known loader would open")
     return page.show(console)
@@ -100,6 +103,7 @@ def scan_document(results: Sequence[FileResult], summary: Summary, threshold: Se
             "bytes": summary.size,
             "set_aside": summary.aside,
             "left_out": summary.left_out,
+            "unvouched": summary.unvouched,
             "exit_code": summary.exit_code,
         },
     }

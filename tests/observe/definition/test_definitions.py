@@ -148,6 +148,32 @@ def test_packages_are_compared_with_their_records(prefix: Path) -> None:
     assert definition(prefix, key).files[-1].standing == "recorded"
 
 
+def test_a_second_file_of_a_module_by_another_package_is_told(prefix: Path) -> None:
+    site = site_of(prefix)
+    install(site, "torch", {"torch/__init__.py": b"", "torch/_utils.py": b"def rebuild(): ...\n"})
+    install(site, "other", {"torch/_utils.cpython-311-x86_64-linux-gnu.so": b"\x7fELF"})
+    found = definition(prefix, ("torch._utils", "rebuild")).files[-1]
+    assert (found.standing, found.owner, found.instead) == (
+        "recorded",
+        "other",
+        str(site / "torch/_utils.py"),
+    )
+    # One distribution with both forms, and one that stands before another of its kind, are in order.
+    install(site, "fast", {"fast.cpython-311-x86_64-linux-gnu.so": b"\x7fELF", "fast.py": b""})
+    assert definition(prefix, ("fast", "X")).files[0].instead == ""
+
+
+def test_archives_on_the_path_are_a_doubt_for_what_comes_behind_them(prefix: Path, tmp_path: Path) -> None:
+    (tmp_path / "some.egg").write_bytes(b"PK")
+    (site_of(prefix) / "easy.pth").write_text(f"{tmp_path}/some.egg\n")
+    assert definition(prefix).doubts == ()
+    assert any("not looked into" in one for one in definition(prefix, NET).doubts)
+    assert "not looked into" in definition(prefix, PYTHONPATH=str(tmp_path / "some.egg")).doubts[0]
+    assert definition(prefix, ("_codecs", "encode"), PYTHONPATH=str(tmp_path / "some.egg")).doubts == ()
+    assert "PYTHONHOME" in definition(prefix, PYTHONHOME="/elsewhere").doubts[0]
+    assert "depends on the folder" in definition(prefix, PYTHONPATH="relative").doubts[0]
+
+
 def test_what_is_not_there_or_belongs_to_nobody_is_a_doubt(prefix: Path) -> None:
     assert "no folder" in definition(prefix, NET).doubts[0]
     (site_of(prefix) / "project").mkdir()

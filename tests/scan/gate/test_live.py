@@ -109,6 +109,8 @@ def test_an_environment_without_fault_makes_no_file_a_finding(python: Path, caps
     code, files = scanned(python, capsys, "--exclude", "*.toml")
     assert (code, {one["status"] for one in files.values()}) == (0, {"clean"})
     assert set(files) == {"ordered.pkl", "net.pkl", str(python)}
+    assert main(["scan", "ordered.pkl", "--env", str(python)]) == 0
+    assert "taken as found there" in " ".join(capsys.readouterr().out.split())  # Python's own, of no package
 
 
 @pytest.mark.parametrize("place", ["sitecustomize.py", "usercustomize.py", "hook.pth"])

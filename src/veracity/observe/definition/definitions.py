@@ -12,7 +12,7 @@ import os
 import sys
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from ...core.observation import DefiningFile, Gap, Reassigned, StartupItem
 from ...core.origin import Origin
@@ -118,8 +118,11 @@ class Definitions:
                 continue
             names.append((module, name))
             located = self._locate(module)
-            if not located.found and len(names) == 1:
-                doubts.append(f"no folder of its path has the module {module[:200]}")
+            if len(names) == 1:
+                first = located.files[0][1] if located.files else ""
+                doubts += [f"{one} on the path was not looked into" for one in self._hidden(module, first)]
+                if not located.found:
+                    doubts.append(f"no folder of its path has the module {module[:200]}")
             for inside, path in located.files:
                 files.setdefault(path, self._file(inside, path))
             if located.namespaces or not located.files:
@@ -168,6 +171,11 @@ class Definitions:
         found = [one for one in files if one.module == top and one.standing == "none" and not one.instead]
         return [f"{one.path} may be passed over: some interpreters hold {top} themselves" for one in found]
 
+    def _hidden(self, module: str, path: str) -> list[str]:
+        """Archives on the path that may have the module before the file at ``path``."""
+        held = path == os.path.realpath(self.environment.python) or module in _FROZEN
+        return [] if held else self._path.hidden_before(path)
+
     # --- modules and files -------------------------------------------------------------------------
 
     def _locate(self, module: str) -> Located:
@@ -203,8 +211,8 @@ class Definitions:
             return DefiningFile(module, path, "", "none", "", "")
         digest = hashlib.sha256(data).hexdigest()
         owner = self._owner(module, path, data)
-        found = DefiningFile(module, path, digest, owner.standing, owner.name, owner.installer)
-        return replace(found, instead=self._instead(module, path)) if owner.standing == "none" else found
+        instead = self._instead(module, path, owner)
+        return DefiningFile(module, path, digest, owner.standing, owner.name, owner.installer, instead)
 
     def _owner(self, module: str, path: str, data: bytes) -> Owner:
         owner = self._ownership.of(path, data)
@@ -223,17 +231,31 @@ class Definitions:
         inside = [os.path.relpath(one, library) for one in (path, os.path.realpath(path))] if library else []
         return any(one.partition(os.sep)[0] not in ("..", "site-packages", "dist-packages") for one in inside)
 
-    def _instead(self, module: str, path: str) -> str:
-        """Another file of the module that somebody vouches for, before which the one at ``path`` is found."""
-        for other in self._finder.every(module, self._path.folders):
+    def _instead(self, module: str, path: str, owner: Owner) -> str:
+        """Another file of the module that somebody else vouches for, before which this one is found.
+
+        Of a file of nobody, anywhere on the path; of a package's, beside it: one that is installed before
+        another of its name is in its right.
+        """
+        if owner.standing not in ("none", "recorded", "listed"):
+            return ""
+        folders = self._path.folders if owner.standing == "none" else (_root(module, path),)
+        for other in self._finder.every(module, folders):
             data = read_small(other, MAX_FILE) if other != path else None
-            if data is not None and self._owner(module, other, data).standing in (
-                "recorded",
-                "listed",
-                "library",
-            ):
+            if data is None:
+                continue
+            its = self._owner(module, other, data)
+            another = owner.standing == "none" or its.name != owner.name
+            if another and its.standing in ("recorded", "listed", "library"):
                 return other
         return ""
+
+
+def _root(module: str, path: str) -> str:
+    """The folder of the path from which a module was taken."""
+    for _ in range(module.count(".") + 1 + is_package(path)):
+        path = os.path.dirname(path)
+    return path
 
 
 def _is(target: str, module: str, name: str) -> bool:

@@ -23,16 +23,32 @@ _EXTENSION = re.compile(r"\.(cpython-(?P<version>3\d{1,3})t?-[\w-]+\.|abi3\.)?so
 
 @dataclass(frozen=True, slots=True)
 class SearchPath:
-    """Folders in order, those of the standard library among them, and what may make it another path."""
+    """Folders in order, those of the standard library among them, and what may make it another path.
+
+    Archives stand among the folders and are not looked into: ``archives``.
+    """
 
     folders: tuple[str, ...]
     library: frozenset[str]
     doubts: tuple[str, ...]
+    archives: frozenset[str]
+
+    def hidden_before(self, path: str) -> list[str]:
+        """The archives that come before the folder in which ``path`` was found; all, when it is empty."""
+        found: list[str] = []
+        for folder in self.folders:
+            if path.startswith(folder.rstrip(os.sep) + os.sep):
+                return found
+            if folder in self.archives:
+                found.append(folder)
+        return found
 
 
 def search_path(environment: PythonEnvironment, variables: Mapping[str, str]) -> SearchPath:
     """The path of an interpreter that is started with ``variables``."""
     doubts = list(environment.doubts)
+    if variables.get("PYTHONHOME"):
+        doubts.append(f"PYTHONHOME is {variables['PYTHONHOME'][:200]}: the library is looked for there")
     folders = [part for part in variables.get("PYTHONPATH", "").split(os.pathsep) if part]
     doubts += [f"PYTHONPATH names {one}, which depends on the folder one is in"
                for one in folders if not os.path.isabs(one)]  # fmt: skip
@@ -48,10 +64,8 @@ def search_path(environment: PythonEnvironment, variables: Mapping[str, str]) ->
     for site in sorted(environment.sites, key=lambda one: environment.virtual and not one.startswith(own)):
         folders.append(site)
         folders += _added(site)
-    doubts += [
-        f"{one} is an archive on the path, in which nobody looked" for one in folders if os.path.isfile(one)
-    ]
-    return SearchPath(tuple(dict.fromkeys(folders)), frozenset(library), tuple(doubts))
+    archives = frozenset(one for one in folders if os.path.isfile(one))
+    return SearchPath(tuple(dict.fromkeys(folders)), frozenset(library), tuple(doubts), archives)
 
 
 def _added(site: str) -> list[str]:

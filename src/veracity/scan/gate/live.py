@@ -32,6 +32,8 @@ from .result import FileResult, Missed
 
 FORMAT = "environment"
 """What the result about the environment says it was read as."""
+_AS_IT_LIES = ("library", "interpreter", "listed")
+"""How files stand that are somebody's, and of which nobody has a digest."""
 _REMEDY = "name the environment that loads the file, or ask about it when it is as it should be"
 _UNOWNED = "install it from an archive, or bind a permit for the name to the digest of the file"
 
@@ -83,7 +85,7 @@ class LiveEnvironment:
         }
         policy = permitted(self._origin, site).policy
         told = [self._of_file(one, definitions, forged, policy, site, persona) for one in results]
-        return [*told, self._of_environment(compared, len(files), persona)]
+        return [*told, self._of_environment(compared, tuple(files.values()), persona)]
 
     def _of_file(
         self,
@@ -122,7 +124,9 @@ class LiveEnvironment:
             self._origin, path, *key, self._environment.python, files, one.replaced, one.beside
         )
 
-    def _of_environment(self, compared: Sequence[Observation], files: int, persona: Persona) -> FileResult:
+    def _of_environment(
+        self, compared: Sequence[Observation], files: Sequence[DefiningFile], persona: Persona
+    ) -> FileResult:
         """What starts with every program of the environment, and which of it could not be read."""
         observed = [
             *self._definitions.startup,
@@ -133,9 +137,10 @@ class LiveEnvironment:
         ]
         missed = tuple(Missed(one.what, one.reason, one.remedy) for one in observed if isinstance(one, Gap))
         findings = tuple(one for one in _judge(observed) if persona.sees(one))
-        return FileResult(
-            self._environment.python, 0, findings, missed, (FORMAT,), files + len(self._definitions.startup)
-        )
+        inputs = len(files) + len(self._definitions.startup)
+        unvouched = sum(one.standing in _AS_IT_LIES for one in files)
+        python = self._environment.python
+        return FileResult(python, 0, findings, missed, (FORMAT,), inputs, unvouched=unvouched)
 
 
 def _judge(observed: Sequence[Observation]) -> Iterator[Finding]:

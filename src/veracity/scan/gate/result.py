@@ -36,7 +36,8 @@ class FileResult:
     ``findings`` count, those in ``aside`` do not. ``formats``: what it was read as, empty when nothing that
     is known would load it. ``inputs``: how many inputs it holds, itself included. ``sha256`` is empty when
     nobody asked for it. ``more``: findings beyond those kept. ``twin``: the name that it was read under.
-    ``named``: the globals that its pickles name, when somebody asked for them.
+    ``named``: the globals that its pickles name, when somebody asked for them. ``unvouched``: of an
+    environment, files that define names and for which nothing vouches, which were taken as they are.
     """
 
     path: str
@@ -51,6 +52,7 @@ class FileResult:
     aside: tuple[SetAside, ...] = ()
     twin: str = ""
     named: tuple[tuple[str, str], ...] = ()
+    unvouched: int = 0
 
     def status(self, threshold: Severity) -> str:
         """``findings`` at or above ``threshold``; else ``incomplete`` with some missed, or ``clean``."""
@@ -71,7 +73,7 @@ class Summary:
 
     ``unknown``: files of no format that is known to be loaded, among the clean. ``may_be_empty``: that there
     is no file says nothing, as of a change without sources. ``left_out``: files and folders that patterns of
-    the command or the configuration kept out.
+    the command or the configuration kept out. ``unvouched``: as of an environment's result.
     """
 
     files: int = 0
@@ -83,6 +85,7 @@ class Summary:
     aside: int = 0
     may_be_empty: bool = False
     left_out: int = 0
+    unvouched: int = 0
 
     @property
     def exit_code(self) -> int:
@@ -107,4 +110,5 @@ def summarize(
         sum(len(one.aside) for one in results),
         may_be_empty,
         left_out,
+        sum(one.unvouched for one in results),
     )

@@ -116,7 +116,7 @@ def _causes(one: GlobalDefined) -> Iterator[_Cause]:
 
 def _shadow(one: GlobalDefined, each: DefiningFile) -> _Cause:
     of_library = "site-packages" not in each.instead and "dist-packages" not in each.instead
-    what = f"which {one.python} finds in {each.path}, of no package, before {each.instead}"
+    what = f"which {one.python} finds in {each.path}, of {each.owner or 'no package'}, before {each.instead}"
     return (
         Severity.ERROR if of_library else Severity.WARNING,
         Confidence.HIGH if of_library else Confidence.MEDIUM,
