@@ -227,7 +227,8 @@ class _Reader:
         holder, _, method = name.rpartition(".")
         first = node.args[0] if node.args else None
         key = first.value if isinstance(first, ast.Constant) else None
-        if holder == "sys.path" or name == "site.addsitedir":
+        # What comes behind all others stands before none of them.
+        if (holder == "sys.path" and method not in ("append", "extend")) or name == "site.addsitedir":
             self._targets.append(("sys.path", node.lineno, False))
             self._reached.add("sys")
         elif holder == "sys.modules" and method in _MODULES_SETTERS:

@@ -23,6 +23,7 @@ from ..ownership import Owner, Ownership
 from ..pyenv import RecordIndex, read_small
 from ..startup import VARIABLES, Interpreter, StartupReader
 from .bindings import Bindings, bindings_of
+from .editable import editable_packages
 from .search import NOWHERE, Finder, Located, is_package, search_path
 
 MAX_FILE = 256 << 20
@@ -95,6 +96,7 @@ class Definitions:
         self._path = search_path(environment, given)
         self._ownership = Ownership(self._records, interpreter.bases())
         self._finder = Finder(environment.version)
+        self._editable = editable_packages(environment.sites)
         self._files: dict[str, DefiningFile] = {}
         self._bindings: dict[str, Bindings] = {}
         self._definitions: dict[Key, Definition] = {}
@@ -187,6 +189,8 @@ class Definitions:
         if module in _FROZEN and _minor(self.environment.version) >= 11:
             folders = tuple(one for one in folders if one in self._path.library)
         located = self._finder.locate(module, folders)
+        if not located.found and top in self._editable:
+            located = self._finder.locate_in(module, self._editable[top])
         if not located.found and module in sys.stdlib_module_names:
             return itself if module in _MAYBE_BUILT_IN or module.startswith("_") else located
         return located
@@ -280,7 +284,9 @@ def _blind(items: tuple[StartupItem, ...]) -> list[str]:
 
 
 def _moves(reassigned: list[Reassigned]) -> list[str]:
-    paths = dict.fromkeys(one.path for one in reassigned if one.name in ("sys.path", "sys.modules"))
+    """Code of no package that changes the path, or modules whose names it computes."""
+    changes = [one for one in reassigned if one.name in ("sys.path", "sys.modules")]
+    paths = dict.fromkeys(one.path for one in changes if one.standing in ("none", "altered"))
     return [f"{path} changes where Python looks for modules, or the table of modules" for path in paths]
 
 

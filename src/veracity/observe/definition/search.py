@@ -125,6 +125,19 @@ class Finder:
             where = [os.path.dirname(path)] if is_package(path) else () if path else portions
         return Located(tuple(files), () if path else tuple(portions))
 
+    def locate_in(self, module: str, place: str) -> Located:
+        """``module``, whose top-level package or module is at ``place``, without a suffix."""
+        top, _, rest = module.partition(".")
+        folder, name = os.path.split(place.rstrip(os.sep))
+        first = next(iter(self._files("__init__", place)), "") or self._file(name, folder)
+        if not first:
+            return NOWHERE
+        if not rest:
+            return Located(((top, first),))
+        inner = self.locate(rest, [place] if is_package(first) else [])
+        files = tuple((f"{top}.{inside}", path) for inside, path in inner.files)
+        return Located(((top, first), *files), inner.namespaces) if inner.found else NOWHERE
+
     def every(self, module: str, folders: Sequence[str]) -> list[str]:
         """All files that ``module`` could be in these folders, whichever of them Python takes."""
         parent, _, name = module.replace(".", os.sep).rpartition(os.sep)
