@@ -6,6 +6,7 @@ whether loading the file would have executed it.
 
 from __future__ import annotations
 
+import base64
 import collections
 import hashlib
 import importlib.util
@@ -216,6 +217,33 @@ def test_a_bound_permit_for_a_packaged_name_narrows(python: Path, capsys: Captur
     )
     code, files = scanned(python, capsys, "--exclude", "*.toml")
     assert (code, told(files["ordered.pkl"])) == (1, [("checkpoint-pickle-unknown-global", "warning")])
+
+
+def test_an_archive_is_asked_in_the_place_of_a_record_that_was_edited_too(
+    python: Path, capsys: Captured
+) -> None:
+    net()
+    Path("veracity.toml").write_text(PERMIT)
+    wheels = ("--exclude", "*.toml", "--wheels", str(python.parents[2] / "wheels"))
+    assert scanned(python, capsys, *wheels)[0] == 0
+
+    site = packages(python)
+    edited = NET + b"# marked: edited\n"
+    (site / "alpha" / "model.py").write_bytes(edited)
+    record = site / "alpha-1.0.dist-info" / "RECORD"
+    digest = base64.urlsafe_b64encode(hashlib.sha256(edited).digest()).rstrip(b"=").decode()
+    lines = [line for line in record.read_text().splitlines() if not line.startswith("alpha/model.py")]
+    record.write_text("\n".join([*lines, f"alpha/model.py,sha256={digest},{len(edited)}"]) + "\n")
+    shutil.rmtree(site / "alpha" / "__pycache__", ignore_errors=True)
+    assert scanned(python, capsys, *wheels[:2])[0] == 0  # the RECORD says that all is well
+    code, files = scanned(python, capsys, *wheels)
+    assert (code, told(files["net.pkl"])) == (1, [("checkpoint-global-redefined", "error")])
+    assert "alpha-1.0-py3-none-any.whl" in str(first(files["net.pkl"])["message"])
+
+    Path("empty").mkdir()
+    code, files = scanned(python, capsys, "--exclude", "*.toml", "--wheels", "empty")
+    assert (code, files["net.pkl"]["status"]) == (2, "incomplete")
+    assert main(["scan", ".", "--wheels", "empty"]) == 2
 
 
 def test_what_the_environment_lacks_is_incomplete(python: Path, capsys: Captured) -> None:

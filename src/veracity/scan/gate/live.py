@@ -26,7 +26,9 @@ from ...detect.rules.environment.startup_unowned import StartupUnowned
 from ...observe.definition.definitions import Definition, Definitions
 from ...observe.interpreter import find_environment
 from ...observe.pickle.policy import permitted
+from ..archives import Archives
 from ..launch import find_elsewhere, find_launch
+from .livearchives import ArchivedFiles
 from .livebytecode import forged_of
 from .result import FileResult, Missed
 
@@ -48,14 +50,20 @@ class Caches:
 
 
 class LiveEnvironment:
-    """The environment of the interpreter at ``python``; raises UsageError when there is none."""
+    """The environment of the interpreter at ``python``; raises UsageError when there is none.
 
-    def __init__(self, python: Path, variables: Mapping[str, str], caches: Caches) -> None:
+    ``archives``: what its packages were installed from; without, their RECORDs say how files should be.
+    """
+
+    def __init__(
+        self, python: Path, variables: Mapping[str, str], caches: Caches, archives: Archives | None = None
+    ) -> None:
         self._origin = monitor_origin(time.time_ns(), source="scan")
         self._environment = find_environment(python, variables)
         self._definitions = Definitions(self._environment, variables, self._origin)
         self._variables = variables
         self._caches = caches
+        self._archived = None if archives is None else ArchivedFiles(self._environment.sites, archives)
 
     def definers(self, keys: Sequence[Key]) -> dict[Key, Definer]:
         """The file that defines each of these globals, or why that cannot be told."""
@@ -74,7 +82,7 @@ class LiveEnvironment:
     def judged(self, results: Sequence[FileResult], site: SitePermits, persona: Persona) -> list[FileResult]:
         """``results`` with what is found about the globals that they name, and one about the environment."""
         keys = dict.fromkeys(key for one in results for key in one.named)
-        definitions = {key: self._definitions.of(key) for key in keys}
+        definitions = {key: self._beside_archives(self._definitions.of(key)) for key in keys}
         files = {each.path: each for one in definitions.values() for each in one.files}
         sources = [*files, *(item.path for item in self._definitions.startup if item.path.endswith(".py"))]
         compared = list(
@@ -86,6 +94,13 @@ class LiveEnvironment:
         policy = permitted(self._origin, site).policy
         told = [self._of_file(one, definitions, forged, policy, site, persona) for one in results]
         return [*told, self._of_environment(compared, tuple(files.values()), persona)]
+
+    def _beside_archives(self, one: Definition) -> Definition:
+        if self._archived is None:
+            return one
+        compared = [self._archived.beside(each) for each in one.files]
+        reasons = dict.fromkeys(reason for _, reason in compared if reason)
+        return replace(one, files=tuple(each for each, _ in compared), doubts=(*one.doubts, *reasons))
 
     def _of_file(
         self,

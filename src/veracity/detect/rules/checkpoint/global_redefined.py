@@ -23,7 +23,7 @@ else in the module that code of no package sets, are warnings.
 
 ## What fools it
 
-A RECORD that was edited with the file: `veracity seal --python` compares with archives. A standard library
+A RECORD that was edited with the file, where no archive was named. A standard library
 that no package database knows. The folder of the program itself, from which it imports first. Code that
 exchanges the name later, in a module that the program imports. Definitions that only run the same module's
 other parts. Text at the start that is written so that its reading shows nothing.
@@ -45,7 +45,7 @@ from ....core.rule import Confidence, Rule, Severity
 
 MAX_NAMED = 20
 MAX_FINDINGS = 200
-_EXACT_INSTALLERS = ("pip", "uv", "poetry", "pdm", "dpkg", "conda")
+_EXACT_INSTALLERS = ("pip", "uv", "poetry", "pdm", "dpkg", "conda", "archive")
 _Cause = tuple[Severity, Confidence, str, tuple[Location, ...], tuple[Evidence, ...]]
 
 
@@ -99,7 +99,7 @@ def _causes(one: GlobalDefined) -> Iterator[_Cause]:
     for each in one.files:
         if each.standing == "altered":
             sure = Confidence.HIGH if each.installer in _EXACT_INSTALLERS else Confidence.MEDIUM
-            what = f"for which {one.python} executes {each.path}, which is not as {each.owner} brought it"
+            what = f"for which {one.python} executes {each.path}, which is not as {each.owner} has it"
             yield Severity.ERROR, sure, what, (Location(each.path),), _file_evidence(each)
         elif each.instead:
             yield _shadow(one, each)
