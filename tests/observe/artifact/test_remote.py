@@ -120,6 +120,9 @@ def test_folders_are_listed_in_order_and_only_what_lies_in_them(
     listing = [{"name": "/m", "type": "directory"}, {"name": "/etc/passwd", "type": "file", "size": 1}]
     monkeypatch.setattr(type(store), "ls", lambda self, path, detail: listing)
     assert [one.name for one in folder.names("")] == [""]
+    monkeypatch.setattr(type(store), "ls", lambda self, path, detail: ["no", "table"])
+    with pytest.raises(EvidenceError, match="AttributeError"):
+        folder.names("")
 
     (tmp_path / "real").write_bytes(b"x")
     (tmp_path / "link").symlink_to("real")

@@ -108,18 +108,18 @@ class RemoteFolder:
         """What lies in the folder ``below``, a path from here; sorted. What lies elsewhere has no name."""
         folder = f"{self._path.rstrip('/')}/{below}" if below else self._path
         start = folder.strip("/") + "/" if folder.strip("/") else ""
+        found: dict[str, Listed] = {}
         with _told(self._url):
             entries = self._system.ls(folder, detail=True)
-        if len(entries) > MAX_LISTED:
-            raise EvidenceError(f"holds more than {MAX_LISTED:,} names", where=shown(self._url))
-        found: dict[str, Listed] = {}
-        for one in entries:
-            whole = str(one.get("name", "")).strip("/")
-            name = whole[len(start) :] if whole.startswith(start) else ""
-            if name and "/" not in name and name not in (".", ".."):
-                found[name] = self._behind(_listed(name, one), folder)
-            elif whole + "/" != start:  # object stores list the folder itself
-                found[""] = _listed("", one)
+            if len(entries) > MAX_LISTED:
+                raise EvidenceError(f"holds more than {MAX_LISTED:,} names", where=shown(self._url))
+            for one in entries:
+                whole = str(one.get("name", "")).strip("/")
+                name = whole[len(start) :] if whole.startswith(start) else ""
+                if name and "/" not in name and name not in (".", ".."):
+                    found[name] = self._behind(_listed(name, one), folder)
+                elif whole + "/" != start:  # object stores list the folder itself
+                    found[""] = _listed("", one)
         return [found[name] for name in sorted(found)]
 
     def _behind(self, one: Listed, folder: str) -> Listed:
