@@ -98,6 +98,10 @@ def test_customizing_modules_by_the_path(prefix: Path, tmp_path: Path) -> None:
         ("usercustomize", str(extra / "usercustomize.py")),
     ]
     assert len(read(prefix, PYTHONPATH=path, PYTHONNOUSERSITE="1")) == 1
+    for own, found in (("false", 1), ("true", 2)):
+        settings = f"home = /nowhere/bin\ninclude-system-site-packages = {own}\n"
+        (prefix / "pyvenv.cfg").write_text(settings)
+        assert len(read(prefix, PYTHONPATH=path)) == found
 
 
 def test_compiled_code_without_a_source(prefix: Path) -> None:

@@ -24,7 +24,7 @@ from ..core.quantity import quantity
 from . import autoload
 from .effects import Effects, read_effects
 from .ownership import NOBODY, Owner, Ownership
-from .pyenv import RecordIndex, site_directories
+from .pyenv import RecordIndex, read_settings, site_directories
 from .surroundings import around
 from .virtualenvpatch import only_patches
 
@@ -115,7 +115,7 @@ class StartupReader:
         for site in sites:
             self._pth_files(site)
         self._module("sitecustomize", "sitecustomize", "Python's site module")
-        if not environment.get("PYTHONNOUSERSITE"):
+        if not environment.get("PYTHONNOUSERSITE") and self._has_user_site():
             self._module("usercustomize", "usercustomize", "Python's site module")
         self.filters(environment.get("PYTHONWARNINGS", "").split(","))
         self._plugins({TORCH_BACKENDS} if environment.get("TORCH_DEVICE_BACKEND_AUTOLOAD") == "0" else set())
@@ -147,6 +147,11 @@ class StartupReader:
         if more := self.more + max(0, len(self.unread) - MAX_UNREAD):
             what = f"{quantity(more, 'further thing')} among what executes at start-up cannot be listed"
             yield Gap(self.origin, what, "there are more than is sensible", law=LAW)
+
+    def _has_user_site(self) -> bool:
+        """Whether Python looks for the account's own code: not in a virtual environment that is apart."""
+        settings = read_settings(self.interpreter.prefix)
+        return settings is None or settings.get("include-system-site-packages", "").lower() == "true"
 
     # --- Python ----------------------------------------------------------------------------------
 

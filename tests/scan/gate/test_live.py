@@ -114,7 +114,14 @@ def test_an_environment_without_fault_makes_no_file_a_finding(python: Path, caps
     assert "taken as found there" in " ".join(capsys.readouterr().out.split())  # Python's own, of no package
 
 
-@pytest.mark.parametrize("place", ["sitecustomize.py", "usercustomize.py", "hook.pth"])
+def asked(python: Path) -> bool:
+    """Whether loading the file there executes what was put in the place of a name."""
+    load = "import pickle; pickle.load(open('ordered.pkl', 'rb'))"
+    told = subprocess.run([python, "-c", load], capture_output=True, text=True, check=True, timeout=60)
+    return "MARKED" in told.stdout
+
+
+@pytest.mark.parametrize("place", ["sitecustomize.py", "hook.pth"])
 def test_a_replaced_name_is_found_where_python_would_execute_it(
     python: Path, capsys: Captured, place: str
 ) -> None:
@@ -124,10 +131,7 @@ def test_a_replaced_name_is_found_where_python_would_execute_it(
     code.write_text(REPLACED)
     if place == "hook.pth":
         (site / place).write_text("import hook\n")
-    load = "import pickle; pickle.load(open('ordered.pkl', 'rb'))"
-    asked = subprocess.run([python, "-c", load], capture_output=True, text=True, check=True, timeout=60)
-    # A virtual environment has no folder of the account's.
-    assert ("MARKED" in asked.stdout) == (place != "usercustomize.py")
+    assert asked(python)
 
     exit_code, files = scanned(python, capsys)
     assert exit_code == 1
@@ -136,6 +140,17 @@ def test_a_replaced_name_is_found_where_python_would_execute_it(
     finding = first(files["ordered.pkl"])
     assert f"{code}:10 sets collections.OrderedDict" in str(finding["message"])
     assert str(finding["locations"]).startswith("[{'path': 'ordered.pkl', 'line': 0}")
+
+
+def test_what_python_does_not_execute_replaces_nothing(python: Path, capsys: Captured) -> None:
+    ordered()
+    # A virtual environment that is apart from its installation has no code of the account's.
+    (packages(python) / "usercustomize.py").write_text(REPLACED)
+    (packages(python) / "hook.pth").write_text("# import hook\n")
+    (packages(python) / "hook.py").write_text(REPLACED)
+    assert not asked(python)
+    code, files = scanned(python, capsys)
+    assert (code, files["ordered.pkl"]["status"]) == (0, "clean")
 
 
 def test_a_file_that_names_something_else_is_none(python: Path, capsys: Captured) -> None:
