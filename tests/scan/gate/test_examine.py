@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from functools import partial
 from typing import ClassVar
 
+import pytest
+
 from veracity.core.coverage import Coverage
 from veracity.core.errors import EvidenceError
 from veracity.core.finding import Finding, finding_of
@@ -14,6 +16,8 @@ from veracity.core.rule import Confidence, Rule, Severity
 from veracity.observe.artifact.budget import Budget
 from veracity.observe.artifact.input import Input
 from veracity.observe.artifact.reading import Found, Nested, Packed
+from veracity.observe.pickle.reader import PickleReader
+from veracity.scan.gate import examine as module
 from veracity.scan.gate.examine import MAX_GAPS, examine
 
 
@@ -160,3 +164,18 @@ def test_plain_numbers_are_claimed_by_signature_alone() -> None:
     assert result.formats == ["box", "anything"]
     hidden = examine(Input.of_bytes("f", b"[[bad!"), (Raw(), Anything()), (Bad,))
     assert hidden.status == "findings"
+
+
+def test_globals_are_kept_when_asked_for_and_too_many_are_a_gap(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_NAMED", 3)
+    few = b"".join(b"cm%d\nC\n0" % number for number in range(3)) + b"N."
+    many = b"".join(b"cm%d\nC\n0" % number for number in range(9)) + b"N."
+    read = [PickleReader()]
+    assert list(examine(Input.of_bytes("a", few), read, [], names=True).named) == [
+        ("m0", "C"),
+        ("m1", "C"),
+        ("m2", "C"),
+    ]
+    assert examine(Input.of_bytes("a", few), read, []).named == {}
+    said = examine(Input.of_bytes("a", many + many), read, [], names=True)
+    assert [one.reason for one in said.gaps] == ["the bound is 3"]

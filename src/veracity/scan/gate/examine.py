@@ -90,16 +90,12 @@ def examine(
 
 def _name(result: Examined, read: PickleRead) -> None:
     for one in imports_of(read.program):
-        key = (one.module, one.name)
-        if len(result.named) < MAX_NAMED or key in result.named:
-            result.named[key] = None
-        else:
-            what, reason = (
-                f"{result.name} names more globals than are looked up",
-                f"the bound is {MAX_NAMED:,}",
-            )
-            result.gaps.append(Gap(read.origin, what, reason, law=LAW))
+        if len(result.named) > MAX_NAMED:
             return
+        result.named[(one.module, one.name)] = None
+        if len(result.named) > MAX_NAMED:
+            what = f"{result.name} names more globals than are looked up"
+            result.gaps.append(Gap(read.origin, what, f"the bound is {MAX_NAMED:,}", law=LAW))
 
 
 def _keep(result: Examined, findings: Iterator[Finding]) -> None:

@@ -23,10 +23,10 @@ else in the module that code of no package sets, are warnings.
 
 ## What fools it
 
-A RECORD that was edited with the file, where no archive was named. A standard library
-that no package database knows. The folder of the program itself, from which it imports first. Code that
-exchanges the name later, in a module that the program imports. Definitions that only run the same module's
-other parts. Text at the start that is written so that its reading shows nothing.
+A RECORD that was edited with the file, where no archive was named. A standard library that no package
+database knows. The folder of the program itself, from which it imports first. Code that exchanges the name
+later, in a module that the program imports. A change in another module, which the definition calls. Text at
+the start that is written so that its reading shows nothing.
 
 ## What to do
 
@@ -74,6 +74,8 @@ class GlobalRedefined:
         for cause in _causes(observation):
             if len(self._causes) < MAX_FINDINGS or (observation.path, cause) in self._causes:
                 self._causes.setdefault((observation.path, cause), []).append(name)
+            else:
+                self._coverage.skip(f"more than {MAX_FINDINGS} causes: the rest is not listed")
         yield from ()
 
     def finish(self) -> Iterator[Finding]:
