@@ -48,6 +48,14 @@ _INNOCENT_TARGETS = frozenset({"torch.load"})
 _BUILTIN_VALUES = frozenset({"bool", "int", "float", "complex", "object", "str", "bytes", "None"})
 
 
+_SETTERS = frozenset(
+    {
+        *("setattr", "builtins.setattr", "delattr", "builtins.delattr", "object.__setattr__"),
+        *("type.__setattr__", "object.__delattr__", "type.__delattr__"),
+    }
+)
+# Not append and extend: what comes behind all others stands before none of them.
+_PATH_MOVES = frozenset({"insert", "remove", "pop", "clear", "reverse", "sort", "__setitem__", "__delitem__"})
 _MODULES_SETTERS = frozenset({"setdefault", "update", "pop", "__setitem__", "__delitem__"})
 
 
@@ -212,10 +220,15 @@ class _Reader:
             self._decodes = True
         elif name in ("exec", "eval", "builtins.exec", "builtins.eval"):
             self._executed(node, depth)
-        elif name in ("setattr", "builtins.setattr", "delattr") and len(node.args) >= 2:
+        elif name in _SETTERS and len(node.args) >= 2:
             key = node.args[1].value if isinstance(node.args[1], ast.Constant) else None
             name = f"{self._full(node.args[0])}.{key if isinstance(key, str) else '?'}"
             self._set(name, node.args[-1] if len(node.args) > 2 else None, node.lineno)
+        elif name.endswith((".__setattr__", ".__delattr__")) and node.args:
+            first = node.args[0]
+            key = first.value if isinstance(first, ast.Constant) else None
+            inside = f"{name.rpartition('.')[0]}.{key if isinstance(key, str) else '?'}"
+            self._set(inside, node.args[-1] if len(node.args) > 1 else None, node.lineno)
         elif name.startswith(_HOOKS):
             self._found.append(("hooks", node.lineno))
         elif name.partition(".")[0] in TRAINING:
@@ -227,8 +240,7 @@ class _Reader:
         holder, _, method = name.rpartition(".")
         first = node.args[0] if node.args else None
         key = first.value if isinstance(first, ast.Constant) else None
-        # What comes behind all others stands before none of them.
-        if (holder == "sys.path" and method not in ("append", "extend")) or name == "site.addsitedir":
+        if (holder == "sys.path" and method in _PATH_MOVES) or name == "site.addsitedir":
             self._targets.append(("sys.path", node.lineno, False))
             self._reached.add("sys")
         elif holder == "sys.modules" and method in _MODULES_SETTERS:

@@ -69,6 +69,8 @@ def test_a_clean_environment_gives_files_and_no_doubt(prefix: Path) -> None:
         "import collections\ncollections.__dict__.update(OrderedDict=dict)\n",
         "import collections\nfor name in ('OrderedDict',):\n    setattr(collections, name, dict)\n",
         "import _collections\n_collections.OrderedDict = dict\n",
+        "import collections\ncollections.__setattr__('OrderedDict', dict)\n",
+        "import collections\ntype.__setattr__(collections.OrderedDict, 'update', print)\n",
         'exec("import collections; collections.OrderedDict = dict")\n',
     ],
 )
