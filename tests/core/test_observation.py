@@ -1,6 +1,11 @@
 from __future__ import annotations
 
+import ast
 import dataclasses
+import inspect
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -56,3 +61,29 @@ def test_defaults_are_not_shared() -> None:
     assert scheduler().children is not scheduler().children
     first, second = (summary.StepPoint(0, step, None, None, 5) for step in (1, 2))
     assert first.phases is not second.phases
+
+
+def test_each_kind_that_a_module_defines_is_found_in_the_package() -> None:
+    defined = {"GradientTrial"}
+    for path in Path(inspect.getfile(observation)).parent.glob("[a-z]*.py"):
+        for node in ast.parse(path.read_text("utf-8")).body:
+            if isinstance(node, ast.ClassDef):
+                defined.add(node.name)
+                assert getattr(observation, node.name).__module__ == f"{observation.__name__}.{path.stem}"
+    assert set(observation.__all__) == defined
+    assert len(observation.__all__) == len(defined)
+
+
+def test_there_are_no_others() -> None:
+    with pytest.raises(AttributeError, match="has no attribute 'Gapp'"):
+        getattr(observation, "Gapp")  # noqa: B009 - a type checker would refuse the plain form
+
+
+def test_a_kind_is_made_when_it_is_asked_for() -> None:
+    code = (
+        "import sys; from veracity.core.observation import Gap;"
+        "print([one for one in sys.modules if one.startswith('veracity.core.observation.')])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    wanted = [f"{observation.__name__}.{one}" for one in ("kinds", "root", "gap")]
+    assert done.stdout.strip() == str(wanted)

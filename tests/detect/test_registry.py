@@ -11,7 +11,8 @@ import pytest
 from veracity.core import observation
 from veracity.core.observation import Gap, Observation
 from veracity.core.origin import Origin, Trust
-from veracity.detect.detector import FROM_THE_GUARD, Detector
+from veracity.detect.detector import Detector
+from veracity.detect.fromguard import FROM_THE_GUARD
 from veracity.detect.registry import EVERY, RULES
 
 FAMILIES = {

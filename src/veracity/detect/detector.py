@@ -9,10 +9,6 @@ from ..core.coverage import Coverage
 from ..core.finding import Finding
 from ..core.observation import Observation
 from ..core.rule import Rule
-from ..core.wiremap import KINDS
-
-FROM_THE_GUARD: tuple[type[Observation], ...] = tuple(KINDS.values())
-"""All kinds that guards send: together their numbers have no holes."""
 
 
 class Detector(Protocol):
@@ -26,7 +22,7 @@ class Detector(Protocol):
     takes: ClassVar[tuple[type[Observation], ...]]
     """The kinds of observation it looks at; it is handed no others.
 
-    One that notices lost records by the numbers a guard gives them takes ``FROM_THE_GUARD``.
+    One that notices lost records by the numbers a guard gives them takes all of :mod:`fromguard`.
     """
 
     def observe(self, observation: Observation) -> Iterator[Finding]:

@@ -15,7 +15,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from ...core.observation.process import Gap
+from ...core.observation.gap import Gap
 from ...core.observation.source import SourceFact, SourceRead
 from ...core.origin import Origin
 from ..pysource import decode

@@ -63,7 +63,7 @@ from ....core.observation import (
 )
 from ....core.quantity import quantity
 from ....core.rule import Confidence, Rule, Severity
-from ...detector import FROM_THE_GUARD
+from ...fromguard import FROM_THE_GUARD
 from .compare import change_evidence, clamp_bound, common_factor, pruned, zeroed
 from .hooked import HookCourses
 from .memory import MAX_OPTIMIZERS, Memories, Verdict

@@ -53,7 +53,7 @@ from ....core.observation import (
 )
 from ....core.quantity import quantity
 from ....core.rule import Confidence, Rule, Severity
-from ...detector import FROM_THE_GUARD
+from ...fromguard import FROM_THE_GUARD
 from ...newpass import NewPasses
 from .horizon import has_way_to_go
 

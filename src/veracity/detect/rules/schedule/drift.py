@@ -51,7 +51,7 @@ from ....core.observation import (
     StepRecord,
 )
 from ....core.rule import Confidence, Rule, Severity
-from ...detector import FROM_THE_GUARD
+from ...fromguard import FROM_THE_GUARD
 from .account import drift_finding, left_finding, rates_of
 from .bases import Bases
 from .course import Course
