@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import enum
 import re
+from functools import cache
 
 
 class Danger(str, enum.Enum):
@@ -65,8 +66,8 @@ _MODULES: dict[Danger, tuple[str, ...]] = {
 }
 
 # Data that lives in those modules: results, exceptions, enumerations, buffers.
-_DATA = re.compile(
-    r"""(os|posix|nt)\.(_?make_)?(\w+_result|terminal_size|PathLike|fspath|getpid|getcwd|sched_param|path(\.\w+)?)
+_DATA = r"""
+    (os|posix|nt)\.(_?make_)?(\w+_result|terminal_size|PathLike|fspath|getpid|getcwd|sched_param|path(\.\w+)?)
     |os\._make_\w+_result
     |subprocess\.(CompletedProcess|CalledProcessError|TimeoutExpired|SubprocessError)
     |_?socket\.(AddressFamily|SocketKind|MsgFlag|AddressInfo|gaierror|herror|timeout|error)
@@ -83,9 +84,7 @@ _DATA = re.compile(
     |timeit\.default_timer
     |(os|posix|nt)\.(cpu_count|getenv|getuid|strerror|fsencode|fsdecode)
     |resource\.struct_rusage
-    |torch\.utils\.collect_env\.SystemEnv""",
-    re.VERBOSE,
-)
+    |torch\.utils\.collect_env\.SystemEnv"""
 
 _NAMES: dict[Danger, frozenset[str]] = {
     Danger.RUNS: frozenset(
@@ -216,8 +215,8 @@ _NAMES: dict[Danger, frozenset[str]] = {
 
 # Functions whose results no honest file has made anew when it is loaded. To name one is no harm, as
 # ``defaultdict(len)`` does: only a file that calls it.
-_IDLE = re.compile(
-    r"""builtins\.(print|id|hash|len|sorted|sum|min|max|any|all|callable|isinstance|issubclass|hasattr|dir|next
+_IDLE = r"""
+    builtins\.(print|id|hash|len|sorted|sum|min|max|any|all|callable|isinstance|issubclass|hasattr|dir|next
         |anext|aiter|repr|ascii|format|chr|ord|bin|oct|hex|abs|round|pow|divmod)
     |time\.(?!struct_time)[a-z_]+
     |warnings\.(warn|warn_explicit|showwarning|formatwarning|resetwarnings|catch_warnings)
@@ -228,19 +227,15 @@ _IDLE = re.compile(
     |numpy\.random(\.mtrand)?\.[a-z]\w*
     |uuid\.(uuid\d|getnode)
     |(threading|_thread)\.(enumerate|active_count|current_thread|main_thread|get_ident)
-    |torch\.(rand|randn|randint|randperm|bernoulli|normal|multinomial|rand_like|randn_like|randint_like)""",
-    re.VERBOSE,
-)
+    |torch\.(rand|randn|randint|randperm|bernoulli|normal|multinomial|rand_like|randn_like|randint_like)"""
 
 # Functions of torch that set something for the whole process, by where they are and how they are called.
-_TORCH_SETTERS = re.compile(
-    r"""torch(\.(random|cuda|xpu|mps|mtia|cpu|autograd|serialization|multiprocessing|distributed|_tensor_str|overrides
+_TORCH_SETTERS = r"""
+    torch(\.(random|cuda|xpu|mps|mtia|cpu|autograd|serialization|multiprocessing|distributed|_tensor_str|overrides
         |nn\.modules\.module|optim\.optimizer|utils\.deterministic)[a-z_0-9.]*)?
     \.(set_[a-z_0-9]+|manual_seed(_all)?|seed(_all)?|use_deterministic_algorithms|add_safe_globals
         |clear_safe_globals|register_(module|optimizer)_[a-z_]+|init_process_group|destroy_process_group)
-    |torch\._C\._(set|enable|disable)_?[A-Za-z_0-9]+""",
-    re.VERBOSE,
-)
+    |torch\._C\._(set|enable|disable)_?[A-Za-z_0-9]+"""
 _RENAMED = {"__builtin__": "builtins", "copy_reg": "copyreg", "exceptions": "builtins"}
 MAX_NAME = 400
 
@@ -263,12 +258,22 @@ def _listed(module: str, full: str) -> Danger | None:
     for danger, names in _NAMES.items():
         if full in names:
             return danger
-    if _TORCH_SETTERS.fullmatch(full):
+    if _fits(_TORCH_SETTERS, full):
         return Danger.ALTERS
-    if _DATA.fullmatch(full):
+    if _fits(_DATA, full):
         return None
     for danger, modules in _MODULES.items():
         for one in modules:
             if module == one or module.startswith(f"{one}."):
                 return danger
-    return Danger.IDLE if _IDLE.fullmatch(full) else None
+    return Danger.IDLE if _fits(_IDLE, full) else None
+
+
+def _fits(pattern: str, name: str) -> bool:
+    return _compiled(pattern).fullmatch(name) is not None
+
+
+@cache
+def _compiled(pattern: str) -> re.Pattern[str]:
+    """Compiled when it is first asked for, which takes longer than reading most pickles."""
+    return re.compile(pattern, re.VERBOSE)

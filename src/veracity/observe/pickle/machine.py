@@ -17,13 +17,16 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from ...core import pickleopcodes as op
-from ...core.pickleprogram import End, Ending, PickleProgram, Value
+from ...core.pickleprogram import MAX_SHORT, End, Ending, PickleProgram, Value
 from .embedded import IN_A_ROW, embedded_in
 from .handlers import MARKED, SIMPLE
+from .scalars import decoded
 from .source import Memory, Readable, Spliced
 from .state import USUAL, Limits, State, Stopped, truncated
 
 _CONSTANTS = {op.NONE: None, op.NEWTRUE: True, op.NEWFALSE: False, op.EMPTY_TUPLE: ()}
+_index4 = struct.Struct("<I").unpack_from
+_double = struct.Struct(">d").unpack_from
 _MAX_HOLES = 8
 MAX_DEPTH = 4
 # What an opcode leaves of a frame, the C unpickler skips when it reads a file, but not before these payloads.
@@ -91,6 +94,12 @@ def _stretch(state: State, edge: int) -> None:
                     raise truncated()
                 push(str(data[at + 1 : end], "utf-8", "surrogatepass"))
                 at = end
+            elif code == 0x58 and (end := at + 4 + _index4(data, at)[0]) <= min(length, at + MAX_SHORT):
+                push(decoded(data[at + 4 : end]))  # BINUNICODE, when it is short
+                at = end
+            elif code == 0x47:  # BINFLOAT
+                push(_double(data, at)[0])
+                at += 8
             elif code == 0x28:  # MARK
                 below.append(stack)
                 stack = []
@@ -116,8 +125,7 @@ def _stretch(state: State, edge: int) -> None:
                 at = _frame(state, at) if code == 0x95 else _stop(state, at, stack)
                 break
     finally:
-        state.stack = stack
-        state.here, state.at = state.base + here, state.base + at
+        state.stack, state.here, state.at = stack, state.base + here, state.base + at
         state.walked += min(at, length) - start
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from functools import lru_cache
 from pathlib import Path
@@ -31,4 +30,7 @@ def _read(site: SitePermits) -> tuple[PicklePolicy, str]:
         document = json.loads(data)
     except (OSError, ValueError, RecursionError) as error:
         raise EvidenceError(f"the policy for pickles cannot be read: {error}", where=str(PACKAGED)) from error
-    return policy_of(document, site), hashlib.sha256(data).hexdigest()
+    from hashlib import sha256  # which takes longer to import than the reading of most pickles
+
+    # Its shapes are part of this package, and a test looks at each of them.
+    return policy_of(document, site, checked=True), sha256(data).hexdigest()

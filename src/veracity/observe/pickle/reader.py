@@ -50,9 +50,12 @@ class PickleReader:
         return start > 0
 
     def read(self, whole: Input, budget: Budget) -> Iterator[Observation | Nested]:
-        """The policy, one observation for each pickle, and the rest. Raises ResourceLimitError."""
+        """One observation for each pickle, the policy before the first that does anything, and the rest.
+
+        Raises ResourceLimitError.
+        """
         origin = monitor_origin(time.time_ns(), source="scan")
-        yield permitted(origin, self._permits)
+        asks = False
         start = end = 0
         last = None
         # Those that do nothing, as numbers may look by chance, count when something comes of them.
@@ -64,6 +67,9 @@ class PickleReader:
             start += program.consumed
             idle.append(program)
             if _is_one(program, whole) or (stops and start >= whole.size):
+                if not asks and any(map(_does_anything, idle)):
+                    asks = True
+                    yield permitted(origin, self._permits)
                 for one in idle:
                     yield PickleRead(origin, whole.name, "", one)
                 idle, end, last = [], start, program
@@ -87,6 +93,11 @@ def _is_one(program: PickleProgram, whole: Input) -> bool:
         return _acts(program)
     # Fonts begin like PROTO, too, and break at once.
     return program.ending.kind in (End.STOP, End.TRUNCATED) or program.consumed > _FEW or _acts(program)
+
+
+def _does_anything(program: PickleProgram) -> bool:
+    """Whether there is something in it that a policy says anything about."""
+    return bool(program.operations) or any(map(_does_anything, (*program.others, *program.embedded)))
 
 
 def _acts(program: PickleProgram) -> bool:
