@@ -11,8 +11,8 @@ import pytest
 
 import veracity
 from tests.render import samples
-from veracity.cli import main as command_line
-from veracity.cli.main import EXECUTE, build_parser, main
+from veracity.cli import runs
+from veracity.cli.main import VERBS, build_parser, main
 from veracity.core.errors import EvidenceError, UsageError, VerificationError
 
 Put = Callable[..., None]
@@ -41,7 +41,7 @@ def test_version_and_parser_load_nothing_heavy() -> None:
     assert done.stdout.splitlines()[-1] == "[] []"
 
 
-@pytest.mark.parametrize("verb", sorted(EXECUTE))
+@pytest.mark.parametrize("verb", sorted(VERBS))
 def test_every_verb_teaches(verb: str, capsys: Captured) -> None:
     assert main([verb, "--help"]) == 0
     said = capsys.readouterr().out
@@ -53,7 +53,7 @@ def test_every_verb_teaches(verb: str, capsys: Captured) -> None:
 def test_help_lists_every_verb(capsys: Captured) -> None:
     assert main(["--help"]) == 0
     said = capsys.readouterr().out
-    assert [verb for verb in EXECUTE if f"    {verb}" not in said] == []
+    assert [verb for verb in VERBS if f"    {verb}" not in said] == []
 
 
 def test_without_a_verb_the_help_goes_to_standard_error(capsys: Captured) -> None:
@@ -111,7 +111,7 @@ def test_mistakes_are_explained(words: list[str], what: str, remedy: str, capsys
 def test_failures_give_a_sentence_and_a_code(
     error: BaseException, code: int, said: str, monkeypatch: pytest.MonkeyPatch, capsys: Captured
 ) -> None:
-    monkeypatch.setitem(command_line.EXECUTE, "runs", raising(error))
+    monkeypatch.setattr(runs, "execute", raising(error))
     assert main(["runs"]) == code
     captured = capsys.readouterr()
     assert said in captured.err
@@ -177,7 +177,7 @@ def test_a_terminal_without_unicode_gets_escapes_and_no_traceback(home: Path) ->
 def test_completion_knows_every_verb_and_flag(shell: str, capsys: Captured) -> None:
     assert main(["completion", shell]) == 0
     script = capsys.readouterr().out
-    for word in (*EXECUTE, "--fail-on", "--home", "--limit", "latest"):
+    for word in (*VERBS, "--fail-on", "--home", "--limit", "latest"):
         assert word in script
 
 

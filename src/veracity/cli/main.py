@@ -6,30 +6,13 @@ import argparse
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Protocol, cast
 
 from ..core.errors import Error, UsageError
-from . import (
-    approve,
-    attach,
-    bundle,
-    completion,
-    convert,
-    demo,
-    doctor,
-    monitor,
-    report,
-    revoke,
-    run,
-    runs,
-    scan,
-    seal,
-    show,
-    verify,
-    witness,
-)
 from .output import tell_error, tell_failure
-from .parsing import PLAIN, VALUED, Parser, nearest, new_parser
+from .parsing import HELP, PLAIN, VALUED, Parser, nearest, new_parser
 
 _DESCRIPTION = """\
 Veracity keeps model training true: it runs a training job, checks each step against the laws of
@@ -52,25 +35,42 @@ INTERRUPTED = 130
 FAILED = 2
 _DASHES = "--"
 
-EXECUTE: dict[str, Callable[[argparse.Namespace], int]] = {
-    "run": run.execute,
-    "attach": attach.execute,
-    "runs": runs.execute,
-    "show": show.execute,
-    "report": report.execute,
-    "scan": scan.execute,
-    "convert": convert.execute,
-    "verify": verify.execute,
-    "seal": seal.execute,
-    "approve": approve.execute,
-    "revoke": revoke.execute,
-    "bundle": bundle.execute,
-    "monitor": monitor.execute,
-    "witness": witness.execute,
-    "doctor": doctor.execute,
-    "demo": demo.execute,
-    "completion": completion.execute,
-}
+VERBS = (
+    "run",
+    "attach",
+    "runs",
+    "show",
+    "report",
+    "scan",
+    "convert",
+    "verify",
+    "seal",
+    "approve",
+    "revoke",
+    "bundle",
+    "monitor",
+    "witness",
+    "doctor",
+    "demo",
+    "completion",
+)
+"""All there are, in the order in which they are told; each is a module beside this one."""
+
+
+class Verb(Protocol):
+    """What the module of a verb has."""
+
+    def add_parser(self, subparsers: argparse._SubParsersAction[Parser]) -> None:
+        """Add the verb to the command line."""
+        ...
+
+    def execute(self, arguments: argparse.Namespace) -> int:
+        """Do what was asked for; the exit code."""
+        ...
+
+
+def _module_of(verb: str) -> Verb:
+    return cast("Verb", import_module(f".{verb}", __package__))
 
 
 class _Version(argparse.Action):
@@ -83,30 +83,16 @@ class _Version(argparse.Action):
         parser.exit(0)
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The whole command line. Importing and building it loads nothing but the standard library's argparse."""
+def build_parser(only: str | None = None) -> argparse.ArgumentParser:
+    """The whole command line, or that of one verb alone, which saves importing all others.
+
+    Importing and building it loads nothing but the standard library's argparse.
+    """
     parser = new_parser("veracity", _DESCRIPTION, _EPILOG)
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and leave")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs", parser_class=Parser)
-    for verb in (
-        run,
-        attach,
-        runs,
-        show,
-        report,
-        scan,
-        convert,
-        verify,
-        seal,
-        approve,
-        revoke,
-        bundle,
-        monitor,
-        witness,
-    ):
-        verb.add_parser(verbs)
-    for verb in (doctor, demo, completion):
-        verb.add_parser(verbs)
+    for verb in VERBS if only is None else (only,):
+        _module_of(verb).add_parser(verbs)
     return parser
 
 
@@ -139,8 +125,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _execute(words: list[str]) -> int:
     verb = _verb_of(words)
-    if verb is not None and verb not in EXECUTE:
-        near = nearest(verb, EXECUTE)
+    if verb is not None and verb not in VERBS:
+        near = nearest(verb, VERBS)
         raise UsageError(
             f"there is no verb {verb[:80]!r}",
             remedy=f"did you mean `veracity {near}`?" if near else "see `veracity --help`",
@@ -150,7 +136,7 @@ def _execute(words: list[str]) -> int:
         # Cut here and not by argparse, whose treatment of `--` differs between versions of Python.
         cut = words.index(_DASHES)
         words, command = words[:cut], words[cut:]
-    parser = build_parser()
+    parser = build_parser(verb)
     arguments, unknown = parser.parse_known_args(words)
     if unknown:
         raise _unknown_flag(parser, arguments.verb, unknown)
@@ -160,17 +146,22 @@ def _execute(words: list[str]) -> int:
     if verb == "run":
         # Of `run CMD -- REST` the dashes belong to the command; of `run -- CMD` they do not.
         arguments.command = arguments.command + command if arguments.command else command[1:]
-    return EXECUTE[arguments.verb](arguments)
+    return _module_of(arguments.verb).execute(arguments)
 
 
 def _verb_of(words: Sequence[str]) -> str | None:
-    """The first word that is no flag and no flag's value; UsageError when a flag before it is unknown."""
+    """The first word that is no flag and no flag's value, None when help about all verbs is asked for first.
+
+    Raises UsageError when a flag before it is unknown.
+    """
     skip = False
     for word in words:
         if skip:
             skip = False
         elif word in VALUED:
             skip = True
+        elif word in HELP:
+            return None
         elif not word.startswith("-"):
             return word
         elif word not in PLAIN and word.partition("=")[0] not in VALUED:

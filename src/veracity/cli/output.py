@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import secrets
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
@@ -50,7 +49,7 @@ def _write_whole(path: Path, data: bytes) -> None:
     if path.exists() and not path.is_file():
         path.write_bytes(data)  # a device or a pipe, such as /dev/stdout, cannot be replaced
         return
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    partial = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
     try:
         with open(partial, "xb") as file:
             file.write(data)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from ..core.errors import UsageError
-from ..core.level import Level, level_of
+
+if TYPE_CHECKING:
+    from ..core.level import Level
 
 HOME_VARIABLE = "VERACITY_HOME"
 FORMATS = ("text", "json", "html", "sarif", "junit", "markdown")
@@ -21,7 +22,8 @@ CONFIG_HELP = (
 )
 # Global flags, needed to find the verb before anything is parsed: those with a value, those without.
 VALUED = ("--home", "--format", "--output")
-PLAIN = ("--quiet", "--version", "--help", "-h")
+HELP = ("--help", "-h")
+PLAIN = ("--quiet", "--version", *HELP)
 
 
 class Parser(argparse.ArgumentParser):
@@ -151,6 +153,8 @@ LEVEL_HELP = (
 
 def level(text: str) -> Level:
     """A level of verification; raises argparse.ArgumentTypeError for what is none."""
+    from ..core.level import level_of
+
     try:
         return level_of(text)
     except UsageError as error:
@@ -159,4 +163,6 @@ def level(text: str) -> Level:
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """The known word most like ``word``, empty when none is."""
+    import difflib
+
     return next(iter(difflib.get_close_matches(word[:64], sorted(known), n=1, cutoff=0.5)), "")

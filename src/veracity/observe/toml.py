@@ -13,11 +13,6 @@ from pathlib import Path
 
 from ..core.errors import EvidenceError, ResourceLimitError
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
 MAX_BYTES = 64 << 20
 USUAL_DOTS = 16
 MAX_SQUARES = 20_000_000
@@ -38,6 +33,11 @@ def parse_toml(data: bytes, where: str) -> dict[str, object]:
     dots = (line.count(b".") for line in data.split(b"\n"))
     if sum(count**2 for count in dots if count > USUAL_DOTS) > MAX_SQUARES:
         raise ResourceLimitError(f"the names in {where} have too many parts")
+    # Most commands read no TOML, and their start would pay for it.
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
     try:
         return dict(tomllib.loads(data.decode("utf-8")))
     except (ValueError, RecursionError) as error:
