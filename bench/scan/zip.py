@@ -93,13 +93,12 @@ def _floor(path: Path) -> None:
 
 
 def _gate(path: Path) -> None:
-    from veracity.detect.filerules import FILE_DETECTORS
     from veracity.observe.artifact.input import Input, open_file
     from veracity.scan.gate.examine import examine
     from veracity.scan.gate.readers import READERS
 
     source = open_file(path)
-    result = examine(Input.of(str(path), source), READERS, FILE_DETECTORS)
+    result = examine(Input.of(str(path), source), READERS)
     source.close()
     if result.status != "clean":
         raise SystemExit(f"the file is {result.status}: {result.findings[:1]} {result.gaps[:1]}")

@@ -325,6 +325,3 @@ def _is_rounded(value: int) -> bool:
     """Whether it is 2^n or 2^n + 2^(n-1), and no less than a dictionary is."""
     power = value // 3 if value % 3 == 0 else value
     return value >= 4096 and power & (power - 1) == 0
-
-
-COMPRESSED = (GzipReader(), Bzip2Reader(), XzReader(), LzmaReader(), ZlibReader(), ZFileReader())

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import ClassVar, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
 from ...core.observation import Observation
 from .budget import Budget
@@ -51,10 +51,15 @@ Found: TypeAlias = Observation | Nested | Packed
 class Reader(Protocol):
     """Reads one format: bytes → observations and what is nested. Never judges."""
 
-    name: ClassVar[str]
-    """What the format is called, for people: ``pickle``, ``zip``, ``safetensors``."""
-    has_signature: ClassVar[bool]
-    """Whether its inputs begin with bytes that plain numbers hardly ever begin with by chance."""
+    @property
+    def name(self) -> str:
+        """What the format is called, for people: ``pickle``, ``zip``, ``safetensors``."""
+        ...
+
+    @property
+    def has_signature(self) -> bool:
+        """Whether its inputs begin with bytes that plain numbers hardly ever begin with by chance."""
+        ...
 
     def claims(self, head: bytes, whole: Input) -> bool:
         """Whether the format's real reader might accept this input. Cheap; never raises on any bytes."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import partial
 
 from ...core.errors import EvidenceError, ResourceLimitError
 from ...core.finding import Finding
@@ -21,6 +21,7 @@ from ...detect.detector import Detector
 from ...observe.artifact.budget import Budget
 from ...observe.artifact.input import Input
 from ...observe.artifact.reading import HEAD, Found, Nested, Packed, Reader
+from .detectors import asked_about
 
 LAW = "load"
 MAX_FINDINGS = 1_000
@@ -60,16 +61,17 @@ class Examined:
 def examine(
     whole: Input,
     readers: Sequence[Reader],
-    detectors: Sequence[type[Detector]],
+    detectors: Sequence[type[Detector]] | None = None,
     budget: Budget | None = None,
     *,
     names: bool = False,
 ) -> Examined:
     """Read ``whole`` and what is nested in it, and judge it. Never raises on any bytes.
 
-    ``names``: keep the globals that its pickles name.
+    ``detectors``: those that judge, if not all that the gate has. ``names``: keep the globals that its
+    pickles name.
     """
-    judges = _Judges(detectors)
+    judges = _Judges(asked_about if detectors is None else partial(_among, detectors))
     reading = _Reading(readers, budget or Budget(), monitor_origin(time.time_ns(), source="scan"))
     result = Examined(whole.name)
     for observation in reading.of(whole):
@@ -106,34 +108,33 @@ def _keep(result: Examined, findings: Iterator[Finding]) -> None:
             result.more += 1
 
 
+def _among(detectors: Sequence[type[Detector]], kind: type[Observation]) -> list[type[Detector]]:
+    return [one for one in detectors if kind in one.takes]
+
+
 class _Judges:
-    """Detectors by the kind of observation they take; each is made when the first of its kind comes.
+    """Detectors by the kind of observation they take; each is made when the first of its kind comes."""
 
-    Most files bring few kinds, and there are dozens of detectors.
-    """
-
-    def __init__(self, detectors: Sequence[type[Detector]]) -> None:
-        self._taking = _by_kind(tuple(detectors))
+    def __init__(self, asked: Callable[[type[Observation]], Sequence[type[Detector]]]) -> None:
+        self._asked = asked
+        self._by_kind: dict[type[Observation], list[Detector]] = {}
         self._made: dict[type[Detector], Detector] = {}
 
     def observe(self, observation: Observation) -> Iterator[Finding]:
-        for kind in self._taking.get(type(observation), ()):
-            if kind not in self._made:
-                self._made[kind] = kind()
-            yield from self._made[kind].observe(observation)
+        kind = type(observation)
+        if kind not in self._by_kind:
+            self._by_kind[kind] = [self._one(one) for one in self._asked(kind)]
+        for detector in self._by_kind[kind]:
+            yield from detector.observe(observation)
 
     def finish(self) -> Iterator[Finding]:
         for detector in self._made.values():
             yield from detector.finish()
 
-
-@lru_cache(maxsize=8)
-def _by_kind(detectors: tuple[type[Detector], ...]) -> dict[type[Observation], list[type[Detector]]]:
-    taking: dict[type[Observation], list[type[Detector]]] = {}
-    for detector in detectors:
-        for kind in detector.takes:
-            taking.setdefault(kind, []).append(detector)
-    return taking
+    def _one(self, kind: type[Detector]) -> Detector:
+        if kind not in self._made:
+            self._made[kind] = kind()
+        return self._made[kind]
 
 
 class _Reading:
@@ -141,6 +142,7 @@ class _Reading:
 
     def __init__(self, readers: Sequence[Reader], budget: Budget, origin: Origin) -> None:
         self._readers = readers
+        self._signed = [one for one in readers if one.has_signature]
         self._budget = budget
         self._origin = origin
 
@@ -169,7 +171,7 @@ class _Reading:
     def _one(self, nested: Nested, nest: Callable[[Nested | Packed], None]) -> Iterator[Observation]:
         whole = nested.input
         head = whole.read(0, HEAD)
-        asked = [one for one in self._readers if one.has_signature or not nested.raw]
+        asked = self._signed if nested.raw else self._readers
         claiming = [one for one in asked if one.claims(head, whole)]
         ended = True
         for reader in claiming:

@@ -15,7 +15,6 @@ from ...observe.artifact.budget import MAX_SECONDS, MAX_UNPACKED, Budget
 from ...observe.artifact.input import BytesSource, Input, Source, open_file
 from ...observe.artifact.reading import HEAD
 from ...observe.artifact.url import is_url, shown
-from .detectors import DETECTORS
 from .examine import examine
 from .promise import broken_promise
 from .readers import readers_with
@@ -86,8 +85,8 @@ def _judged(path: str, source: _Opened, settings: Settings, begun: float) -> Fil
     small = source.size <= SMALL
     held = BytesSource(source.read(0, source.size)) if small else source
     digest = _digest(Input.of(path, held)) if settings.digest else ""
-    readers = readers_with(settings.permits)
-    read = examine(Input.of(path, held), readers, DETECTORS, settings.budget(), names=settings.names)
+    readers, budget = readers_with(settings.permits), settings.budget()
+    read = examine(Input.of(path, held), readers, budget=budget, names=settings.names)
     missed = tuple(Missed(one.what, one.reason, one.remedy) for one in read.gaps)
     if read.more_gaps:
         more = quantity(read.more_gaps, "more place was", "more places were")

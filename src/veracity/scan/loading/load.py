@@ -21,7 +21,6 @@ from ...core.rule import Severity
 from ...observe.artifact.budget import Budget
 from ...observe.artifact.input import Input, open_file
 from ...observe.safetensorsheader import begins_header
-from ..gate.detectors import DETECTORS
 from ..gate.examine import examine
 from ..gate.readers import READERS
 from . import arrays, plain, tensors
@@ -112,7 +111,7 @@ def _read(name: str) -> bytearray:
 
 
 def _judge(whole: Input) -> None:
-    examined = examine(whole, READERS, DETECTORS, Budget())
+    examined = examine(whole, READERS)
     grave = [one for one in examined.findings if one.severity is not Severity.NOTE]
     if grave:
         raise RefusedError(whole.name, sorted(grave, key=lambda one: -one.severity.weight))

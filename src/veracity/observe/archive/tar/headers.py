@@ -37,10 +37,12 @@ def read_header(block: bytes) -> Header | None:
     if len(block) < BLOCK:
         return None
     said = number(block[148:156])
+    if said is None:
+        return None
     rest = block[:148] + b" " * 8 + block[156:]
     unsigned = sum(rest)
     signed = unsigned - 256 * sum(one > 127 for one in rest)
-    if said is None or said not in (unsigned, signed):
+    if said not in (unsigned, signed):
         return None
     size, mode = number(block[124:136]), number(block[100:108])
     if size is None or size < 0:
