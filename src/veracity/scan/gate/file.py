@@ -15,9 +15,11 @@ from ...observe.artifact.budget import MAX_SECONDS, MAX_UNPACKED, Budget
 from ...observe.artifact.input import BytesSource, Input, Source, open_file
 from ...observe.artifact.reading import HEAD
 from ...observe.artifact.url import is_url, shown
+from .beginnings import anything
+from .detectors import asked_about
 from .examine import examine
 from .promise import broken_promise
-from .readers import readers_with
+from .readers import READERS, Deferred, readers_with
 from .result import FileResult, Missed
 
 SMALL = 1 << 20
@@ -55,6 +57,16 @@ class _Opened(Source, Protocol):
     def close(self) -> None:
         """Let go of it."""
         ...
+
+
+def prepare() -> None:
+    """Import what nearly every file needs, before this process is copied: anything may be a pickle."""
+    from ...core.observation import PickleRead
+
+    asked_about(PickleRead)
+    for one in READERS:
+        if isinstance(one, Deferred) and one.begins is anything:
+            one.reader()
 
 
 def scan_file(named: str, settings: Settings) -> FileResult:
