@@ -55,16 +55,30 @@ class FileSource:
         try:
             data = read_at(self._descriptor, at, wanted)
         except OSError as error:
-            raise EvidenceError(
-                f"cannot be read: {error.strerror}", where=self._path, remedy="check the medium it lies on"
-            ) from error
+            raise self._unreadable(error) from error
         if len(data) < wanted:
-            raise EvidenceError(
-                "became shorter while it was read",
-                where=self._path,
-                remedy="scan it when nobody writes to it",
-            )
+            raise self._shorter()
         return data
+
+    def read_into(self, block: memoryview, at: int) -> int:
+        """Fill ``block`` with bytes from ``at``: how many there were, one at least; raises EvidenceError."""
+        try:
+            count = os.preadv(self._descriptor, [block], at)
+        except OSError as error:
+            raise self._unreadable(error) from error
+        if not count:
+            raise self._shorter()
+        return count
+
+    def _unreadable(self, error: OSError) -> EvidenceError:
+        return EvidenceError(
+            f"cannot be read: {error.strerror}", where=self._path, remedy="check the medium it lies on"
+        )
+
+    def _shorter(self) -> EvidenceError:
+        return EvidenceError(
+            "became shorter while it was read", where=self._path, remedy="scan it when nobody writes to it"
+        )
 
     def has_changed(self) -> bool:
         """Whether size or times differ from what they were when it was opened."""

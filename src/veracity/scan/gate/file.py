@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -24,7 +24,6 @@ from .result import FileResult, Missed
 
 SMALL = 1 << 20
 """Bytes up to which a file is read at once."""
-_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +94,7 @@ def _open(named: str) -> _Opened:
 
 def _judged(path: str, source: _Opened, settings: Settings, begun: float) -> FileResult:
     small = source.size <= SMALL
-    held = BytesSource(source.read(0, source.size)) if small else source
-    digest = _digest(Input.of(path, held)) if settings.digest else ""
+    held, digest = _digested(source, small) if settings.digest else (_held(source, small), str)
     readers, budget = readers_with(settings.permits), settings.budget()
     read = examine(Input.of(path, held), readers, budget=budget, names=settings.names)
     missed = tuple(Missed(one.what, one.reason, one.remedy) for one in read.gaps)
@@ -107,6 +105,11 @@ def _judged(path: str, source: _Opened, settings: Settings, begun: float) -> Fil
     if promised:
         remedy = "find out what wrote it, and what is to open it"
         missed += (Missed(path, promised, remedy),)
+    sha256 = ""
+    try:
+        sha256 = digest()
+    except EvidenceError as error:
+        missed += (_missed(path, error),)
     try:
         if not small and source.has_changed():
             missed += (Missed(path, "changed while it was read", "scan it when nobody writes to it"),)
@@ -120,17 +123,25 @@ def _judged(path: str, source: _Opened, settings: Settings, begun: float) -> Fil
         tuple(read.formats),
         read.inputs,
         read.more,
-        digest,
+        sha256,
         time.monotonic() - begun,
         named=tuple(read.named),
     )
 
 
-def _digest(whole: Input) -> str:
-    digest = hashlib.sha256()
-    for block in whole.windows(_BLOCK):
-        digest.update(block)
-    return digest.hexdigest()
+def _held(source: Source, small: bool) -> Source:
+    return BytesSource(source.read(0, source.size)) if small else source
+
+
+def _digested(source: Source, small: bool) -> tuple[Source, Callable[[], str]]:
+    """What readers read, and what tells its digest when they have."""
+    from .digest import Digesting, digest_of  # which few scans ask for
+
+    if small:
+        data = source.read(0, source.size)
+        return BytesSource(data), lambda: digest_of(data)
+    digesting = Digesting(source)
+    return digesting, digesting.digest
 
 
 def _missed(path: str, error: EvidenceError) -> Missed:
