@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
-from ..core.coverage import Coverage
 from ..core.finding import Evidence, Finding
-from ..core.summary import GapSummary, RunSummary
 from .wording import headline, verdict_word, worst_first
+
+if TYPE_CHECKING:
+    from ..core.coverage import Coverage
+    from ..core.summary import GapSummary, RunSummary
 
 VERSION = 1
 

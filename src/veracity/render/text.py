@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 from ..core.finding import Evidence, Finding
 from ..core.quantity import quantity
 from ..core.rule import Severity
-from ..core.summary import GapSummary, RunSummary
 from . import wording
 from .page import Page, Span
 from .visible import brief, clip
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from ..core.summary import GapSummary, RunSummary
 
 VERDICT_STYLES = {
     "held": "bold green",

@@ -6,14 +6,17 @@ import datetime
 import math
 from collections import Counter
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from ..core.coverage import Coverage
 from ..core.finding import Finding, Location
 from ..core.quantity import quantity
 from ..core.rule import Confidence, Severity
-from ..core.summary import ProcessSummary, RunSummary, SealedItem
 from ..core.verdict import Outcome
-from ..observe.marks import Mark
+
+if TYPE_CHECKING:
+    from ..core.coverage import Coverage
+    from ..core.summary import ProcessSummary, RunSummary, SealedItem
+    from ..observe.marks import Mark
 
 UNFINISHED = "unfinished"
 SAME_ACCOUNT = "same account: tamper-visible only"
