@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -48,6 +49,18 @@ def test_every_verb_teaches(verb: str, capsys: Captured) -> None:
     assert f"  veracity {verb}" in said.partition("examples:")[2]
     assert "exit codes:" in said
     assert len(said.partition("\n\n")[2]) > 200
+
+
+@pytest.mark.parametrize("columns", ["60", "140", "0", "x", ""])
+def test_help_is_as_wide_as_the_terminal(columns: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    formatter = build_parser("runs")._get_formatter()
+    assert formatter._width == shutil.get_terminal_size().columns - 2
+
+
+def test_help_about_all_comes_before_a_verb(capsys: Captured) -> None:
+    assert main(["--help", "scan"]) == 0
+    assert "start here:" in capsys.readouterr().out
 
 
 def test_help_lists_every_verb(capsys: Captured) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -35,13 +36,37 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(message, remedy=f"see `veracity {verb} --help`" if verb else "see `veracity --help`")
 
 
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """Knows the terminal's width without shutil, whose compressions take longer to import than most of us.
+
+    argparse makes one even when no help is shown.
+    """
+
+    def __init__(
+        self, prog: str, indent_increment: int = 2, max_help_position: int = 24, width: int | None = None
+    ) -> None:
+        super().__init__(prog, indent_increment, max_help_position, _width() if width is None else width)
+
+
+def _width() -> int:
+    """Columns of the terminal as :func:`shutil.get_terminal_size` tells them, without the last two."""
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isdecimal() and len(columns) < 6 and int(columns):
+        return int(columns) - 2
+    try:
+        told = os.get_terminal_size(sys.__stdout__.fileno() if sys.__stdout__ else 1).columns
+    except (OSError, ValueError):
+        told = 0
+    return (told or 80) - 2
+
+
 def new_parser(prog: str, description: str, epilog: str) -> Parser:
     """The parser of the whole command line, with the global flags."""
     parser = Parser(
         prog=prog,
         description=description,
         epilog=epilog,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_Formatter,
         allow_abbrev=False,
     )
     add_shared(parser, home=default_home(), quiet=False, form=None, output=None)
@@ -63,7 +88,7 @@ def add_verb(
         help=summary,
         description=description,
         epilog=f"examples:\n{examples}\n\nexit codes:\n{codes}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_Formatter,
         allow_abbrev=False,
     )
     # A flag that stands before the verb must survive the verb's own defaults.

@@ -7,7 +7,7 @@ import datetime
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +20,9 @@ from .parsing import CONFIG_HELP, Parser, add_verb, format_of, home_of
 from .scanenv import add_environment, live_environment
 
 if TYPE_CHECKING:
+    from ..core.picklepolicy import SitePermits
     from ..scan.gate.config import ScanConfig
+    from ..scan.gate.live import LiveEnvironment
     from ..scan.gate.result import FileResult, Summary
     from ..scan.gate.walk import Found
 
@@ -124,21 +126,18 @@ def _add_bounds(parser: Parser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     """Scan; the exit code says what was found."""
     form = format_of(arguments, "text", "json", "sarif", "junit", "markdown")
-    from ..scan.gate.aside import Rules, baseline_document, read_baseline, set_aside
     from ..scan.gate.config import find_config
     from ..scan.gate.result import summarize
 
     config = find_config(home_of(arguments), Path.cwd(), arguments.config)
-    baseline = read_baseline(arguments.baseline) if arguments.baseline else {}
+    baseline = _baseline(arguments)
     results, left_out = _scan(arguments, config) if arguments.diff is None else (_scan_change(arguments), 0)
-    # Of a change, comments in its own lines set nothing aside: who plants something brings them along.
-    rules = Rules(config.ignores, baseline, _today(), comments=arguments.diff is None)
-    results = set_aside(results, rules)
+    results = _set_aside(results, arguments, config, baseline)
     threshold = Severity(arguments.fail_on)
     may_be_empty = arguments.diff is not None
     summary = summarize(results, threshold, may_be_empty=may_be_empty, left_out=left_out)
     if arguments.write_baseline:
-        _write(arguments.write_baseline, baseline_document(results))
+        _write_baseline(arguments.write_baseline, results)
     if form != "text" or not arguments.quiet or summary.exit_code or arguments.output is not None:
         deliver(arguments, _rendered(arguments, form, results, summary, threshold))
     return summary.exit_code
@@ -162,7 +161,6 @@ def _scan_change(arguments: argparse.Namespace) -> list[FileResult]:
 
 def _scan(arguments: argparse.Namespace, config: ScanConfig) -> tuple[list[FileResult], int]:
     """What was read, and how many names patterns kept out."""
-    from ..core.permit import bound_keys, in_force
     from ..observe.artifact.url import is_url
     from ..scan.gate.file import Settings
     from ..scan.gate.result import FileResult, Missed
@@ -184,9 +182,8 @@ def _scan(arguments: argparse.Namespace, config: ScanConfig) -> tuple[list[FileR
         else:
             results.append(FileResult(one.path, missed=(Missed(one.path, one.reason, one.remedy),)))
     live = live_environment(arguments)
-    definers = live.definers(bound_keys(config.permits, _today())) if live is not None else None
-    persona, permits = Persona(arguments.persona), in_force(config.permits, _today(), definers)
     bounds = (arguments.max_seconds, arguments.max_unpacked)
+    persona, permits = Persona(arguments.persona), _permits(config, live)
     settings = Settings(arguments.digest, *bounds, persona, permits, names=live is not None)
     told = _Told(len(found), quiet=arguments.quiet)
     first = [one for one in found if not one.twin]
@@ -197,6 +194,17 @@ def _scan(arguments: argparse.Namespace, config: ScanConfig) -> tuple[list[FileR
     if live is not None and results:
         results = live.judged(results, permits, persona)
     return sorted(results, key=lambda one: one.path), left_out
+
+
+def _permits(config: ScanConfig, live: LiveEnvironment | None) -> SitePermits:
+    from ..core.picklepolicy import NO_PERMITS
+
+    if not config.permits:
+        return NO_PERMITS
+    from ..core.permit import bound_keys, in_force
+
+    definers = live.definers(bound_keys(config.permits, _today())) if live is not None else None
+    return in_force(config.permits, _today(), definers)
 
 
 def _twins(found: Sequence[Found], read: dict[str, FileResult]) -> list[FileResult]:
@@ -260,9 +268,32 @@ class _Told:
             say("")
 
 
-def _write(path: Path, text: str) -> None:
-    arguments = argparse.Namespace(output=str(path))
-    deliver(arguments, text)
+def _baseline(arguments: argparse.Namespace) -> Mapping[str, int]:
+    if not arguments.baseline:
+        return {}
+    from ..scan.gate.aside import read_baseline
+
+    return read_baseline(arguments.baseline)
+
+
+def _set_aside(
+    results: list[FileResult],
+    arguments: argparse.Namespace,
+    config: ScanConfig,
+    baseline: Mapping[str, int],
+) -> list[FileResult]:
+    if not any(one.findings for one in results):
+        return results
+    from ..scan.gate.aside import Rules, set_aside
+
+    # Of a change, comments in its own lines set nothing aside: who plants something brings them along.
+    return set_aside(results, Rules(config.ignores, baseline, _today(), comments=arguments.diff is None))
+
+
+def _write_baseline(path: Path, results: Sequence[FileResult]) -> None:
+    from ..scan.gate.aside import baseline_document
+
+    deliver(argparse.Namespace(output=str(path)), baseline_document(results))
 
 
 def _today() -> datetime.date:

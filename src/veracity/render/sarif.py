@@ -14,7 +14,7 @@ from urllib.parse import quote
 from ..core.finding import Finding, Location
 from ..core.rule import Confidence, Rule
 from ..observe.artifact.url import is_url
-from ..scan.gate.aside import fingerprint
+from ..scan.gate.fingerprint import fingerprint
 from ..scan.gate.result import FileResult, SetAside, Summary
 from .visible import visible
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from ..core.finding import Finding
 from ..core.quantity import quantity
 from ..core.rule import Severity
-from ..scan.gate.aside import fingerprint
 from ..scan.gate.result import CLEAN, FINDINGS, FileResult, Summary
 from . import wording
 from .json_document import finding_document
@@ -133,4 +132,6 @@ def _file_document(one: FileResult, threshold: Severity) -> dict[str, object]:
 
 
 def _finding(finding: Finding, path: str) -> dict[str, object]:
+    from ..scan.gate.fingerprint import fingerprint  # which a text for people does not tell
+
     return {**finding_document(finding), "fingerprint": fingerprint(finding, path)}

@@ -14,7 +14,8 @@ from veracity.core.errors import UsageError
 from veracity.core.finding import Evidence, Finding, Location, finding_of
 from veracity.core.ignore import ignores_of
 from veracity.core.rule import Confidence, Rule, Severity
-from veracity.scan.gate.aside import Rules, baseline_document, fingerprint, read_baseline, set_aside
+from veracity.scan.gate.aside import Rules, baseline_document, read_baseline, set_aside
+from veracity.scan.gate.fingerprint import fingerprint
 from veracity.scan.gate.result import FileResult
 
 RULE = Rule("checkpoint-bad", "load", "bad", Severity.ERROR, Confidence.HIGH)

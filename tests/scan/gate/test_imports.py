@@ -76,7 +76,7 @@ def test_the_command_imports_its_own_verb_and_none_of_what_it_does_not_use(tmp_p
     modules = imported(COMMAND, path)
 
     verbs = {one.rpartition(".")[2] for one in of_ours(modules, "cli.")}
-    assert verbs == {"main", "output", "parsing", "scan"}
+    assert verbs == {"main", "output", "parsing", "scan", "scanenv"}
     heavy = {
         "msgspec",
         "rich",
@@ -88,5 +88,6 @@ def test_the_command_imports_its_own_verb_and_none_of_what_it_does_not_use(tmp_p
         "tomllib",
     }
     assert heavy & modules == set()
+    assert of_ours(modules, "scan.gate.aside", "core.ignore", "core.permit", "render") == []
     # The file itself is read by a copy of the process, which needs more.
     assert of_ours(modules, "detect.rules") == []

@@ -19,13 +19,13 @@ from ...core.finding import Finding
 from ...core.ignore import Ignore
 from ...observe.artifact.input import open_file
 from ...observe.artifact.url import is_url
+from .fingerprint import fingerprint
 from .result import FileResult, SetAside
 
 VERSION = 1
 MAX_BASELINE = 64 << 20
 _MAX_SOURCE = 16 << 20
 _COMMENT = re.compile(rb"#\s*veracity:\s*ignore\[([a-z, -]{1,400})\]\s*:?\s*(\S.{2,})")
-_DIGITS = re.compile(r"\d+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,19 +36,6 @@ class Rules:
     baseline: Mapping[str, int]
     today: datetime.date
     comments: bool = True
-
-
-def fingerprint(finding: Finding, path: str) -> str:
-    """What names a finding over versions of its file: rule, path, and what was seen, but not in which line.
-
-    Numbers in what was seen do not count either, since offsets and lines move with each edit.
-    """
-    seen = [one.observed or " ".join(one.excerpt) for one in finding.evidence[:2]] or [finding.message]
-    inside = finding.subject.partition("!")[2]
-    text = "\0".join((finding.rule, path, inside, *(_DIGITS.sub("0", one) for one in seen)))
-    from hashlib import sha256  # which most scans do not need
-
-    return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
 def set_aside(results: Sequence[FileResult], rules: Rules) -> list[FileResult]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 
 from ...observe.artifact.input import Input
-from ...observe.protobuf.wire import NUMBER, has, top_level
 
 _BLANK = b"\xef\xbb\xbf \t\n\r\x0b\x0c"
 _NOT_TEXT = re.compile(rb"[\0-\x08\x0e-\x1a\x1c-\x1f]")
@@ -164,6 +163,8 @@ def onnx(head: bytes, whole: Input) -> bool:
     # The tag of the graph, field 7 with bytes in it, or its long form: most small files have no such byte.
     if len(head) == whole.size and b"\x3a" not in head and b"\xba" not in head:
         return False
+    from ...observe.protobuf.wire import NUMBER, has, top_level  # for few files, which is why it is here
+
     fields = top_level(whole)
     return has(fields, 1, wire=NUMBER) and has(fields, 7)
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ...core.errors import UsageError
-from ...core.ignore import Ignore, ignores_of
-from ...core.permit import Permit, permits_of
 from ...seal.configuration import tables_in, wrong
+
+if TYPE_CHECKING:
+    from ...core.ignore import Ignore
+    from ...core.permit import Permit
 
 KNOWN = ("ignore", "exclude", "permit")
 MAX_PATTERNS = 1000
@@ -39,6 +42,9 @@ def find_config(home: Path, folder: Path, given: Path | None) -> ScanConfig:
 
 
 def _config(value: object) -> ScanConfig:
+    from ...core.ignore import ignores_of  # where there is no configuration, nobody needs them
+    from ...core.permit import permits_of
+
     if not isinstance(value, Mapping):
         raise UsageError("[scan] is no table")
     unknown = sorted(str(name) for name in value if name not in KNOWN)
