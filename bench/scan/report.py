@@ -45,8 +45,9 @@ _COSTS = """\
 Whole processes in turn, wall seconds as median (min–max), processor seconds as median, the page cache
 warm. MiB: the largest resident set, and not below that of the bench, which starts the process. Load: of
 the machine at the end; where it is above the number of processors, wall times tell of other work, and
-processor times and their ratios count. A peer with one round took longer than the bench waits for in
-the next."""
+processor times and their ratios count: of rows of one commit, which took turns; others met another
+load, and compare with their own floors. *Before* is the version before readers and rules were imported
+when a file needs them. A peer with one round took longer than the bench waits for in the next."""
 
 
 def main() -> int:
@@ -193,8 +194,9 @@ def _speed(timed: Sequence[Row]) -> list[str]:
         memory = f"{max(one[2] for one in rounds):.0f}"
         load = row.get("load")
         busy = f"{load[0]:.1f}" if isinstance(load, list) else "–"
-        body.append((str(row["what"]), name, spread, f"{processor:.3f}", memory, str(len(rounds)), busy))
-    return [*lines, *table(("", "", "seconds", "processor", "MiB", "rounds", "load"), body)]
+        numbers = (spread, f"{processor:.3f}", memory, str(len(rounds)), busy)
+        body.append((str(row["what"]), name, *numbers, str(row.get("commit") or "–")))
+    return [*lines, *table(("", "", "seconds", "processor", "MiB", "rounds", "load", "commit"), body)]
 
 
 if __name__ == "__main__":

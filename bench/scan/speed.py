@@ -1,11 +1,12 @@
 """What ``veracity scan`` costs, beside its peers and the floors, each a whole process and all in turn.
 
-    python -m bench.scan.speed [--rounds 5] [--peers FOLDER] [--what KIND ...] [--without NAME ...] [--keep]
+    python -m bench.scan.speed [--rounds 5] [--peers FOLDER] [--before SRC] [--what KIND ...] [--keep]
 
 Kinds: ``many``, 1,000 small pickles in a folder; ``large``, a torch zip of 2 GiB; ``opcodes``, a pickle of
 three million opcodes; ``cold``, one small pickle. Floors read the same bytes, or hash them with SHA-256, in a
-bare Python. The page cache is warm. A peer that took longer than ``--patience`` seconds in one round takes no
-part in the next.
+bare Python; ``--before`` names the sources of an earlier version, which takes its turns. The page cache is
+warm, and no process starts where a configuration lies. A peer that took longer than ``--patience`` seconds in
+one round takes no part in the next.
 """
 
 from __future__ import annotations
@@ -62,6 +63,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--peers", type=Path)
+    parser.add_argument("--before", type=Path, help="`src` of an earlier version")
     parser.add_argument("--what", nargs="+", choices=sorted(MAKERS), default=list(MAKERS))
     parser.add_argument("--without", nargs="+", default=[], help="peers that take no part")
     parser.add_argument("--patience", type=float, default=15.0)
@@ -86,6 +88,10 @@ def _contenders(target: Path, arguments: argparse.Namespace) -> dict[str, tuple[
     }
     if target.is_dir():
         found["veracity --jobs 1"] = ([*scan, "--jobs", "1"], "")
+    if arguments.before:
+        before = ["env", f"PYTHONPATH={arguments.before.resolve()}", *scan]
+        found["veracity, before"] = (before, "")
+        found["veracity, before --digest"] = ([*before, "--digest"], "")
     for peer in peers(arguments.peers) if arguments.peers else ():
         # A folder is nothing that the command of fickling takes.
         if peer.name not in arguments.without and not (peer.name == "fickling" and target.is_dir()):
@@ -127,6 +133,7 @@ def run(command: Sequence[str]) -> Taken:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         env=environment,
+        cwd=tempfile.gettempdir(),
     )
     _, status, used = os.wait4(process.pid, 0)
     wall = time.perf_counter() - began
