@@ -8,6 +8,7 @@ A shape is alternatives, ``int|none``, of
 ``list dict set tuple``   containers of the stream's own, whatever they hold
 ``ints``                  a tuple of not too many ints, as a shape is
 ``true false member``     True or 1; False or 0; a name that begins with a letter
+``attribute``             a path of attributes that are data: none of Python's own, none that runs something
 ``octets``                bytes that stand in the stream, as they are or as a text that a call encodes
 ``(a, b, c?, d*)``        a tuple; ``?`` need not be there, ``*`` comes up to 256 times, both at its end
 ``='text'``               exactly this str
@@ -44,6 +45,14 @@ Matcher: TypeAlias = Callable[[Value], bool]
 MAX_DIMENSIONS = 64
 MAX_ARGUMENTS = 256
 _MEMBER = re.compile(r"[^\W\d_]\w{0,199}\Z")
+_ATTRIBUTE = re.compile(r"(?!__)\w{1,200}(\.(?!__)\w{1,200}){0,20}\Z")
+# What functions that run programs or text as code are called, and the table that leads to all modules.
+_RUNS = re.compile(
+    r"system|popen\w*|exec([lv]p?e?|file|_module)?|eval|spawn\w*|posix_spawnp?|fork(pty)?|check_(call|output)"
+    r"|get(status)?output|import_module|load_module|run_(path|module|code)|runcode|runsource|modules"
+    r"|builtins",
+    re.IGNORECASE,
+)
 _TOKEN = re.compile(
     r"\s*(?:(?P<mark>[(),|?*])|=(?P<text>'[^']*')|@(?P<at>[\w.]+:[\w.]+)|<(?P<group>\w+)>|(?P<word>\w+))"
 )
@@ -192,6 +201,12 @@ def _is_octets(value: Value) -> bool:
     return type(value) in (bytes, ByteArray) or (type(value) is Octets and not value.integer)
 
 
+def _is_attribute(value: Value) -> bool:
+    if type(value) is not str or not _ATTRIBUTE.match(value):
+        return False
+    return not any(_RUNS.fullmatch(one) for one in value.split("."))
+
+
 _WORDS: dict[str, Matcher] = {
     "none": lambda value: value is None,
     "bool": lambda value: type(value) is bool,
@@ -207,6 +222,7 @@ _WORDS: dict[str, Matcher] = {
     "true": lambda value: type(value) in (bool, int) and value == 1,
     "false": lambda value: type(value) in (bool, int) and value == 0,
     "member": lambda value: type(value) is str and _MEMBER.match(value) is not None,
+    "attribute": _is_attribute,
     "object": lambda value: type(value) is Result,
     "any": lambda value: True,
 }

@@ -30,8 +30,11 @@ _STARTS = (
     r"(>|\btee\b|\bcp\b|\bmv\b|\bln\b)[^\n|]*(authorized_keys|/etc/ld\.so\.preload|/etc/cron"
     r"|sitecustomize\.py|usercustomize\.py|-packages/\S*\.pth)|\bcrontab\s+(-\s|[^-\s])|\|\s*crontab\b"
 )
+# A home or the root as a whole, and anything of what the system consists of.
 _DELETES = (
-    r"\brm\s+(-\w+\s+)*-\w*[rR]\w*\s+(-\S+\s+)*['\"]?(/|~|\$HOME|\$\{HOME\}|/root|/home)/?\*?['\"]?(\s|$|;|&)"
+    r"\brm\s+(-\S+\s+){0,4}-\w*[rR]\w*\s+([^\s;&|]+\s+){0,8}?['\"]?"
+    r"((/|~|\$HOME|\$\{HOME\}|/root|/home|/home/[\w.-]+)/?\*?['\"]?(\s|$|;|&)"
+    r"|/(bin|boot|dev(?!/shm)|etc|lib|lib32|lib64|proc|sbin|sys)(/|['\"]?(\s|$|;|&)))"
     r"|\bmkfs\b|\bdd\b[^\n]*\bof=/dev/(sd|nvme|vd|hd)"
 )
 _FETCHES = rf"\b(curl|wget)\b[^|\n]*\|\s*({_RUNS})|({_SHELL})\s+(-c\s+)?[\"']?[<$]\(\s*(curl|wget)\b"
@@ -49,7 +52,7 @@ _RULES = tuple(
         (_CONNECTS, "connects a shell to another host", Severity.ERROR),
         (_SENDS, "sends credentials away", Severity.ERROR),
         (_STARTS, "changes what starts by itself", Severity.ERROR),
-        (_DELETES, "deletes everything", Severity.ERROR),
+        (_DELETES, "deletes a home, or what the system consists of", Severity.ERROR),
         (_FETCHES, "fetches a script and runs it", Severity.WARNING),
         (_CHANGES, "changes installed libraries in place", Severity.WARNING),
         (_UNPROTECTED, "installs packages that anybody on the way can exchange", Severity.WARNING),

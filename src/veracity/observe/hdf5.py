@@ -1,4 +1,4 @@
-"""HDF5 files: the configuration of a Keras model among their attributes.
+"""HDF5 files: the configuration of a Keras model among their attributes, and the other files they name.
 
 Keras 2 and its followers write a whole model as HDF5, with its configuration as JSON in the attribute
 ``model_config`` of the root. An attribute lies in one piece, in whatever structure it is kept (an object's
@@ -25,6 +25,7 @@ from .artifact.reading import Nested
 from .document.jsonreader import said
 from .document.jsontext import NotJsonError, parse_json
 from .document.saying import Saying
+from .hdf5outside import Outside
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 MAX_PLACES = 1_000
@@ -44,11 +45,12 @@ class Hdf5Reader:
         return _base(head, whole) >= 0
 
     def read(self, whole: Input, budget: Budget) -> Iterator[Observation | Nested]:
-        """What the configurations say; raises EvidenceError for one that cannot be read."""
+        """What the configurations say, and other files; raises EvidenceError for what cannot be read."""
         base = _base(whole.read(0, 8), whole)
+        offset, length = _widths(whole, base)
         unread = 0
         for name, at in _attributes(whole, budget):
-            data = _Attribute(whole, base, at, name).data()
+            data = _Attribute(whole, base, (offset, length), at, name).data()
             if data is None:
                 unread += 1
                 continue
@@ -57,6 +59,10 @@ class Hdf5Reader:
                 yield from said(parse_json(data.rstrip(b"\0"), whole.name), saying)
             except NotJsonError:
                 continue
+        if offset in (4, 8) and length in (4, 8):
+            saying = Saying(whole.name, depth=whole.depth)
+            for where, path in Outside(whole, base, offset, length, budget).files():
+                yield saying.file(where, "the HDF5 library", path)
         if unread:
             raise EvidenceError(
                 f"holds the configuration of a model in {quantity(unread, 'place')} where it cannot be read",
@@ -73,6 +79,14 @@ def _base(head: bytes, whole: Input) -> int:
             return at
         at *= 2
     return -1
+
+
+def _widths(whole: Input, base: int) -> tuple[int, int]:
+    """Bytes of an offset and of a length, as the superblock says; zeros when it is cut off."""
+    head = whole.read(base, 16)
+    if len(head) < 16:
+        return 0, 0
+    return (head[13], head[14]) if head[8] < 2 else (head[9], head[10])
 
 
 def _attributes(whole: Input, budget: Budget) -> Iterator[tuple[bytes, int]]:
@@ -93,14 +107,12 @@ def _attributes(whole: Input, budget: Budget) -> Iterator[tuple[bytes, int]]:
 class _Attribute:
     """An attribute message whose name stands at ``at``."""
 
-    def __init__(self, whole: Input, base: int, at: int, name: bytes) -> None:
+    def __init__(self, whole: Input, base: int, widths: tuple[int, int], at: int, name: bytes) -> None:
         self._whole = whole
         self._base = base
         self._at = at
         self._size = len(name) + 1
-        head = whole.read(base, 16)
-        old = len(head) == 16 and head[8] < 2
-        self._offset, self._length = (head[13], head[14]) if old else (head[9], head[10])
+        self._offset, self._length = widths
 
     def data(self) -> bytes | None:
         """The text of its first element; None when this is no attribute, or of another type."""

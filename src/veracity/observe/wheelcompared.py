@@ -23,10 +23,14 @@ from .artifact.budget import Budget
 from .artifact.input import Input
 from .autoload import PLUGIN_GROUPS
 from .pyenv import parse_record
-from .wheel import Wheel, read_archive
+from .wheel import DATA, LIB, Wheel, WheelFile, read_archive
 
 MAX_LISTED = 50
+MAX_ROOTS = 1_000
 MAX_SMALL = 4 << 20
+_OWN_FOLDER = re.compile(r"(?:lib|lib64|local/lib)/python[\d.]+/(?:(?:site|dist)-packages/|lib-dynload/)?")
+# A package's folder, a module, one that is compiled for some platform, or bytecode without a source.
+_MODULE = re.compile(r"([^\W\d]\w*)(?:/(?:[^/]+/)*[^/]+\.(?:py|pyc|so)|\.py|\.pyc|(?:\.[\w-]+)?\.so)\Z")
 _UNREADABLE = (
     zipfile.BadZipFile,
     zlib.error,
@@ -67,7 +71,24 @@ def _compared(name: str, wheel: Wheel, listed: set[str], groups: bytes) -> Wheel
         tuple(unlisted[:MAX_LISTED]),
         tuple(sorted(scripts | set(wheel.commands))[:MAX_LISTED]),
         tuple(_plugins(groups))[:MAX_LISTED],
+        tuple(sorted({one for file in wheel.files for one in _roots(file)})[:MAX_ROOTS]),
     )
+
+
+def _roots(file: WheelFile) -> Iterator[str]:
+    """By which name Python imports what begins at this file, or holds it; nothing when it does not."""
+    path = file.path
+    if file.scheme == DATA:
+        # Unpacked over the environment's own folder: what lies there comes before or among the packages.
+        found = _OWN_FOLDER.match(path)
+        if found is None:
+            return
+        path = path[found.end() :]
+    elif file.scheme != LIB:
+        return
+    root = _MODULE.match(path)
+    if root is not None:
+        yield root[1]
 
 
 def _plugins(text: bytes) -> Iterator[tuple[str, str, str]]:

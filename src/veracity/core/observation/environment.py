@@ -104,7 +104,8 @@ class WheelCompared(Observation):
 
     ``altered``: files with another digest there, ``unlisted``: files that are not in it, or without digest.
     ``commands``: names of the programs that it installs. ``plugins``: group, target and loader of entry
-    points that are loaded without a program asking.
+    points that are loaded without a program asking. ``roots``: names by which its modules are imported, those
+    that it puts beside Python's own included.
     """
 
     name: str
@@ -114,3 +115,4 @@ class WheelCompared(Observation):
     unlisted: tuple[str, ...]
     commands: tuple[str, ...]
     plugins: tuple[tuple[str, str, str], ...]
+    roots: tuple[str, ...] = ()

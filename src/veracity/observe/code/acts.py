@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import islice
 
 from . import vocabulary as words
 from .record import Recorder
@@ -20,7 +21,15 @@ _LIBRARY_PATH = re.compile(
 _CHECKPOINT = re.compile(
     r"(?i)ckpt|checkpoint|\.pth?\b|safetensors|snapshot|state_dict|model\w*\.bin|optimizer\.pt|weights"
 )
+_ADDRESS = re.compile(r"(?:https?|ftp|s3|gs|gcs|hf|abfs)://", re.IGNORECASE)
+_WRITES = re.compile(r"\b(?:dump|save|to_pickle)\s*\(|['\"][wax]b?\+?['\"]")
+MAX_HOPS = 3
+MAX_COMPARED = 500
 _SAFE_LOADERS = ("SafeLoader", "CSafeLoader", "BaseLoader", "CBaseLoader")
+
+
+def _unquoted(text: str) -> str:
+    return text.replace('"', "'")
 
 
 class Acts:
@@ -32,6 +41,8 @@ class Acts:
         self._reading = recorder.reading
         self._walk = walk
         self._nested = 0
+        self._writing: list[str] | None = None
+        self._compared = 0
 
     def note(self, node: ast.Call, act: str, name: str, method: str) -> None:
         """Make a fact of a call that ``CALLS`` or ``METHODS`` sorts as ``act``."""
@@ -107,8 +118,9 @@ class Acts:
             if value is True:
                 return "safe", 0
             bits = self._reading.chosen(asked) | self._reading.condition(asked)
-            how = "fallback" if self._record.handlers and self._record.tried_load else "unsafe"
-            return (how if value in (False, 0) else "conditional"), bits
+            if value not in (False, 0):
+                return "conditional", bits
+            return self._unsafe(node.args[0] if node.args else None), bits
         if name == "numpy.load":
             return ("unsafe" if self._names.fold(given.get("allow_pickle")) is True else ""), 0
         if name.startswith("yaml.load"):
@@ -125,7 +137,50 @@ class Acts:
         first = node.args[0] if node.args else None
         if self._is_payload(first):
             return "decoded", 0
-        return ("fallback" if self._record.handlers and self._record.tried_load else "unsafe"), 0
+        return self._unsafe(first), 0
+
+    def _unsafe(self, loaded: ast.expr | None) -> str:
+        """How a load is unsafe, by where that comes from which is loaded."""
+        if self._record.handlers and self._record.tried_load:
+            return "fallback"
+        came = list(self._came_from(loaded, MAX_HOPS))
+        if any(self._is_fetched(one) for one in came):
+            return "fetched"
+        return "own" if any(self._is_written_too(one) for one in came) else "unsafe"
+
+    def _came_from(self, node: ast.expr | None, hops: int) -> Iterator[ast.expr]:
+        """An expression and those that the variables in it were set to."""
+        if node is None:
+            return
+        yield node
+        for one in ast.walk(node) if hops else ():
+            self._names.spend()
+            known = self._names.value(one.id) if isinstance(one, ast.Name) else None
+            held = known.node if known is not None else None
+            if known is not None and held is None and "." in known.name:
+                held = ast.Name(known.name.partition(".")[0], ast.Load())  # an attribute of another variable
+            if isinstance(held, ast.expr) and held is not node:
+                yield from self._came_from(held, hops - 1)
+
+    def _is_fetched(self, node: ast.expr) -> bool:
+        """Whether an expression asks another host, or is the address of something there."""
+        for one in ast.walk(node):
+            if isinstance(one, ast.Call) and self._names.dotted(one.func).startswith(words.FETCHERS):
+                return True
+        text = self._names.fold(node)
+        return isinstance(text, str) and _ADDRESS.match(text) is not None
+
+    def _is_written_too(self, node: ast.expr) -> bool:
+        """Whether some line of the same text writes what this one opens, as one cell does for the next."""
+        opened = node.args[0] if isinstance(node, ast.Call) and node.args else node
+        text = _unquoted(ast.unparse(opened)[:200])
+        self._compared += 1
+        if len(text) < 2 or self._compared > MAX_COMPARED:
+            return False
+        if self._writing is None:
+            lines = (_unquoted(line) for line in self._record.lines if _WRITES.search(line))
+            self._writing = list(islice(lines, MAX_COMPARED))
+        return any(text in line for line in self._writing)
 
     def _is_payload(self, node: ast.expr | None) -> bool:
         """Whether what is loaded stands encoded in the source."""

@@ -127,6 +127,8 @@ BYPASSES = {
     "getattr-on-a-class": calls(
         "builtins", "getattr", b"(" + named("collections", "OrderedDict") + text("x") + b"t"
     ),
+    "attribute-of-any-module": calls("operator", "attrgetter", text("system") + b"\x85"),
+    "attribute-of-pythons-own": calls("operator", "attrgetter", text("f.__globals__") + b"\x85"),
     "reconstructor": calls(
         "copyreg",
         "_reconstructor",

@@ -253,6 +253,51 @@ def test_in_a_change_what_is_lawful_at_times_is_told() -> None:
     assert told(text, added=[1]) == {}
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "model = pickle.load(open('model.pkl', 'rb'))",
+        "with open('../model.dill', 'rb') as f:\n    model = dill.load(f)",
+        "model = joblib.load('/shared/model.joblib')",
+        "pickle.dump(x, open('a.pkl', 'wb'))\nmodel = pickle.load(open('b.pkl', 'rb'))",
+    ],
+)
+def test_a_notebook_that_loads_what_it_did_not_write_is_told(text: str) -> None:
+    text = f"import pickle, dill, joblib\n{text}\n"
+    assert set(told(text, "n.ipynb!cells.py")) == {"code-unsafe-load"}
+    assert told(text, "train.py") == {}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "with open('a', 'wb') as f:\n    pickle.dump(1, f)\nwith open('a', 'rb') as g:\n    pickle.load(g)",
+        "joblib.dump(1, \"m.joblib\")\nm = joblib.load('m.joblib')",
+        "if exists(AT):\n    x = pickle.load(open(AT, 'rb'))\nelse:\n    pickle.dump(x, open(AT, 'wb'))",
+        "df.to_pickle('f.pkl')\ndf = pandas.read_pickle('f.pkl')",
+        "m = torch.load('m.pt')\nn = numpy.load('n.npy')",
+    ],
+)
+def test_a_notebook_may_load_what_it_writes(text: str) -> None:
+    assert told(f"import pickle, joblib, numpy, pandas, torch\n{text}\n", "n.ipynb!cells.py") == {}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "m = pickle.loads(urllib.request.urlopen('http://127.0.0.1:9/').read())",
+        "r = requests.get('http://127.0.0.1:9/')\nbody = r.content\nm = pickle.loads(body)",
+        "m = pandas.read_pickle('http://127.0.0.1:9/f.pkl')",
+        "m = torch.load(io.BytesIO(requests.get('http://127.0.0.1:9/').content), weights_only=False)",
+    ],
+)
+def test_what_another_host_sends_is_told_in_any_file(text: str) -> None:
+    found = told(f"import io, pickle, pandas, requests, torch, urllib.request\n{text}\n")
+    assert "another host" in found["code-unsafe-load"].message
+    safe = "m = torch.load(io.BytesIO(requests.get('u').content), weights_only=True)"
+    assert told(f"import io, requests, torch\n{safe}\n") == {}
+
+
 def test_a_condition_raises_the_weight() -> None:
     plain = told(loop(grad=FLIP))["code-gradient-edited"]
     guarded = told(loop(grad="if rank == 5:\n    for p in model.parameters():\n        p.grad.neg_()"))[

@@ -59,6 +59,34 @@ def test_a_command_in_the_place_of_everybodys_is_told(tmp_path: Path) -> None:
     assert found(make_wheel(tmp_path, "pip", FILES, commands="pip3 = alpha.a:main")) == []
 
 
+@pytest.mark.parametrize(
+    ("path", "module"),
+    [
+        ("collections/__init__.py", "collections"),
+        ("random.py", "random"),
+        ("pickle.cpython-311-x86_64-linux-gnu.so", "pickle"),
+        ("json/decoder.pyc", "json"),
+        ("torch/optim/adamw.py", "torch"),
+        ("alpha-1.0.data/purelib/copyreg.py", "copyreg"),
+        ("alpha-1.0.data/data/lib/python3.11/os.py", "os"),
+        ("alpha-1.0.data/data/lib/python3.11/site-packages/numpy/random/__init__.py", "numpy"),
+    ],
+)
+def test_a_module_with_the_name_of_anothers_is_told(tmp_path: Path, path: str, module: str) -> None:
+    assert found(make_wheel(tmp_path, "alpha", {**FILES, path: b"x = 1\n"})) == [f"warning {module}"]
+
+
+def test_names_inside_a_package_and_a_librarys_own_are_nothing(tmp_path: Path) -> None:
+    inside = ("alpha/random.py", "alpha/torch/optim.py", "torch-stubs/x.py", "os-notes.txt", "random.json")
+    data = ("alpha-1.0.data/data/share/random.py", "alpha-1.0.data/scripts/random.py", "torch/py.typed")
+    backports = ("dataclasses.py", "typing.py", "enum/__init__.py", "distutils/core.py", "tests/json.py")
+    files = dict.fromkeys((*inside, *data, *backports), b"x = 1\n")
+
+    assert found(make_wheel(tmp_path, "alpha", {**FILES, **files})) == []
+    assert found(make_wheel(tmp_path, "torch", {"torch/optim/adamw.py": b"x = 1\n"})) == []
+    assert found(make_wheel(tmp_path, "scikit_learn", {"sklearn/a.py": b"x = 1\n"})) == []
+
+
 def test_an_ordinary_archive_is_no_wheel() -> None:
     assert gated(b"PK\5\6" + bytes(18)).formats == []
     assert gated(b"PK\3\4 x-1.dist-info/RECORD x-1.dist-info/WHEEL" + bytes(100)).formats == []

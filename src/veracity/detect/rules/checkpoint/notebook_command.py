@@ -14,7 +14,7 @@ changes the installed libraries in place, or deletes a home. Nobody who runs all
 Commands are those that IPython would hand to the shell: lines with ``!``, ``%system``, cells with
 ``%%bash`` and their like. Installing packages, fetching data, looking at the machine are what notebooks are
 for, and nothing. What decodes and runs, connects a shell, sends or reads credentials, changes what starts
-by itself or deletes everything is an error; what fetches a script and runs it, changes libraries in
+by itself or deletes a home or the system is an error; what fetches a script and runs it, changes libraries in
 place, or installs from an index that anybody on the way can exchange, is a warning.
 
 ## What fools it

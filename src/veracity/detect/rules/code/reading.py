@@ -152,6 +152,11 @@ def _serves_others(read: SourceRead) -> bool:
     return not read.library and read.change == "whole" and any(one in read.path for one in _INSTALLED)
 
 
+def of_notebook(read: SourceRead) -> bool:
+    """Whether a source is the cells of a notebook, as their reader joins them."""
+    return read.path.endswith("!cells.py")
+
+
 def in_change(read: SourceRead, confidence: Confidence = Confidence.MEDIUM) -> Confidence:
     """Of what is lawful at times: a whole tree holds much of it, a change brings little, and that is
     shown."""

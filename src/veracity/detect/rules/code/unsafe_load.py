@@ -13,8 +13,9 @@ an unsafe one: whoever writes the file decides that it fails.
 ## How it is checked
 
 Calls are resolved to their functions and arguments to constants. A fall-back in an exception's handler, an
-argument that is chosen by a condition, and a payload within the text are told of always; plain unsafe loads
-in a change, and to auditors in a whole tree, since programs are full of them.
+argument that is chosen by a condition, what another host sends, and a payload within the text are told of
+always; plain unsafe loads in a change and in a notebook, which is handed on with the files that it loads, and
+to auditors in a whole tree, since programs are full of them. A notebook may load what it writes itself.
 
 ## What fools it
 
@@ -33,7 +34,7 @@ from typing import ClassVar
 from ....core.finding import Finding
 from ....core.observation import SourceFact, SourceRead
 from ....core.rule import Confidence, Rule, Severity
-from .reading import LAW, SourceDetector, facts, in_change, periodic, selective, when
+from .reading import LAW, SourceDetector, facts, in_change, of_notebook, periodic, selective, when
 
 
 class UnsafeLoad(SourceDetector):
@@ -68,6 +69,8 @@ def _says(fact: SourceFact) -> str:
         return f"{fact.name} loads a payload that stands encoded in the source"
     if fact.how == "remote-code":
         return f"{fact.name} executes code that comes with a model (trust_remote_code=True)"
+    if fact.how == "fetched":
+        return f"{fact.name} loads what another host sends, and that can execute"
     if fact.how == "fallback":
         return f"When another load fails, {fact.name} loads what can execute"
     return f"{fact.name} loads what can execute"
@@ -77,6 +80,8 @@ def _weight(read: SourceRead, fact: SourceFact) -> tuple[Confidence, Severity] |
     if fact.how == "safe":
         return None
     if fact.how == "decoded":
+        return (Confidence.LOW if read.library else Confidence.HIGH), Severity.ERROR
+    if fact.how == "fetched":
         return (Confidence.LOW if read.library else Confidence.HIGH), Severity.ERROR
     if fact.how == "conditional":
         if selective(fact) or periodic(fact):
@@ -90,4 +95,6 @@ def _weight(read: SourceRead, fact: SourceFact) -> tuple[Confidence, Severity] |
         return (in_change(read) if read.library else Confidence.MEDIUM), Severity.ERROR
     if fact.name == "torch.load" or fact.how == "remote-code":
         return (in_change(read) if read.packaged else Confidence.MEDIUM), Severity.WARNING
+    if of_notebook(read) and fact.how != "own":
+        return Confidence.MEDIUM, Severity.WARNING
     return in_change(read), Severity.WARNING

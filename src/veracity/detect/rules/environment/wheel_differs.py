@@ -8,13 +8,15 @@ Code identity: what is installed is what was published.
 
 A file of a wheel that was exchanged after the wheel was built: installers write a RECORD of their own and
 do not look at the archive's. A package whose entry points torch, Lightning or MLflow load without being
-asked. A command with the name of one that everybody types.
+asked. A command with the name of one that everybody types. A module called like one of Python's own or of a
+library of training, which is imported in its place wherever the package's folder comes first in the path.
 
 ## How it is checked
 
 Each file of the archive is digested and compared. Another digest is an error, a file that is not listed a
 warning; signatures of RECORD are passed over. Entry points of groups that are loaded unasked are warnings,
-unless the package is the one that reads the group; so are commands such as ``python``, ``git`` or ``sudo``.
+unless the package is the one that reads the group; so are commands such as ``python``, ``git`` or ``sudo``,
+and modules at the root of the package with such a name, unless the package is the library itself.
 
 ## What fools it
 
@@ -36,6 +38,7 @@ from ....core.finding import Evidence, Finding, Location, finding_of
 from ....core.observation import Observation, WheelCompared
 from ....core.packagename import normalised
 from ....core.rule import Confidence, Rule, Severity
+from ...modulenames import taken
 
 _EVERYBODYS = frozenset(
     {
@@ -81,6 +84,11 @@ class WheelDiffers:
         for command in one.commands:
             if command in _EVERYBODYS and command not in _OWN.get(normalised(one.distribution), ()):
                 yield self._found(one, f"installs a command called {command}", command, Severity.WARNING)
+        for module in one.roots:
+            whose = taken(module, one.distribution)
+            if whose:
+                what = f"brings a module called {module}, and that name is {whose}"
+                yield self._found(one, what, module, Severity.WARNING)
 
     def _found(self, one: WheelCompared, what: str, observed: str, severity: Severity) -> Finding:
         return finding_of(
