@@ -78,7 +78,7 @@ class PicklePolicy:
     """
 
     document: Mapping[str, Mapping[str, object]]
-    patterns: tuple[tuple[re.Pattern[str], re.Pattern[str], str], ...]
+    patterns: tuple[tuple[re.Pattern[str], re.Pattern[str], str, tuple[str, ...]], ...]
     groups: Mapping[str, frozenset[Key]]
     free: frozenset[Key] = frozenset()
     bound: frozenset[Key] = frozenset()
@@ -141,14 +141,10 @@ class PicklePolicy:
         role = next((_ROLES[one] for one in _SECTIONS if self._has(one, key)), "")
         calls = _shapes(self.document["calls"], key)
         if not role and not calls:
-            role = next(
-                (
-                    role
-                    for where, what, role in self.patterns
-                    if where.fullmatch(module) and what.fullmatch(name)
-                ),
-                "",
-            )
+            for where, what, named, several in self.patterns:
+                if where.fullmatch(module) and what.fullmatch(name):
+                    role, calls = named, list(several)
+                    break
         if not role and not calls:
             return None
         shapes = [*calls, *([_ENUM_VALUE] if role == "enum" else [])]
@@ -240,7 +236,8 @@ def policy_of(document: object, site: SitePermits = NO_PERMITS, *, checked: bool
         )
     try:
         patterns = tuple(
-            (re.compile(module), re.compile(name), role) for module, name, role in document["patterns"]
+            (re.compile(module), re.compile(name), role, tuple(shapes))
+            for module, name, role, *shapes in document["patterns"]
         )
         groups = {
             name: frozenset(_key(one) for one in members) for name, members in document["groups"].items()
@@ -256,6 +253,8 @@ def policy_of(document: object, site: SitePermits = NO_PERMITS, *, checked: bool
 
 
 def _check_shapes(document: dict[str, dict[str, dict[str, list[str]]]], policy: PicklePolicy) -> None:
+    for shape in (one for _, _, _, several in policy.patterns for one in several):
+        matcher_of(shape, policy)
     for section in ("calls", "states"):
         for names in document[section].values():
             for shapes in names.values():

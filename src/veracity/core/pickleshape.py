@@ -6,7 +6,7 @@ A shape is alternatives, ``int|none``, of
 ``none bool int float``   scalars; ``int`` takes a bool, too, ``number`` an int, a float, or a scalar of numpy
 ``str bytes``             also long ones, and what is made of bytes (``bytes`` of protocols 0 to 2 are calls)
 ``list dict set tuple``   containers of the stream's own, whatever they hold
-``ints``                  a tuple of not too many ints, as a shape is
+``ints shape``            a tuple of not too many ints; of not too many elements, if it is an array's shape
 ``true false member``     True or 1; False or 0; a name that begins with a letter
 ``attribute``             a path of attributes that are data: none of Python's own, none that runs something
 ``octets``                bytes that stand in the stream, as they are or as a text that a call encodes
@@ -43,6 +43,8 @@ from .pickleprogram import (
 
 Matcher: TypeAlias = Callable[[Value], bool]
 MAX_DIMENSIONS = 64
+MAX_ELEMENTS = 1 << 40
+"""An array of more is in no file, and a call that makes one takes all memory there is."""
 MAX_ARGUMENTS = 256
 _MEMBER = re.compile(r"[^\W\d_]\w{0,199}\Z")
 _ATTRIBUTE = re.compile(r"(?!__)\w{1,200}(\.(?!__)\w{1,200}){0,20}\Z")
@@ -191,6 +193,17 @@ def _is_ints(value: Value) -> bool:
     return type(value) is tuple and len(value) <= MAX_DIMENSIONS and set(map(type, value)) <= {int}
 
 
+def _is_shape(value: Value) -> bool:
+    if not _is_ints(value) or type(value) is not tuple:
+        return False
+    elements = 1
+    for one in value:
+        elements *= one if type(one) is int else 0
+        if elements > MAX_ELEMENTS:
+            return False
+    return True
+
+
 def _is_octets(value: Value) -> bool:
     if type(value) is Result:
         callable_, arguments = value.call.callable, value.call.arguments
@@ -218,6 +231,7 @@ _WORDS: dict[str, Matcher] = {
     "set": lambda value: type(value) is SetOf,
     "tuple": lambda value: type(value) is tuple,
     "ints": _is_ints,
+    "shape": _is_shape,
     "octets": _is_octets,
     "true": lambda value: type(value) in (bool, int) and value == 1,
     "false": lambda value: type(value) in (bool, int) and value == 0,

@@ -42,13 +42,23 @@ def _call(
 ) -> Result:
     if type(callable_) in _NOT_CALLABLE:
         raise failed(f"{form.value} of something that cannot be called")
-    if type(arguments) is not tuple:
+    if type(arguments) is not tuple and _is_scripted(callable_):
+        arguments = (arguments,)
+    elif type(arguments) is not tuple:
         if type(arguments) in _NOT_UNPACKED:
             raise failed(f"{form.value} with arguments that are no tuple")
         state.doubt(at - 1, "error", "the arguments of a call are no tuple, which the C unpickler refuses")
     call = Call(state.base + at - 1, form, callable_, arguments, keywords)
     state.operations.append(call)
     return Result(call)
+
+
+def _is_scripted(callable_: Value) -> bool:
+    """Whether it is a class of TorchScript: its own unpickler takes an enumeration's value as it stands.
+
+    Python's fails before, at the import, since there is no such module.
+    """
+    return type(callable_) is Global and callable_.module.partition(".")[0] == "__torch__"
 
 
 def _reduce(state: State, at: int, stack: list[Value]) -> int:

@@ -129,6 +129,8 @@ BYPASSES = {
     ),
     "attribute-of-any-module": calls("operator", "attrgetter", text("system") + b"\x85"),
     "attribute-of-pythons-own": calls("operator", "attrgetter", text("f.__globals__") + b"\x85"),
+    "bytes-that-take-all-memory": calls("builtins", "bytearray", b"\x8a\x06" + bytes(5) + b"\x01\x85"),
+    "script-enumeration-before": b"\x80\x02c__torch__.m\nColour\nK\x01R0cos\nsystem\nVinert\n\x85R.",
     "reconstructor": calls(
         "copyreg",
         "_reconstructor",
@@ -288,6 +290,13 @@ def test_what_is_used_many_times_is_looked_at_once(data: bytes) -> None:
 def test_limits_are_told() -> None:
     found = findings(b"(" * 500_000, Limits(marks=1000))
     assert [one.rule for one in found] == ["checkpoint-pickle-limit"]
+
+
+def test_values_of_enumerations_in_scripts_are_as_torch_writes_them() -> None:
+    net = b"\x80\x02c__torch__.m\nNet\n)\x81}X\x06\0\0\0colourc__torch__.m\nColour\nK\x01Rsb."
+    assert findings(net) == []
+    assert rules(b"\x80\x02c__torch__.m\nColour\n}R.") == {"shape-differs"}
+    assert rules(b"\x80\x02ccollections\nOrderedDict\nK\x01R.") == {"malformed"}
 
 
 def test_values_left_behind_are_told() -> None:
