@@ -147,6 +147,14 @@ _NAMES: dict[Danger, frozenset[str]] = {
             ),
             *("tarfile.open", "tarfile.TarFile", "torch.save", "torch.serialization.save", "numpy.save"),
             *("numpy.savetxt", "numpy.savez", "numpy.fromfile", "logging.FileHandler", "linecache.getlines"),
+            *(
+                "pathlib.Path.write_text",
+                "pathlib.Path.write_bytes",
+                "pathlib.Path.unlink",
+                "pathlib.Path.open",
+            ),
+            *("pathlib.Path.rename", "pathlib.Path.replace", "pathlib.Path.rmdir", "pathlib.Path.chmod"),
+            *("pathlib.Path.symlink_to", "pathlib.Path.hardlink_to", "pathlib.Path.touch"),
         }
     ),
     Danger.ALTERS: frozenset(

@@ -13,6 +13,9 @@ loader's own source makes of them:
 ``mlflow``                 ``loader_module``: imported
 ``hydra``                  ``_target_``, and what its own functions resolve; ``class_path`` of Lightning's
                            command line and ``_component_`` of torchtune do the same
+``latent-diffusion``       ``target`` beside ``params``: called with them
+``nemo``                   ``target``: called with what stands beside it
+``logging``                ``()`` and a handler's ``class``: called by ``logging.config.dictConfig``
 ``jsonpickle``             ``py/object``, ``py/type``, ``py/function``, ``py/reduce``, ``py/repr``
 ``skops``                  ``__module__`` with ``__class__`` and ``__loader__``
 """
@@ -31,6 +34,7 @@ from .value import Fields, Path, Value, objects
 NEEDLE = re.compile(
     rb"auto_map|custom_pipelines|attn_implementation|_class_name|sentence_transformers|activation_f|\"idx\""
     rb"|megatron_core|model_file|loader_module|_target_|class_path|_component_|py\\?/|__loader__"
+    rb"|\btarget[\"']?\s{0,4}:\s{0,4}[\"']?\w{1,20}\.\w|\(\)[\"']?\s{0,4}:|handlers[\"']?\s{0,4}:"
 )
 """Bytes of which a document without escapes has some, when it asks for any name."""
 
@@ -38,6 +42,13 @@ _HYDRA_KEYS = ("_target_", "class_path", "_component_")
 _RESOLVERS = re.compile(
     r"hydra\.utils\.(get_class|get_method|get_static_method|get_object|call|instantiate)"
     r"|hydra\._internal\.utils\._locate|omegaconf\..*"
+)
+# A ``target`` alone may be anything, a host say: of Python's own only what runs or opens something is meant.
+_RUNS = re.compile(
+    r"(os|posix|nt|subprocess|pty|builtins|runpy|importlib|shutil|pickle|marshal|ctypes|socket|sys|_thread|code)"
+    r"\.(system|popen|exec\w*|spawn\w*|posix_spawnp?|Popen|run\w*|call|check_\w+|get\w*output|eval|compile|open"
+    r"|__import__|import_module|rmtree|remove|unlink|loads?|CDLL|PyDLL|create_connection|socket|setattr|exit"
+    r"|_exit|kill\w*|fork\w*|settrace|interact|start_new_thread)"
 )
 _DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+\Z")
 _Asked = Iterator["NameAsked | CodeCarried"]
@@ -167,8 +178,37 @@ def _hydra(key: str) -> Callable[[Path, Fields, Saying], _Asked]:
                 yield saying.asks(saying.where(path, key), "hydra", "called", target)
                 if _RESOLVERS.fullmatch(target):
                     yield from _resolved(path, fields, saying)
+                if any(str(one).lower() in ("true", "yes", "on") for one in fields.get("trust_remote_code")):
+                    place = saying.where(path, "trust_remote_code")
+                    repository = fields.text("pretrained_model_name_or_path") or target
+                    yield saying.asks_of(place, "transformers", "code", "", "", repository)
 
     return reader
+
+
+def _target(path: Path, fields: Fields, saying: Saying) -> _Asked:
+    for text in fields.get("target"):
+        if isinstance(text, str) and _DOTTED.match(text):
+            if "params" in fields.names():
+                yield saying.asks(saying.where(path, "target"), "latent-diffusion", "called", text)
+            elif _RUNS.fullmatch(text):
+                yield saying.asks(saying.where(path, "target"), "nemo", "called", text)
+
+
+def _logging(path: Path, fields: Fields, saying: Saying) -> _Asked:
+    """A factory, or the class of a handler: both are found by their names and called."""
+    for text in fields.get("()"):
+        if isinstance(text, str) and _DOTTED.match(text):
+            yield saying.asks(saying.where(path, "()"), "logging", "called", text)
+
+
+def _handlers(path: Path, fields: Fields, saying: Saying) -> _Asked:
+    for handlers in fields.get("handlers"):
+        for name, handler in handlers.pairs if isinstance(handlers, Fields) else ():
+            for text in handler.get("class") if isinstance(handler, Fields) else ():
+                if isinstance(text, str) and _DOTTED.match(text):
+                    where = saying.where(path, "handlers", name, "class")
+                    yield saying.asks(where, "logging", "called", text)
 
 
 def _resolved(path: Path, fields: Fields, saying: Saying) -> _Asked:
@@ -229,6 +269,9 @@ _KEYS: dict[str, Callable[[Path, Fields, Saying], _Asked]] = {
     "megatron_core": _imports("megatron_core", "peft", "imported"),
     "model_file": _model_file,
     "loader_module": _imports("loader_module", "mlflow", "imported"),
+    "target": _target,
+    "()": _logging,
+    "handlers": _handlers,
     **{key: _hydra(key) for key in _HYDRA_KEYS},
     "__loader__": _skops,
 }

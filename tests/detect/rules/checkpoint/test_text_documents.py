@@ -37,6 +37,16 @@ HOSTILE = [
     ("x: ['${python:open(1)}']", f"{CODE} error"),
     ("auto_map:\n  AutoModel: someone/else--modeling.Net", f"{REMOTE} error"),
     ("python_function:\n  loader_module: mine.loader\n", f"{REMOTE} warning"),
+    ("model:\n  target: os.system\n  params: {command: 'true'}", ERROR),
+    ("m: {target: ldm.Net, params: {first: {target: subprocess.Popen, params: {args: x}}}}", ERROR),
+    ("encoder:\n  target: os.system\n  command: 'true'", ERROR),
+    ("formatters:\n  x: {(): os.system, command: 'true'}\n", ERROR),
+    ("handlers:\n  x: {class: subprocess.Popen, args: 'true'}\n", ERROR),
+    ("a: {_target_: pathlib.Path.write_text, _args_: [a, b]}", ERROR),
+    ("a: {_target_: builtins.setattr, _args_: [torch.optim, AdamW, 0]}", f"{HARM} warning"),
+    ("a: {_target_: operator.methodcaller, name: x}", f"{HARM} warning"),
+    ("a: !!python/module:mine.start", f"{HARM} warning"),
+    ("m: {_target_: transformers.AutoModel.from_pretrained, trust_remote_code: true}", f"{REMOTE} error"),
     ("chat_template: \"{{ x.__globals__ }}\"", "checkpoint-template-reaches error"),
 ]  # fmt: skip
 CLEAN = [
@@ -61,6 +71,13 @@ CLEAN = [
     "x: {_target_: 'a.${y}', y: '${x.y}'}\n",
     "python_function:\n  loader_module: mlflow.sklearn\n  python_version: 3.11\n",
     "[tool.x]\n_target_ = 'mine.Thing'\nnote = 'os.system'\n",
+    "model:\n  target: ldm.models.Net\n  params:\n    unet: {target: torch.nn.Identity, params: {}}\n",
+    "spec:\n  target: os.linux\n  metrics: {target: {type: Utilization}}\nhost: {target: 'io.example.test'}\n",
+    "handlers:\n  f: {class: logging.FileHandler, filename: a.log}\n  o: {class: logging.StreamHandler}\n",
+    "formatters: {a: {(): uvicorn.logging.AccessFormatter}}\nhandlers: {restart: {service: nginx, class: x}}\n",
+    "m: {_target_: transformers.AutoModel.from_pretrained, trust_remote_code: false}\n",
+    "callbacks:\n  - _target_: torch.manual_seed\n  - {_target_: torch.set_default_dtype, d: x}\n",
+    "x: !!python/module:numpy.random\n",
     "loggers:\n  - class_path: lightning.pytorch.loggers.CSVLogger\n    init_args: {save_dir: logs}\n",
 ]
 

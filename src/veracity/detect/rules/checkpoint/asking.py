@@ -16,8 +16,10 @@ _WEIGHTS = {
     Danger.ALTERS: (Severity.WARNING, Confidence.MEDIUM),
     Danger.REACHES: (Severity.WARNING, Confidence.LOW),
 }
-# A configuration that seeds or sets a precision says openly what the run is to do.
-_OF_A_CONFIGURATION = ("hydra", "hyperpyyaml")
+# A configuration that seeds or sets a precision says openly what the run is to do; not so one that sets
+# attributes of modules, hooks of the interpreter or handlers of signals.
+_OF_A_CONFIGURATION = ("hydra", "hyperpyyaml", "latent-diffusion", "logging", "nemo")
+_INTERPRETER = re.compile(r"(builtins|sys|gc|atexit|signal|copyreg|site|codecs|threading|resource)\b.*")
 _READS = frozenset({"os.environ.get", "os.environ.copy", "os.environ.items", "os.makedirs", "os.mkdir"})
 # Functions of Keras and TensorFlow that a layer or a loss never is: they fetch, load or write, or run Python.
 _OF_KERAS = re.compile(
@@ -27,6 +29,13 @@ _OF_KERAS = re.compile(
     r"|TFSMLayer|TorchModuleWrapper|FileCopy\w*)"
     r"|tensorflow\b.*\.(py_function|numpy_function|py_func|raw_ops\.\w+|read_file|write_file|matching_files"
     r"|load_op_library|load_library|load_file_system_library|get_file|load_model|gfile\.\w+)"
+)
+# Reach from what they are given to anything, and no configuration needs them; ``getattr`` and ``map`` some do.
+_RESOLVERS = frozenset(
+    {
+        *("operator.attrgetter", "operator.methodcaller", "_operator.attrgetter", "_operator.methodcaller"),
+        *("types.MethodType", "inspect.getattr_static"),
+    }
 )
 # Fetches the model it is named for, by a name that stands beside it.
 _FETCHES = ("torch.hub",)
@@ -41,16 +50,18 @@ def danger(asked: NameAsked) -> Danger | None:
     """Why the name is not data; None when nothing is known against it."""
     if asked.way == "code" or full_name(asked) in _READS:
         return None
+    if asked.loader == "logging" and full_name(asked).startswith("logging."):
+        return None  # a handler that writes a file is what a log is
     if asked.loader == "keras" and _OF_KERAS.fullmatch(full_name(asked)):
         return Danger.CARRIES
     found = danger_of(asked.module, asked.attribute) if asked.module else None
     if found is Danger.ALTERS and asked.loader in _OF_A_CONFIGURATION:
-        return None
+        return found if _INTERPRETER.fullmatch(asked.module) else None
     return None if found is Danger.IDLE else found
 
 
 def weight(asked: NameAsked, found: Danger) -> tuple[Severity, Confidence]:
     """How grave it is."""
-    if asked.module in _FETCHES:
+    if asked.module in _FETCHES or full_name(asked) in _RESOLVERS:
         return Severity.WARNING, Confidence.MEDIUM
     return _WEIGHTS[found]

@@ -16,7 +16,7 @@ while it makes objects of the document.
 Each document is read as its loaders read it, and the names that they would import are compared with those
 that are known to do harm, as for pickles. What runs programs or text as code is an error. Of classes and
 functions of a project's own nothing is known and nothing is said, but in YAML and jsonpickle, where a name
-that is called is a warning unless it belongs to a library of data: no plain configuration has any.
+that is called, or a module, is a warning unless it belongs to a library of data: no plain configuration has any.
 
 ## What fools it
 
@@ -80,6 +80,9 @@ class NamesHarm:
         elif one.loader in _PICKLE_LIKE and one.way != "imported" and not _DATA.match(f"{one.module}."):
             severity, sure = Severity.WARNING, Confidence.MEDIUM
             why = "belongs to no library that is known for data"
+        elif one.loader == "pyyaml" and not one.attribute and not _DATA.match(f"{one.module}."):
+            severity, sure = Severity.WARNING, Confidence.MEDIUM
+            why = "is a module, and to import one executes it"
         else:
             return
         yield finding_of(
