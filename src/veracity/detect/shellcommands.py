@@ -26,6 +26,11 @@ _CONNECTS = (
 _SENDS = (
     rf"\b(curl|wget|nc|ncat|scp|rsync|ftp)\b[^\n]*{_CREDENTIALS}|{_CREDENTIALS}[^\n]*\|\s*(curl|nc|ncat)\b"
 )
+# Not allocators and runtimes, which people put before others for speed.
+_PRELOADS = (
+    r"\b(LD_PRELOAD|LD_AUDIT|BASH_ENV|PYTHONSTARTUP)=['\"]?"
+    r"(?!\S*lib(tcmalloc|jemalloc|mimalloc|iomp5|gomp|omp|stdc\+\+|cuda|nccl))[\w./~]"
+)
 _STARTS = (
     r"(>|\btee\b|\bcp\b|\bmv\b|\bln\b)[^\n|]*(authorized_keys|/etc/ld\.so\.preload|/etc/cron"
     r"|sitecustomize\.py|usercustomize\.py|-packages/\S*\.pth)|\bcrontab\s+(-\s|[^-\s])|\|\s*crontab\b"
@@ -37,6 +42,16 @@ _DELETES = (
     r"|/(bin|boot|dev(?!/shm)|etc|lib|lib32|lib64|proc|sbin|sys)(/|['\"]?(\s|$|;|&)))"
     r"|\bmkfs\b|\bdd\b[^\n]*\bof=/dev/(sd|nvme|vd|hd)"
 )
+# A script that anybody on the way can exchange, kept and then run.
+_RUN_IT = rf"[;&|]\s*(sudo\s+)?(({_SHELL}|source|\.|python[\d.]*|perl|chmod\s+\S+)\s+(\./)?|\./)"
+_IN_STEPS = (
+    rf"\b(curl|wget)\b[^\n]*\bhttp://\S*?(?P<named>[\w.-]+\.(sh|py|pl|run|bin))\b[^\n]*{_RUN_IT}(?P=named)"
+    r"|\b(curl|wget)\b[^\n]*\s(-\w*o|-O|--output(-document)?|>)\s*(?P<kept>[^\s;&|]+)"
+    rf"[^\n]*\bhttp://[^\n]*{_RUN_IT}(?P=kept)"
+    r"|\b(curl|wget)\b[^\n]*\bhttp://[^\n]*\s(-\w*o|-O|--output(-document)?|>)\s*(?P<held>[^\s;&|]+)"
+    rf"[^\n]*{_RUN_IT}(?P=held)"
+)
+_INLINE = r"\bpython[\d.]*\s+-c\s+[^\n]*\bexec\s*\([^\n]*\b(urlopen|requests\.get|httpx\.get)\s*\("
 _FETCHES = rf"\b(curl|wget)\b[^|\n]*\|\s*({_RUNS})|({_SHELL})\s+(-c\s+)?[\"']?[<$]\(\s*(curl|wget)\b"
 _CHANGES = (
     r"\b(sed\s+(-\S+\s+)*-\w*i|patch\b|tee\b|cp\b|mv\b)[^\n|]*(site|dist)-packages/\S+"
@@ -44,6 +59,7 @@ _CHANGES = (
 )
 _UNPROTECTED = (
     r"\bpip[\d.]*\s[^\n]*((--(extra-)?index-url|-i|--find-links|-f)[ =]['\"]?http://|--trusted-host\b)"
+    r"|\bpip[\d.]*\s+install\b[^\n]*\s['\"]?(\w+\+)?http://"
 )
 _RULES = tuple(
     (re.compile(pattern), why, severity)
@@ -53,6 +69,9 @@ _RULES = tuple(
         (_SENDS, "sends credentials away", Severity.ERROR),
         (_STARTS, "changes what starts by itself", Severity.ERROR),
         (_DELETES, "deletes a home, or what the system consists of", Severity.ERROR),
+        (_PRELOADS, "has code loaded into each program from here on", Severity.WARNING),
+        (_IN_STEPS, "fetches a script that anybody on the way can exchange, and runs it", Severity.WARNING),
+        (_INLINE, "fetches a script and runs it", Severity.WARNING),
         (_FETCHES, "fetches a script and runs it", Severity.WARNING),
         (_CHANGES, "changes installed libraries in place", Severity.WARNING),
         (_UNPROTECTED, "installs packages that anybody on the way can exchange", Severity.WARNING),

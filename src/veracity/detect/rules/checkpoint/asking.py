@@ -30,7 +30,7 @@ _OF_KERAS = re.compile(
     r"|tensorflow\b.*\.(py_function|numpy_function|py_func|raw_ops\.\w+|read_file|write_file|matching_files"
     r"|load_op_library|load_library|load_file_system_library|get_file|load_model|gfile\.\w+)"
 )
-# Reach from what they are given to anything, and no configuration needs them; ``getattr`` and ``map`` some do.
+# Reach from what they are given to anything, and no configuration needs them, as some need ``getattr``.
 _RESOLVERS = frozenset(
     {
         *("operator.attrgetter", "operator.methodcaller", "_operator.attrgetter", "_operator.methodcaller"),

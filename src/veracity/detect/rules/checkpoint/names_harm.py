@@ -16,7 +16,8 @@ while it makes objects of the document.
 Each document is read as its loaders read it, and the names that they would import are compared with those
 that are known to do harm, as for pickles. What runs programs or text as code is an error. Of classes and
 functions of a project's own nothing is known and nothing is said, but in YAML and jsonpickle, where a name
-that is called, or a module, is a warning unless it belongs to a library of data: no plain configuration has any.
+that is called, or a module, is a warning unless it belongs to a library of data: no plain configuration has
+any.
 
 ## What fools it
 
