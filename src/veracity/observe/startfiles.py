@@ -32,7 +32,12 @@ MAX_CALLS = 100
 MAX_NESTING = 3
 MAX_NODES = 200_000
 _IMPORTS = re.compile(rb"(^|[\n\r\x0b\x0c\x1c-\x1e]|\xc2\x85|\xe2\x80[\xa8\xa9]|^\xef\xbb\xbf)import[ \t]")
-_NAMES = {"sitecustomize.py": "sitecustomize", "usercustomize.py": "usercustomize"}
+_NAMES = re.compile(r"(?:.*[/\\!])?(sitecustomize|usercustomize)(?:\.py|[/\\]__init__\.py)\Z", re.DOTALL)
+_COMPILED = re.compile(
+    r"(?:.*[/\\!])?(?<!__pycache__/)(sitecustomize|usercustomize)(?:\.[\w-]+)*\.(?:so|pyd|pyc)\Z", re.DOTALL
+)
+_UNNAMED = "?"
+"""What is called without a name that the text shows, or set where others look: no known tool does."""
 
 
 class StartFileReader:
@@ -44,19 +49,21 @@ class StartFileReader:
     def claims(self, head: bytes, whole: Input) -> bool:
         """Whether Python would execute something of a file with this name at its start."""
         base = _base(whole.name)
-        if base in _NAMES:
+        if _NAMES.match(whole.name) or _COMPILED.match(whole.name):
             return True
         return base.endswith(".pth") and not head.startswith(b"PK\3\4") and _executes(whole)
 
     def read(self, whole: Input, budget: Budget) -> Iterator[Observation | Nested]:
         """What is executed, line by line; raises EvidenceError when it is longer than is read."""
         budget.check_time(whole.name)
+        if found := _COMPILED.match(whole.name):
+            yield _compiled(whole.name, found[1])
+            return
         if whole.size > MAX_TEXT:
             raise EvidenceError(f"is start-up code of more than {MAX_TEXT:,} bytes", where=whole.name)
         text = whole.whole(MAX_TEXT).decode("utf-8-sig", "replace")
-        kind = _NAMES.get(_base(whole.name))
-        if kind is not None:
-            yield _code(whole.name, kind, 1, text)
+        if found := _NAMES.match(whole.name):
+            yield _code(whole.name, found[1], 1, text)
             return
         # Since 3.12 a line also ends at signs that are white inside a line to earlier versions: both are
         # read.
@@ -98,6 +105,11 @@ def _code(name: str, kind: str, line: int, text: str) -> StartCode:
     )
 
 
+def _compiled(name: str, kind: str) -> StartCode:
+    origin = monitor_origin(time.time_ns(), source="scan")
+    return StartCode(origin, name, kind, 0, "", (), (), "", "it is compiled")
+
+
 def called_names(text: str) -> list[str] | None:
     """Full names of what a text calls, in order; None when it cannot be parsed."""
     calls = _Calls()
@@ -130,10 +142,12 @@ class _Calls:
         for node in nodes:
             if isinstance(node, ast.Call):
                 self._called(node, depth)
+            elif isinstance(node, (ast.Attribute, ast.Subscript)) and not isinstance(node.ctx, ast.Load):
+                self.found.append(_UNNAMED)
 
     def _called(self, node: ast.Call, depth: int) -> None:
-        name = self._full(node.func)
-        if name and name not in self.found:
+        name = self._full(node.func) or _UNNAMED
+        if name not in self.found:
             self.found.append(name)
         first = node.args[0] if node.args else None
         is_text = isinstance(first, ast.Constant) and isinstance(first.value, str)

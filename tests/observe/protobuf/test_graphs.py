@@ -111,6 +111,20 @@ def test_graphs_in_parts_or_with_unknown_fields_hide_nothing() -> None:
     assert rules(message((1, ""), *ORDINARY, node)) == [f"{OPERATOR} error"]
 
 
+@pytest.mark.parametrize(
+    ("operator", "key", "value", "harm"),
+    [
+        ("PrintV2", "output_stream", [(2, "file:///dev/null/nothing")], True),
+        ("DebugIdentityV2", "debug_urls", [(1, [(2, "file:///dev/null/nothing")])], True),
+        ("PrintV2", "output_stream", [(2, "stderr")], False),
+        ("Const", "value", [(2, "file:///a text")], False),
+    ],
+)
+def test_prints_to_addresses_are_told(operator: str, key: str, value: Value, harm: bool) -> None:
+    one = message((1, [(1, "n"), (2, operator), (5, [(1, key), (2, value)])]))
+    assert rules(one) == (["checkpoint-operator error"] if harm else [])
+
+
 def test_a_model_that_can_save_itself_is_clean() -> None:
     one = saved(SAVER)
     first = message(graph_node("save/filename", "Const"), graph_node("save/Const", "PlaceholderWithDefault"))

@@ -93,7 +93,7 @@ class OperatorAsked(Observation):
 
     ``format``: ``onnx`` or ``tensorflow``. ``domain``: in ONNX, who defines it; empty for the standard's own.
     ``how``: ``function`` when the model defines it by other operators, ``fixed`` when the path that it works
-    on stands in the graph, else empty.
+    on stands in the graph, ``address`` when it prints to an address there, else empty.
     """
 
     name: str

@@ -13,6 +13,12 @@ from .record import Recorder
 from .scopes import Loop, Scope, Value, call_name
 from .transform import IN_PLACE, OPERATORS
 
+# Functions that call what they are given: where that stands, and its arguments behind it or under a name.
+_CALL_LATER = {
+    "threading.Thread": (-1, "target"), "multiprocessing.Process": (-1, "target"), "threading.Timer": (1, "function"),
+    "multiprocessing.context.Process": (-1, "target"), "_thread.start_new_thread": (0, ""),
+    "atexit.register": (0, ""), "weakref.finalize": (1, ""),
+}  # fmt: skip
 _SHUFFLES = ("shuffle", "drop_last", "sampler", "generator", "batch_sampler", "batch_size", "seed")
 
 
@@ -139,12 +145,34 @@ class Calls:
         act = words.CALLS.get(name) or (words.METHODS.get(method) if method else None)
         if act is not None:
             self._acts.note(node, act, name or short, method)
+        elif name in _CALL_LATER or method == "submit":
+            self._later(node, *_CALL_LATER.get(name, (0, "")))
         elif name.startswith(("ctypes.pythonapi", "ctypes.CDLL")) and name.count(".") > 1:
             self._record.emit("call", "memory", "call", node, name=name)
         if short.endswith(("DataLoader", "Sampler")):
             self._loader(node, short)
         elif words.kinds_of_name(short) & words.OPTIMIZER or short in words.OPTIMIZERS:
             self._optimizer(node, short)
+
+    def _later(self, node: ast.Call, place: int, word: str) -> None:
+        """What a thread, a timer, a pool or an exit will call, as if it was called here."""
+        given = {one.arg: one.value for one in node.keywords if one.arg}
+        function = given.get(word) if word in given else None
+        rest: list[ast.expr] = []
+        if function is None and 0 <= place < len(node.args):
+            function, rest = node.args[place], node.args[place + 1 :]
+        if function is None:
+            return
+        name = self._names.dotted(function)
+        act = words.CALLS.get(name)
+        if act not in ("start", "execute", "compile"):
+            return
+        packed = given.get("args") or (
+            rest[0] if rest and isinstance(rest[0], (ast.Tuple, ast.List)) else None
+        )
+        arguments = packed.elts if isinstance(packed, (ast.Tuple, ast.List)) else rest
+        call = ast.copy_location(ast.Call(function, list(arguments), []), node)
+        self._acts.note(call, act, name, "")
 
     def _setting(self, node: ast.Call, name: str, short: str, method: str) -> None:
         """``setattr`` and the other ways to set an attribute by its name, and ``update``."""

@@ -35,6 +35,9 @@ MAX_TRIED = 100
 _OPERATOR = re.compile(r"[A-Za-z_>][\w>/-]*\Z")
 _PATHS = {"SaveV2": 0, "Save": 0, "SaveSlices": 0, "RestoreV2": 0, "Restore": 0, "MergeV2Checkpoints": 1}
 """Operators that work on a path, which an honest graph is handed, and which of their inputs that is."""
+_PRINTS = re.compile(r"PrintV2|Debug\w+")
+_ADDRESS = re.compile(r"(?i)(file|grpc|https?)://")
+MAX_ATTRIBUTE = 1 << 16
 
 
 class TensorflowReader:
@@ -170,6 +173,8 @@ class _Reading:
             self.nodes += 1
             if self.nodes > MAX_NODES:
                 raise ResourceLimitError("has more nodes than are read", where=self.whole.name)
+            if _PRINTS.fullmatch(operator) and self._has_address(node):
+                self._add(operator, "address", where)
             if operator == "Const":
                 constants.add(name)
             at = _PATHS.get(operator, len(inputs))
@@ -179,6 +184,14 @@ class _Reading:
         for operator, path in paths:
             if path in constants:
                 self._add(operator, "fixed", where)
+
+    def _has_address(self, node: Message) -> bool:
+        """Whether an attribute 5 of a node that prints, or tells a debugger, says where to."""
+        for attribute in self.wire.parts(node, 5):
+            text = self.whole.read(attribute.start, min(attribute.end - attribute.start, MAX_ATTRIBUTE))
+            if _ADDRESS.search(text.decode("latin-1")):
+                return True
+        return False
 
     def _add(self, operator: str, how: str, where: str) -> None:
         if len(self.operators) >= MAX_SAID:

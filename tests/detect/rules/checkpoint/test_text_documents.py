@@ -74,7 +74,7 @@ CLEAN = [
     "model:\n  target: ldm.models.Net\n  params:\n    unet: {target: torch.nn.Identity, params: {}}\n",
     "spec:\n  target: os.linux\n  metrics: {target: {type: Utilization}}\nhost: {target: 'io.test.a'}\n",
     "handlers:\n  f: {class: logging.FileHandler, filename: a}\n  o: {class: logging.StreamHandler}\n",
-    "formatters: {a: {(): uvicorn.logging.AccessFormatter}}\nhandlers: {restart: {service: nginx, class: x}}\n",
+    "formatters: {a: {(): uvicorn.logging.AccessFormatter}}\nhandlers: {restart: {class: x}}\n",
     "m: {_target_: transformers.AutoModel.from_pretrained, trust_remote_code: false}\n",
     "callbacks:\n  - _target_: torch.manual_seed\n  - {_target_: torch.set_default_dtype, d: x}\n",
     "x: !!python/module:numpy.random\n",

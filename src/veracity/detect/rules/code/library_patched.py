@@ -64,6 +64,11 @@ _DECIDES = re.compile(
     | sklearn\..*(?:fit|partial_fit|check_random_state|_fit)
     """
 )
+# What an update or a gradient is: a package that replaces it as soon as it is imported does so for everybody.
+_UPDATES = re.compile(
+    r"torch\.optim\.(?!lr_scheduler).*\.(?:step|zero_grad|add_param_group)|torch\.(?:_tensor\.)?Tensor\.backward"
+    r"|torch\.autograd\.(?:backward|grad)|torch\.nn\.utils\.(?:clip_grad\.)?clip_grad_\w+"
+)
 _SETTINGS = re.compile(
     r".*(?:\.backends\.|\.config\b|\.flags\b|\._dynamo\.|\._inductor\.|\.options\.|\.mp_policy|\.test)"
 )
@@ -119,7 +124,8 @@ class LibraryPatched(SourceDetector):
             return in_change(read) if wide and fact.how in _PUT else Confidence.LOW, Severity.WARNING, what
         if fact.how == "value" or fact.roles & {"test"}:
             return in_change(read), Severity.WARNING, what
-        return Confidence.HIGH if selective(fact) or fact.trains else Confidence.MEDIUM, Severity.ERROR, what
+        sure = selective(fact) or fact.trains or (not fact.scope and _UPDATES.fullmatch(name) is not None)
+        return Confidence.HIGH if sure else Confidence.MEDIUM, Severity.ERROR, what
 
     def _method(self, read: SourceRead, fact: SourceFact) -> tuple[Confidence, Severity, str] | None:
         what = f"{fact.name} of one {fact.how} is replaced on the object"
