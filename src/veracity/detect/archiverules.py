@@ -8,6 +8,7 @@ from .rules.checkpoint.archive_damaged import ArchiveDamaged
 from .rules.checkpoint.archive_escapes import ArchiveEscapes
 from .rules.checkpoint.archive_hidden import ArchiveHidden
 from .rules.checkpoint.script_acts import ScriptActs
+from .rules.checkpoint.shard_index import ShardIndex
 
 ARCHIVE_DETECTORS: tuple[type[Detector], ...] = (
     ArchiveAmbiguous,
@@ -15,4 +16,5 @@ ARCHIVE_DETECTORS: tuple[type[Detector], ...] = (
     ArchiveEscapes,
     ArchiveHidden,
     ScriptActs,
+    ShardIndex,
 )

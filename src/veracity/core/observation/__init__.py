@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ..trial import GradientTrial
     from .approved import SealChecked, SealDrift
     from .archive import ArchiveOdd, ArchiveRead, Oddity, OddMember, ScriptCode
-    from .artifact import ArrayRead, ArtifactRead, LimitReached
+    from .artifact import ArrayRead, ArtifactRead, LimitReached, ShardSlice
     from .carriers import CodeCarried, FileAsked, FormatRuleBroken, NameAsked, OperatorAsked, TemplateReach
     from .channel import CallFrame, ChannelUsed, FileWritten, ProcessAppeared, SocketsSeen
     from .code import FunctionIdentity, FunctionsExpected, FunctionsSeen, ModuleChecked, ModuleImported
@@ -79,7 +79,7 @@ __all__ = [
     "ProcessEnded", "ProcessHeld", "RankStuck", "Reassigned", "RecordDamaged", "RecordsMissing",
     "ReferenceDeclared", "ReplicaStep", "SamplerStarted", "SchedulerCall", "SchedulerDeclared",
     "SchedulersStepped", "SchedulerStepped", "ScriptCode", "SealChecked", "SealDrift", "SearchFolder",
-    "SignalForwarded", "SocketsSeen", "SourceFact", "SourceRead", "StackFrame", "StackSampled",
+    "ShardSlice", "SignalForwarded", "SocketsSeen", "SourceFact", "SourceRead", "StackFrame", "StackSampled",
     "StacksUnavailable", "StartCode", "StartedWith", "StartupItem", "StateRestored", "StepRecord",
     "StepsPassed", "StrayFile", "TemplateReach", "TensorCopy", "TensorDigest", "WeightsMoved",
     "WheelCompared", "WorkersSeen",

@@ -44,3 +44,18 @@ class ArrayRead(Observation):
     shape: tuple[int, ...]
     fortran: bool
     objects: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ShardSlice(Observation):
+    """An entry of a checkpoint's index that is no whole thing of what lies in the file beside it.
+
+    ``name`` of the index, ``path`` of the file, ``offset``, ``length`` in bytes. ``how``: ``within`` (of
+    the archives in the file it is none), ``beyond`` (there are no such bytes), ``overlaps`` (another entry).
+    """
+
+    name: str
+    path: str
+    offset: int
+    length: int
+    how: str

@@ -9,7 +9,7 @@ _KINDS = {
     "..trial": "GradientTrial",
     ".approved": "SealChecked SealDrift",
     ".archive": "ArchiveOdd ArchiveRead Oddity OddMember ScriptCode",
-    ".artifact": "ArrayRead ArtifactRead LimitReached",
+    ".artifact": "ArrayRead ArtifactRead LimitReached ShardSlice",
     ".carriers": "CodeCarried FileAsked FormatRuleBroken NameAsked OperatorAsked TemplateReach",
     ".channel": "CallFrame ChannelUsed FileWritten ProcessAppeared SocketsSeen",
     ".code": "FunctionIdentity FunctionsExpected FunctionsSeen ModuleChecked ModuleImported",

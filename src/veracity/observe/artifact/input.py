@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -34,6 +35,14 @@ class Source(Protocol):
         ...
 
 
+class Beside(Protocol):
+    """Files beside an input, as its real reader would open them (:mod:`.beside`)."""
+
+    def opened(self, name: str, *, above: bool = False) -> AbstractContextManager[FileSource | None]:
+        """A file of the same folder, or of the one above it; None when there is none."""
+        ...
+
+
 class FileSource:
     """An open regular file, read by its descriptor alone: what its name leads to later does not matter."""
 
@@ -48,6 +57,11 @@ class FileSource:
     def size(self) -> int:
         """Bytes of the file when it was opened."""
         return self._size
+
+    @property
+    def modified(self) -> int:
+        """When it was last written, in whole seconds of the epoch, as its file system says."""
+        return self._looks[1] // 1_000_000_000
 
     def read(self, at: int, length: int) -> bytes:
         """Bytes of the file; raises EvidenceError when it cannot be read or is shorter than it was."""
@@ -120,7 +134,8 @@ class Input:
     """``size`` bytes of ``source`` from ``start``.
 
     ``name`` says where they lie, for people: ``model.pt`` or ``model.pt!archive/data.pkl``. ``depth``: out of
-    how many containers they were taken.
+    how many containers they were taken. ``beside``: what lies in the same folder, of a file on disk; None of
+    anything that lies inside another.
     """
 
     name: str
@@ -128,11 +143,12 @@ class Input:
     start: int
     size: int
     depth: int = 0
+    beside: Beside | None = None
 
     @classmethod
-    def of(cls, name: str, source: Source) -> Input:
+    def of(cls, name: str, source: Source, beside: Beside | None = None) -> Input:
         """The whole of a source."""
-        return cls(name, source, 0, source.size)
+        return cls(name, source, 0, source.size, 0, beside)
 
     @classmethod
     def of_bytes(cls, name: str, data: bytes, depth: int = 0) -> Input:

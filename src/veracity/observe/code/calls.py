@@ -15,7 +15,8 @@ from .transform import IN_PLACE, OPERATORS
 
 # Functions that call what they are given: where that stands, and its arguments behind it or under a name.
 _CALL_LATER = {
-    "threading.Thread": (-1, "target"), "multiprocessing.Process": (-1, "target"), "threading.Timer": (1, "function"),
+    "threading.Thread": (-1, "target"), "multiprocessing.Process": (-1, "target"),
+    "threading.Timer": (1, "function"),
     "multiprocessing.context.Process": (-1, "target"), "_thread.start_new_thread": (0, ""),
     "atexit.register": (0, ""), "weakref.finalize": (1, ""),
 }  # fmt: skip

@@ -187,3 +187,8 @@ def start_file(head: bytes, whole: Input) -> bool:
 def pyc(head: bytes, whole: Input) -> bool:
     """The end of a release's number."""
     return head[2:4] == b"\r\n"
+
+
+def shard_index(head: bytes, whole: Input) -> bool:
+    """A pickle with a protocol, under the name that torch goes by."""
+    return head[:1] == b"\x80" and whole.name.endswith(".metadata")

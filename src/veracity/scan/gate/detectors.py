@@ -26,6 +26,7 @@ GROUPS: Mapping[str, str] = {
     "ArchiveOdd": _ARCHIVES,
     "ArchiveRead": _ARCHIVES,
     "ScriptCode": _ARCHIVES,
+    "ShardSlice": _ARCHIVES,
     "CodeCarried": _CARRIERS,
     "CommandAsked": _CARRIERS,
     "FileAsked": _CARRIERS,

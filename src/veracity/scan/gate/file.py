@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from ...core.errors import EvidenceError
 from ...core.persona import Persona
 from ...core.picklepolicy import NO_PERMITS, SitePermits
 from ...core.quantity import quantity
+from ...observe.artifact.beside import Folder
 from ...observe.artifact.budget import MAX_SECONDS, MAX_UNPACKED, Budget
 from ...observe.artifact.input import BytesSource, Input, Source, open_file
 from ...observe.artifact.reading import HEAD
@@ -96,7 +98,8 @@ def _judged(path: str, source: _Opened, settings: Settings, begun: float) -> Fil
     small = source.size <= SMALL
     held, digest = _digested(source, small) if settings.digest else (_held(source, small), str)
     readers, budget = readers_with(settings.permits), settings.budget()
-    read = examine(Input.of(path, held), readers, budget=budget, names=settings.names)
+    beside = None if is_url(path) else Folder(os.path.dirname(path) or os.curdir)
+    read = examine(Input.of(path, held, beside), readers, budget=budget, names=settings.names)
     missed = tuple(Missed(one.what, one.reason, one.remedy) for one in read.gaps)
     if read.more_gaps:
         more = quantity(read.more_gaps, "more place was", "more places were")

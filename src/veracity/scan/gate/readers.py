@@ -95,6 +95,7 @@ READERS: tuple[Reader, ...] = (
     Deferred("start-up file", "startfiles:StartFileReader", beginnings.start_file),
     _signed("wheel", "wheelreader:WheelReader", beginnings.zip_member),
     _signed("pyc", "pycfile:PycReader", beginnings.pyc),
+    Deferred("shard index", "shardindex:ShardIndexReader", beginnings.shard_index),
 )
 
 

@@ -7,8 +7,9 @@ Load: nothing that can execute is loaded. A graph computes with tensors.
 ## What breaks it
 
 ``WriteFile`` in a TensorFlow model writes whatever the graph says, ``PyFunc`` calls Python, a saver whose
-path stands in the graph overwrites a file, and so does one that prints to an address in it. A ``PythonOp`` of ONNX calls Python, and an operator of a
-domain that nobody knows is native code, which a model's readme asks its users to load.
+path stands in the graph overwrites a file, and so does one that prints to an address in it. A ``PythonOp``
+of ONNX calls Python, and an operator of a domain that nobody knows is native code, which a model's readme
+asks its users to load.
 
 ## How it is checked
 
