@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import marshal
+import struct
+import sys
 from pathlib import Path
 from types import CodeType
 
@@ -18,6 +20,7 @@ from veracity.core.observation import CompiledFunction
 from veracity.observe.artifact.budget import Budget
 from veracity.observe.artifact.input import Input
 from veracity.observe.pycfile import PycReader
+from veracity.scan.gate.file import Settings, scan_file
 
 READER = PycReader()
 CACHED = "lib/__pycache__/x.pyc"
@@ -50,6 +53,48 @@ def test_names_are_those_of_each_code_object(source: str) -> None:
 
     assert READER.claims(data, whole)
     assert read == all_names(compile(source, "x.py", "exec"))
+
+
+def beside(folder: Path, source: str, code: str, header: bytes | None = None) -> list[str]:
+    """What the gate says of bytecode of ``code`` in the place of that of ``source``."""
+    path = folder / "x.py"
+    path.write_text(source, encoding="utf-8")
+    status = path.stat()
+    cached = folder / "__pycache__" / f"x.{sys.implementation.cache_tag}.pyc"
+    cached.parent.mkdir(exist_ok=True)
+    made = struct.pack("<III", 0, int(status.st_mtime) & 0xFFFFFFFF, status.st_size)
+    body = marshal.dumps(compile(code, "x.py", "exec"))
+    cached.write_bytes(importlib.util.MAGIC_NUMBER + (made if header is None else header) + body)
+    result = scan_file(str(cached), Settings())
+    assert not result.missed
+    return [one.rule for one in result.findings]
+
+
+def test_names_that_the_source_does_not_have_are_told(tmp_path: Path) -> None:
+    planted = f"{SOURCE}\nimport os\nos.system('true')\n"
+    forged = struct.pack("<I", 3) + importlib.util.source_hash(SOURCE.encode())
+
+    assert beside(tmp_path, SOURCE, planted) == ["environment-bytecode-foreign"]
+    assert beside(tmp_path, SOURCE, planted, struct.pack("<III", 1, 0, 0)) == ["environment-bytecode-foreign"]
+    assert beside(tmp_path, SOURCE, planted, forged) == ["environment-bytecode-foreign"]
+
+
+def test_bytecode_of_its_source_and_what_python_does_not_load_is_clean(tmp_path: Path) -> None:
+    private = "class A:\n    def f(self):\n        return self.__x, __name__\n\n\ndef ﬁrst(): return ﬁrst\n"
+    long = "x = 1\ny = f'" + "{x} " * 40 + "'\nदेवनागरी = עִברִית = 2\nदेवनागरी, עִברִית\n"
+    for source in (
+        SOURCE,
+        private,
+        long,
+        Path(__file__).read_text("utf-8"),
+        "import a.b.c as d\nfrom . import e\n",
+    ):
+        assert beside(tmp_path, source, source) == []
+    assert beside(tmp_path, SOURCE, "import os\nos.system('true')\n", struct.pack("<III", 0, 1, 1)) == []
+    assert beside(tmp_path, SOURCE, "import os\nos.system('true')\n", struct.pack("<III", 3, 1, 1)) == []
+    (tmp_path / "x.py").unlink()
+    (cached,) = (tmp_path / "__pycache__").iterdir()
+    assert not scan_file(str(cached), Settings()).findings
 
 
 def test_a_function_that_decodes_and_executes_is_found() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .detector import Detector
+from .rules.environment.bytecode_foreign import BytecodeForeign
 from .rules.environment.bytecode_hides import BytecodeHides
 from .rules.environment.start_file import StartFile
 from .rules.environment.wheel_differs import WheelDiffers
@@ -11,4 +12,5 @@ PYTHON_DETECTORS: tuple[type[Detector], ...] = (
     StartFile,
     WheelDiffers,
     BytecodeHides,
+    BytecodeForeign,
 )

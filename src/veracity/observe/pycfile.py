@@ -10,9 +10,13 @@ Format: ``Python/marshal.c`` of CPython 3.6 to 3.14, and PEP 552 for the header.
 
 from __future__ import annotations
 
+import importlib.util
+import re
+import struct
 import time
+import unicodedata
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, NoReturn
 
 from ..core.errors import EvidenceError, ResourceLimitError
@@ -22,6 +26,7 @@ from .artifact.budget import Budget
 from .artifact.cursor import Cursor
 from .artifact.input import Input
 from .artifact.reading import Nested
+from .pysource import decode
 
 HEADER = 16
 MAX_DEPTH = 150
@@ -29,6 +34,18 @@ MAX_OBJECTS = 5_000_000
 MAX_SAID = 20_000
 MAX_NAMES = 2_000
 MAX_TEXT = 1_000
+MAX_SOURCE = 4 << 20
+MAX_FOREIGN = 50
+_CACHED = re.compile(
+    r"(?:.*[/\\])?__pycache__[/\\]([^/\\!]+?)\.(?:cpython-\d+|pypy\d+(?:-\w+)?)(?:\.opt-\d)?\.pyc\Z",
+    re.DOTALL,
+)
+"""How Python itself names the bytecode of a source; what tools cache under other names only they load."""
+_WORD = re.compile(r"[\w\u0300-\U0010ffff]+")
+"""Identifiers, with the marks that letters of some scripts have."""
+_COMPILERS = frozenset({"join"})
+"""What the compiler itself calls: an f-string of many parts is put together by ``str.join``."""
+_MANGLED = re.compile(r"_[^\W_]\w*?(__\w+)\Z")
 _FIRST, _PLAIN, _LATEST = 3_360, 3_450, 3_699
 """Numbers of releases: 3.6, 3.11 (from which a code object has other fields), and those that may come."""
 _POSITIONAL = 3_400
@@ -56,13 +73,52 @@ class PycReader:
         try:
             reading.one(0)
         finally:
-            yield from reading.said[:MAX_SAID]
+            words = _words_of_source(whole)
+            for one in reading.said[:MAX_SAID]:
+                yield one if words is None else replace(one, foreign=_foreign(one.names, words))
         if "__pycache__/" not in whole.name:
             raise EvidenceError(
                 "is compiled Python without its source: of what it does, only the names were read",
                 where=whole.name,
                 remedy="ask for the source, or compare it with what that compiles to",
             )
+
+
+def _words_of_source(whole: Input) -> frozenset[str] | None:
+    """All words of the source beside it; None where Python would not load the file, or none can tell."""
+    found = _CACHED.match(whole.name)
+    if found is None or whole.beside is None:
+        return None
+    flags, written, size = struct.unpack("<III", whole.read(4, 12))
+    try:
+        with whole.beside.opened(f"{found[1]}.py", above=True) as source:
+            if source is None or source.size > MAX_SOURCE:
+                return None
+            same = (written, size) == (source.modified & 0xFFFFFFFF, source.size & 0xFFFFFFFF)
+            data = source.read(0, source.size)
+    except EvidenceError:
+        return None
+    fits = same if not flags & 1 else _fits(whole, data) if flags & 2 else True
+    if not fits:
+        return None
+    return frozenset(_WORD.findall(unicodedata.normalize("NFKC", decode(data)))) | _COMPILERS
+
+
+def _fits(whole: Input, data: bytes) -> bool:
+    """Whether the header has the digest of a source; only of this Python's own release that can be told."""
+    ours = whole.read(0, 4) == importlib.util.MAGIC_NUMBER
+    return ours and whole.read(8, 8) == importlib.util.source_hash(data)
+
+
+def _foreign(names: tuple[str, ...], words: frozenset[str]) -> tuple[str, ...]:
+    found = []
+    for name in names:
+        for part in name.split("."):
+            own = part.startswith("__") and part.endswith("__")
+            mangled = _MANGLED.match(part)
+            if part and not own and part not in words and not (mangled and mangled[1] in words):
+                found.append(part)
+    return tuple(found[:MAX_FOREIGN])
 
 
 @dataclass(slots=True)
