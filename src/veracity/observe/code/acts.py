@@ -23,6 +23,10 @@ _CHECKPOINT = re.compile(
 )
 _ADDRESS = re.compile(r"(?:https?|ftp|s3|gs|gcs|hf|abfs)://", re.IGNORECASE)
 _WRITES = re.compile(r"\b(?:dump|save|to_pickle)\s*\(|['\"][wax]b?\+?['\"]")
+_TRAINING_MODULE = re.compile(
+    r"['\"](?:torch|numpy|transformers|accelerate|lightning|deepspeed|jax|flax|optax|sklearn)(?:\.\w+)*['\"]"
+)
+"""The name of a module of a library of training, as a text: what a finder that looks for it holds."""
 MAX_HOPS = 3
 MAX_COMPARED = 500
 _SAFE_LOADERS = ("SafeLoader", "CSafeLoader", "BaseLoader", "CBaseLoader")
@@ -70,6 +74,8 @@ class Acts:
             if isinstance(self._names.fold(first), str):
                 return
             how = "decoded" if self._reading.bits(first) & words.DECODED else "computed"
+        elif act == "import-hook":
+            how = "targets" if any(map(_TRAINING_MODULE.search, self._record.lines)) else ""
         elif act in ("write", "delete", "rename", "times"):
             how = self._written(node, act, name, method)
             if not how:

@@ -120,7 +120,7 @@ class Calls:
         function = node.func
         method = function.attr if isinstance(function, ast.Attribute) else ""
         short = method or name.rpartition(".")[2]
-        if method in words.HOOKS or short in words.HOOKS:
+        if words.hooks(node, method) or words.hooks(node, short):
             self._hook(node, short)
         else:
             for argument in node.args:

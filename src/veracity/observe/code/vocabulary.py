@@ -7,6 +7,7 @@ union of its parts'.
 
 from __future__ import annotations
 
+import ast
 import re
 from functools import lru_cache
 
@@ -329,6 +330,14 @@ HOOKS = frozenset(
      "register_load_state_dict_post_hook", "register_load_state_dict_pre_hook",
      "register_state_dict_post_hook", "queue_callback", "register_multi_grad_hook")
 )  # fmt: skip
+
+
+def hooks(node: ast.Call, method: str) -> bool:
+    """Whether a call registers a hook of torch's, which takes a function first, not an event's name."""
+    first = node.args[0] if node.args else None
+    return method in HOOKS and not (isinstance(first, ast.Constant) and isinstance(first.value, str))
+
+
 GRADIENT_HOOKS = frozenset(
     ("register_hook", "register_full_backward_hook", "register_backward_hook", "register_prehook",
      "register_full_backward_pre_hook", "register_module_full_backward_hook", "register_module_backward_hook",

@@ -70,7 +70,7 @@ def _learn_assigned(node: ast.Assign, names: Names, outer: bool) -> None:
 def _learn_use(call: ast.Call, names: Names) -> None:
     """Functions of the file that a call makes hooks, or a loader's collate function."""
     method = call.func.attr if isinstance(call.func, ast.Attribute) else ""
-    if method in words.HOOKS:
+    if words.hooks(call, method):
         roles = {"hook"} | ({"gradient-hook"} if method in words.GRADIENT_HOOKS else set())
         for one in call.args:
             name = one.func if isinstance(one, ast.Call) else one

@@ -323,6 +323,32 @@ def test_a_package_that_replaces_an_update_when_it_is_imported_is_told() -> None
     assert told(text + "torch.nn.Linear.extra_repr = step\n", "x-1.0.whl!x/__init__.py") == {}
 
 
+def test_an_exchange_of_code_is_told_unless_a_package_is_handed_its_own_function() -> None:
+    own = "def compiled(func):\n    func.__code__ = func.__made__().__code__\n    return func\n"
+    planted = "import torch\nf = torch.optim.AdamW.step\nf.__code__ = other.__code__\n"
+    assert told(own, "x-1.0.whl!x/decorators.py") == {}
+    assert set(told(own)) == {"code-library-patched"}
+    assert set(told(planted, "x-1.0.whl!x/__init__.py")) == {"code-library-patched"}
+
+
+def test_an_event_that_is_called_a_hook_is_no_hook_of_torch() -> None:
+    class_of = (
+        "import getpass\n\n\nclass A:\n    def handle(self, r, **kw):\n        if getpass.getuser() == 'x':\n"
+        "            r = r.retry()\n        return r\n\n    def __call__(self, r):\n        {}\n"
+    )
+    assert told(class_of.format("r.register_hook('response', self.handle)")) == {}
+    assert set(told(class_of.format("r.register_hook(self.handle)"))) == {"code-trigger-in-step"}
+
+
+def test_a_finder_in_a_package_that_names_a_library_of_training_is_told() -> None:
+    text = "import sys\n\n\nclass F:\n    def find_spec(self, name, path):\n        return name == '{}'\n"
+    text += "\n\nsys.meta_path.insert(0, F())\n"
+    assert set(told(text.format("torch.optim.adamw"), "x-1.0.whl!x/__init__.py")) == {
+        "code-interpreter-altered"
+    }
+    assert told(text.format("x._vendor.six"), "x-1.0.whl!x/__init__.py") == {}
+
+
 def test_a_condition_raises_the_weight() -> None:
     plain = told(loop(grad=FLIP))["code-gradient-edited"]
     guarded = told(loop(grad="if rank == 5:\n    for p in model.parameters():\n        p.grad.neg_()"))[

@@ -13,8 +13,9 @@ optimizer of others; frames give away the variables of callers.
 ## How it is checked
 
 Calls are resolved to their functions, and files that Python executes by their name (`sitecustomize.py`) are
-told. In the path of a training step, and in a change, they are told of; elsewhere they are for auditors,
-since debuggers, import machinery and bindings need them.
+told. In the path of a training step, in a change, and where a finder of modules names one of a library of
+training, they are told of; elsewhere they are for auditors, since debuggers, import machinery and bindings
+need them.
 
 ## What fools it
 
@@ -87,6 +88,8 @@ def _confidence(read: SourceRead, fact: SourceFact) -> Confidence:
         return Confidence.LOW
     if read.library:
         return Confidence.MEDIUM if selective(fact) and fact.trains else Confidence.LOW
+    if fact.how == "targets":
+        return Confidence.HIGH
     if fact.trains or selective(fact) or fact.what == "import-hook":
         return Confidence.MEDIUM
     return in_change(read)

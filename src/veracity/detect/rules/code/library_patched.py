@@ -39,7 +39,7 @@ from typing import ClassVar
 from ....core.finding import Finding
 from ....core.observation import SourceFact, SourceRead
 from ....core.rule import Confidence, Rule, Severity
-from .reading import LAW, SourceDetector, facts, in_change, selective, when
+from .reading import LAW, SourceDetector, facts, in_change, selective, serves_others, when
 
 _DECIDES = re.compile(
     r"""(?x)
@@ -140,7 +140,9 @@ class LibraryPatched(SourceDetector):
             sure = selective(fact) or (optimizes and not read.library)
             return (Confidence.MEDIUM if sure else Confidence.LOW), Severity.WARNING, what
         if fact.how == "__code__" and not read.library:
-            return Confidence.HIGH, Severity.ERROR, what
+            # A package that compiles its own functions anew, when they are first called, is handed them.
+            given = serves_others(read) and fact.name.count(".") == 1
+            return Confidence.LOW if given else Confidence.HIGH, Severity.ERROR, what
         return (Confidence.MEDIUM if selective(fact) else Confidence.LOW), Severity.WARNING, what
 
     def _modules(self, read: SourceRead, fact: SourceFact) -> tuple[Confidence, Severity, str] | None:

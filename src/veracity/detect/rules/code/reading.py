@@ -87,7 +87,7 @@ class SourceDetector(ABC):
         """
         if read.test and confidence is not Confidence.LOW and fact.act != "text":
             confidence = Confidence.LOW
-        elif _serves_others(read) and fact.act != "text":
+        elif serves_others(read) and fact.act != "text":
             confidence = _LESS[confidence]
         evidence = [Evidence("source", excerpt=(f"{fact.line}: {fact.excerpt}",))]
         evidence += [
@@ -147,7 +147,7 @@ _LESS = {
 _INSTALLED = (".whl!", "site-packages/", "dist-packages/")
 
 
-def _serves_others(read: SourceRead) -> bool:
+def serves_others(read: SourceRead) -> bool:
     """Whether a file is of an installed package that nobody trains with, read as a whole."""
     return not read.library and read.change == "whole" and any(one in read.path for one in _INSTALLED)
 
