@@ -19,7 +19,8 @@ from .score import OURS, RESULTS
 
 BLOCK = Block("scan", "bench/scan/report.py")
 PICKLES = (
-    "pickle", "torch-zip", "torch-legacy", "torchscript", "compressed", "archive", "numpy", "joblib",
+    "pickle", "torch-zip", "torch-legacy", "torch-shards", "torchscript", "compressed", "archive", "numpy",
+    "joblib",
 )  # fmt: skip
 MAX_NAMED = 40
 _MEANT = """\

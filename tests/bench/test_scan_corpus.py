@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from bench.scan.corpus.assemble import FORMS, Call, Name, Node, called, start, stream
-from bench.scan.corpus.benign import plain
+from bench.scan.corpus.benign import lookalikes, plain
 from bench.scan.corpus.build import malicious
 from bench.scan.corpus.containers import BAD, checkpoint, joblib_array, npy, torch_zip
 from bench.scan.corpus.documents import documents
@@ -176,6 +176,24 @@ def test_what_the_standard_library_writes_is_pickles_of_all_protocols(tmp_path: 
 def test_headers_of_models_start_as_their_readers_want() -> None:
     assert gguf({"a": "b"})[:8] == b"GGUF\x03\0\0\0"
     assert onnx()[:2] == b"\x08\x08"
+
+
+def test_variants_are_many_and_of_every_carrier(samples: list[Sample]) -> None:
+    own = [one for one in samples if one.name.startswith(("more-", "h5-more-"))]
+    assert len(own) > 300
+    assert len({one.carrier for one in own}) >= 18
+    shards = {one.name: one.files for one in own if one.carrier == "torch-shards"}
+    within = shards["more-sharded-within"]
+    assert b"\x80\x02cos\nsystem" in within["step/__0_0.distcp"]
+
+
+def test_lookalikes_are_made_by_hand_and_named_apart(tmp_path: Path) -> None:
+    for group in lookalikes.GROUPS:
+        folder = tmp_path / group.name
+        folder.mkdir()
+        group.make(folder, tmp_path)
+        assert any(path.is_file() for path in folder.rglob("*"))
+    assert {"own-pickle.ipynb", "described.gguf"} <= {path.name for path in tmp_path.rglob("*")}
 
 
 def test_a_sample_and_its_line_of_the_manifest(tmp_path: Path) -> None:

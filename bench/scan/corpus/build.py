@@ -23,10 +23,11 @@ from .packages import packages
 from .pickles import pickles
 from .sample import BENIGN, MALICIOUS, Entry, Sample, write, write_manifest
 from .streams import streams
+from .variants.samples import variants
 from .zipcases import zip_cases
 
 SOURCES: tuple[Callable[[], Iterator[Sample]], ...] = (
-    pickles, streams, containers, zip_cases, models, documents, packages,
+    pickles, streams, containers, zip_cases, models, documents, packages, variants,
 )  # fmt: skip
 
 

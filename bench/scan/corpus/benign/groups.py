@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from . import documents, formats, learned, numeric, plain, torchfiles, trainers
+from . import documents, formats, learned, lookalikemodels, lookalikes, numeric, plain, torchfiles, trainers
 from .group import Group
 
 
@@ -19,6 +19,8 @@ def groups(wheels: Path | None) -> Iterator[Group]:
     yield from trainers.GROUPS
     yield from formats.GROUPS
     yield from documents.GROUPS
+    yield from lookalikes.GROUPS
+    yield from lookalikemodels.GROUPS
     if wheels:
         yield Group("wheels", "packages of an index", lambda folder, _: _copy(wheels, folder))
 
