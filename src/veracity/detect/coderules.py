@@ -18,6 +18,7 @@ from .rules.code.library_patched import LibraryPatched
 from .rules.code.loss_altered import LossAltered
 from .rules.code.order_altered import OrderAltered
 from .rules.code.reseeded import Reseeded
+from .rules.code.secrets_sent import SecretsSent
 from .rules.code.settings_altered import SettingsAltered
 from .rules.code.shell_command import ShellCommand
 from .rules.code.stall import Stall
@@ -49,6 +50,7 @@ CODE_DETECTORS: tuple[type[Detector], ...] = (
     UnsafeLoad,
     HiddenExecution,
     ShellCommand,
+    SecretsSent,
     InterpreterAltered,
     UnseenText,
     CallDropped,

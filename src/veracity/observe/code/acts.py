@@ -27,6 +27,17 @@ _TRAINING_MODULE = re.compile(
     r"['\"](?:torch|numpy|transformers|accelerate|lightning|deepspeed|jax|flax|optax|sklearn)(?:\.\w+)*['\"]"
 )
 """The name of a module of a library of training, as a text: what a finder that looks for it holds."""
+_SYSTEM_LIBRARY = re.compile(r"/(usr|lib|lib64|opt|System|Library|nix|conda)/")
+_NOT_SENT = frozenset(("headers", "auth", "cookies", "cert", "verify", "timeout", "proxies"))
+_ENVIRONMENT = re.compile(r"\bos\.environ\b(?!\s*(\[|\.(get|setdefault|pop)\b))")
+_CREDENTIALS = re.compile(
+    r"\.ssh\b|\bid_(rsa|ed25519|ecdsa)\b|\.aws/credentials|\.netrc\b|\.kube/config|\.git-credentials|\.pypirc\b"
+    r"|huggingface/(token|stored_tokens)|\.docker/config|gcloud/\S*credentials|/etc/shadow"
+)
+_KEY = re.compile(
+    r"(?i)\bos\.(environ(\.get)?|getenv)\s*[\[(]\s*['\"]\w*(TOKEN|SECRET|PASSWORD|PASSWD|API_?KEY|ACCESS_KEY)"
+)
+MAX_SENT = 4_000
 MAX_HOPS = 3
 MAX_COMPARED = 500
 _SAFE_LOADERS = ("SafeLoader", "CSafeLoader", "BaseLoader", "CBaseLoader")
@@ -74,6 +85,12 @@ class Acts:
             if isinstance(self._names.fold(first), str):
                 return
             how = "decoded" if self._reading.bits(first) & words.DECODED else "computed"
+        elif act == "send":
+            how = self._sent(node)
+            if not how:
+                return
+        elif act == "native" and not self._is_of_its_own(first):
+            return
         elif act == "import-hook":
             how = "targets" if any(map(_TRAINING_MODULE.search, self._record.lines)) else ""
         elif act in ("write", "delete", "rename", "times"):
@@ -187,6 +204,23 @@ class Acts:
             lines = (_unquoted(line) for line in self._record.lines if _WRITES.search(line))
             self._writing = list(islice(lines, MAX_COMPARED))
         return any(text in line for line in self._writing)
+
+    def _is_of_its_own(self, node: ast.expr | None) -> bool:
+        """Whether a library lies where no system and no package keeps any."""
+        path = self._names.fold(node)
+        return isinstance(path, str) and path.startswith("/") and not _SYSTEM_LIBRARY.match(path)
+
+    def _sent(self, node: ast.Call) -> str:
+        """What of a program's secrets a request carries, headers left out; empty for nothing known."""
+        parts = [*node.args, *(word.value for word in node.keywords if word.arg not in _NOT_SENT)]
+        came = [one for part in parts for one in self._came_from(part, MAX_HOPS)][:MAX_COMPARED]
+        texts = [ast.unparse(one)[:MAX_SENT] for one in came]
+        if any(_ENVIRONMENT.search(text) for text in texts):
+            return "environment"
+        if any(_CREDENTIALS.search(text) for text in texts):
+            return "credentials"
+        plain = any("http://" in text for text in texts)
+        return "unprotected" if plain and any(_KEY.search(text) for text in texts) else ""
 
     def _is_payload(self, node: ast.expr | None) -> bool:
         """Whether what is loaded stands encoded in the source."""

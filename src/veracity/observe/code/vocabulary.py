@@ -250,6 +250,12 @@ CALLS: dict[str, str] = {
     **dict.fromkeys(("sys.settrace", "sys.setprofile", "threading.settrace", "threading.setprofile",
                      "sys.monitoring.register_callback", "sys.monitoring.use_tool_id",
                      "threading.settrace_all_threads"), "trace"),
+    **dict.fromkeys(("ctypes.CDLL", "ctypes.PyDLL", "ctypes.cdll.LoadLibrary", "ctypes.pydll.LoadLibrary",
+                     "torch.ops.load_library", "torch.classes.load_library"), "native"),
+    **dict.fromkeys(
+        (*(f"{one}.{verb}" for one in ("requests", "httpx")
+           for verb in ("get", "post", "put", "patch", "request")),
+         "urllib.request.urlopen", "urllib.request.Request"), "send"),
     **dict.fromkeys(("gc.get_objects", "gc.get_referrers"), "objects"),
     **dict.fromkeys(("sys._getframe", "sys._current_frames", "inspect.currentframe", "inspect.stack"),
     "frames"),

