@@ -46,7 +46,7 @@ def _configs(folder: Path, scratch: Path) -> None:
     kinds = "Bert GPT2 Llama Mistral T5 Whisper ViT CLIP Qwen2 Gemma Roberta DistilBert Mixtral DeiT Wav2Vec2".split()
     for kind in kinds:
         getattr(t, f"{kind}Config")().save_pretrained(str(folder / kind.lower()))
-    t.GenerationConfig(max_new_tokens=20, temperature=0.7).save_pretrained(str(folder))
+    t.GenerationConfig(max_new_tokens=20, do_sample=True, temperature=0.7).save_pretrained(str(folder))
     modules = [{"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"}]
     (folder / "modules.json").write_text(json.dumps(modules, indent=2))
     index = {"metadata": {"total_size": 4}, "weight_map": {"weight": "model-00001-of-00001.safetensors"}}
