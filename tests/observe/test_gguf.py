@@ -112,6 +112,13 @@ def test_what_is_cut_off_or_unknown_is_incomplete() -> None:
     assert gated(Made().value("x", 9, struct.pack("<IQ", 8, 1 << 62)).bytes()).status == "incomplete"
 
 
+def test_a_length_that_no_file_has_is_told_and_one_that_is_cut_off_is_not() -> None:
+    for size, found in ((1 << 62, ["checkpoint-format-broken warning"]), (5_000, [])):
+        data = b"GGUF" + struct.pack("<IQQ", 3, 0, 2) + struct.pack("<Q", size) + b"general.name"
+        assert rules(data) == found
+        assert gated(data).gaps
+
+
 @given(st.binary(max_size=60), st.integers(0, 1900))
 @settings(max_examples=examples(200), deadline=None)
 def test_any_bytes_give_facts_or_an_error_of_ours(data: bytes, at: int) -> None:

@@ -60,7 +60,18 @@ class GgufReader:
 
     def read(self, whole: Input, budget: Budget) -> Iterator[Observation | Nested]:
         """Broken rules, what templates reach for, and what lies behind the tensors; raises EvidenceError."""
-        yield from _Reading(whole, budget).all()
+        reading = _Reading(whole, budget)
+        try:
+            yield from reading.all()
+        except EvidenceError:
+            if reading.impossible:
+                what = f"says that a text is {reading.impossible:,} bytes long, which makes sums overflow"
+                yield from reading.refused(what)
+            raise
+
+
+IMPOSSIBLE = 1 << 48
+"""A length of more bytes than any file has: not of one that was cut off, but for a reader that adds it up."""
 
 
 @dataclass(slots=True)
@@ -82,6 +93,7 @@ class _Reading:
     alignment: int = 32
     texts: int = 0
     unknown: list[int] = field(default_factory=list)
+    impossible: int = 0
 
     def __post_init__(self) -> None:
         self.cursor = Cursor(self.whole, 4)
@@ -91,6 +103,10 @@ class _Reading:
         if self.broken <= MAX_BROKEN:
             origin = monitor_origin(time.time_ns(), source="scan")
             yield FormatRuleBroken(origin, self.whole.name, "gguf", effect, what)
+
+    def refused(self, what: str) -> Iterator[FormatRuleBroken]:
+        """Something that the format's own reader refuses."""
+        yield from self._say("refused", what)
 
     def all(self) -> Iterator[Observation | Nested]:
         """The whole file in its order."""
@@ -118,6 +134,7 @@ class _Reading:
         if size > limit:
             if size <= self.cursor.left:
                 raise ResourceLimitError(f"has a text of {size:,} bytes", where=self.whole.name)
+            self.impossible = size if size >= IMPOSSIBLE else 0
             self.cursor.skip(size)
         return self.cursor.take(size).decode("utf-8", "replace")
 

@@ -204,7 +204,6 @@ def _safetensors() -> dict[str, tuple[str, str, bytes]]:
         "safetensors-reversed": ("model.safetensors", "weight", file(one.replace(b"[0,4]", b"[4,0]"))),
         "safetensors-zip-after": ("model.safetensors", "os", file(one) + zipped({"archive/data.pkl": BAD, "archive/version": b"3\n"})),
         "safetensors-twice-metadata": ("model.safetensors", "format", file(b'{"__metadata__":{"format":"pt"},"__metadata__":{"format":"tf"},' + one[1:])),
-        "safetensors-header-unclosed": ("model.safetensors", "weight", file(one[:-1])),
     }  # fmt: skip
 
 

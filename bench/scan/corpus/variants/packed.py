@@ -58,9 +58,8 @@ def _zips() -> dict[str, tuple[str, bytes]]:
         "zip-after-safetensors": ("model.safetensors", struct.pack("<Q", 2) + b"{}" + build(bad)),
         "zip-after-json": ("config.json", b'{"a": 1}\n' + build(bad)),
         "zip-two-disks": ("model.pt", build(bad, Ending(disk=2, count=1))),
-        "zip-deflate64": ("model.zip", _method(9)),
-        "zip-zstandard": ("model.zip", _method(93)),
-        "zip-implode": ("model.zip", _method(6)),
+        "zip-deflate64": ("model.zip", _method(9, _stored_block(BAD))),
+        "zip-zstandard": ("model.zip", _method(93, _frame(BAD))),
         "zip-after-itself": ("model.pt", good + good + build(bad)),
         "zip-local-gap": ("model.pt", build((Member(b"archive/data.pkl", MEMBER.data, local=Header(extra=b"\xff\xff" + struct.pack("<H", 60) + b"A" * 60)), *REST))),
     }  # fmt: skip
@@ -87,9 +86,15 @@ def _linked(name: str, target: str) -> bytes:
     return buffer.getvalue()
 
 
-def _method(number: int) -> bytes:
-    """A member that is packed by a method that few readers know; its bytes are none of the method's."""
-    return build((Member(b"model.pkl", BAD, local=Header(method=number), central=Header(method=number)),))
+def _method(number: int, packed: bytes) -> bytes:
+    """A member that is packed by a method that few readers know."""
+    said = Header(method=number, crc=zlib.crc32(BAD), packed=len(packed), unpacked=len(BAD))
+    return build((Member(b"model.pkl", packed, local=said, central=said),))
+
+
+def _stored_block(data: bytes) -> bytes:
+    """The one block that Deflate64 has in common with Deflate: not compressed."""
+    return b"\x01" + struct.pack("<HH", len(data), len(data) ^ 0xFFFF) + data
 
 
 def _torch() -> dict[str, tuple[str, bytes]]:
@@ -189,9 +194,9 @@ def _old(members: dict[str, bytes]) -> bytes:
 
 
 def _damaged(data: bytes) -> bytes:
-    """The second header's checksum is wrong: readers that pass such headers over go on behind it."""
+    """The first header's checksum is wrong: GNU tar passes it over and goes on behind it."""
     damaged = bytearray(data)
-    damaged[1024 + 148] = ord("7")
+    damaged[148] = ord("7")
     return bytes(damaged)
 
 

@@ -37,6 +37,9 @@ class Oddity(str, enum.Enum):
     ABSOLUTE = "a name begins at the root of the file system"
     THROUGH_LINK = "a member is to be written through a link of the archive that leads outside"
     LINK_OUTSIDE = "a link leads outside of the folder that it is unpacked into"
+    LOADED_OUTSIDE = (
+        "what is loaded under this name is a link that leads outside of the folder it is unpacked into"
+    )
     DEVICE = "a member is a device"
 
 

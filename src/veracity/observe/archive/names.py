@@ -11,6 +11,10 @@ from ...core.observation import Oddity
 
 MAX_SHOWN = 200
 _DRIVE = re.compile(r"[A-Za-z]:")
+_LOADED = re.compile(
+    r"(?i)\.(pkl|pickle|pt|pth|ckpt|safetensors|np[yz]|h5|hdf5|keras|onnx|gguf|joblib|tflite|distcp)\Z"
+    r"|(^|[/_.-])(model|weights|optimizer|scheduler|training_args)[\w.-]*\.bin\Z"
+)
 _HIDDEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 
 
@@ -55,6 +59,11 @@ def link_leads_outside(name: str, target: str) -> bool:
         if depth < 0:
             return True
     return False
+
+
+def odd_link(name: str) -> Oddity:
+    """What a link that leads outside is: one as in images of systems, or in the place of a model's file."""
+    return Oddity.LOADED_OUTSIDE if _LOADED.search(name) else Oddity.LINK_OUTSIDE
 
 
 def through_links(

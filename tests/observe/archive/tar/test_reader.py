@@ -127,6 +127,10 @@ def test_two_sizes_of_one_member_are_both_followed() -> None:
     assert {GOOD, BAD, hidden} <= looked.all
     assert ("checkpoint-archive-ambiguous", "error") in looked.rules
 
+    info, data = member("a", BAD)
+    info.pax_headers = {"size": "0"}
+    assert BAD in look(written((info, data), form=tarfile.PAX_FORMAT)).all
+
 
 def test_names_and_links_that_lead_outside() -> None:
     def found(*members: tuple[tarfile.TarInfo, bytes]) -> set[tuple[str, str]]:
@@ -141,6 +145,11 @@ def test_names_and_links_that_lead_outside() -> None:
     assert (rule, "error") in found(out, member("out", GOOD))
     assert (rule, "error") in found(member("h", type=tarfile.LNKTYPE, linkname="../../etc/passwd"))
     assert found(member("null", type=tarfile.CHRTYPE)) == {(rule, "note")}
+    for name in ("run/model.safetensors", "pytorch_model-1.bin", "a.PKL"):
+        assert (rule, "warning") in found(member(name, type=tarfile.SYMTYPE, linkname="/etc/hostname"))
+    for name in ("usr/lib/firmware.bin", "model.so", "bin/python"):
+        assert found(member(name, type=tarfile.SYMTYPE, linkname="/usr/x")) == {(rule, "note")}
+    assert found(member("s/model.pt", type=tarfile.SYMTYPE, linkname="../blobs/a")) == set()
     assert found(member("in", type=tarfile.SYMTYPE, linkname="a"), member("in/b", GOOD)) == set()
 
 
@@ -150,6 +159,11 @@ def test_what_is_cut_off_or_damaged_is_read_as_far_as_it_goes_and_never_clean() 
     cut = look(whole[:4000])
     assert cut.result.status == "incomplete"
     assert GOOD in cut.all
+    first = bytearray(whole)
+    first[10] ^= 1
+    looked = look(bytes(first))
+    assert looked.result.status != "clean"
+    assert BAD in looked.all
     damaged = bytearray(whole)
     damaged[1024 + 10] ^= 1  # the header of b
     looked = look(bytes(damaged))

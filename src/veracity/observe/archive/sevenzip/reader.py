@@ -17,7 +17,7 @@ from ...artifact.budget import Budget
 from ...artifact.input import Input
 from ...artifact.reading import Found, Nested, Packed
 from ...artifact.spool import Spool
-from ..names import leads_outside, link_leads_outside, shown
+from ..names import leads_outside, link_leads_outside, odd_link, shown
 from ..oddities import Oddities
 from .coders import unpack_folder
 from .structures import Cursor, Folder, Names, Streams, parse_header
@@ -166,7 +166,7 @@ class _Reading:
     def _link(self, inner: Input, name: str) -> Iterator[ArchiveOdd]:
         target = inner.read(0, MAX_TARGET).decode("utf-8", "surrogateescape")
         if link_leads_outside(name, target):
-            yield self._odd(Oddity.LINK_OUTSIDE, name, shown(target), "")
+            yield self._odd(odd_link(name), name, shown(target), "")
 
     def _odd(self, oddity: Oddity, name: str, first: str, second: str) -> ArchiveOdd:
         one = OddMember(shown(name), first, second)

@@ -14,7 +14,7 @@ from ....core.quantity import quantity
 from ...artifact.budget import Budget
 from ...artifact.input import WINDOW, Input
 from ...artifact.reading import Found, Nested
-from ..names import leads_outside, link_leads_outside, shown, through_links
+from ..names import leads_outside, link_leads_outside, odd_link, shown, through_links
 from ..oddities import Oddities
 from .headers import (
     BLOCK,
@@ -48,8 +48,8 @@ class TarReader:
     has_signature: ClassVar[bool] = True
 
     def claims(self, head: bytes, whole: Input) -> bool:
-        """By a first block whose checksum fits."""
-        return read_header(head[:BLOCK]) is not None
+        """By a first block whose checksum fits, or with the magic: GNU tar goes on behind it."""
+        return read_header(head[:BLOCK]) is not None or (len(head) >= BLOCK and head[257:262] == b"ustar")
 
     def read(self, whole: Input, budget: Budget) -> Iterator[Found]:
         """All members, also those behind the end."""
@@ -196,6 +196,9 @@ class _Reading:
             size = int(told)
             if size != header.size:
                 self._others.append(at + _blocks(header.size))
+                if header.has_data and header.size:
+                    # Who does not know extended headers takes this many bytes.
+                    yield Nested(self._whole.part(shown(header.name), at, header.size))
         if self._ended:
             self._oddities.note(Oddity.BEHIND, name)
         if size and (not header.has_data or name.endswith(b"/") or header.name.endswith(b"/")):
@@ -254,7 +257,7 @@ class _Reading:
             note(Oddity.DEVICE, raw)
         elif header.kind == SYMBOLIC_LINK:
             if link_leads_outside(name, link):
-                note(Oddity.LINK_OUTSIDE, raw, link)
+                note(odd_link(name), raw, link)
                 self._links[name] = link
         elif header.kind == HARD_LINK:
             outside = leads_outside(link)

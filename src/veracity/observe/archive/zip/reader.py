@@ -18,7 +18,7 @@ from ...artifact.input import Input
 from ...artifact.reading import Found, Nested, Packed
 from ...artifact.spool import Spool
 from ...torchscript import operators_in_bytecode, operators_in_code
-from ..names import leads_outside, link_leads_outside, shown, through_links
+from ..names import leads_outside, link_leads_outside, odd_link, shown, through_links
 from ..unpacking import Stream, Unpacker, bzip2, deflate, lzma_raw, xz
 from ..zstd import zstandard
 from .ends import may_be_zip
@@ -115,7 +115,7 @@ class _Reading:
                     note(outside, raw)
                 if target is not None and link_leads_outside(name, target):
                     links[name] = target
-                    note(Oddity.LINK_OUTSIDE, raw, target)
+                    note(odd_link(name), raw, target)
         for name, link in through_links(names, links):
             note(Oddity.THROUGH_LINK, name, link, links[link])
 
