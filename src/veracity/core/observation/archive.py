@@ -41,6 +41,7 @@ class Oddity(str, enum.Enum):
         "what is loaded under this name is a link that leads outside of the folder it is unpacked into"
     )
     DEVICE = "a member is a device"
+    STRAY_DEVICE = "a member is a device, and not in a folder called dev"
 
 
 @dataclass(frozen=True, slots=True)

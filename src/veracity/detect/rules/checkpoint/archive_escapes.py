@@ -14,9 +14,9 @@ the attacker's where programs start from.
 
 Each name of each member, with ``/`` and ``\`` as separators, and by all readings of a zip. A name that
 climbs above the folder is an error, and so is a member below a link that leads outside. A name that begins
-at the root is a warning, since some back-ups have such names, and so is a link that leads outside under the
-name of a model's file. That any other link leads outside, or that a member is a device, is a note: images of
-systems are full of them.
+at the root is a warning, since some back-ups have such names, and so are a link that leads outside under the
+name of a model's file, and a device anywhere but in a folder called ``dev``. Any other link that leads
+outside and a device there are notes: images of systems are full of them.
 
 ## What fools it
 
@@ -44,6 +44,7 @@ _WEIGHTS = {
     Oddity.THROUGH_LINK: Severity.ERROR,
     Oddity.ABSOLUTE: Severity.WARNING,
     Oddity.LOADED_OUTSIDE: Severity.WARNING,
+    Oddity.STRAY_DEVICE: Severity.WARNING,
     Oddity.LINK_OUTSIDE: Severity.NOTE,
     Oddity.DEVICE: Severity.NOTE,
 }

@@ -254,7 +254,8 @@ class _Reading:
         if outside is not None:
             note(outside, raw)
         if header.kind in (CHARACTER, DEVICE):
-            note(Oddity.DEVICE, raw)
+            placed = "dev" in name.split("/")[:-1]
+            note(Oddity.DEVICE if placed else Oddity.STRAY_DEVICE, raw)
         elif header.kind == SYMBOLIC_LINK:
             if link_leads_outside(name, link):
                 note(odd_link(name), raw, link)
