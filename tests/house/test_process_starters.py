@@ -23,7 +23,8 @@ PROCESS_STARTERS: dict[str, str] = {
     "guard/codecheck.py": "the code checker's child, which reads bytecode that is not what its source gives",
     "scan/gate/remotewalk.py": "a copy of this process, which lists what lies behind a URL",
     "scan/gate/workers.py": "copies of this process, which read files that may be hostile",
-    "scan/checkworker.py": "the job's own interpreter, which compiles sources and compares code objects",
+    "scan/lineworker.py": "the job's own interpreter, which compiles sources and compares code objects, and "
+    "ours, which reads files that may be hostile",
 }
 
 # Victims are data: throw-away training scripts, started by a drill as anybody's script is.

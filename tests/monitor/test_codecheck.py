@@ -22,8 +22,9 @@ from veracity.core.origin import Origin, Trust
 from veracity.monitor.codecheck import Checked, CodeChecker
 from veracity.monitor.sources import SourceStore
 from veracity.observe.pyenv import RecordIndex
-from veracity.scan.checkworker import CheckWorker, Failed
+from veracity.scan.checkworker import CheckWorker
 from veracity.scan.knownbytecode import KnownBytecode, tag_of
+from veracity.scan.lineworker import Failed
 
 SRC = Path(codeobject.__file__).parents[2]
 TEXT = "RATE = 0.1\n\n\ndef step(x):\n    return x - RATE * x\n"

@@ -20,8 +20,9 @@ from ..core.observation import FunctionsExpected, Gap, ModuleChecked, ModuleImpo
 from ..core.origin import Origin, monitor_origin
 from ..observe import pysource
 from ..observe.pyenv import RecordEntry, RecordIndex, import_root
-from ..scan.checkworker import Answered, CheckWorker, Failed
+from ..scan.checkworker import CheckWorker
 from ..scan.knownbytecode import KnownBytecode, tag_of
+from ..scan.lineworker import Answered, Failed
 from .accounts import recording
 from .program import PROGRAM, SealedProgram, read_program
 from .sources import SourceStore

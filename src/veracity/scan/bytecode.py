@@ -26,9 +26,10 @@ from ..core.tree import FILE, FOLDER, LINK, UNREAD, TreeEntry
 from ..observe.marks import NOBODY, mark_of
 from ..observe.pyenv import read_small
 from ..observe.torchzip import FileDigest, digest_file
-from .checkworker import Answered, CheckWorker
+from .checkworker import CheckWorker
 from .environment import Tree
 from .knownbytecode import KnownBytecode, tag_of
+from .lineworker import Answered
 
 MAX_FILE = 64 << 20
 HEADER = 16
