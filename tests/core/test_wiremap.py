@@ -27,6 +27,7 @@ def test_what_only_the_monitor_can_know_has_no_frame() -> None:
         seen.RecordsMissing,
         seen.ReferenceDeclared,
         seen.FileDigested,
+        seen.FileScanned,
         seen.ModuleChecked,
         seen.FunctionsExpected,
         seen.StackSampled,

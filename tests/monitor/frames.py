@@ -55,6 +55,14 @@ BODIES: dict[str, dict[str, object]] = {
         "ids": {"RANK": "0", "WORLD_SIZE": "1"},
         "numerics": {"threads": "1"},
     },
+    "loading": {
+        "way": "torch.load",
+        "path": "/out/a.pt",
+        "step": 4,
+        "identity": "1:2:3:4:5",
+        "offset": 0,
+        "asks": False,
+    },
     "unpickled": {
         "way": "torch.load",
         "path": "/out/a.pt",

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ..core.summary import RunSummary
     from ..monitor.job import RunOptions
     from ..monitor.service.handover import HandedOver
+    from ..scan.gate.config import ScanConfig
 
 _DESCRIPTION = """\
 Run CMD as you would without `veracity run --` in front of it. Its output, its signals and its exit code
@@ -187,6 +188,7 @@ def execute(arguments: argparse.Namespace) -> int:
         witnesses=witnesses,
         witness_policy=policy,
         timestamps=timestamps_of(arguments),
+        scan=_permitted(arguments),
     )
     if sealed is not None and refused:
         raise _refuse(arguments, options, sealed, refused)
@@ -210,6 +212,21 @@ def execute(arguments: argparse.Namespace) -> int:
     if arguments.fail_on is not None and not result.witnessed:
         return 1
     return exit_code_of(result.summary, result.exit_code, arguments.fail_on)
+
+
+def _permitted(arguments: argparse.Namespace) -> ScanConfig:
+    """What the site permits in files that are loaded; nothing where that is wrong, unless to enforce."""
+    from ..monitor.loads import find_rules
+    from ..scan.gate.config import ScanConfig
+
+    try:
+        return find_rules(home_of(arguments), Path.cwd())
+    except UsageError as error:
+        if arguments.policy == "enforce":
+            raise
+        tell_error(error)
+        say("veracity: nothing is permitted in files that are loaded; the run goes on")
+        return ScanConfig()
 
 
 def _handed_over(arguments: argparse.Namespace, options: RunOptions) -> HandedOver | None:

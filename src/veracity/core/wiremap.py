@@ -27,6 +27,7 @@ KINDS: dict[str, type[seen.Observation]] = {
     "batches": seen.BatchesDrawn,
     "saved": seen.CheckpointSaved,
     "loaded": seen.CheckpointLoaded,
+    "loading": seen.FileLoading,
     "unpickled": seen.ObjectsLoaded,
     "restored": seen.StateRestored,
     "module": seen.ModuleImported,

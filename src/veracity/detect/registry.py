@@ -167,4 +167,7 @@ EVERY: tuple[type[Detector], ...] = tuple(
     dict.fromkeys((*DETECTORS, *AT_REST, *FILE_DETECTORS, *CODE_DETECTORS))
 )
 
+GATE_RULES: frozenset[str] = frozenset(detector.rule.id for detector in (*FILE_DETECTORS, *CODE_DETECTORS))
+"""Rules that the gate asks about files, in a scan or before a job loads them; no run asks them by itself."""
+
 RULES: tuple[Rule, ...] = tuple(detector.rule for detector in EVERY)

@@ -257,16 +257,19 @@ def watch_checkpoints(
 
     def around_load(original: Callable[..., object]) -> Callable[..., object]:
         def load(f: object, *args: object, **kwargs: object) -> object:
-            following = run("unpickling", _begin, unpickling, f, kwargs)
-            error = ""
-            try:
-                return checkpoints.load(lambda: original(f, *args, **kwargs), f)
-            except BaseException as raised:
-                error = type(raised).__name__
-                raise
-            finally:
-                if following is not None:
-                    run("unpickling", unpickling.end, following, error)
+            # What only the safe loader reads cannot execute, so that a buffer of it is nothing unseen.
+            counts = kwargs.get("weights_only") is not True
+            with unpickling.asking.about("torch.load", f, counts=counts):
+                following = run("unpickling", _begin, unpickling, f, kwargs)
+                error = ""
+                try:
+                    return checkpoints.load(lambda: original(f, *args, **kwargs), f)
+                except BaseException as raised:
+                    error = type(raised).__name__
+                    raise
+                finally:
+                    if following is not None:
+                        run("unpickling", unpickling.end, following, error)
 
         return load
 

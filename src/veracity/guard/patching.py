@@ -12,13 +12,15 @@ R = TypeVar("R")
 def replace(owner: object, name: str, make: Callable[[Callable[..., R]], Callable[..., R]]) -> bool:
     """Replace ``owner.name`` by ``make(original)``; False when there is nothing to wrap.
 
-    ``functools.wraps`` keeps name, docstring and signature, so that programs that look at the function see
-    what they would have seen.
+    ``functools.update_wrapper`` keeps name, docstring and signature, so that programs that look at the
+    function see what they would have seen.
     """
     original = getattr(owner, name, None)
     if original is None or not callable(original):
         return False
-    setattr(owner, name, functools.wraps(original)(make(original)))
+    made = make(original)
+    updated = () if isinstance(made, type) else functools.WRAPPER_UPDATES  # a class has its own dictionary
+    setattr(owner, name, functools.update_wrapper(made, original, updated=updated))
     return True
 
 

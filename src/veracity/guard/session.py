@@ -48,6 +48,10 @@ class Config:
     overhead: float = 0.01
     attention: str = ""
     variables: tuple[str, ...] = ()
+    enforces: bool = False
+    """Whether nothing is loaded that the monitor has not allowed."""
+    answer_within: float = 300.0
+    """Seconds for which a load waits for the monitor's word."""
 
 
 def read_config(path: str) -> Config:
@@ -63,6 +67,7 @@ def read_config(path: str) -> Config:
         overhead=min(1.0, max(0.0, float(raw.get("overhead", 0.01)))),
         attention=str(raw.get("attention", "")),
         variables=tuple(str(name) for name in raw.get("variables", ())),
+        enforces=raw.get("enforces") is True,
     )
 
 
@@ -169,6 +174,7 @@ LAW_OF_SITE = {
     "scheduler": "schedule",
     "checkpoint": "weight-continuity",
     "unpickling": "load",
+    "asking": "load",
     "modules": "code-identity",
     "functions": "code-identity",
     "channels": "channels",

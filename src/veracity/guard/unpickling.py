@@ -1,9 +1,10 @@
 """Which globals are asked for while a file is unpickled, seen before each of them is called.
 
-Only loads of files are followed: ``torch.load`` and ``pickle.load`` of a file (``numpy.load`` and many others
-go through it), ``joblib.load``. Between processes a program's objects are unpickled all day (loader workers,
-queues, ``spawn``): those are counted. Of what else is unpickled in memory, only names that are known to be
-no data are reported.
+Only loads of files are followed: ``torch.load``, ``pickle.load`` of a file (``numpy.load`` and many others
+go through it), ``pickle.Unpickler`` of a file and what derives from it (``joblib.load`` does). Before each
+of them the monitor is told of the file, or asked (:mod:`.asking`). Between processes a program's objects
+are unpickled all day (loader workers, queues, ``spawn``): those are counted. Of what else is unpickled in
+memory, only names that are known to be no data are reported.
 """
 
 from __future__ import annotations
@@ -12,20 +13,24 @@ import _compat_pickle
 import enum
 import io
 import os
+import pickle
 import stat
 import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from types import FrameType, ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from . import audit
+from .asking import Asking
 from .patching import once, replace
 
 if TYPE_CHECKING:
     from .session import Session
 
+R = TypeVar("R")
 MAX_GLOBALS = 200
 MAX_REPORTS = 1_000
 MAX_CALM = 20_000
@@ -65,6 +70,7 @@ class Unpickling:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self.asking = Asking(session)
         self._open: dict[int, Load] = {}
         self._calm: set[object] = set()
         self._reported: set[object] = set()
@@ -155,9 +161,41 @@ class Unpickling:
 
     def finish(self) -> None:
         """The process ends: say what was only counted."""
+        self.asking.finish()
         if self._elsewhere or self._repeated:
             load = Load("elsewhere", "", "", "", 0, False, more=self._elsewhere)
             self._ship(load, [], "", begun=False)
+
+    def follow(self, way: str, file: object, call: Callable[[], R], *, counts: bool) -> R:
+        """The result of ``call``, which unpickles ``file``. Raises LoadRefusedError when it must not."""
+        run = self._session.shield.run
+        with self.asking.about(way, file, counts=counts):
+            going_on = run("unpickling", self._of_file, way, file)
+            if going_on is None:
+                return call()
+            error = ""
+            try:
+                return call()
+            except BaseException as raised:
+                error = type(raised).__name__
+                raise
+            finally:
+                run("unpickling", self.end, going_on, error)
+
+    def _of_file(self, way: str, file: object) -> Load | None:
+        """A load if ``file`` is a regular file or a member of a zip; pipes and buffers are none."""
+        if type(file).__name__ == "ZipExtFile":
+            return self.begin(way, "", "")
+        if not isinstance(file, io.IOBase):
+            return None
+        try:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                return None
+        except (OSError, ValueError):
+            return None
+        name = getattr(file, "name", None)
+        path = os.path.realpath(name) if isinstance(name, str) else ""
+        return self.begin(way, path, "")
 
     def _in_memory(self, module: str, name: str) -> None:
         frame: FrameType | None = sys._getframe(2)
@@ -200,48 +238,54 @@ class Unpickling:
 
 
 def watch_unpickling(session: Session) -> Unpickling:
-    """Follow ``pickle.load`` of files and the audit event; ``torch.load`` is wrapped with the checkpoints."""
+    """Follow unpickling of files and the audit event; ``torch.load`` is wrapped with the checkpoints."""
     unpickling = Unpickling(session)
-    run = session.shield.run
 
     def around(original: Callable[..., object]) -> Callable[..., object]:
         def load(file: object, *args: object, **kwargs: object) -> object:
-            going_on = run("unpickling", _of_file, unpickling, file)
-            if going_on is None:
-                return original(file, *args, **kwargs)
-            error = ""
-            try:
-                return original(file, *args, **kwargs)
-            except BaseException as raised:
-                error = type(raised).__name__
-                raise
-            finally:
-                run("unpickling", unpickling.end, going_on, error)
+            return unpickling.follow(
+                "pickle.load", file, lambda: original(file, *args, **kwargs), counts=True
+            )
 
         return load
 
-    make = once(around)
-    for module in ("pickle", "_pickle"):
-        if module in sys.modules:
-            replace(sys.modules[module], "load", make)
+    def around_python(original: Callable[..., object]) -> Callable[..., object]:
+        def load(self: object) -> object:
+            # The one place where it keeps what it was given: the file's own method.
+            file = getattr(getattr(self, "_file_read", None), "__self__", None)
+            way = "joblib.load" if type(self).__module__.startswith("joblib.") else "pickle.Unpickler"
+            return unpickling.follow(way, file, lambda: original(self), counts=False)
+
+        return load
+
+    make, kind = once(around), once(partial(_followed, unpickling))
+    for name in ("pickle", "_pickle"):
+        module = sys.modules.get(name)
+        if module is not None:
+            replace(module, "load", make)
+            replace(module, "Unpickler", kind)
+    replace(pickle._Unpickler, "load", around_python)
     audit.watch("pickle.find_class", unpickling.named, session.shield, "unpickling", unpickling.passes)
     return unpickling
 
 
-def _of_file(unpickling: Unpickling, file: object) -> Load | None:
-    """A load if ``file`` is a regular file or a member of a zip; pipes and buffers are none."""
-    if type(file).__name__ == "ZipExtFile":
-        return unpickling.begin("pickle.load", "", "")
-    if not isinstance(file, io.IOBase):
-        return None
-    try:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            return None
-    except (OSError, ValueError):
-        return None
-    name = getattr(file, "name", None)
-    path = os.path.realpath(name) if isinstance(name, str) else ""
-    return unpickling.begin("pickle.load", path, "")
+def _followed(unpickling: Unpickling, original: Callable[..., object]) -> Callable[..., object]:
+    """The interpreter's class of unpicklers, whose loads are followed; itself where it is no class."""
+    if not isinstance(original, type):
+        return original
+
+    class Unpickler(original):  # type: ignore[misc, valid-type]
+        __slots__ = ("_veracity_reads",)
+
+        def __init__(self, *args: object, **kwargs: object) -> None:
+            self._veracity_reads = args[0] if args else kwargs.get("file")
+            super().__init__(*args, **kwargs)
+
+        def load(self) -> object:
+            file = getattr(self, "_veracity_reads", None)
+            return unpickling.follow("pickle.Unpickler", file, super().load, counts=False)
+
+    return Unpickler
 
 
 def _called(path: str) -> set[tuple[str, str]]:

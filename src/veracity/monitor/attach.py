@@ -26,6 +26,9 @@ def attach_run(home: Path, run: str) -> RunSummary:
     """
     folder = RunFolder(home.absolute() / "runs" / run)
     with Pipeline.resume(folder) as pipeline:
+        wrong = pipeline.loads.configure(folder.home, Path.cwd())
+        if wrong is not None:
+            pipeline.observe(wrong)
         pipeline.observe(
             Gap(
                 monitor_origin(time.time_ns()),

@@ -13,14 +13,16 @@ import shutil
 import signal
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..core.observation import ReferenceDeclared, SealChecked
+from ..core.observation import ReferenceDeclared, SealChecked, SignalForwarded, StacksUnavailable
+from ..core.origin import monitor_origin
 from ..core.summary import RunSummary
 from ..core.verdict import Outcome
 from ..ledger.witness.asking import KnownWitness
 from ..ledger.witness.policy import Policy
+from ..scan.gate.config import ScanConfig
 from . import launch
 from .attention import Attention
 from .clocks import ClockWatch
@@ -43,6 +45,8 @@ from .workers import Workers
 READ_EVERY = 0.05
 CALM_EVERY = 1.0
 """The same while all guards rest: what comes then is not due at once, and each look takes a core."""
+ASKED_EVERY = 0.01
+"""The same while a process waits to hear whether it may load a file."""
 COMMIT_EVERY = 1.0
 CALM_COMMIT_EVERY = 4.0
 """The same while all guards rest and nothing came but what always comes: each sync takes a core, too."""
@@ -58,7 +62,8 @@ class RunOptions:
     nodes that the run is part of, ``job_folder`` where their monitors meet; both are found out without.
     ``references`` declare what optimizers compute that are not torch's. ``witnesses`` are asked to cosign;
     ``witness_policy`` says how many of them are enough. ``timestamps`` are addresses of authorities.
-    ``sealed``: how the seal stood that the run is started on (:func:`.startcheck.check_start`).
+    ``sealed``: how the seal stood that the run is started on (:func:`.startcheck.check_start`). ``scan``:
+    what the site permits in files that are loaded.
     """
 
     home: Path
@@ -76,6 +81,7 @@ class RunOptions:
     sealed: SealChecked | None = None
     witness_policy: Policy | None = None
     timestamps: Sequence[str] = ()
+    scan: ScanConfig = field(default_factory=ScanConfig)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +111,8 @@ def run_job(command: Sequence[str], options: RunOptions) -> JobResult:
     folder = create_folder(options.home.absolute(), started_at)
     environment = os.environ if options.environment is None else options.environment
     joined = join(folder, started_at, command, environment, job=options.job, place=options.job_folder)
-    prepared = prepare(folder, environment, options.overhead, joined.key)
+    enforces = options.policy == "enforce"
+    prepared = prepare(folder, environment, options.overhead, joined.key, enforces=enforces)
     metrics = MetricFiles.of(command, Path.cwd())
     witnessing = Witnessing(folder, options.witnesses, options.witness_policy)
     with Pipeline.create(folder, command, started_at, prepared, options, joined) as pipeline:
@@ -133,7 +140,7 @@ def run_job(command: Sequence[str], options: RunOptions) -> JobResult:
     unstamped = stamp(folder, options.timestamps)
     _clean_up(folder, prepared)
     summary = load_summary(folder.path)
-    if options.policy == "enforce" and exit_code == 0 and verdict.outcome is not Outcome.HELD:
+    if enforces and exit_code == 0 and verdict.outcome is not Outcome.HELD:
         exit_code = verdict.outcome.exit_code
     return JobResult(folder.run, exit_code, summary, uncosigned, witnessing.is_reached(), unstamped)
 
@@ -179,7 +186,8 @@ class Loop:
         program = find_py_spy() if options.stacks else None
         self._stacks = Stacks(program) if program is not None else None
         if self._stacks is None:
-            pipeline.no_stacks("py-spy is not installed" if options.stacks else "switched off by --no-stacks")
+            why = "py-spy is not installed" if options.stacks else "switched off by --no-stacks"
+            pipeline.observe(StacksUnavailable(monitor_origin(time.time_ns()), why))  # coverage, not a gap
         read = None if self._stacks is None else self._stacks.read
         self._hangs = Hangs(read, options.hang_after)
         self._conditions = Conditions(self._processes)
@@ -213,10 +221,10 @@ class Loop:
 
     def _hear(self) -> None:
         """What reached whoever stands beside the job."""
-        for number, sent in self._attended.take():
+        for number, _ in self._attended.take():
             if number != signal.SIGCHLD:
                 self._processes.forwarded.append(number)
-                self._pipeline.forwarded(number, sent=sent)
+                self._pipeline.observe(SignalForwarded(monitor_origin(time.time_ns()), number))
         for gap in self._attended.gaps():
             self._pipeline.observe(gap)
 
@@ -234,6 +242,8 @@ class Loop:
         interval = self._attention.interval(now, calm=calm)
         if self._pipeline.busy or self._stopped:
             interval = min(interval, READ_EVERY)
+        if self._pipeline.loads.asked:
+            interval = min(interval, ASKED_EVERY)
         asked = time.monotonic()
         ready = self._selector.select(interval)
         self._slept = interval, time.monotonic() - asked
@@ -241,6 +251,8 @@ class Loop:
             self._pipeline.observe(gap)
         for key, _ in ready:
             self._ready(key.fileobj)
+        if self._pipeline.loads.asked:
+            self._pipeline.take_loads()
         now = time.monotonic()
         self._hear()
         fresh = now >= self._next_read
@@ -304,7 +316,8 @@ class Loop:
     def _ready(self, candidate: object) -> None:
         if self._listener.owns(candidate):
             for peer, frame in self._listener.ready(candidate):
-                self._pipeline.heard(peer, frame)
+                if not self._pipeline.loads.heard(peer, frame):
+                    self._pipeline.heard(peer, frame)
         elif isinstance(candidate, int) and self._processes.owns(candidate):
             self._processes.note_status(candidate)
             # What the process wrote last is read before its end is noted, so that the two stay in order.

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from ..core.coverage import PASSED, Coverage
 from ..core.finding import Finding
-from ..core.observation import Observation, StepsPassed
+from ..core.observation import FileScanned, Observation, StepsPassed
 from ..core.rule import Severity
 from ..core.verdict import Verdict, judge
 from ..detect.detector import Detector
@@ -45,6 +45,8 @@ class Judge:
             pid = observation.origin.pid
             if pid in self._passed or len(self._passed) < MAX_PROCESSES:
                 self._passed[pid] = self._passed.get(pid, 0) + observation.count
+        if isinstance(observation, FileScanned):
+            yield from self._new(observation.findings)  # the gate's detectors have judged it
         for detector in list(self._by_kind.get(type(observation), ())):
             found: list[Finding] = []
             try:

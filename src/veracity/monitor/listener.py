@@ -7,7 +7,7 @@ import selectors
 import socket
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..core.errors import EvidenceError, TransportError
@@ -21,10 +21,14 @@ _CREDENTIALS = struct.Struct("3i")
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Process and user at the other end, as the kernel recorded them when it connected."""
+    """Process and user at the other end, as the kernel recorded them when it connected.
+
+    ``connection``: by which it can be answered.
+    """
 
     pid: int
     uid: int
+    connection: socket.socket | None = field(default=None, compare=False)
 
 
 class Listener:
@@ -81,7 +85,7 @@ class Listener:
         if uid not in (0, os.geteuid()):
             connection.close()  # no guard of this job: somebody else was let into its folder
             return
-        self._peers[connection] = Peer(pid, uid)
+        self._peers[connection] = Peer(pid, uid, connection)
         self._selector.register(connection, selectors.EVENT_READ)
 
     def _receive(self, connection: socket.socket) -> Iterator[tuple[Peer, Frame]]:

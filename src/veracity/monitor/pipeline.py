@@ -15,7 +15,7 @@ from ..core.origin import monitor_origin
 from ..core.quantity import quantity
 from ..core.verdict import Outcome, Verdict
 from ..core.wire import Frame
-from ..detect.registry import DETECTORS
+from ..detect.registry import DETECTORS, GATE_RULES
 from ..ledger.blobs import Blobs
 from ..ledger.entry import Entry
 from ..ledger.files import write_private
@@ -37,6 +37,7 @@ from .judge import Judge
 from .libraries import Libraries
 from .lineage import Lineage, described
 from .listener import Peer
+from .loads import Loads
 from .opening import masker_of, opening_entry, run_document
 from .prepare import CONFIG_VARIABLE, sampling_key
 from .recorder import Recorder
@@ -91,6 +92,7 @@ class Pipeline:
         self._verified: dict[str, int] = {}
         self._lineage = Lineage(folder.home, folder.run)
         self._files = CheckpointFiles(self._lineage, folder.run)
+        self.loads = Loads(self._lineage, saving=lambda: self._files.pending > 0)
         self._code = Code(folder, started_at)
         self._startup = Startup(folder.home / "cache", folder.archive, command)
         self._processes: Processes | None = None
@@ -131,6 +133,7 @@ class Pipeline:
             ledger = Ledger.create(folder.ledger, f"{KEY_NAME}/{folder.run}", signer)
             write_private(folder.verifier, signer.verifier.vkey.encode() + b"\n")
         pipeline = cls(folder, ledger, signer, started_at, command, prepared.key, allowance)
+        pipeline.loads.config, pipeline.loads.enforces = options.scan, options.policy == "enforce"
         archive = str(prepared.archive)
         entry = opening_entry(folder, command, started_at, prepared.key, archive, options, code=prepared.code)
         pipeline._recorder.entry("run", entry)
@@ -220,6 +223,7 @@ class Pipeline:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._files.close()
+        self.loads.close()
         self._libraries.close()
         self._code.close()
         with recording():
@@ -229,7 +233,7 @@ class Pipeline:
         """Tell the process watcher who greeted and stepped."""
         self._processes = processes
         processes.mask = self._masker.command
-        processes.is_ours = lambda pid: pid == self._code.worker_pid
+        processes.is_ours = lambda pid: pid in (self._code.worker_pid, self.loads.worker_pid)
         self.channels = ChannelLooks(processes, self._code.folders, self._code)
         alive = set(self.alive())
         for source in self._sources.values():
@@ -340,6 +344,8 @@ class Pipeline:
             self._observe_all(self._startup.began(observation))
         elif isinstance(observation, seen.ChannelUsed) and observation.kind == "write":
             self.observe(written(observation, self._code))
+        elif isinstance(observation, seen.FileLoading):
+            self.loads.told(observation)
         elif isinstance(observation, (seen.CheckpointSaved, seen.CheckpointLoaded)):
             gap = self._files.submit(observation)
             if gap is not None:
@@ -420,6 +426,10 @@ class Pipeline:
                 with contextlib.suppress(OSError):
                     write_private(self._folder.attention, f"{finding.rule}\n".encode())
 
+    def take_loads(self, *, last: bool = False) -> None:
+        """What the gate has read of files that are about to be loaded, recorded and judged."""
+        self._observe_all(self.loads.poll(last=last))
+
     def _collect(self, seconds: float = 0.02, *, last: bool = False) -> None:
         self._observe_all(self._code.poll(seconds))
         self._libraries.look(self._code.pids)
@@ -443,25 +453,17 @@ class Pipeline:
                 self._read_files[observed.path] = (observed.digest, observed.size)
             if observed is not None:
                 self.observe(observed)
+        self.take_loads(last=last)
 
     def take_steps(self) -> list[tuple[int, int, int, int]]:
         """``(pid, rank, step, end in ns since the epoch)`` of the steps taken in since the last call."""
         steps, self._steps = self._steps, []
         return steps
 
-    def forwarded(self, number: int, *, sent: bool) -> None:
-        """A signal reached the monitor and went on to the job."""
-        self.observe(seen.SignalForwarded(monitor_origin(time.time_ns()), number))
-        del sent
-
     def hear_peers(self, *, last: bool = False) -> None:
         """What monitors of the job's other nodes say; ``last``: nothing more comes from this one."""
         if self._peers is not None:
             self._observe_all(self._peers.last() if last else self._peers.look())
-
-    def no_stacks(self, reason: str) -> None:
-        """Stacks cannot be sampled in this run: that is coverage, not a gap."""
-        self.observe(seen.StacksUnavailable(monitor_origin(time.time_ns()), reason))
 
     def outlived(self, left: Iterable[Known]) -> None:
         """Processes of the job are still there although the command has ended."""
@@ -472,10 +474,11 @@ class Pipeline:
     def must_stop(self) -> bool:
         """For ``--policy enforce``: a finding has broken the run, or a process trains unobserved.
 
-        What was found before the start does not stop what was started all the same, by an override.
+        What was found before the start does not stop what was started all the same, by an override; nor does
+        what a file holds that was refused, and so not loaded.
         """
-        findings = (finding for finding in self._judge.findings if finding.law != APPROVAL)
-        return self._unobserved or any(finding.breaks for finding in findings)
+        found = (one for one in self._judge.findings if one.law != APPROVAL and one.rule not in GATE_RULES)
+        return self._unobserved or any(finding.breaks for finding in found)
 
     def stopped_by_policy(self) -> None:
         """``--policy enforce`` ends the job."""
@@ -484,7 +487,7 @@ class Pipeline:
     @property
     def busy(self) -> bool:
         """Whether code or files are still being checked."""
-        return bool(self._code.pending or self._files.pending or self._libraries.pending)
+        return any((self._code.pending, self._files.pending, self._libraries.pending, self.loads.pending))
 
     @property
     def last_step(self) -> int:
@@ -589,9 +592,6 @@ class Pipeline:
             time.sleep(0.005)
         self._collect()
         if self.busy:
-            self.observe(
-                gaps.of_monitor(
-                    "not all code or files were checked", f"not finished after {SETTLE_SECONDS:.0f} s"
-                )
-            )
-            self._collect(last=True)
+            what, why = "not all code or files were checked", f"not finished after {SETTLE_SECONDS:.0f} s"
+            self.observe(gaps.of_monitor(what, why))
+        self._collect(last=True)

@@ -39,11 +39,19 @@ class Prepared:
     key: bytes
 
 
-def prepare(folder: RunFolder, environment: Mapping[str, str], overhead: float, key: bytes = b"") -> Prepared:
+def prepare(
+    folder: RunFolder,
+    environment: Mapping[str, str],
+    overhead: float,
+    key: bytes = b"",
+    *,
+    enforces: bool = False,
+) -> Prepared:
     """Write the guard's archive and configuration; return the environment to start the job in.
 
     ``overhead`` is the share of training time that sampled checks may take, 0 to 1. ``key`` is the sampling
-    key of a job over several nodes; without one the run gets its own.
+    key of a job over several nodes; without one the run gets its own. ``enforces``: nothing is to be loaded
+    that the monitor does not allow.
     Raises UsageError when the home's path cannot stand on PYTHONPATH.
     """
     if os.pathsep in str(folder.archive):
@@ -69,6 +77,7 @@ def prepare(folder: RunFolder, environment: Mapping[str, str], overhead: float, 
         "overhead": overhead,
         "attention": str(folder.attention),
         "variables": sorted(VARIABLES),
+        "enforces": enforces,
     }
     write_private(folder.guard_config, json.dumps(config).encode())
     guarded = guarded_environment(environment, folder.archive, folder.guard_config)

@@ -23,6 +23,7 @@ _OBSERVED: dict[str, type[seen.Observation]] = {
     for kind in (
         seen.EarlierRuns,
         seen.FileDigested,
+        seen.FileScanned,
         seen.FileWritten,
         seen.FunctionsExpected,
         seen.Gap,

@@ -29,7 +29,7 @@ _BROKEN = {
     "data-content": "the data that arrived is not the data that was recorded",
     "weight-continuity": "weights differ from what they were left as, without an optimizer step in between",
     "code-identity": "the code that ran is not the code that its source or distribution says",
-    "load": "a file that was loaded names something that is not data",
+    "load": "a file that was to be loaded holds more than data",
     "start-up-purity": "something ran before the program that belongs to nothing known",
     "reported-computed": "the loss that was logged is not the loss that was computed",
     "time": "steps lost time that neither the work nor the machine explains",

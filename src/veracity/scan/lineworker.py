@@ -37,6 +37,13 @@ class Failed:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Request:
+    number: int
+    line: bytes
+    seconds: float
+
+
 class LineWorker:
     """Starts the worker by ``command`` when the first request comes; ``called`` names it in reasons.
 
@@ -50,8 +57,8 @@ class LineWorker:
         self._called = called
         self._seconds = seconds
         self._process: subprocess.Popen[bytes] | None = None
-        self._waiting: deque[tuple[int, bytes]] = deque()
-        self._sent: deque[tuple[int, bytes]] = deque()
+        self._waiting: deque[_Request] = deque()
+        self._sent: deque[_Request] = deque()
         self._unsent = b""
         self._received = bytearray()
         self._since = 0.0
@@ -67,10 +74,10 @@ class LineWorker:
         """The worker's process id, 0 while there is none."""
         return 0 if self._process is None else self._process.pid
 
-    def send(self, number: int, request: dict[str, object]) -> None:
-        """Queue a request; it goes out with the next :meth:`pump`."""
+    def send(self, number: int, request: dict[str, object], *, more: float = 0.0) -> None:
+        """Queue a request, which may take ``more`` seconds than others; it goes out with :meth:`pump`."""
         line = json.dumps({"id": number, **request}, ensure_ascii=True, separators=(",", ":"))
-        self._waiting.append((number, line.encode("ascii") + b"\n"))
+        self._waiting.append(_Request(number, line.encode("ascii") + b"\n", self._seconds + more))
 
     def pump(self, seconds: float = 0.0) -> list[Answered | Failed]:
         """Send and receive what goes without blocking, waiting at most ``seconds`` for something to come."""
@@ -88,8 +95,8 @@ class LineWorker:
         self._write()
         if not alive:
             self._restart(results, f"{self._called} ended while it worked on this")
-        elif self._sent and time.monotonic() - self._since > self._seconds:
-            self._restart(results, f"{self._called} took longer than {self._seconds:.0f} s")
+        elif self._sent and time.monotonic() - self._since > self._sent[0].seconds:
+            self._restart(results, f"{self._called} took longer than {self._sent[0].seconds:.0f} s")
         return results
 
     def close(self) -> None:
@@ -140,9 +147,8 @@ class LineWorker:
             if not self._unsent:
                 if not self._sent:
                     self._since = time.monotonic()
-                number, line = self._waiting.popleft()
-                self._sent.append((number, line))
-                self._unsent = line
+                self._sent.append(self._waiting.popleft())
+                self._unsent = self._sent[-1].line
             try:
                 written = os.write(process.stdin.fileno(), self._unsent)
             except BlockingIOError:
@@ -178,9 +184,9 @@ class LineWorker:
             body = json.loads(line)
         except (ValueError, RecursionError):
             return False
-        if not self._sent or not isinstance(body, dict) or body.get("id") != self._sent[0][0]:
+        if not self._sent or not isinstance(body, dict) or body.get("id") != self._sent[0].number:
             return False
-        number, _ = self._sent.popleft()
+        number = self._sent.popleft().number
         self._since = time.monotonic()
         results.append(Answered(number, body))
         return True
@@ -193,7 +199,7 @@ class LineWorker:
             reason += f" ({signal.Signals(-code).name})" if -code in set(signal.Signals) else ""
         self._restarts += 1
         if self._sent and self._restarts > 1:
-            results.append(Failed(self._sent.popleft()[0], reason))
+            results.append(Failed(self._sent.popleft().number, reason))
         self._waiting.extendleft(reversed(self._sent))
         self._sent.clear()
         self._unsent = b""
@@ -202,8 +208,7 @@ class LineWorker:
             self._give_up(results, f"{self._called} ended too often")
 
     def _give_up(self, results: list[Answered | Failed], reason: str) -> None:
-        for number, _ in (*self._sent, *self._waiting):
-            results.append(Failed(number, reason))
+        results += [Failed(one.number, reason) for one in (*self._sent, *self._waiting)]
         self._sent.clear()
         self._waiting.clear()
         self._unsent = b""

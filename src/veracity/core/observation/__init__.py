@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from .gradient import BackwardRoot, GradientChecked, HookActed, LossChecked
     from .job import JobJoined, PeerReplicas, PeerSeen, ReplicaStep
     from .life import HostLoad, ProcessEnded, SignalForwarded, StackFrame, StackSampled, StacksUnavailable
-    from .loading import NamedGlobal, ObjectsLoaded
+    from .loading import FileLoading, FileScanned, NamedGlobal, ObjectsLoaded
     from .metrics import LoggedValue, MetricsLogged, MetricsOpened
     from .native import LibraryMapped, LibraryResolved, SearchFolder
     from .notebook import CommandAsked
@@ -69,7 +69,7 @@ __all__ = [
     "BytecodeCompared", "CallFrame", "ChannelUsed", "CheckpointLoaded", "CheckpointSaved", "CodeCarried",
     "CommandAsked", "CompiledFunction", "DatasetWritten", "DefiningFile", "DistributionCompared",
     "EarlierRun", "EarlierRuns", "EarlierSeries", "EarlyModule", "FileAsked", "FileDifference",
-    "FileDigested", "FileWritten", "FormatRuleBroken", "FunctionIdentity", "FunctionsExpected",
+    "FileDigested", "FileLoading", "FileScanned", "FileWritten", "FormatRuleBroken", "FunctionIdentity", "FunctionsExpected",
     "FunctionsSeen", "Gap", "GlobalDefined", "GlobalsPermitted", "Goodbye", "GradientChecked",
     "GradientTrial", "GroupLoad", "Guard", "Hello", "HookActed", "HooksMoved", "HostLoad", "JobJoined",
     "JobStuck", "LibraryMapped", "LibraryResolved", "LimitReached", "LoaderStarted", "LoggedValue",

@@ -26,7 +26,7 @@ _KINDS = {
     ".gradient": "BackwardRoot GradientChecked HookActed LossChecked",
     ".job": "JobJoined PeerReplicas PeerSeen ReplicaStep",
     ".life": "HostLoad ProcessEnded SignalForwarded StackFrame StackSampled StacksUnavailable",
-    ".loading": "NamedGlobal ObjectsLoaded",
+    ".loading": "FileLoading FileScanned NamedGlobal ObjectsLoaded",
     ".metrics": "LoggedValue MetricsLogged MetricsOpened",
     ".native": "LibraryMapped LibraryResolved SearchFolder",
     ".notebook": "CommandAsked",

@@ -30,11 +30,13 @@ from ...ledger.timestamp import check_address
 from ...ledger.witness.asking import KnownWitness
 from ...ledger.witness.policy import Policy
 from ...observe import process
+from ...scan.gate.config import ScanConfig
 from .. import accounts, launch
 from ..allowance import TODAY, Allowance, Day
 from ..attach import attend_to
 from ..folder import RunFolder
 from ..job import Loop, RunOptions
+from ..loads import find_rules
 from ..metricfiles import MetricFiles
 from ..nodes.joining import join
 from ..pipeline import Pipeline
@@ -114,7 +116,8 @@ class _Keeper:
             job=opened.job,
             place=Path(opened.job_folder) if opened.job_folder else None,
         )
-        prepared = prepare(folder, environment, opened.overhead, joined.key)
+        enforces = opened.policy == "enforce"
+        prepared = prepare(folder, environment, opened.overhead, joined.key, enforces=enforces)
         handed = _handed(self.order, opened, prepared)
         handed.write(folder)
         metrics = MetricFiles.of(opened.command, Path.cwd())
@@ -204,6 +207,10 @@ class _Keeper:
             return BUSY
         witnessing = _witnessing(folder, handed)
         with kept as pipeline:
+            pipeline.loads.enforces = handed.policy == "enforce"
+            wrong = pipeline.loads.configure(self.home, Path.cwd())
+            if wrong is not None:
+                pipeline.observe(wrong)
             witnessing.start()
             pipeline.environment = process.read_environ(handed.pid) or {}
             pipeline.observe(_interrupted(ends=self.order.ends))
@@ -278,7 +285,18 @@ def _options(opened: Open, environment: dict[str, str], home: Path, order: Order
         environment=environment,
         hang_after=opened.hang_after,
         references=tuple(declared(one.path, one.text.encode()) for one in order.references or ()),
+        scan=_permitted(home, opened),
     )
+
+
+def _permitted(home: Path, opened: Open) -> ScanConfig:
+    """What is permitted in files that the job loads; nothing where that is wrong, unless to enforce."""
+    try:
+        return find_rules(home, Path.cwd())
+    except UsageError:
+        if opened.policy == "enforce":
+            raise
+        return ScanConfig()  # the caller reads the same file, and tells its user
 
 
 def _witnessing(folder: RunFolder, asked: Open | Handed) -> Witnessing:

@@ -98,6 +98,10 @@ class FileSource:
         """Whether size or times differ from what they were when it was opened."""
         return _looks(os.fstat(self._descriptor)) != self._looks
 
+    def status(self) -> os.stat_result:
+        """What the system says of the open file now."""
+        return os.fstat(self._descriptor)
+
     def close(self) -> None:
         """Close the descriptor."""
         os.close(self._descriptor)

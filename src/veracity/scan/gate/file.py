@@ -79,7 +79,7 @@ def scan_file(named: str, settings: Settings) -> FileResult:
     except EvidenceError as error:
         return FileResult(path, missed=(_missed(path, error),))
     try:
-        return _judged(path, source, settings, begun)
+        return judge_open(path, source, settings, begun)
     except EvidenceError as error:
         return FileResult(path, source.size, missed=(_missed(path, error),))
     finally:
@@ -94,17 +94,24 @@ def _open(named: str) -> _Opened:
     return RemoteSource(named)
 
 
-def _judged(path: str, source: _Opened, settings: Settings, begun: float) -> FileResult:
+def judge_open(path: str, source: _Opened, settings: Settings, begun: float, start: int = 0) -> FileResult:
+    """Judge an open file, or what a program reads of it that begins at ``start``; raises EvidenceError.
+
+    ``begun``: of :func:`time.monotonic`, when it was opened.
+    """
     small = source.size <= SMALL
     held, digest = _digested(source, small) if settings.digest else (_held(source, small), str)
     readers, budget = readers_with(settings.permits), settings.budget()
     beside = None if is_url(path) else Folder(os.path.dirname(path) or os.curdir)
-    read = examine(Input.of(path, held, beside), readers, budget=budget, names=settings.names)
+    whole = Input.of(path, held, beside)
+    if start:
+        whole = Input(f"{path} from byte {start}", held, start, max(0, held.size - start))
+    read = examine(whole, readers, budget=budget, names=settings.names)
     missed = tuple(Missed(one.what, one.reason, one.remedy) for one in read.gaps)
     if read.more_gaps:
         more = quantity(read.more_gaps, "more place was", "more places were")
         missed += (Missed(path, f"{more} not read", "so many are not listed"),)
-    promised = "" if read.formats or read.gaps else broken_promise(path, held.read(0, HEAD))
+    promised = "" if read.formats or read.gaps else broken_promise(path, whole.read(0, HEAD))
     if promised:
         remedy = "find out what wrote it, and what is to open it"
         missed += (Missed(path, promised, remedy),)

@@ -223,7 +223,7 @@ def _serve(names: int, answers: int, at: mmap.mmap, settings: Settings) -> None:
         for line in asked:
             last = time.monotonic()
             for number, name in enumerate(json.loads(line), 1):
-                told.write(line_of(_result(name, settings)))
+                told.write(line_of(read_one(name, lambda name: scan_file(name, settings))))
                 at[:4] = number.to_bytes(4, "little")
                 if time.monotonic() - last > TOLD_EVERY:
                     told.flush()
@@ -239,9 +239,10 @@ def _leave() -> NoReturn:
     os._exit(0 if error is None else 1)
 
 
-def _result(name: str, settings: Settings) -> FileResult:
+def read_one(name: str, read: Callable[[str], FileResult]) -> FileResult:
+    """What ``read`` says of a file; that it was not read where that needs more memory than there is."""
     try:
-        return scan_file(name, settings)
+        return read(name)
     except (MemoryError, RecursionError) as error:
         said = (
             "needs more memory than its reader has"

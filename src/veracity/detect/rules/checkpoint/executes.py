@@ -24,6 +24,9 @@ since an honest file may hold any function. Classes and functions of the program
 libraries, are listed in the coverage. What a program unpickles in memory is a warning at most, and what
 travels between its processes is counted.
 
+The file itself is read by the gate besides, under ``--policy enforce`` before it is loaded: its rules
+(``checkpoint-pickle-executes`` and others) ask for more than names.
+
 ## What fools it
 
 A gadget that nobody has described: a function of an installed library that does harm with honest looks, or
