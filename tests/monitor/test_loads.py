@@ -276,6 +276,17 @@ def test_classes_in_what_a_run_of_the_home_saved(gate: Gate) -> None:
     assert (heard(asker)["allowed"], heard(other)["allowed"]) == (True, False)
 
 
+def test_what_is_not_listed_is_not_set_aside(gate: Gate) -> None:
+    kinds = b"".join(b"cproject.kinds\nKind%d\n0" % number for number in range(60))
+    harm, many = gate.write(kinds + RUNS), gate.write(kinds + b"N.", "b.pkl")
+    gate.lineage.digests |= {hashlib.sha256(path.read_bytes()).hexdigest() for path in (harm, many)}
+    askers = [gate.ask(harm), gate.ask(many)]
+    found = [one for one in gate.drain() if isinstance(one, FileScanned)]
+    assert [one.status for one in found] == ["findings", "incomplete"]
+    assert rules(found[0]) == ["checkpoint-pickle-executes"]
+    assert [heard(one)["allowed"] for one in askers] == [False, False]
+
+
 def test_what_executes_is_told_whoever_saved_it(gate: Gate) -> None:
     gate.lineage.digests.add(hashlib.sha256(RUNS).hexdigest())
     gate.tell(gate.write(RUNS))

@@ -13,7 +13,7 @@ import os
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
@@ -214,7 +214,7 @@ class Loads:
             self._known.popitem(last=False)
 
     def _conclude(self, key: _Key, path: str, answer: answering.Answer) -> Iterator[FileScanned | Gap]:
-        result = self._judged(path, answer.result)
+        result = _with_rest(self._judged(path, answer.result))
         scanned = _scanned(key, path, answer.same, result)
         if scanned.status in (CHANGED, INCOMPLETE):
             # Of another file, or of what may be read at the next time: no answer to the same question.
@@ -279,6 +279,15 @@ def _answer_of(body: dict[str, object], path: str) -> answering.Answer:
 def _is_unknown(result: FileResult) -> bool:
     """Whether it matters for a finding who wrote the file."""
     return any(one.rule == PickleUnknownGlobal.rule.id for one in result.findings)
+
+
+def _with_rest(result: FileResult) -> FileResult:
+    """Where all that is listed was set aside, what is not listed is unread: nobody has looked at it."""
+    if not result.more or not result.aside:
+        return result
+    rest = quantity(result.more, "finding is", "findings are")
+    unseen = Missed(result.path, f"{rest} not listed", "set aside less of it, or see `veracity scan`")
+    return replace(result, missed=(*result.missed, unseen))
 
 
 def _scanned(key: _Key, path: str, same: bool, result: FileResult) -> FileScanned:

@@ -94,9 +94,8 @@ def answer(question: Question) -> Answer:
         reason, remedy = (str(error), "") if said is None else (said.what, said.remedy)
         result = FileResult(question.path, missed=(Missed(question.path, reason, remedy),))
     more = result.more + max(0, len(result.findings) - MAX_FINDINGS)
-    kept = replace(
-        result, findings=result.findings[:MAX_FINDINGS], missed=result.missed[:MAX_MISSED], more=more
-    )
+    worst = sorted(result.findings, key=lambda one: -one.severity.weight)
+    kept = replace(result, findings=tuple(worst[:MAX_FINDINGS]), missed=result.missed[:MAX_MISSED], more=more)
     return Answer(question.id, same, kept, tuple(row))
 
 
