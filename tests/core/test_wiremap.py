@@ -3,7 +3,7 @@ from __future__ import annotations
 from veracity.core import observation as seen
 from veracity.core.wiremap import KINDS
 
-OF_FILES = {"archive", "artifact", "carriers", "compiled", "notebook", "pickles", "source"}
+OF_FILES = {"archive", "artifact", "carriers", "compiled", "defined", "notebook", "pickles", "source"}
 """Modules of what the gate sees in files: no guard is asked about it."""
 
 
