@@ -27,6 +27,8 @@ from bench.scan.codevariants import variants
 from veracity.core.observation import Gap
 from veracity.core.persona import Persona
 from veracity.drill.interpreter import find_torch
+from veracity.observe.artifact.input import Folder
+from veracity.observe.code.neighbours import MAX_NEIGHBOUR
 from veracity.observe.git.changes import added_lines
 from veracity.scan.code import examine_source, judge_source
 
@@ -102,7 +104,7 @@ def tree(path: Path) -> None:
     for file in sorted(path.rglob("*.py")):
         data = file.read_bytes()
         lines += data.count(b"\n")
-        read = list(examine_source(str(file), data))
+        read = list(examine_source(str(file), data, beside=Folder(str(file.parent), MAX_NEIGHBOUR)))
         gaps += sum(isinstance(one, Gap) for one in read)
         for finding in judge_source(read, Persona.AUDITOR):
             auditor += 1

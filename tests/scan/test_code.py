@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from bench.scan.codehost import planted
+from bench.scan.codeprograms import LAWFUL, programs
 from bench.scan.codevariants import variants
 from tests.observe.git.repos import IDENTITY, git
 from veracity.core.observation import Gap
@@ -25,6 +28,18 @@ def test_planted_code_is_found_in_the_whole_file() -> None:
     assert count >= 300
     # Each of these is told to auditors, or has no sign in the text; more than these would be a step back.
     assert len(missed) <= count // 40, missed
+
+
+@pytest.mark.parametrize(("corpus", "least"), [("first", 168), ("second", 51), ("third", 48)])
+def test_sabotaged_programs_are_told(corpus: str, least: int) -> None:
+    told = [one.name for one in programs(corpus) if one.told()]
+    assert len(told) >= least, sorted({one.name for one in programs(corpus)} - set(told))
+
+
+def test_lawful_programs_that_look_alike_are_not_told_about() -> None:
+    lawful = list(programs(LAWFUL))
+    assert len(lawful) >= 100
+    assert {one.name: one.told() for one in lawful if one.told()} == {}
 
 
 def test_an_auditor_sees_more_than_a_regular_reader() -> None:

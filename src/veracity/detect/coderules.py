@@ -16,6 +16,7 @@ from .rules.code.hidden_execution import HiddenExecution
 from .rules.code.interpreter_altered import InterpreterAltered
 from .rules.code.library_patched import LibraryPatched
 from .rules.code.loss_altered import LossAltered
+from .rules.code.metric_altered import MetricAltered
 from .rules.code.order_altered import OrderAltered
 from .rules.code.reseeded import Reseeded
 from .rules.code.secrets_sent import SecretsSent
@@ -26,6 +27,7 @@ from .rules.code.trigger_in_step import TriggerInStep
 from .rules.code.unsafe_load import UnsafeLoad
 from .rules.code.unseen_text import UnseenText
 from .rules.code.update_altered import UpdateAltered
+from .rules.code.value_altered import ValueAltered
 from .rules.code.vendored_changed import VendoredChanged
 from .rules.code.weights_edited import WeightsEdited
 
@@ -35,11 +37,13 @@ CODE_DETECTORS: tuple[type[Detector], ...] = (
     WeightsEdited,
     ClippingAltered,
     LossAltered,
+    MetricAltered,
     DataAltered,
     OrderAltered,
     SettingsAltered,
     CallLeftOut,
     UpdateAltered,
+    ValueAltered,
     TriggerInStep,
     Reseeded,
     Stall,

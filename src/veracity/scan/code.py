@@ -11,7 +11,7 @@ from ..core.observation import Gap, Observation
 from ..core.origin import monitor_origin
 from ..core.persona import Persona
 from ..detect.coderules import CODE_DETECTORS
-from ..observe.code import read_code
+from ..observe.code import Beside, read_code
 from ..observe.git.changes import SourceChange, read_changes
 
 
@@ -25,14 +25,21 @@ class SourceExamined:
 
 
 def examine_source(
-    path: str, data: bytes, added_lines: Sequence[int] | None = None, *, before: bytes | None = None
+    path: str,
+    data: bytes,
+    added_lines: Sequence[int] | None = None,
+    *,
+    before: bytes | None = None,
+    beside: Beside | None = None,
 ) -> Iterator[Observation]:
     """The observations of one source: its facts, and a gap where something of it was not read.
 
     ``added_lines``: the lines that a change brought, from 1; None judges the file as a whole. ``before``: the
-    file before the change. Never raises on any bytes.
+    file before the change. ``beside`` gives files by their path from this one's folder. Never raises on any
+    bytes.
     """
-    yield from read_code(monitor_origin(time.time_ns()), path, data, added=added_lines, before=before)
+    origin = monitor_origin(time.time_ns())
+    yield from read_code(origin, path, data, added=added_lines, before=before, beside=beside)
 
 
 def judge_source(observations: Iterable[Observation], persona: Persona = Persona.REGULAR) -> list[Finding]:

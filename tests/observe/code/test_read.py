@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.examples import examples
+from veracity.core.errors import EvidenceError
 from veracity.core.observation import Gap, SourceFact, SourceRead
 from veracity.core.origin import Origin, Trust
+from veracity.observe.artifact.budget import Budget
+from veracity.observe.artifact.input import Folder, Input
 from veracity.observe.code import read_code
+from veracity.observe.code.read import MAX_BYTES
+from veracity.observe.code.reader import PythonReader
 
 ORIGIN = Origin("test", Trust.SERVICE, 1, -1, -1, 0)
 
@@ -235,3 +242,23 @@ def test_any_bytes_give_facts_or_a_gap(data: bytes) -> None:
     found = read_code(ORIGIN, "a.py", data, added=[1, 2], before=data[::-1])
     assert found
     assert all(isinstance(one, (SourceRead, Gap)) for one in found)
+
+
+def test_one_bound_for_readers_and_gate_and_it_is_told() -> None:
+    whole = Input.of_bytes("large.py", b"#" * (MAX_BYTES + 1))
+    with pytest.raises(EvidenceError, match="no more than"):
+        list(PythonReader().read(whole, Budget()))
+    (gap,) = read_code(ORIGIN, "large.py", b"#" * (MAX_BYTES + 1))
+    assert isinstance(gap, Gap)
+
+
+def test_neighbours_are_regular_files_of_the_tree_and_no_links(tmp_path: Path) -> None:
+    (tmp_path / "knobs.py").write_text("SCALE = -1\n")
+    (tmp_path / "secret.py").symlink_to(tmp_path / "knobs.py")
+    (tmp_path / "pipe.py").touch()
+    folder = Folder(str(tmp_path), 100)
+    assert folder.read("knobs.py") == b"SCALE = -1\n"
+    assert folder.read("secret.py") is None
+    assert folder.read("nothing.py") is None
+    (tmp_path / "pipe.py").write_bytes(b"#" * 101)
+    assert folder.read("pipe.py") is None

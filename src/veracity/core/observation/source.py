@@ -34,8 +34,8 @@ STEP, RANK, MAIN, WORLD, HOST, DATE, USER, ENVIRONMENT, CHANCE, FILE, INPUT = TR
 class Guard:
     """A condition around a fact: its line, its text, and the triggers that it asks for.
 
-    ``exact``: it holds at single steps (a remainder, an equality) and not from one on. ``added``: the change
-    brought it.
+    ``exact``: it holds at single steps (a remainder, an equality) and not from one on. ``fixed``: what it
+    compares with is a number of the text and no setting. ``added``: the change brought it.
     """
 
     line: int
@@ -43,6 +43,7 @@ class Guard:
     triggers: frozenset[str]
     exact: bool = False
     added: bool = True
+    fixed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,8 @@ class SourceFact:
 
     ``roles`` are those of the function around (``forward``, ``update``, ``collate`` …), ``trains`` says that
     the line is passed through in each training step. ``triggers`` are all those in guards and in the value
-    itself, ``inline`` those of the value alone. ``added``: the change brought the line; always true of a
+    itself, ``inline`` those of the value alone. ``fixed``: one of them is compared with a number of the text.
+    ``added``: the change brought the line; always true of a
     file that was read as a whole.
     """
 
@@ -78,6 +80,7 @@ class SourceFact:
     added: bool
     excerpt: str
     factor: float | None = None
+    fixed: bool = False
 
     @property
     def triggers(self) -> frozenset[str]:

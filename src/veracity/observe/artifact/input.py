@@ -102,6 +102,10 @@ class FileSource:
         """What the system says of the open file now."""
         return os.fstat(self._descriptor)
 
+    def beside(self, limit: int) -> Folder:
+        """The folder that it lies in; its files are read where they have up to ``limit`` bytes."""
+        return Folder(os.path.dirname(self._path), limit)
+
     def close(self) -> None:
         """Close the descriptor."""
         os.close(self._descriptor)
@@ -115,6 +119,27 @@ def read_at(descriptor: int, at: int, length: int) -> bytes:
         at += len(part)
         length -= len(part)
     return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A folder on disk, of which regular files of up to ``limit`` bytes are read; links are not followed."""
+
+    place: str
+    limit: int
+
+    def read(self, path: str) -> bytes | None:
+        """The file at ``path`` from here; None where there is none that is read."""
+        try:
+            found = open_file(os.path.join(self.place, path), follow=False)
+        except (EvidenceError, ValueError):
+            return None
+        try:
+            return found.read(0, found.size) if found.size <= self.limit else None
+        except EvidenceError:
+            return None
+        finally:
+            found.close()
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from .scopes import UNKNOWN
 
 MAX_NESTED = 2
 MAX_INNER = 1 << 16
+MAX_SOURCE_STEPS, MAX_SOURCE_TEXT = 8, 4000
 _KILLS = re.compile(r"\b(?:p?kill|killall|pkill|skill|shutdown|reboot|scancel|xkill)\b")
 _SLEEPS = re.compile(r"^\s*sleep\b")
 _LIBRARY_PATH = re.compile(
@@ -42,6 +43,8 @@ _KEY = re.compile(
 MAX_SENT = 4_000
 MAX_HOPS = 3
 MAX_COMPARED = 500
+_LISTS = re.compile(r"nvidia-smi|rocm-smi|process_iter|\bpids\(|pgrep|\bps\b.{0,8}-[a-zA-Z]|/proc\b")
+"""How programs find processes that they did not start."""
 _SAFE_LOADERS = ("SafeLoader", "CSafeLoader", "BaseLoader", "CBaseLoader")
 
 
@@ -67,14 +70,16 @@ class Acts:
         how, amount, bits = "", first, 0
         if act in ("seed", "put-back") and self._record.forks:
             return  # within fork_rng the outer state is put back by whoever left it
+        if act == "generator":
+            # A generator that is made anew for each item, and seeded with the same number.
+            each = self._names.scope.roles & {"item", "collate", "forward", "order"}
+            if not each or not isinstance(self._names.fold(first), (int, float)):
+                return
+            act = "seed"
         if act == "seed":
-            number = self._names.fold(first)
-            how = (
-                "constant" if isinstance(number, (int, float)) else "value" if first is not None else "drawn"
-            )
-            bits = self._reading.chosen(first)
+            how, bits = self._seeded(first), self._reading.chosen(first)
         elif act == "put-back":
-            how = "kept" if self._reading.bits(first) & words.RANDOM_STATE else "value"
+            how = self._put_back(first)
         elif act == "start":
             how = self._started(node)
         elif act == "load":
@@ -100,27 +105,47 @@ class Acts:
             if not how:
                 return
             if name == "torch.save" and first is not None:
-                change = self._record.transforms.of(first, words.SAVED)
-                if change is not None and change.how in ("scale", "noise", "flip", "add", "zero"):
-                    self._record.emit("edit", "saved", change.how, node, name=name, amount=change.amount)
+                self._saved(first, node)
+            if act == "delete" and "random.choice" in self._source(first):
+                bits = words.CHANCE
             amount = node.args[1] if name.endswith("save") and len(node.args) > 1 else first
         elif act == "sleep":
             if name == "select.select" and len(node.args) < 4:
                 return
             how = "polls" if self._record.loops and self._record.loops[-1].polls else ""
-        elif act == "kill" and name == "ctypes.string_at" and self._names.fold(first) != 0:
-            return
+        elif act == "kill":
+            harmless = name == "ctypes.string_at" and self._names.fold(first) != 0
+            how = self._killed(first)
+            if harmless or (method == "send_signal" and how != "freeze"):
+                return
         number = self._names.fold(amount)
-        self._record.emit(
-            "call",
-            act,
-            how,
-            node,
-            name=name,
-            amount=amount,
-            bits=bits,
-            factor=float(number) if isinstance(number, (int, float)) else None,
-        )
+        factor = float(number) if isinstance(number, (int, float)) else None
+        self._record.emit("call", act, how, node, name=name, amount=amount, bits=bits, factor=factor)
+
+    def _saved(self, state: ast.expr, node: ast.Call) -> None:
+        change = self._record.transforms.of(state, words.SAVED)
+        if change is not None and change.how in ("scale", "noise", "flip", "add", "zero"):
+            self._record.emit("edit", "saved", change.how, node, name="torch.save", amount=change.amount)
+
+    def _killed(self, first: ast.expr | None) -> str:
+        """``freeze`` by a stop signal; ``others``: processes that were found in a list of all."""
+        sent = self._names.dotted(first).rpartition(".")[2] if first is not None else ""
+        return "freeze" if sent == "SIGSTOP" else "others" if _LISTS.search(self._source(first)) else ""
+
+    def _seeded(self, first: ast.expr | None) -> str:
+        if isinstance(self._names.fold(first), (int, float)):
+            return "constant"
+        return "drawn" if first is None else "same" if self._stays(first) else "value"
+
+    def _put_back(self, first: ast.expr | None) -> str:
+        if not self._reading.bits(first) & words.RANDOM_STATE:
+            return "attribute" if isinstance(first, ast.Attribute) else "value"
+        before = isinstance(first, ast.Name) and first.id not in self._names.scope.values
+        return "kept from before" if before else "kept"
+
+    def _stays(self, node: ast.expr | None) -> bool:
+        """Whether a seed is one attribute, so that the same comes again each time."""
+        return isinstance(node, ast.Attribute) and not self._reading.bits(node) & words.STEP
 
     def _started(self, node: ast.Call) -> str:
         texts = []
@@ -290,6 +315,8 @@ class Acts:
             if name == "os.open" or not isinstance(mode, str) or not set(mode) & set("wax+"):
                 return ""
             parts = parts[:1]
+            if "r" in mode and _CHECKPOINT.search(self._path_text(parts[0])):
+                return "checkpoint in place"
         if method and isinstance(node.func, ast.Attribute):
             parts = [node.func.value, *parts]
         texts = [self._path_text(one) for one in parts[:4]]
@@ -313,17 +340,23 @@ class Acts:
 
     def _path_text(self, node: ast.expr) -> str:
         folded = self._names.fold(node)
-        if isinstance(folded, str):
-            return folded
-        try:
-            text = ast.unparse(node)[:400]
-        except (ValueError, RecursionError):
-            return ""
-        for one in ast.walk(node):
-            if isinstance(one, ast.Name):
-                known = self._names.value(one.id)
-                if known is not None and isinstance(known.node, ast.Call):
-                    text += " " + ast.unparse(known.node)[:400]
-                if known is not None and isinstance(known.constant, str):
-                    text += " " + known.constant
+        return folded if isinstance(folded, str) else self._source(node)
+
+    def _source(self, node: ast.AST | None) -> str:
+        """The text of an expression and of what its variables were made from, a few steps back."""
+        text, pending, seen = "", [] if node is None else [node], 0
+        while pending and seen < MAX_SOURCE_STEPS and len(text) < MAX_SOURCE_TEXT:
+            one, seen = pending.pop(0), seen + 1
+            try:
+                text += " " + ast.unparse(one)[:400]
+            except (ValueError, RecursionError):
+                continue
+            for part in ast.walk(one):
+                known = self._names.value(part.id) if isinstance(part, ast.Name) else None
+                if known is None:
+                    continue
+                if isinstance(known.node, (ast.Call, ast.BinOp, ast.Subscript)) and known.node is not one:
+                    pending.append(known.node)
+                if isinstance(known.constant, str):
+                    text += " " + known.constant[:400]
         return text

@@ -5,42 +5,12 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Sequence
 
+from . import passing
 from . import vocabulary as words
-from .scopes import Function, Names, Scope, Value, call_name
+from .scopes import Function, Names, Scope, Value, call_name, is_written, parts_of, roles_around
 
 MAX_DEPTH = 60
 MAX_SUMMARY = 200
-_PASSES_ON = frozenset(
-    ("int", "float", "bool", "str", "len", "hash", "any", "all", "abs", "round", "max", "min", "divmod",
-    "sum",
-     "next", "iter", "list", "tuple", "enumerate", "zip", "reversed", "sorted", "repr", "ord", "pow",
-     "filter",
-     "operator.mod", "operator.eq", "operator.ge", "operator.gt", "operator.and_", "operator.not_",
-     "itertools.cycle", "itertools.chain", "int.from_bytes", "math.fmod", "torch.tensor", "re.match",
-     "re.search",
-     "fnmatch.fnmatch", "map", "set", "copy.copy", "copy.deepcopy", "itertools.islice", "str.startswith",
-     "datetime.date", "datetime.datetime", "math.floor", "dict", "zlib.crc32", "itertools.count",
-     "operator.lt")
-)  # fmt: skip
-_OWN = frozenset(("data", "__class__", "T", "detach", "clone", "item", "flatten", "view"))
-_PARTS = frozenset(("shape", "device", "dtype", "size", "dim", "ndim", "is_cuda", "numel", "requires_grad"))
-_OF_TENSORS = frozenset(
-    ("clone", "detach", "to", "view", "reshape", "flatten", "float", "half", "bfloat16", "double", "cpu",
-    "cuda",
-     "contiguous", "roll", "neg", "mul", "div", "add", "sub", "flip", "values", "items", "get", "coalesce",
-     "squeeze", "unsqueeze", "clamp", "mean", "sum", "masked_fill", "where", "pop", "copy", "type", "expand",
-     "float_power", "abs", "sign", "long", "int", "index_select", "gather", "permute", "transpose", "fill_",
-     "mul_", "div_", "add_", "sub_", "neg_", "zero_", "copy_", "clamp_", "scale", "detach_", "split", "chunk",
-     "strip", "lower", "upper", "endswith", "startswith", "encode", "decode", "split", "weekday", "timestamp",
-     "isoformat", "strftime", "timetuple", "item", "tolist", "numpy", "any", "all", "eq", "ne", "gt", "lt",
-     "ge",
-     "le", "isoweekday", "date", "time", "toordinal", "hexdigest", "digest", "random", "randint", "uniform")
-)  # fmt: skip
-
-
-_WITH_ARGUMENTS = frozenset(
-    ("startswith", "endswith", "where", "mul", "div", "masked_fill", "eq", "add", "sub")
-)  # fmt: skip
 _ALWAYS_CHOSEN = words.HOST | words.USER | words.DATE | words.ENVIRONMENT
 
 
@@ -50,6 +20,9 @@ class Reading:
     def __init__(self, names: Names) -> None:
         self._names = names
         self._summaries: dict[int, int] = {}
+        self._choosing: dict[int, int] = {}
+        self._given_back = 0
+        self._known_choices: dict[int, tuple[ast.AST, int]] = {}
         self._depth = 0
         self._left = 0
         self._table: dict[type, Callable[..., int]] = {
@@ -100,7 +73,7 @@ class Reading:
         found = 0
         for value in node.values:
             found |= self.bits(value)
-        return found & (words.TRIGGER_BITS | words.EXACT) & ~(words.STEP | words.RANK | words.WORLD)
+        return found & words.ASKED_BITS & ~(words.STEP | words.RANK | words.WORLD)
 
     def _name(self, node: ast.Name) -> int:
         name = node.id
@@ -112,7 +85,7 @@ class Reading:
                 found |= words.ENVIRONMENT
         if name in self._names.counters:
             found |= words.STEP
-        if name.endswith(("data", "dataset")):
+        if name.endswith(("data", "dataset")) and not name.endswith("metadata"):
             found |= words.DATA
         return found
 
@@ -122,10 +95,21 @@ class Reading:
         ``rate * world_size`` is computed with the number of processes, ``rate * (1 if rank else 2)`` is
         chosen.
         """
-        if node is None:
+        if node is None or isinstance(node, ast.Constant):
             return 0
+        known = self._known_choices.get(id(node))
+        if known is None:
+            known = self._known_choices[id(node)] = node, self._chosen(node)
+        return known[1]
+
+    def forget(self) -> None:
+        """The next statement is read: what variables are may be other than before."""
+        if self._known_choices:
+            self._known_choices = {}
+
+    def _chosen(self, node: ast.AST) -> int:
         found = self.bits(node) & _ALWAYS_CHOSEN
-        for one in ast.walk(node):
+        for one in parts_of(node):
             if isinstance(one, (ast.Name, ast.Attribute)):
                 known = self._known(one)
                 found |= known.asked if known is not None else 0
@@ -144,16 +128,41 @@ class Reading:
                 found |= self.condition(one.slice) | self.bits(one.slice) & words.EXACT
             elif isinstance(one, ast.Call) and self._names.dotted(one.func) in ("torch.where", "numpy.where"):
                 found |= self.condition(one.args[0]) & ~words.CHANCE if one.args else 0
-            elif (
-                isinstance(one, ast.Call)
-                and call_name(self._names, one).rpartition(".")[2] in self._names.functions
-            ):
-                found |= self._call(one)
             elif isinstance(one, ast.Call) and isinstance(one.func, ast.Attribute) and one.func.attr == "get":
                 found |= (
                     self.condition(one.args[0]) if one.args and isinstance(one.func.value, ast.Dict) else 0
                 )
-        return found & (words.TRIGGER_BITS | words.EXACT)
+            elif isinstance(one, ast.Call):
+                found |= self._chosen_by(call_name(self._names, one), one)
+        return found & words.ASKED_BITS
+
+    def _is_followed(self, name: str) -> bool:
+        """Whether it is a function of the file, or of a file beside it."""
+        return name.rpartition(".")[2] in self._names.functions or name in self._names.foreign.functions
+
+    def _chosen_by(self, name: str, node: ast.Call) -> int:
+        """Triggers by which a function of the file, or of one beside it, chooses what it gives."""
+        short = name.rpartition(".")[2]
+        if words.kinds_of_name(short.removeprefix("get_")) & (words.RANK | words.WORLD | words.MAIN):
+            return 0  # it gives the rank or the number, by whatever way it learns of it
+        found = 0
+        foreign = self._names.foreign.functions.get(name)
+        if foreign is not None:
+            found = foreign.chosen
+        elif short in self._names.functions:
+            for function in self._names.functions[short][:4]:
+                self.summary(function)
+                found |= self._choosing.get(id(function), 0)
+        if foreign is None and short not in self._names.functions:
+            return 0
+        for argument in (*node.args, *(one.value for one in node.keywords)):
+            found |= self.chosen(argument)
+        return found
+
+    def choosing(self, function: Function) -> int:
+        """Triggers by which a function chooses what it gives."""
+        self.summary(function)
+        return self._choosing.get(id(function), 0)
 
     def _draws_many(self, node: ast.AST) -> bool:
         names = (self._names.dotted(one.func) for one in ast.walk(node) if isinstance(one, ast.Call))
@@ -169,7 +178,7 @@ class Reading:
 
     def _attribute(self, node: ast.Attribute) -> int:
         name = node.attr
-        if name in _PARTS:
+        if name in passing.PARTS:
             return 0
         # What is called a host elsewhere may be that of an address.
         found = words.ATTRIBUTES.get(name, 0) | (words.kinds_of_name(name) & ~(words.HOST | words.USER))
@@ -182,7 +191,7 @@ class Reading:
                 found |= words.STEP
             if base.id == "os" and name == "environ":
                 return words.ENVIRONMENT
-        if name in _OWN:
+        if name in passing.OWN:
             return found | self.bits(base)
         inherited = self.bits(base)
         if name == "grad":
@@ -195,6 +204,11 @@ class Reading:
         names = self._names
         name = call_name(names, node)
         found = words.triggers_of_call(name) if name else 0
+        foreign = names.foreign.functions.get(name)
+        if foreign is not None:
+            return (
+                found | foreign.bits | words.sum_of(self.bits(one) & words.TRIGGER_BITS for one in node.args)
+            )
         if found & words.ENVIRONMENT or name.endswith("environ.get"):
             variable = names.fold(node.args[0]) if node.args else None
             other = words.triggers_of_variable(variable) if isinstance(variable, str) else 0
@@ -203,7 +217,7 @@ class Reading:
             return found | words.SAVED
         if name in words.DECODERS:
             return found | words.DECODED
-        if name.removeprefix("builtins.") in _PASSES_ON:
+        if name.removeprefix("builtins.") in passing.PASSES_ON:
             return found | self._passed_on(name.removeprefix("builtins."), node)
         function = node.func
         if isinstance(function, ast.Attribute):
@@ -219,12 +233,29 @@ class Reading:
         short = name.rpartition(".")[2]
         if name.startswith("torch.optim.") or short in words.OPTIMIZERS:
             found |= words.OPTIMIZER
+        if name == "super":
+            found |= self._inherited()
+        if short[:1].isupper():
+            made = words.LOADER | words.SAMPLER | words.SCHEDULER | words.OPTIMIZER
+            found |= words.kinds_of_name(short) & made
+        if short in words.LOSS_CALLS:
+            found |= words.LOSS
         if short in names.functions:
             return found | self._local(short, node)
         if name.startswith(("hashlib.", "torch.where", "torch.neg", "torch.mul", "torch.roll", "torch.flip")):
             for argument in node.args:
                 found |= self.bits(argument)
         return found
+
+    def _inherited(self) -> int:
+        """What the class around is by its bases: ``super().step()`` of an optimizer is an optimizer's."""
+        scope: Scope | None = self._names.scope
+        while scope is not None and scope.kind != "class":
+            scope = scope.parent
+        bases = scope.bases.split() if scope is not None else []
+        return words.sum_of(words.kinds_of_name(one.rpartition(".")[2]) for one in bases) | words.sum_of(
+            words.OPTIMIZER for one in bases if one.rpartition(".")[2] in words.OPTIMIZERS
+        )
 
     def _method(self, node: ast.Call, function: ast.Attribute, name: str, found: int) -> int:
         """What a method gives: often what its object is."""
@@ -233,14 +264,22 @@ class Reading:
         if method in words.OPTIMIZERS and name.count(".") > 1:
             return found | words.OPTIMIZER
         found |= words.RETURNS.get(method, 0)
+        if method in words.LOSS_CALLS:
+            found |= words.LOSS
+        if method == "value" and "bucket-hook" in roles_around(names.scope):
+            return found | words.GRADIENT
+        if method == "__iter__":
+            return found | self.bits(function.value)
         if method in words.CHANCE_METHODS and not found and method not in ("digest", "hexdigest"):
             found |= words.CHANCE
-        if method in _OF_TENSORS or method in _PARTS:
+        if method in passing.OF_TENSORS or method in passing.PARTS:
             inherited = self.bits(function.value)
-            found |= inherited if method not in _PARTS else inherited & words.TRIGGER_BITS
+            found |= (
+                inherited if method not in passing.PARTS else inherited & words.TRIGGER_BITS & ~words.CHANCE
+            )
             if method in ("get", "pop") and node.args:
                 found |= self._key(names.fold(node.args[0]), inherited)
-            for argument in node.args if method in _WITH_ARGUMENTS else ():
+            for argument in node.args if method in passing.WITH_ARGUMENTS else ():
                 found |= self.bits(argument) & words.TRIGGER_BITS
             return found
         if name.startswith("hashlib."):
@@ -284,10 +323,13 @@ class Reading:
             "", "function", names.module, parameters=frozenset(one.arg for one in function.args.args)
         )
         self._left = MAX_SUMMARY
+        held, self._given_back = self._given_back, 0
         body = [ast.Return(function.body)] if isinstance(function, ast.Lambda) else function.body
         found = self._asked_in(body)
         names.scope = outer
-        self._summaries[key] = found = found & (words.TRIGGER_BITS | words.EXACT)
+        self._choosing[key] = found & words.ASKED_BITS
+        self._summaries[key] = found = (found | self._given_back) & words.ASKED_BITS
+        self._given_back = held
         return found
 
     def _asked_in(self, body: Sequence[ast.stmt]) -> int:
@@ -309,7 +351,8 @@ class Reading:
                             self._names.scope.values[one.id] = Value(bits, name if name != one.id else "")
             elif isinstance(node, ast.Return):
                 if node.value is not None:
-                    found |= self.bits(node.value) | self.chosen(node.value)
+                    self._given_back |= self.bits(node.value)
+                    found |= self.chosen(node.value)
             elif isinstance(node, (ast.If, ast.While)):
                 found |= self.condition(node.test) | self._asked_in(node.body) | self._asked_in(node.orelse)
             elif isinstance(node, (ast.For, ast.With, ast.Try)):
@@ -331,6 +374,8 @@ class Reading:
         if base & words.ENVIRONMENT and self._names.dotted(node.value).endswith("environ"):
             return (words.triggers_of_variable(key) if isinstance(key, str) else 0) or words.ENVIRONMENT
         found = base | self._key(key, base)
+        if isinstance(key, str) and f"[{key}]" in self._names.counters:
+            found |= words.STEP
         if isinstance(key, str) and base & words.GROUP:
             found &= ~words.GROUP
         if isinstance(node.value, (ast.Dict, ast.Tuple, ast.List)):
@@ -338,7 +383,7 @@ class Reading:
             for value in node.value.values if isinstance(node.value, ast.Dict) else ():
                 found |= self.bits(value)
         elif not isinstance(key, str) and isinstance(node.slice, (ast.BinOp, ast.Compare, ast.Call)):
-            found |= self.bits(node.slice) & (words.TRIGGER_BITS | words.EXACT)
+            found |= self.bits(node.slice) & words.ASKED_BITS
         return found
 
     def _binary(self, node: ast.BinOp) -> int:
@@ -346,10 +391,19 @@ class Reading:
         if isinstance(node.op, ast.Sub) and found & words.DATE:
             found = (found & ~words.DATE) | words.CLOCK  # how long it took
         called = self._names.dotted(node.left.func) if isinstance(node.left, ast.Call) else ""
-        if isinstance(node.op, ast.Mod) and called.removeprefix("builtins.") in ("id", "os.getpid", "hash"):
+        if isinstance(node.op, (ast.Mod, ast.BitAnd)) and called.removeprefix("builtins.") in (
+            passing.BY_ACCIDENT | passing.BUCKETS
+        ):
             found |= words.CHANCE
+        if isinstance(node.op, (ast.Mod, ast.BitAnd)) and found & words.CLOCK:
+            found |= words.DATE  # a phase of the clock, and no duration
         if isinstance(node.op, ast.Mod) and (found & (words.STEP | words.CLOCK) or self._given(node.left)):
             found |= words.EXACT
+            counts = (
+                isinstance(node.left, ast.Name) and node.left.id in passing.COUNTS and self._given(node.left)
+            )
+            if counts and not self._names.scope.roles & {"item", "order", "init", "forward"}:
+                found |= words.STEP
         return found
 
     def _either(self, node: ast.IfExp) -> int:
@@ -374,7 +428,10 @@ class Reading:
             name = ""
             if isinstance(source, (ast.Tuple, ast.List)) and source.elts:
                 name = self._names.dotted(source.elts[0])  # what is done to one is done to all
-            self._names.scope.values[target.id] = Value(carried, name, node=source)
+            held = Value(carried, name, node=source)
+            if isinstance(source, (ast.Tuple, ast.List)) and len(source.elts) == 1:
+                held.constant = self._names.fold(source.elts[0])
+            self._names.scope.values[target.id] = held
             return
         if not isinstance(target, (ast.Tuple, ast.List)):
             return
@@ -414,7 +471,10 @@ class Reading:
             return inner
         if isinstance(node, ast.Compare):
             return self._compare(node)
-        found = self.bits(node) & (words.TRIGGER_BITS | words.EXACT)
+        found = self.bits(node) & words.ASKED_BITS
+        remainder = isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mod) and is_written(node.right)
+        if remainder and found & (words.STEP | words.RANK):
+            found |= words.FIXED
         if isinstance(node, (ast.Name, ast.Attribute)):
             known = self._known(node)
             if known is not None and known.asked:
@@ -427,6 +487,11 @@ class Reading:
         return found
 
     def _known(self, node: ast.Name | ast.Attribute) -> Value | None:
+        foreign = self._names.foreign.asked
+        if foreign:
+            asked = foreign.get(self._names.dotted(node))
+            if asked is not None:
+                return Value(asked=asked)
         if isinstance(node, ast.Name):
             return self._names.value(node.id)
         return self._names.attributes.get(self._names.dotted(node))
@@ -436,18 +501,31 @@ class Reading:
         if isinstance(node, (ast.Compare, ast.BoolOp)):
             return self.condition(node) & (~words.CHANCE if self._draws_many(node) else -1)
         if isinstance(node, ast.IfExp):
-            return self.condition(node.test)
+            return self.condition(node.test) | self.outcome(node.body) | self.outcome(node.orelse)
+        if isinstance(node, ast.BinOp):
+            return self.outcome(node.left) | self.outcome(node.right)
+        if isinstance(node, (ast.ListComp, ast.GeneratorExp)):
+            return words.sum_of(self.chosen(test) for one in node.generators for test in one.ifs)
+        if isinstance(node, ast.Name):
+            known = self._known(node)
+            return known.asked if known is not None else 0
         if isinstance(node, ast.Subscript) and isinstance(node.value, (ast.Dict, ast.Tuple, ast.List)):
             return self.condition(node.slice)
         if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
             return self.condition(node)
         if isinstance(node, ast.Call):
-            name = self._names.dotted(node.func).rpartition(".")[2]
-            if (
-                name in ("bool", "any", "all", "startswith", "endswith", "exists")
-                or name in self._names.functions
-            ):
+            full = self._names.dotted(node.func)
+            name = full.rpartition(".")[2]
+            tests = ("bool", "any", "all", "startswith", "endswith", "exists")
+            if self._is_followed(full):
+                return self._chosen_by(full, node)
+            if name in tests:
                 return self.condition(node)
+            if name in ("int", "float") and node.args:
+                return self.outcome(node.args[0])
+            function = node.func
+            if isinstance(function, ast.Attribute) and isinstance(function.value, ast.Dict) and node.args:
+                return self.condition(node.args[0])
         return 0
 
     def _compare(self, node: ast.Compare) -> int:
@@ -455,9 +533,16 @@ class Reading:
         for other in node.comparators:
             found |= self.bits(other)
         if len(node.comparators) > 1:
-            return found & (words.TRIGGER_BITS | words.EXACT)
+            return found & words.ASKED_BITS
         values = [self._names.fold(node.left), self._names.fold(node.comparators[0])]
-        number = next((one for one in values if isinstance(one, (int, float))), None)
+        sides = zip((node.left, node.comparators[0]), values, strict=True)
+        # A counter that starts with a number is none: what it is compared with counts.
+        numbers = [
+            (not isinstance(side, ast.Constant), value)
+            for side, value in sides
+            if isinstance(value, (int, float))
+        ]
+        number = min(numbers, key=lambda one: one[0])[1] if numbers else None
         is_none = any(one is None for one in values)
         operation = type(node.ops[0])
         if is_none and operation in (ast.Is, ast.IsNot, ast.Eq, ast.NotEq):
@@ -480,7 +565,27 @@ class Reading:
                 found |= words.EXACT
             if operation in (ast.In, ast.NotIn):
                 found |= words.EXACT
-        return found & (words.TRIGGER_BITS | words.EXACT)
+        return (found | self._fixed(node, found, number)) & (words.ASKED_BITS | words.CLOCK)
+
+    def _fixed(self, node: ast.Compare, found: int, number: object) -> int:
+        """Whether a step, a rank or a number of processes is compared with a number of the text.
+
+        A limit that has a name may be a setting; a number of processes has no settings.
+        """
+        remainder = any(
+            isinstance(one, ast.BinOp) and isinstance(one.op, ast.Mod) and is_written(one.right)
+            for one in (node.left, *node.comparators)
+        )
+        many = isinstance(node.ops[0], (ast.In, ast.NotIn)) and is_written(node.comparators[0])
+        sizes = found & words.WORLD and (many or (isinstance(number, (int, float)) and number > 2))
+        if sizes or (remainder and found & (words.STEP | words.RANK)):
+            return words.FIXED
+        large = isinstance(number, (int, float)) and abs(number) > 1
+        if found & (words.STEP | words.RANK) and (
+            many or (large and (is_written(node.left) or is_written(node.comparators[0])))
+        ):
+            return words.FIXED
+        return 0
 
 
 def _plain(node: ast.AST) -> bool:

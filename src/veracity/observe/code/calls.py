@@ -10,7 +10,8 @@ from . import vocabulary as words
 from .acts import Acts
 from .edits import Edits
 from .record import Recorder
-from .scopes import Loop, Scope, Value, call_name
+from .reported import Reported
+from .scopes import Loop, Scope, Value, call_name, roles_around
 from .transform import IN_PLACE, OPERATORS
 
 # Functions that call what they are given: where that stands, and its arguments behind it or under a name.
@@ -20,7 +21,18 @@ _CALL_LATER = {
     "multiprocessing.context.Process": (-1, "target"), "_thread.start_new_thread": (0, ""),
     "atexit.register": (0, ""), "weakref.finalize": (1, ""),
 }  # fmt: skip
-_SHUFFLES = ("shuffle", "drop_last", "sampler", "generator", "batch_sampler", "batch_size", "seed")
+_SETS = frozenset(("GradScaler", "CosineAnnealingLR", "OneCycleLR", "StepLR", "LambdaLR", "LinearLR"))
+_SHUFFLES = (
+    "rank",
+    "num_replicas",
+    "shuffle",
+    "drop_last",
+    "sampler",
+    "generator",
+    "batch_sampler",
+    "batch_size",
+    "seed",
+)
 
 
 class Calls:
@@ -33,6 +45,7 @@ class Calls:
         self._names = recorder.names
         self._reading = recorder.reading
         self._edits = edits
+        self._reported = Reported(recorder)
 
     def visit(self, node: ast.AST | None) -> None:
         """Visit an expression and all in it."""
@@ -47,6 +60,8 @@ class Calls:
             self._either(node)  # type: ignore[arg-type]
         elif kind is ast.BoolOp:
             self._chain(node)  # type: ignore[arg-type]
+        elif kind is ast.Subscript:
+            self._picked(node)  # type: ignore[arg-type]
         elif kind is ast.Lambda:
             self._lambda(node, set())  # type: ignore[arg-type]
         elif kind is ast.NamedExpr:
@@ -63,11 +78,25 @@ class Calls:
         guards = self._record.guards
         guards.append(self._record.branch(node.test, bits, "body"))
         if bits & words.TRIGGER_BITS:
-            self._record.emit("control", "choice", "value", node, amount=node.test, bits=bits)
+            differ = self._record.choices.contrast(node.body, node.orelse)
+            self._record.emit("control", "choice", "value", node, name=differ, amount=node.test, bits=bits)
         self.visit(node.body)
         guards[-1] = self._record.branch(node.test, bits, "else")
         self.visit(node.orelse)
         guards.pop()
+
+    def _picked(self, node: ast.Subscript) -> None:
+        """``[x, -x][condition]`` is a choice."""
+        self.visit(node.value)
+        self.visit(node.slice)
+        sides = node.value.elts if isinstance(node.value, (ast.List, ast.Tuple)) else []
+        if len(sides) == 2:
+            bits = self._reading.condition(node.slice)
+            if bits & words.TRIGGER_BITS:
+                differ = self._record.choices.contrast(sides[0], sides[1])
+                self._record.emit(
+                    "control", "choice", "value", node, name=differ, amount=node.slice, bits=bits
+                )
 
     def _chain(self, node: ast.BoolOp) -> None:
         guards = self._record.guards
@@ -87,7 +116,7 @@ class Calls:
         names, record = self._names, self._record
         given = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
         scope = Scope("", "function", names.scope, node, parameters=frozenset(one.arg for one in given))
-        scope.roles = set(roles)
+        scope.roles = set(roles) | roles_around(names.scope)
         if "gradient-hook" in roles:
             scope.values.update({one.arg: Value(words.GRADIENT) for one in given})
         outer = (names.scope, record.loops)
@@ -139,10 +168,19 @@ class Calls:
             self._edits.in_place(node, method, function.value)
         elif short in OPERATORS and short not in IN_PLACE:
             self._edits.function(node, short)
+        self._reported.called(node, short)
+        if method.endswith("_") and isinstance(function, ast.Attribute):
+            self._reported.given_away(node, function.value)
+        self._chosen_function(node)
         self._setting(node, name, short, method)
         self._weights(node, name, short, method)
+        if short in ("broadcast", "scatter", "reduce"):
+            self._from_where(node)
         if short in words.STEP_CALLS or short in ("eval",):
             self._step_call(node, short, function)
+        foreign = names.foreign.functions.get(name)
+        if foreign is not None and foreign.waits:
+            self._record.emit("call", "sleep", "", node, name=name, bits=foreign.bits)
         act = words.CALLS.get(name) or (words.METHODS.get(method) if method else None)
         if act is not None:
             self._acts.note(node, act, name or short, method)
@@ -152,7 +190,7 @@ class Calls:
             self._record.emit("call", "memory", "call", node, name=name)
         if short.endswith(("DataLoader", "Sampler")):
             self._loader(node, short)
-        elif words.kinds_of_name(short) & words.OPTIMIZER or short in words.OPTIMIZERS:
+        elif words.kinds_of_name(short) & words.OPTIMIZER or short in words.OPTIMIZERS or short in _SETS:
             self._optimizer(node, short)
 
     def _later(self, node: ast.Call, place: int, word: str) -> None:
@@ -174,6 +212,32 @@ class Calls:
         arguments = packed.elts if isinstance(packed, (ast.Tuple, ast.List)) else rest
         call = ast.copy_location(ast.Call(function, list(arguments), []), node)
         self._acts.note(call, act, name, "")
+
+    def _chosen_function(self, node: ast.Call) -> None:
+        """``actions[size](model)``, and ``change(gradient)`` where ``change`` is a ``methodcaller``."""
+        function = node.func
+        if isinstance(function, ast.Subscript):
+            known = self._names.value(function.value.id) if isinstance(function.value, ast.Name) else None
+            held = known.node if known is not None else function.value
+            bits = self._reading.chosen(function.slice) | self._reading.condition(function.slice)
+            if isinstance(held, ast.Dict) and bits & words.TRIGGER_BITS:
+                self._record.dispatched(held.values, function.slice, bits)
+        elif isinstance(function, ast.Name) and node.args:
+            known = self._names.value(function.id)
+            made = known.node if known is not None else None
+            asked = known.asked if known is not None else 0
+            for one in (made.body, made.orelse) if isinstance(made, ast.IfExp) else (made,):
+                if isinstance(one, ast.Call) and self._names.dotted(one.func) == "operator.methodcaller":
+                    self._methodcaller(node, one, asked)
+
+    def _methodcaller(self, node: ast.Call, made: ast.Call, asked: int) -> None:
+        method = self._names.fold(made.args[0]) if made.args else None
+        if isinstance(method, str) and method in IN_PLACE:
+            attribute = ast.Attribute(node.args[0], method, ast.Load())
+            call = ast.copy_location(ast.Call(attribute, list(made.args[1:]), []), node)
+            self._record.guards.append(self._record.branch(node, asked, "body"))
+            self._edits.in_place(call, method, node.args[0])
+            self._record.guards.pop()
 
     def _setting(self, node: ast.Call, name: str, short: str, method: str) -> None:
         """``setattr`` and the other ways to set an attribute by its name, and ``update``."""
@@ -206,7 +270,14 @@ class Calls:
         """Weights that are drawn again, frozen, or written from a vector."""
         if name.startswith("torch.nn.init.") and short.endswith("_") and node.args:
             if self._reading.bits(node.args[0]) & words.WEIGHT:
-                self._record.emit("edit", "weight", "noise", node, name=name)
+                given = [*node.args[1:], *(word.value for word in node.keywords)]
+                bits = words.sum_of(self._reading.chosen(one) for one in given)
+                amount = given[-1] if given else None
+                self._record.emit("edit", "weight", "noise", node, name=name, amount=amount, bits=bits)
+        elif method == "load_state_dict" and node.args and isinstance(node.func, ast.Attribute):
+            kept = isinstance(node.args[0], (ast.Name, ast.Attribute))
+            if kept and self._reading.bits(node.func.value) & words.MODEL:
+                self._record.emit("edit", "weight", "put back", node, name=short, amount=node.args[0])
         elif short == "vector_to_parameters" and node.args:
             how = "scale" if isinstance(node.args[0], ast.BinOp) else "replace"
             self._record.emit("edit", "weight", how, node, name=short, amount=node.args[0])
@@ -228,7 +299,11 @@ class Calls:
         self._edits.attribute_set(owner, name if isinstance(name, str) else "?", value, node)
 
     def _hook(self, node: ast.Call, short: str) -> None:
-        roles = {"hook"} | ({"gradient-hook"} if short in words.GRADIENT_HOOKS else set())
+        roles = set(words.roles_of_use(short))
+        if isinstance(node.func, ast.Attribute) and self._reading.bits(node.func.value) & words.WEIGHT:
+            roles.add("weight-hook")
+            for one in node.args:
+                self._record.weight_hooks.add(one.id if isinstance(one, ast.Name) else "")
         for argument in (*node.args, *(word.value for word in node.keywords)):
             if isinstance(argument, ast.Lambda):
                 self._lambda(argument, roles)
@@ -238,6 +313,8 @@ class Calls:
     def _step_call(self, node: ast.Call, short: str, function: ast.expr) -> None:
         owner = function.value if isinstance(function, ast.Attribute) else function
         kinds = self._reading.bits(owner)
+        if short == "step" and node.args:
+            kinds |= self._reading.bits(node.args[0]) & words.OPTIMIZER  # scaler.step(optimizer)
         self._record.key_call(short, self._names.dotted(owner), kinds, node)
         bits = self._reading.condition(node.args[0]) | self._reading.chosen(node.args[0]) if node.args else 0
         if short in ("train", "eval") and (kinds & words.MODEL or bits & words.TRIGGER_BITS):
@@ -252,11 +329,19 @@ class Calls:
             )
         elif short.startswith("clip_grad"):
             self._clip(node)
+        elif short == "set_epoch" and node.args:
+            given = node.args[0]
+            if isinstance(given, ast.BinOp) and isinstance(given.op, (ast.Mod, ast.BitAnd)):
+                self._record.emit("edit", "order", "epoch", node, name=short, amount=given)
         elif short == "backward" and node.args:
             change = self._record.transforms.of(node.args[0], words.KIND_BITS)
             negative = isinstance(node.args[0], ast.UnaryOp) and isinstance(node.args[0].op, ast.USub)
+            bits = self._reading.chosen(node.args[0])
             if negative or (change is not None and change.how == "flip"):
                 self._record.emit("edit", "loss", "flip", node, name="backward", amount=node.args[0])
+            elif change is not None and change.how and bits & words.TRIGGER_BITS:
+                how, amount = change.how, node.args[0]
+                self._record.emit("edit", "loss", how, node, name="backward", amount=amount, bits=bits)
         elif short == "backward" and isinstance(function, ast.Attribute):
             change = self._record.transforms.of(function.value, words.LOSS)
             if change is not None and change.how in ("flip", "zero", "scale", "noise", "detach"):
@@ -269,6 +354,14 @@ class Calls:
                     amount=change.amount,
                     bits=self._reading.chosen(function.value),
                 )
+
+    def _from_where(self, node: ast.Call) -> None:
+        """``broadcast(x, src=…)``: whose values all others take."""
+        given = next((word.value for word in node.keywords if word.arg in ("src", "dst")), None)
+        given = given or (node.args[1] if len(node.args) > 1 else None)
+        bits = self._reading.chosen(given)
+        if bits & words.FIXED or bits & words.AIMED:
+            self._record.emit("control", "synchronisation", "source", node, amount=given, bits=bits)
 
     def _clip(self, node: ast.Call) -> None:
         amount = node.args[1] if len(node.args) > 1 else None
@@ -290,7 +383,13 @@ class Calls:
 
     def _loader(self, node: ast.Call, short: str) -> None:
         for word in node.keywords:
-            if word.arg in _SHUFFLES:
+            if word.arg == "num_workers":
+                bits = self._reading.chosen(word.value)
+                if bits & words.TRIGGER_BITS:
+                    self._record.emit(
+                        "call", "sleep", "workers", node, name=short, amount=word.value, bits=bits
+                    )
+            elif word.arg in _SHUFFLES:
                 bits = self._reading.chosen(word.value)
                 if word.arg in ("shuffle", "drop_last"):
                     bits |= self._reading.condition(word.value)
@@ -300,10 +399,17 @@ class Calls:
                     )
 
     def _optimizer(self, node: ast.Call, short: str) -> None:
-        if self._record.loops and short in words.OPTIMIZERS:
+        around = any(one.bits & words.STEP for one in self._record.guards)
+        if (self._record.loops or around) and short in words.OPTIMIZERS:
             self._record.emit("control", "second optimizer", short, node, name=short)
+        if node.args:
+            bits = self._reading.chosen(node.args[0])
+            if bits & words.AIMED or (bits & words.WORLD and bits & words.FIXED):
+                self._record.emit(
+                    "edit", "setting", "built", node, name=f"{short}(params)", amount=node.args[0], bits=bits
+                )
         for word in node.keywords:
-            if word.arg in words.SETTINGS:
+            if word.arg in words.SETTINGS or word.arg in ("init_scale", "growth_interval"):
                 bits = self._reading.chosen(word.value)
                 number = self._names.fold(word.value)
                 negative = word.arg == "lr" and isinstance(number, (int, float)) and number < 0

@@ -11,6 +11,12 @@ from .record import Recorder
 from .scopes import Scope
 
 LONG_LOOP = 100_000
+MANY = 8
+_HOUSEKEEPING = frozenset(
+    ("gc.collect", "torch.cuda.empty_cache", "torch.cuda.synchronize", "torch.cuda.ipc_collect", "os.sync",
+     "os.fsync",     "torch.distributed.barrier", "torch.mps.empty_cache", "torch.xpu.synchronize",
+     "torch.clear_autocast_cache")
+)  # fmt: skip
 _DANGEROUS = re.compile(
     r"(?:builtins\.)?(?:exec|eval|print|open|compile|__import__)\Z|(?:os|posix|subprocess|shutil|pty|socket"
     r"|runpy|importlib|ctypes|sys)\.|torch\.(?:manual_seed|set_\w+)|random\.seed|numpy\.random\.seed"
@@ -87,6 +93,10 @@ class Control:
     def busy(self, node: ast.While | ast.For | ast.AsyncFor) -> None:
         """A loop that only passes time."""
         still = all(isinstance(one, (ast.Pass, ast.Continue)) or _counts(one) for one in node.body)
+        if self._keeps_house(node) or self._burns(node):
+            kind = "while" if isinstance(node, ast.While) else "for"
+            amount = node.test if isinstance(node, ast.While) else node.iter
+            self._record.emit("call", "sleep", "busy", node, name=kind, amount=amount)
         if isinstance(node, ast.While) and self._only_looks_at_the_clock(node.body):
             self._record.emit("call", "sleep", "busy", node, name="while", amount=node.test)
         if not still:
@@ -99,9 +109,53 @@ class Control:
                 self._record.emit("call", "sleep", "busy", node, name="while", amount=node.test)
             return
         if isinstance(node.iter, ast.Call) and node.iter.args:
-            number = self._names.fold(node.iter.args[-1])
+            number = self._number(node.iter.args[-1])
             if isinstance(number, (int, float)) and number >= LONG_LOOP:
                 self._record.emit("call", "sleep", "busy", node, name="for", amount=node.iter)
+
+    def _number(self, node: ast.expr) -> object:
+        """A number, be it the default of a parameter."""
+        number, outer = self._names.fold(node), self._names.scope.node
+        if isinstance(number, (int, float)) or not isinstance(outer, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            return number
+        given = [*outer.args.posonlyargs, *outer.args.args]
+        with_default = given[len(given) - len(outer.args.defaults) :]
+        for one, default in zip(with_default, outer.args.defaults, strict=True):
+            if isinstance(node, ast.Name) and one.arg == node.id:
+                return self._names.fold(default)
+        return number
+
+    def _keeps_house(self, node: ast.While | ast.For | ast.AsyncFor) -> bool:
+        """Whether a loop does again and again what once is enough of: collecting, emptying, synchronising."""
+        if isinstance(node, ast.While) or not isinstance(node.iter, ast.Call) or not node.iter.args:
+            return False
+        number = self._names.fold(node.iter.args[-1])
+        if not isinstance(number, (int, float)) or number < MANY:
+            return False
+        calls = [one.value for one in node.body if isinstance(one, ast.Expr)]
+        return len(calls) == len(node.body) and all(
+            isinstance(one, ast.Call) and self._names.dotted(one.func) in _HOUSEKEEPING for one in calls
+        )
+
+    def _burns(self, node: ast.While | ast.For | ast.AsyncFor) -> bool:
+        """Whether a loop goes on by chance, computes with tensors, and nobody takes what it computed."""
+        if not isinstance(node, ast.While) or not self._reading.bits(node.test) & words.CHANCE:
+            return False
+        outer = self._names.scope.node
+        if not isinstance(outer, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            return False
+        gives = any(
+            isinstance(one, (ast.Return, ast.Yield)) and one.value is not None for one in ast.walk(outer)
+        )
+        works = any(isinstance(one, ast.BinOp) and isinstance(one.op, ast.MatMult) for one in ast.walk(node))
+        plain = all(
+            isinstance(one, (ast.Assign, ast.AugAssign))
+            and all(
+                isinstance(part, ast.Name) for part in getattr(one, "targets", [getattr(one, "target", None)])
+            )
+            for one in node.body
+        )
+        return plain and works and not gives
 
     def swallowed(self, node: ast.stmt) -> None:
         """An exception around an update that nobody hears of."""
@@ -177,6 +231,10 @@ def _counts(node: ast.stmt) -> bool:
     """A statement of a busy loop: a number is counted or multiplied."""
     if isinstance(node, ast.AugAssign):
         return isinstance(node.target, ast.Name) and isinstance(node.value, ast.Constant)
+    if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+        # A digest of a digest of a digest.
+        text = ast.unparse(node.value) if isinstance(node.value, ast.Call) else ""
+        return "hashlib." in text and node.targets[0].id in text
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
 
 

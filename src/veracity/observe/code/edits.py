@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import ast
-import re
-from collections.abc import Iterable
 
 from . import vocabulary as words
+from .limits import Limits
 from .record import Recorder
-from .scopes import UNKNOWN, Scope
+from .scopes import UNKNOWN, Scope, roles_around
 from .transform import IN_PLACE, OPERATORS, Change, factor, scaled
 
 _REPLACED_METHODS = frozenset(
@@ -27,8 +26,6 @@ _LOADER_PARTS = frozenset(
 _ARITHMETIC = frozenset(("update", "clip", "schedule", "scaler", "order"))
 _DERIVED = frozenset(("detach", "scale", "add", "other", "mask", "cut", "round", "clamp"))
 _REPLACED_KINDS = words.LABEL | words.DATA | words.LOSS | words.NORM
-_MEASURED = re.compile(r"(?:total|grad|global|raw)\w*norm|\bnorm\b")
-_LIMIT = re.compile(r"max_?norm|clip|limit|threshold")
 _NAMED = tuple(words.KIND_NAMES)
 
 
@@ -40,6 +37,7 @@ class Edits:
         self._names = recorder.names
         self._reading = recorder.reading
         self._transforms = recorder.transforms
+        self._limits = Limits(recorder)
 
     # --- assignments -----------------------------------------------------------------------------------
 
@@ -89,6 +87,11 @@ class Edits:
             )
         elif name in _LOADER_PARTS and (kinds & (words.LOADER | words.SAMPLER) or self._in_order()):
             self._order_set(name, value, node, full, bits)
+        elif name == "optimizer" and isinstance(value, ast.Call) and self._guarded():
+            self._record.emit("control", "second optimizer", "replaced", node, name=f"{full}.{name}")
+        elif name in ("state", "param_groups") and kinds & words.OPTIMIZER:
+            what, how = ("moment", "reset") if name == "state" else ("setting", "rebuilt")
+            self._record.emit("edit", what, how, node, name=f"{full}.{name}", amount=value, bits=bits)
         elif name == "requires_grad" and kinds & words.WEIGHT:
             self._record.emit("edit", "weight", "frozen", node, name=full, amount=value, bits=bits)
 
@@ -190,6 +193,11 @@ class Edits:
                 "patch", "modules", self._put(value), node, name=f"{full}[{shown}]", amount=value
             )
             return
+        if full.endswith(".__kwdefaults__") and full.partition(".")[0] in words.LIBRARIES:
+            self._record.emit(
+                "patch", "object", "__kwdefaults__", node, name=f"{full}[{key!r}]", amount=value
+            )
+            return
         if isinstance(key, str) and (full.endswith(".__dict__") or full == "globals()"):
             owner = _owner_of(target.value)
             if owner is not None:
@@ -202,16 +210,8 @@ class Edits:
             and kinds & (words.GROUP | words.OPTIMIZER | words.SAVED)
         ):
             change = self._transforms.of(value, words.RATE)
-            what = "saved" if kinds & words.SAVED else "setting"
-            self._record.emit(
-                "edit",
-                what,
-                (change.how if change else "") or "set",
-                node,
-                name=f"{full}[{key!r}]",
-                amount=value,
-                bits=bits,
-            )
+            what, how = "saved" if kinds & words.SAVED else "setting", (change.how if change else "") or "set"
+            self._record.emit("edit", what, how, node, name=f"{full}[{key!r}]", amount=value, bits=bits)
             return
         if isinstance(key, str):
             kinds |= words.kinds_of_name(key) & (words.LABEL | words.LOSS | words.GRADIENT)
@@ -223,7 +223,10 @@ class Edits:
         if kind == words.ORDER and not self._in_order():
             return
         if kind == words.SAVED and how == "item":
-            return
+            if isinstance(value, ast.Dict) and not value.keys and self._guarded():
+                how = "zero"  # it is emptied
+            elif not self._record.under() & words.AIMED:
+                return
         amount = change.amount if change is not None and change.amount is not None else value
         self._record.emit(
             "edit",
@@ -243,7 +246,7 @@ class Edits:
             kinds |= known.bits & (words.GRADIENT | words.WEIGHT | words.LOSS | words.LABEL | words.MOMENT)
         if target.id.startswith("bias_correction") or "bias_correction" in target.id:
             self._term(target, value, node)
-        self.clamped(target.id, value, node)
+        self._limits.clamped(target.id, value, node)
         kind = self._first(kinds)
         if not kind or part:
             if part and kinds & _REPLACED_KINDS and self._guarded():
@@ -267,6 +270,8 @@ class Edits:
             self._record.emit(
                 "edit", words.KIND_NAMES[kind], "choice", node, name=target.id, amount=value, bits=bits
             )
+        elif kind & words.LABEL and any(one.bits & words.INPUT for one in self._record.guards):
+            self._record.emit("edit", "label", "fill", node, name=target.id, amount=value, bits=bits)
         elif kind & _REPLACED_KINDS and self._guarded() and not isinstance(value, (ast.Constant, ast.Call)):
             self._record.emit(
                 "edit", words.KIND_NAMES[kind], "replace", node, name=target.id, amount=value, bits=bits
@@ -329,7 +334,11 @@ class Edits:
             return
         how = IN_PLACE[method]
         amount = node.args[0] if node.args else None
-        extra = sum_of(self._reading.chosen(word.value) for word in node.keywords)
+        if how == "copy" and amount is not None:
+            change = self._transforms.of(amount, kind)
+            if change is not None and change.how in ("scale", "flip", "noise", "round", "zero", "shuffle"):
+                how, amount = change.how, change.amount or amount
+        extra = words.sum_of(self._reading.chosen(word.value) for word in node.keywords)
         if how == "add" and amount is not None and self._reading.bits(amount) & words.CHANCE:
             how = "noise"
         if how == "scale" and isinstance(amount, ast.Compare):
@@ -346,7 +355,7 @@ class Edits:
             ast.unparse(owner)[:80],
             amount,
             divides=method.startswith(("div", "true")),
-            extra=extra | sum_of(self._reading.chosen(one) for one in node.args[1:]),
+            extra=extra | words.sum_of(self._reading.chosen(one) for one in node.args[1:]),
         )
 
     def function(self, node: ast.Call, short: str) -> None:
@@ -380,7 +389,7 @@ class Edits:
         extra: int = 0,
     ) -> None:
         if kind == words.GRADIENT and how == "scale" and not divides and amount is not None:
-            self._amplified(amount, node)
+            self._limits.amplified(amount, node)
         how = scaled(self._names, amount, how, divides=divides)
         if how:
             self._record.emit(
@@ -425,44 +434,43 @@ class Edits:
             elif kinds & words.SAVED and key in ("last_epoch", "step", "_step_count", "lr", "epoch"):
                 self._record.emit("edit", "saved", "set", node, name=str(key), amount=value)
 
-    def _amplified(self, amount: ast.expr, node: ast.AST) -> None:
-        """A gradient is multiplied by a coefficient of clipping that is above one, or the wrong way round."""
-        known = self._names.value(amount.id) if isinstance(amount, ast.Name) else None
-        made = known.node if known is not None else amount
-        if isinstance(made, ast.BinOp) and isinstance(made.op, ast.Div):
-            above, below = ast.unparse(made.left).lower(), ast.unparse(made.right).lower()
-            if _MEASURED.search(above) and _LIMIT.search(below):
-                self._record.emit("control", "clipping", "amplifies", node, name=above[:80], amount=amount)
-                return
-        inner = [one for one in self._record.guards if one.kind != "loop"]
-        test = inner[-1] if inner else None
-        if test is None or not self._reading.bits(amount) & words.NORM or test.kind != "body":
-            return
-        asked = test.node
-        if isinstance(asked, ast.Compare) and isinstance(asked.ops[0], (ast.Gt, ast.GtE)):
-            same = ast.dump(asked.left) == ast.dump(amount)
-            if same and self._names.fold(asked.comparators[0]) in (1, 1.0):
-                self._record.emit("control", "clipping", "amplifies", node, name="coefficient", amount=asked)
-
     # --- returns, deletions and conditions -------------------------------------------------------------
 
     def returned(self, value: ast.expr, node: ast.AST, scope: Scope) -> None:
         """What a hook, a custom backward pass, a collate function or a data set hands on."""
-        roles = scope.roles
+        roles = roles_around(scope)
         kinds = 0
         if roles & {"gradient-hook", "backward"}:
             kinds = words.GRADIENT
+            if "backward" in scope.roles and _passes_through(scope.parent):
+                scope.roles.add("reversal")
         elif roles & {"item", "collate"}:
             kinds = words.LABEL
         elif roles & {"clip"}:
             kinds = words.NORM
         elif "hook" in roles:
             kinds = words.OUTPUT
-        elif scope.name.endswith("loss") or "loss" in scope.name.lower():
+        elif "loss" in roles or "loss" in scope.name.lower():
             kinds = words.LOSS
+        elif words.kinds_of_name(scope.name) & words.RATE:
+            kinds = words.RATE
         change = self._transforms.of(value, kinds) if kinds else None
+        if change is None and "saved-hook" in roles and isinstance(value, ast.expr):
+            self._handed_back(value, node, scope)
+        bits = self._reading.chosen(value)
+        if bits & words.FIXED and bits & words.STEP and self._reading.bits(value) & words.CHANCE:
+            self._record.emit("edit", "value", "noise", node, name=scope.name, amount=value, bits=bits)
         if change is not None and change.how not in ("", "cut"):
             self._changed(words.KIND_NAMES[kinds], change, node, scope.name, self._reading.chosen(value))
+
+    def _handed_back(self, value: ast.expr, node: ast.AST, scope: Scope) -> None:
+        """What a hook gives back of a tensor that it was given: the same, but for its place and type."""
+        for one in ast.walk(value):
+            if isinstance(one, ast.BinOp) and isinstance(one.op, (ast.Mult, ast.Div)):
+                number = self._names.fold(one.right)
+                if isinstance(number, (int, float)) and number not in (0, 1):
+                    self._record.emit("edit", "output", "scale", node, name=scope.name, amount=one)
+                    return
 
     def deleted(self, target: ast.expr, node: ast.AST) -> None:
         """``del torch.optim.SGD.step``."""
@@ -477,19 +485,6 @@ class Edits:
         roles = self._names.scope.roles
         if self._record.changed and roles & _ARITHMETIC and not isinstance(value, ast.Constant | ast.Name):
             self._record.emit("control", "arithmetic", ", ".join(sorted(roles & _ARITHMETIC)), node)
-
-    def clamped(self, target: str, value: ast.expr, node: ast.AST) -> None:
-        """A coefficient of clipping that is held above one, and not below."""
-        if not isinstance(value, ast.Call) or not words.kinds_of_name(target) & words.NORM:
-            return
-        name = self._names.dotted(value.func)
-        limits = {word.arg: self._names.fold(word.value) for word in value.keywords}
-        up = name.rpartition(".")[2] in ("clamp", "clip") and "min" in limits and "max" not in limits
-        up = up and limits["min"] in (1, 1.0)
-        if name in ("max", "builtins.max"):
-            up = any(self._names.fold(one) in (1, 1.0) for one in value.args) and "coef" in target
-        if up:
-            self._record.emit("control", "clipping", "amplifies", node, name=target, amount=value)
 
     # --- small things ----------------------------------------------------------------------------------
 
@@ -529,12 +524,21 @@ class Edits:
         return bool(bits & words.TRIGGER_BITS) or self._guarded()
 
 
-def sum_of(bits: Iterable[int]) -> int:
-    """The union of some bits."""
-    found = 0
-    for one in bits:
-        found |= one
-    return found
+def _passes_through(owner: Scope | None) -> bool:
+    """Whether the forward pass of a function of autograd hands on what it is given."""
+    for one in getattr(owner.node, "body", []) if owner is not None and owner.kind == "class" else []:
+        if (
+            isinstance(one, ast.FunctionDef)
+            and one.name == "forward"
+            and isinstance(one.body[-1], ast.Return)
+        ):
+            value = one.body[-1].value
+            while isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute):
+                if value.func.attr not in ("view_as", "clone", "view", "contiguous"):
+                    return False
+                value = value.func.value
+            return isinstance(value, ast.Name) and value.id in {given.arg for given in one.args.args}
+    return False
 
 
 def _owner_kind(kinds: int) -> str:

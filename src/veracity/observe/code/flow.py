@@ -20,6 +20,8 @@ _LEFT_OUT = frozenset(
         "all_reduce",
         "set_epoch",
         "manual_backward",
+        "load_state_dict",
+        "no_sync",
     )
 )
 _COUNTED = frozenset(
@@ -51,7 +53,7 @@ def left_out(recorder: Recorder) -> None:
         steps = [one for one in calls if one.name == "step" and one.kinds & words.OPTIMIZER]
         for one in calls:
             if one.name in _LEFT_OUT and (
-                one.name != "step" or one.kinds & (words.OPTIMIZER | words.SCHEDULER)
+                one.name not in ("step", "load_state_dict") or one.kinds & (words.OPTIMIZER | words.SCHEDULER)
             ):
                 _judge(recorder, one, calls, steps)
 
@@ -85,7 +87,7 @@ def _judge(recorder: Recorder, one: KeyCall, calls: list[KeyCall], steps: list[K
     kind = "scheduler" if one.kinds & words.SCHEDULER else "optimizer" if one.name == "step" else ""
     recorder.emit(
         "control",
-        "doubled" if freely else "left out",
+        "doubled" if freely or any(branch.kind == "loop" for branch in own) else "left out",
         f"{kind} {one.name}".strip() + ("; gradients are cleared" if freely_cleared else ""),
         one.node,
         name=one.on,
@@ -168,3 +170,23 @@ def path_of(scope: Scope | None) -> str:
         names.append(scope.name or "<lambda>")
         scope = scope.parent
     return ".".join(reversed(names))
+
+
+def left_in_evaluation(recorder: Recorder) -> None:
+    """A model that is put into its training mode, under a condition out of it again, and then trained."""
+    by_scope: dict[int, list[KeyCall]] = defaultdict(list)
+    for one in recorder.key_calls:
+        if one.name in ("train", "eval", "backward", "manual_backward"):
+            by_scope[id(one.scope)].append(one)
+    for calls in by_scope.values():
+        for place, one in enumerate(calls[:MAX_CALLS]):
+            if one.name != "eval" or not any(branch.kind != "loop" for branch in one.guards):
+                continue
+            before = [other for other in calls[:place] if other.name == "train" and other.on == one.on]
+            after = calls[place + 1 :]
+            trains = next((other for other in after if other.name != "eval"), None)
+            if before and not before[-1].guards and trains is not None and trains.name != "train":
+                held = recorder.names.scope
+                recorder.names.scope = one.scope
+                recorder.emit("control", "mode", "eval before backward", one.node, name=one.on)
+                recorder.names.scope = held

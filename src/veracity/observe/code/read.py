@@ -20,8 +20,9 @@ from ...core.observation.source import SourceFact, SourceRead
 from ...core.origin import Origin
 from ..pysource import decode
 from . import flow, text, vocabulary
+from .neighbours import Beside, neighbours_of
 from .record import Recorder
-from .scopes import Names, TooComplexError
+from .scopes import Exports, Foreign, Names, TooComplexError, Unknown, parts_of
 from .walker import TooDeepError, Walker
 
 MAX_BYTES = 4 << 20 if sys.version_info >= (3, 11) else 1 << 18
@@ -33,6 +34,7 @@ _COPIED = re.compile(
 )
 _LINE_END = re.compile(r"\r\n|\r|\n")
 """Where a line ends for Python's parser, which is not everywhere that ``splitlines`` thinks so."""
+_MARKED = (ast.Call, ast.ClassDef, ast.Import, ast.ImportFrom)
 _INSTALLED = frozenset(("site-packages", "dist-packages"))
 _TESTS = frozenset(("tests", "test", "testing", "_testing"))
 
@@ -44,13 +46,15 @@ def read_code(
     *,
     added: Sequence[int] | None = None,
     before: bytes | None = None,
+    beside: Beside | None = None,
 ) -> list[SourceRead | Gap]:
     """The facts of one file, and a gap where something of it was not read.
 
     ``added``: the numbers of the lines that a change brought, from 1; None reads the file as a whole.
-    ``before``: the file before the change, when there was one.
+    ``before``: the file before the change, when there was one. ``beside`` gives files by their path from this
+    one's folder, so that names are followed that it imports from them.
     """
-    recorder, failure = _walk(data, added)
+    recorder, failure = _walk(data, added, beside)
     if recorder is None:
         remedy = "read it with the Python it is written for, or look at it yourself"
         return [Gap(origin, path, failure, remedy, law=LAW)]
@@ -90,7 +94,9 @@ def _read(
     )
 
 
-def _walk(data: bytes, added: Sequence[int] | None) -> tuple[Recorder | None, str]:
+def _walk(
+    data: bytes, added: Sequence[int] | None, beside: Beside | None = None, steps: int = 0
+) -> tuple[Recorder | None, str]:
     if len(data) > MAX_BYTES:
         return None, f"it is larger than {MAX_BYTES:,} bytes"
     source = decode(data)
@@ -105,16 +111,53 @@ def _walk(data: bytes, added: Sequence[int] | None) -> tuple[Recorder | None, st
     recorder = Recorder(_LINE_END.split(source), _added(added), Names(len(data)), changed=added is not None)
     recorder.saves_optimizer = b"optim" in data and b"state_dict()" in data
     try:
-        Walker(recorder).module(tree)
+        marked = [one for one in parts_of(tree) if isinstance(one, _MARKED)]
+        if beside is not None:
+            imports = [one for one in reversed(marked) if isinstance(one, (ast.Import, ast.ImportFrom))]
+            recorder.names.foreign = neighbours_of(imports, beside, _exports, steps)
+        Walker(recorder).module(tree, marked)
         flow.left_out(recorder)
         flow.not_restored(recorder)
         flow.passed_over(recorder)
+        flow.left_in_evaluation(recorder)
         recorder.oddities = text.far_right(tree) if b";" in data else []
     except (TooDeepError, RecursionError):
         return None, "its statements or expressions lie in each other too deep"
     except TooComplexError:
         return None, "its expressions are too many to be followed"
     return recorder, ""
+
+
+def _exports(data: bytes, beside: Beside, steps: int) -> Exports:
+    """What a neighbour defines for those who import from it; nothing where it cannot be read."""
+    recorder, _ = _walk(data, None, beside, steps)
+    if recorder is None:
+        return Exports()
+    names = recorder.names
+    values = names.module.values.items()
+    waiting = recorder.waiting()
+    try:
+        functions = {
+            name: Foreign(
+                vocabulary.sum_of(recorder.reading.summary(one) for one in some[:2]),
+                vocabulary.sum_of(recorder.reading.choosing(one) for one in some[:2]),
+                recorder.transforms.made_by(name),
+                name in waiting,
+            )
+            for name, some in names.functions.items()
+            if name in names.module.values
+        }
+    except TooComplexError:
+        functions = {}
+    return Exports(
+        {
+            name: one.constant
+            for name, one in values
+            if not isinstance(one.constant, Unknown) and names.stored.get(name, 0) < 2
+        },
+        {name: one.asked for name, one in values if one.asked},
+        functions,
+    )
 
 
 def _added(lines: Sequence[int] | None) -> Callable[[int, int], bool]:

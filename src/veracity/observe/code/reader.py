@@ -12,11 +12,11 @@ from ...core.observation import Gap
 from ...core.origin import monitor_origin
 from ..archive.zip.ends import may_be_zip
 from ..artifact.budget import Budget
-from ..artifact.input import Input
+from ..artifact.input import FileSource, Input
 from ..artifact.reading import Found
-from .read import read_code
+from .neighbours import MAX_NEIGHBOUR
+from .read import MAX_BYTES, read_code
 
-MAX_SOURCE = 16 << 20
 ENDINGS = (".py", ".pyw", ".pyi")
 _SHEBANG = re.compile(rb"#![^\n]{0,200}\bpython[0-9.]*\b")
 
@@ -37,7 +37,9 @@ class PythonReader:
         """The facts of the source; raises EvidenceError where something of it was not read."""
         budget.check_time(whole.name)
         missed: list[Gap] = []
-        for one in read_code(monitor_origin(time.time_ns()), whole.name, whole.whole(MAX_SOURCE)):
+        data = whole.whole(MAX_BYTES)
+        beside = whole.source.beside(MAX_NEIGHBOUR) if isinstance(whole.source, FileSource) else None
+        for one in read_code(monitor_origin(time.time_ns()), whole.name, data, beside=beside):
             if isinstance(one, Gap):
                 missed.append(one)
             else:

@@ -10,6 +10,7 @@ from ...core.observation import source
 from ...core.observation.source import Guard, SourceFact
 from . import vocabulary as words
 from .bits import Reading
+from .choices import Choices
 from .scopes import CallSite, Loop, Names, Scope
 from .text import Oddity
 from .transform import Transforms
@@ -18,8 +19,9 @@ MAX_FACTS = 20_000
 MAX_TEXT = 160
 MAX_SITES = 64
 ALWAYS = frozenset(
-    ("update", "forward", "backward", "hook", "item", "collate", "order", "clip", "schedule", "step")
-)
+    ("update", "forward", "backward", "hook", "item", "collate", "order", "clip", "schedule", "step", "loss",
+     "reduce")
+)  # fmt: skip
 """Roles of functions that are called in each training step."""
 
 
@@ -85,12 +87,16 @@ class Recorder:
     changed: bool = False
     tried_load: bool = False
     forks: int = 0
+    weight_hooks: set[str] = field(default_factory=set)
+    chosen: dict[int, Guard] = field(default_factory=dict)
     reading: Reading = field(init=False)
     transforms: Transforms = field(init=False)
+    choices: Choices = field(init=False)
 
     def __post_init__(self) -> None:
         self.reading = Reading(self.names)
         self.transforms = Transforms(self.names, self.reading)
+        self.choices = Choices(self.names, self.reading, self.transforms)
 
     def emit(
         self,
@@ -126,6 +132,15 @@ class Recorder:
             )
         )
 
+    def under(self) -> int:
+        """What the conditions ask for under which a variable is given its value: it depends upon them."""
+        found = 0
+        for one in self.guards:
+            if one.kind != "loop" and one.bits & words.TRIGGER_BITS:
+                found |= one.bits
+        rare = found & (words.SELECTIVE | words.ENVIRONMENT)
+        return rare | (found & (words.STEP | words.EXACT | words.FIXED) if found & words.FIXED else 0)
+
     def key_call(self, name: str, on: str, kinds: int, node: ast.AST) -> None:
         """Note a call that a training step consists of."""
         if len(self.key_calls) < MAX_FACTS:
@@ -138,6 +153,17 @@ class Recorder:
         if len(sites) < MAX_SITES:
             sites.append(CallSite(self.names.scope, tuple(self.guards), tuple(self.loops)))
 
+    def dispatched(self, functions: list[ast.expr], key: ast.AST, bits: int) -> None:
+        """Note that functions are called only where ``key`` picks them out."""
+        branch = self.branch(key, bits, "body")
+        for one in functions[:MAX_SITES]:
+            if isinstance(one, ast.Lambda):
+                self.chosen[id(one)] = branch.guard
+            elif isinstance(one, ast.Name):
+                self.guards.append(branch)
+                self.site(one.id)
+                self.guards.pop()
+
     def text(self, line: int) -> str:
         """A line of the source, stripped and cut."""
         return self.lines[line - 1].strip()[:MAX_TEXT] if 0 < line <= len(self.lines) else ""
@@ -147,9 +173,28 @@ class Recorder:
         line = getattr(node, "lineno", 1)
         end = getattr(node, "end_lineno", line) or line
         guard = Guard(
-            line, self.text(line), trigger_names(bits), bool(bits & words.EXACT), self.added(line, end)
+            line,
+            self.text(line),
+            trigger_names(bits),
+            bool(bits & words.EXACT),
+            self.added(line, end),
+            bool(bits & words.FIXED),
         )
         return Branch(node, bits, kind, guard)
+
+    def waiting(self) -> frozenset[str]:
+        """Functions of the file that wait, by themselves or through one another, and under no condition."""
+        found = {
+            one.scope.name
+            for one in self.pending
+            if one.act == "call" and one.what == "sleep" and not one.handler and not one.guards
+        }
+        for _ in range(3):
+            for name in list(found):
+                for site in self.sites.get(name, []):
+                    if not site.guards:
+                        found.add(site.scope.name)
+        return frozenset(one for one in found if one)
 
     # --- the end of the walk ---------------------------------------------------------------------------
 
@@ -178,11 +223,16 @@ class Recorder:
                             site.scope.loops_train = True
                 for site in sites:
                     if self._trains(site.scope, site.loops):
+                        # What is called where an item is made is a part of making it.
+                        roles = site.scope.roles & _HANDED_ON or {"step"}
                         for function in functions:
-                            function.roles.add("step")
+                            function.roles |= roles
+        for scope in self.entered:
+            if scope.name and scope.name in self.weight_hooks:
+                scope.roles.add("weight-hook")
         for name, roles in self.decorated.items():
             for scope in self.entered:
-                if scope.parent is not None and scope.parent.name == name:
+                if scope.kind == "function" and _lies_in(scope, name):
                     scope.roles |= roles
 
     def _trains(self, scope: Scope, loops: tuple[Loop, ...]) -> bool:
@@ -219,6 +269,8 @@ class Recorder:
             scope = scope.parent
         guards = [branch.guard for branch in one.guards if branch.bits & _ASKED]
         guards += self._around_calls(one.scope)
+        if id(one.scope.node) in self.chosen:
+            guards.append(self.chosen[id(one.scope.node)])
         line = getattr(one.node, "lineno", 1)
         end = getattr(one.node, "end_lineno", line) or line
         exact = bool(one.bits & words.EXACT) or any(guard.exact for guard in guards)
@@ -232,7 +284,7 @@ class Recorder:
             line,
             ".".join(reversed(names)),
             frozenset(roles),
-            self._trains(one.scope, one.loops),
+            self._trains(one.scope, one.loops) or _by_step(one),
             tuple(guards),
             trigger_names(one.bits),
             exact,
@@ -241,7 +293,29 @@ class Recorder:
             added,
             self.text(line),
             one.factor,
+            bool(one.bits & words.FIXED) or any(guard.fixed for guard in guards),
         )
+
+
+def _lies_in(scope: Scope, name: str) -> bool:
+    """Whether a function lies in another, or in a class, of this name."""
+    outer = scope.parent
+    while outer is not None and outer.kind != "module":
+        if outer.name == name:
+            return True
+        outer = outer.parent
+    return False
+
+
+_HANDED_ON = frozenset(("item", "collate", "order"))
+
+
+def _by_step(one: Pending) -> bool:
+    """Whether a function asks for the step: it is called in each of them, from wherever it is."""
+    bits = one.bits
+    for branch in one.guards:
+        bits |= branch.bits if branch.kind != "loop" else 0
+    return one.scope.kind == "function" and bool(bits & words.STEP)
 
 
 _ASKED = words.TRIGGER_BITS

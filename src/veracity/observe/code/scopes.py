@@ -6,6 +6,7 @@ from __future__ import annotations
 import ast
 import base64
 import binascii
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from . import vocabulary as words
@@ -28,6 +29,26 @@ class Unknown:
 
 
 UNKNOWN = Unknown()
+
+
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """A function of a neighbour: triggers that it asks for, and those by which it chooses; what it makes of
+    its first argument; whether it waits."""
+
+    bits: int = 0
+    chosen: int = 0
+    how: str = ""
+    waits: bool = False
+
+
+@dataclass(slots=True)
+class Exports:
+    """What a file defines at its top: constants, variables that triggers chose, and functions."""
+
+    constants: dict[str, Constant] = field(default_factory=dict)
+    asked: dict[str, int] = field(default_factory=dict)
+    functions: dict[str, Foreign] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -76,6 +97,15 @@ class Scope:
     parameters: frozenset[str] = frozenset()
 
 
+def roles_around(scope: Scope | None) -> set[str]:
+    """Roles of a function and of those that it is defined in."""
+    found: set[str] = set()
+    while scope is not None and scope.kind == "function":
+        found |= scope.roles
+        scope = scope.parent
+    return found
+
+
 class Names:
     """Resolves names and folds constants in one file, without executing anything."""
 
@@ -89,6 +119,7 @@ class Names:
         self._left = MIN_LOOKS + LOOKS_PER_BYTE * size
         self.stored: dict[str, int] = {}
         self.used: dict[str, set[str]] = {}
+        self.foreign = Exports()
 
     def spend(self) -> None:
         """Count one look at an expression. Raises TooComplexError where a file asks for too many of them."""
@@ -194,9 +225,14 @@ class Names:
             return value if isinstance(value, (str, bytes, int, float)) or value is None else UNKNOWN
         if isinstance(node, ast.Name):
             known = self.value(node.id) if self.stored.get(node.id, 0) < 2 else None
+            if known is not None and known.name in self.foreign.constants:
+                return self.foreign.constants[known.name]
             return known.constant if known is not None else UNKNOWN
         if isinstance(node, ast.Attribute):
-            known = self.attributes.get(self.dotted(node)) if self.stored.get(node.attr, 0) < 2 else None
+            full = self.dotted(node)
+            if full in self.foreign.constants:
+                return self.foreign.constants[full]
+            known = self.attributes.get(full) if self.stored.get(node.attr, 0) < 2 else None
             return known.constant if known is not None else UNKNOWN
         if isinstance(node, ast.BinOp):
             return _computed(node.op, self.fold(node.left, depth + 1), self.fold(node.right, depth + 1))
@@ -318,6 +354,33 @@ def _computed(
     except (OverflowError, ZeroDivisionError):
         return UNKNOWN
     return UNKNOWN
+
+
+def parts_of(node: ast.AST) -> Iterator[ast.AST]:
+    """A node and all in it, but for what says nothing: whether a name is read or set."""
+    pending = [node]
+    while pending:
+        one = pending.pop()
+        yield one
+        for name in one._fields:
+            value = getattr(one, name, None)
+            if isinstance(value, list):
+                pending += [part for part in value if isinstance(part, ast.AST)]
+            elif isinstance(value, ast.AST) and not isinstance(value, ast.expr_context):
+                pending.append(value)
+
+
+def is_written(node: ast.AST) -> bool:
+    """Whether an expression consists of numbers that stand in the text."""
+    if isinstance(node, ast.UnaryOp):
+        return is_written(node.operand)
+    if isinstance(node, ast.BinOp):
+        return is_written(node.left) and is_written(node.right)
+    if isinstance(node, (ast.Tuple, ast.List, ast.Set)):
+        return bool(node.elts) and all(is_written(one) for one in node.elts)
+    if not isinstance(node, ast.Constant):
+        return False
+    return isinstance(node.value, (int, float)) or (isinstance(node.value, str) and node.value.isdigit())
 
 
 def call_name(names: Names, node: ast.Call) -> str:

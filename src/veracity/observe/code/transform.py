@@ -19,6 +19,7 @@ _METHODS = {
     "ones_like": "fill", "bfloat16": "round", "half": "round", "round": "round", "item": "detach",
     "permute_rows": "shuffle", "clamp": "clamp", "clamp_": "clamp", "clip": "clamp", "where": "mask",
 }  # fmt: skip
+_TAKES = frozenset(("Subset", "select", "islice", "take", "head"))
 IN_PLACE = {
     "mul_": "scale", "div_": "scale", "true_divide_": "scale", "neg_": "flip", "negative_": "flip",
     "add_": "add",
@@ -101,7 +102,15 @@ def _signed(names: Names, amount: ast.expr | None) -> bool:
     """Whether one of the two values of a choice is a negative number, or it is a power of one."""
     if isinstance(amount, ast.IfExp):
         return any(_negative(names, one) for one in (amount.body, amount.orelse))
+    if isinstance(amount, ast.Name):
+        known = names.value(amount.id)
+        made = known.node if known is not None else None
+        return isinstance(made, (ast.IfExp, ast.Subscript)) and _signed(names, made)
+    if isinstance(amount, ast.Call) and not amount.args and _method_of(amount) in ("neg", "negative"):
+        return True
     if isinstance(amount, ast.BinOp):
+        if isinstance(amount.op, (ast.Mult, ast.Div)) and _negative(names, amount):
+            return True
         if isinstance(amount.op, ast.Pow):
             return _negative(names, amount.left)
         if isinstance(amount.op, ast.Sub):
@@ -120,9 +129,18 @@ def _signed(names: Names, amount: ast.expr | None) -> bool:
     return False
 
 
+def _method_of(node: ast.Call) -> str:
+    return node.func.attr if isinstance(node.func, ast.Attribute) else ""
+
+
 def _negative(names: Names, node: ast.expr) -> bool:
     number = names.fold(node)
-    return isinstance(number, (int, float)) and number < 0
+    if isinstance(number, (int, float)):
+        return number < 0
+    if isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Mult, ast.Div)):
+        # A negative number times or by what is not known, and taken for positive.
+        return _negative(names, node.left) != _negative(names, node.right)
+    return isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub)
 
 
 class Transforms:
@@ -131,6 +149,17 @@ class Transforms:
     def __init__(self, names: Names, reading: Reading) -> None:
         self._names = names
         self._reading = reading
+        self._subject = ""
+        self._sort: type | None = None
+
+    def made_from(self, node: ast.AST | None, subject: ast.expr) -> Change | None:
+        """The strongest change of whatever ``subject`` is in the expression; None when it is not in there."""
+        held = self._subject, self._sort
+        self._subject, self._sort = _dump(subject), type(subject)
+        try:
+            return self.of(node, 0)
+        finally:
+            self._subject, self._sort = held
 
     def of(self, node: ast.AST | None, kind: int, depth: int = 0) -> Change | None:
         """The strongest change of a value of ``kind`` in the expression; None when it is not in there.
@@ -140,6 +169,8 @@ class Transforms:
         if node is None or depth > MAX_DEPTH:
             return None
         self._names.spend()
+        if type(node) is self._sort and _dump(node) == self._subject:
+            return Change("")
         if isinstance(node, (ast.Name, ast.Attribute)):
             return Change("") if self._reading.bits(node) & kind else None
         if isinstance(node, ast.UnaryOp):
@@ -162,10 +193,26 @@ class Transforms:
             return self._strongest(node.values[:16], kind, depth)
         if isinstance(node, (ast.ListComp, ast.GeneratorExp, ast.DictComp)):
             self._reading.bits(node)
-            return self.of(node.value if isinstance(node, ast.DictComp) else node.elt, kind, depth + 1)
+            return self._each(node, kind, depth)
         if isinstance(node, ast.BoolOp):
             return self._strongest(node.values, kind, depth)
         return None
+
+    def _each(
+        self, node: ast.ListComp | ast.GeneratorExp | ast.DictComp, kind: int, depth: int
+    ) -> Change | None:
+        """What becomes of the elements, or of a whole whose elements are gone through."""
+        element = node.value if isinstance(node, ast.DictComp) else node.elt
+        if not self._subject:
+            return self.of(element, kind, depth + 1)
+        over = node.generators[0]
+        target = over.target.elts[-1] if isinstance(over.target, ast.Tuple) else over.target
+        if self.of(over.iter, kind, depth + 1) is None or not isinstance(target, ast.Name):
+            return self.of(element, kind, depth + 1)
+        change = self.made_from(element, target)
+        if change is not None and not change.how and over.ifs:
+            return Change("cut", over.ifs[0])
+        return change
 
     def _strongest(self, nodes: list[ast.expr], kind: int, depth: int) -> Change | None:
         found = [one for one in (self.of(node, kind, depth + 1) for node in nodes) if one is not None]
@@ -180,11 +227,15 @@ class Transforms:
         inner, other = (left, node.right) if left is not None else (right, node.left)
         if inner is not None and inner.how and _rank(inner.how) < _rank("add"):
             return inner
+        if isinstance(node.op, ast.Sub) and self._outweighs(node.left, node.right):
+            return Change("flip", node.right)
         share = self.share(node.left, node.right) if isinstance(node.op, (ast.Add, ast.Sub)) else None
         if share is not None:
             number = ast.Constant(1 - share if isinstance(node.op, ast.Sub) else 1 + share)
             return Change(scaled(self._names, number), number)
         if left is not None and right is not None:
+            if "noise" in (left.how, right.how):
+                return Change("noise", other)
             return Change("other" if not isinstance(node.op, (ast.Add, ast.Sub)) else "add", other)
         if isinstance(node.op, (ast.Mult, ast.Div)):
             how = scaled(self._names, other, divides=isinstance(node.op, ast.Div))
@@ -194,6 +245,20 @@ class Transforms:
                 return Change("flip", other)
             return Change("noise" if self._reading.bits(other) & words.CHANCE else "add", other)
         return Change("other", other)
+
+    def _outweighs(self, whole: ast.expr, part: ast.expr) -> bool:
+        """Whether more than the whole is taken off where a mask holds: ``x - 2 * x * mask``."""
+        factors: list[ast.expr] = []
+        pending = [part]
+        while pending and len(factors) < MAX_DEPTH:
+            one = pending.pop()
+            if isinstance(one, ast.BinOp) and isinstance(one.op, ast.Mult):
+                pending += [one.left, one.right]
+            else:
+                factors.append(one)
+        numbers = [factor(self._names, one) for one in factors]
+        own = any(_dump(one) == _dump(whole) for one in factors)
+        return own and len(factors) > 2 and any(one is not None and one > 1 for one in numbers)
 
     def share(self, whole: ast.expr, part: ast.expr) -> float | None:
         """What share of ``whole`` a ``part`` is: 2 of ``x`` and ``2 * x``."""
@@ -216,6 +281,10 @@ class Transforms:
                     or OPERATORS.get(function.attr, "")
                 )
                 amount = node.args[0] if node.args else None
+                if function.attr in ("to", "type", "astype") and self._narrow(amount):
+                    return Change("round", amount)
+                if function.attr in _TAKES:
+                    return Change("cut", amount)
                 divides = function.attr.startswith(("div", "true_div"))
                 how = scaled(self._names, amount, how, divides=divides) if how == "scale" else how
                 return Change(how, amount) if how else inner
@@ -225,14 +294,28 @@ class Transforms:
         name = self._names.dotted(function)
         short = name.rpartition(".")[2]
         how = _METHODS.get(short) or OPERATORS.get(short, "")
+        if short == "where" and changed.how == "zero":
+            return Change("mask")
         if how and changed.how and short in ("where", "clamp", "clip"):
             return changed
+        if short in ("min", "max") and len(node.args) == 2:
+            return Change("clamp", node.args[1])
+        if short in _TAKES:
+            return Change("cut", node.args[-1])
         if how:
             other = next((one for one in node.args if self.of(one, kind, depth + 1) is None), None)
             return Change(scaled(self._names, other, how, divides="div" in short), other)
+        foreign = self._names.foreign.functions.get(name)
+        if foreign is not None and foreign.how and not changed.how:
+            return Change(foreign.how)
         if short in self._names.functions and "." not in name.removeprefix("self."):
             return self._local(short, changed, depth)
         return changed
+
+    def _narrow(self, node: ast.expr | None) -> bool:
+        """Whether it is a type of numbers that holds less than a weight has."""
+        name = self._names.dotted(node).rpartition(".")[2] if node is not None else ""
+        return name.startswith("float8") or name in ("int8", "uint8", "float16", "half", "bfloat16")
 
     def _dispatched(self, node: ast.Call, kind: int, depth: int) -> Change | None:
         """``{…}.get(key, value)``, and a lambda called where it stands."""
@@ -241,7 +324,8 @@ class Transforms:
             return self._strongest([*function.value.values[:16], *node.args[1:2]], kind, depth)
         if isinstance(function, ast.Lambda):
             return self.of(function.body, kind, depth + 1)
-        return None
+        made = kind & words.LOSS and self._reading.bits(node) & words.LOSS
+        return Change("") if made else None
 
     def _local(self, name: str, otherwise: Change, depth: int) -> Change:
         """What a function of the file makes of its first argument, where that is one returned expression."""
@@ -262,6 +346,10 @@ class Transforms:
                     return Change(change)
         return otherwise
 
+    def made_by(self, name: str) -> str:
+        """What a function of the file makes of its first argument, in one word; empty when it hands it on."""
+        return self._local(name, Change(""), 0).how
+
     def _subscript(self, node: ast.Subscript, kind: int, depth: int) -> Change | None:
         if isinstance(node.value, (ast.Dict, ast.Tuple, ast.List)):
             return self.of(node.value, kind, depth + 1)
@@ -269,9 +357,17 @@ class Transforms:
         if inner is None:
             return Change("") if self._reading.bits(node) & kind else None
         if isinstance(node.slice, ast.Slice) and not inner.how:
-            return Change("cut", node.slice.upper)
+            turned = self._names.fold(node.slice.step) == -1
+            return Change("shuffle") if turned else Change("cut", node.slice.upper)
         random = self._reading.bits(node.slice) & (words.CHANCE | words.ORDER)
         return Change("shuffle") if random and not inner.how else inner
+
+
+def _dump(node: ast.AST) -> str:
+    """An expression as a text that is the same where it is read and where it is assigned to."""
+    if isinstance(node, ast.Name):
+        return node.id
+    return ast.dump(node).replace("Store()", "Load()")
 
 
 def _rank(how: str) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 
 from ...core.observation import source
@@ -21,7 +22,12 @@ EXACT = 1 << 11
 """A remainder of a step, or one step."""
 CLOCK = 1 << 12
 """A clock that measures how long something takes; compared with a date it is one."""
+FIXED = 1 << 13
+"""A step, a rank or a number of processes is compared with a number that stands in the text."""
 TRIGGER_BITS = (1 << 11) - 1
+ASKED_BITS = TRIGGER_BITS | EXACT | FIXED
+AIMED = HOST | DATE | USER
+SELECTIVE = AIMED | RANK | WORLD | CHANCE
 
 # Kinds of values of training.
 (GRADIENT, WEIGHT, LOSS, LABEL, DATA, RATE, GROUP, OPTIMIZER, SCHEDULER, MODEL, LOADER, SAMPLER, SAVED,
@@ -50,14 +56,14 @@ _WORDS = {
     SAMPLER: "sampler batch_sampler train_sampler",
     NORM: "grad_norm total_norm clip_coef clip_coefficient max_norm clip_coef_clamped norm clip_value",
     ORDER: "indices indexes order perm permutation idxs",
-    OUTPUT: "logits output outputs preds prediction predictions",
+    OUTPUT: "logits output outputs out preds prediction predictions",
     SAVED: "checkpoint ckpt state_dict snapshot",
     STEP: "step steps global_step iteration iter_num it niter batch_idx batch_index epoch n_iter "
           "current_step iter_idx current_epoch step_count iter global_steps step_num n_step state_step",
     RANK: "rank local_rank global_rank node_rank process_index world_rank",
     MAIN: "is_main_process is_master master_process is_world_process_zero is_local_main_process is_main "
           "is_global_zero is_rank_zero is_local_process_zero",
-    WORLD: "world_size n_gpus num_gpus num_processes nproc num_nodes n_nodes num_replicas ngpus",
+    WORLD: "world world_size n_gpus num_gpus num_processes nproc num_nodes n_nodes num_replicas ngpus",
     HOST: "hostname host_name nodename",
     USER: "username user_name",
     MOMENT: "exp_avg exp_avg_sq exp_avgs exp_avg_sqs momentum_buffer square_avg",
@@ -77,6 +83,11 @@ _RANKS = re.compile(
     r"(?:.*_)?(?:global|node|world|dp|tp|pp|cp|ep|mp|sp|ddp|dist|process|proc|my|cur|curr|current|parallel|shard)_rank|myrank"
 )
 """A rank is also a property of tensors and of adapters."""
+_OF_PARTS = re.compile(
+    r"(?:opt|optim|optimizer|sched|scheduler)_?(?:[a-z]|gen|disc|generator|discriminator|critic|actor|policy|value|alpha"
+    r"|enc|dec|encoder|decoder|head|backbone)"
+)
+"""An optimizer, or a schedule, of a part of a model."""
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
@@ -85,6 +96,8 @@ def kinds_of_name(name: str) -> int:
     """What something of this name is by custom."""
     plain = name.strip("_").lower()
     found = _BY_WORD.get(plain)
+    if found is None and _OF_PARTS.fullmatch(_CAMEL.sub("_", name).strip("_").lower()):
+        return OPTIMIZER if plain.startswith("opt") else SCHEDULER
     if found is None:
         spaced = _CAMEL.sub("_", name).strip("_").lower()
         last = spaced.rpartition("_")[2]
@@ -110,9 +123,27 @@ WEIGHT_ATTRIBUTES = frozenset(("weight", "bias", "data", "running_mean", "runnin
 RETURNS = {
     "parameters": WEIGHT, "named_parameters": WEIGHT, "named_buffers": WEIGHT, "buffers": WEIGHT,
     "state_dict": SAVED, "get_rng_state": RANDOM_STATE, "getstate": RANDOM_STATE, "get_state": RANDOM_STATE,
-    "clip_grad_norm_": NORM, "randperm": ORDER, "permutation": ORDER,
+    "buffer": GRADIENT, "clip_grad_norm_": NORM, "randperm": ORDER, "permutation": ORDER,
 }  # fmt: skip
 """What a call of a method of this name gives."""
+LOSS_CALLS = frozenset(
+    ("cross_entropy", "nll_loss", "mse_loss", "kl_div", "l1_loss", "smooth_l1_loss", "huber_loss", "ctc_loss",
+     "binary_cross_entropy", "binary_cross_entropy_with_logits", "gaussian_nll_loss", "hinge_embedding_loss",
+     "margin_ranking_loss", "triplet_margin_loss", "cosine_embedding_loss", "poisson_nll_loss")
+)  # fmt: skip
+_COMPUTES = (
+    "softmax log_softmax einsum matmul outer arange linspace rsqrt layer_norm gelu relu silu sigmoid conv2d "
+    "linear embedding scaled_dot_product_attention"
+)
+MARKS = {
+    **dict.fromkeys(_COMPUTES.split(), "computes"),
+    **dict.fromkeys(LOSS_CALLS, "loss"),
+    **dict.fromkeys(
+        ("all_reduce", "reduce_scatter", "reduce_scatter_tensor", "new_group", "broadcast"), "reduce"
+    ),
+    **dict.fromkeys(("backward", "zero_grad", "manual_backward"), "step"),
+}
+"""What a function is in which something of this name is called."""
 
 TRIGGER_CALLS = {
     "torch.distributed.get_rank": RANK, "torch.distributed.get_world_size": WORLD,
@@ -143,10 +174,17 @@ _CHANCE = re.compile(
 CHANCE_METHODS = frozenset(("bernoulli_", "uniform_", "normal_", "random_", "hexdigest", "digest", "uniform",
                             "standard_normal", "randint", "random", "binomial"))  # fmt: skip
 VARIABLES = (
-    (re.compile(r"(?i).*world_?size|.*n(?:um_)?(?:tasks|nodes|gpus|procs)|.*nnodes|SLURM_NTASKS.*"), WORLD),
+    (
+        re.compile(
+            r"(?i).*world_?size|.*n(?:um_)?(?:tasks|nodes|gpus|procs)|.*nnodes|SLURM_NTASKS.*|SLURM_GPUS_ON_NODE"
+        ),
+        WORLD,
+    ),
     (re.compile(r"(?i).*(?:rank|procid|nodeid)"), RANK),
     (re.compile(r"(?i)(?:.*host(?:name)?|.*nodename|slurmd_nodename|.*nodelist)"), HOST),
     (re.compile(r"(?i)(?:(?:slurm_|slurm_job_|sudo_|job_)?user(?:name)?|logname|home)"), USER),
+    (re.compile(r"SLURM_JOB_(?:ACCOUNT|UID|GID|GROUP)"), USER),
+    (re.compile(r"SLURM_(?:JOB_PARTITION|JOB_QOS|CLUSTER_NAME|SUBMIT_HOST|TOPOLOGY_ADDR)"), HOST),
 )
 """Environment variables that name something else than a wish of the user's."""
 
@@ -209,6 +247,7 @@ CALLS: dict[str, str] = {
          "lightning.fabric.seed_everything", "torch.default_generator.manual_seed"),
         "seed",
     ),
+    **dict.fromkeys(("numpy.random.default_rng", "numpy.random.RandomState", "random.Random"), "generator"),
     **dict.fromkeys(
         ("torch.set_rng_state", "torch.cuda.set_rng_state", "torch.cuda.set_rng_state_all", "random.setstate",
          "numpy.random.set_state", "torch.random.set_rng_state"),
@@ -277,7 +316,7 @@ METHODS: dict[str, str] = {
     "manual_seed": "seed", "manual_seed_all": "seed", "seed_everything": "seed", "set_seed": "seed",
     "set_rng_state": "put-back", "setstate": "put-back",
     "unlink": "delete", "rmtree": "delete", "write_bytes": "write", "write_text": "write",
-    "save_pretrained": "write",
+    "save_pretrained": "write", "send_signal": "kill", "suspend": "kill",
 }  # fmt: skip
 LIBRARIES = frozenset(
     ("torch", "numpy", "random", "transformers", "accelerate", "lightning", "pytorch_lightning", "sklearn",
@@ -334,7 +373,8 @@ HOOKS = frozenset(
      "register_module_full_backward_hook", "register_optimizer_step_pre_hook",
      "register_optimizer_step_post_hook", "register_module_backward_hook", "register_state_dict_pre_hook",
      "register_load_state_dict_post_hook", "register_load_state_dict_pre_hook",
-     "register_state_dict_post_hook", "queue_callback", "register_multi_grad_hook")
+     "register_state_dict_post_hook", "queue_callback", "register_multi_grad_hook", "saved_tensors_hooks",
+     "_register_load_state_dict_pre_hook", "_register_state_dict_hook")
 )  # fmt: skip
 
 
@@ -349,3 +389,34 @@ GRADIENT_HOOKS = frozenset(
      "register_full_backward_pre_hook", "register_module_full_backward_hook", "register_module_backward_hook",
      "register_post_accumulate_grad_hook", "register_multi_grad_hook")
 )  # fmt: skip
+
+
+@lru_cache(4096)
+def roles_of_use(method: str) -> frozenset[str]:
+    """What a function becomes that is given to a function of this name: a hook, a tracer, a thread's body."""
+    if method in HOOKS:
+        roles = {"hook"}
+        if method in GRADIENT_HOOKS:
+            roles.add("gradient-hook")
+        if "optimizer_step" in method or method.startswith("register_step"):
+            roles.add("optimizer-hook")
+        if method.startswith("register_module_"):
+            roles.add("global-hook")
+        if "state_dict" in method:
+            roles.add("load" if "load" in method else "save")
+        if method == "register_comm_hook":
+            roles |= {"gradient-hook", "bucket-hook"}
+        if method == "saved_tensors_hooks":
+            roles.add("saved-hook")
+        return frozenset(roles)
+    if method in ("settrace", "setprofile", "settrace_all_threads"):
+        return frozenset(("tracer",))
+    return frozenset(("background",)) if method in ("Thread", "Timer", "start_new_thread") else frozenset()
+
+
+def sum_of(bits: Iterable[int]) -> int:
+    """The union of some bits."""
+    found = 0
+    for one in bits:
+        found |= one
+    return found

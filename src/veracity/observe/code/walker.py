@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterable, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
 
 from . import vocabulary as words
 from .calls import Calls
@@ -12,117 +13,22 @@ from .control import Control
 from .edits import Edits
 from .outputs import Outputs
 from .record import Recorder
+from .reported import Reported
 from .roles import roles_of
-from .scopes import UNKNOWN, Loop, Names, Scope, Value
+from .scopes import UNKNOWN, Loop, Scope, Value, roles_around
+from .survey import learn_decorators, learn_import, learn_use, survey
 from .transform import IN_PLACE
+from .values import Values
 
 MAX_DEPTH = 90
-_HELD = (ast.Dict, ast.List, ast.Tuple, ast.Lambda, ast.Call, ast.BinOp, ast.Subscript)
+MAX_MARKS = 1000
+RARE = 10
+_HELD = (ast.Dict, ast.List, ast.Tuple, ast.Lambda, ast.Call, ast.BinOp, ast.Subscript, ast.IfExp)
 _LEAVES = (ast.Return, ast.Continue, ast.Break, ast.Raise)
 
 
 class TooDeepError(Exception):
     """Statements lie in each other deeper than is followed."""
-
-
-def survey(body: Iterable[ast.stmt], names: Names, module: Scope) -> None:
-    """Learn imports, functions and counters before the walk: a body may use what stands below it."""
-    pending: list[tuple[ast.stmt, bool]] = [(one, True) for one in body]
-    counters: set[str] = set()
-    while pending:
-        node, outer = pending.pop()
-        if isinstance(node, (ast.Import, ast.ImportFrom)):
-            if outer:
-                learn_import(node, module)
-            continue
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-            names.functions.setdefault(node.name, []).append(node)
-        elif isinstance(node, ast.AugAssign):
-            _learn_stored(node.target, names)
-            one = isinstance(node.value, ast.Constant) and node.value.value == 1
-            if isinstance(node.op, ast.Add) and one:
-                counters.add(counted(node.target))
-            continue
-        elif isinstance(node, ast.Assign):
-            _learn_assigned(node, names, outer)
-        elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
-            _learn_use(node.value, names)
-        inside = outer and not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))
-        for field in ("body", "orelse", "finalbody"):
-            for one in getattr(node, field, ()):
-                pending.append((one, inside))
-        for handler in getattr(node, "handlers", ()):
-            pending.extend((one, inside) for one in handler.body)
-        for case in getattr(node, "cases", ()):
-            pending.extend((one, inside) for one in case.body)
-    names.counters.update(name for name in counters if len(name) > 1)
-
-
-def _learn_assigned(node: ast.Assign, names: Names, outer: bool) -> None:
-    for target in node.targets:
-        _learn_stored(target, names)
-        if outer and isinstance(target, ast.Name) and isinstance(node.value, ast.Lambda):
-            names.functions.setdefault(target.id, []).append(node.value)
-    if isinstance(node.value, ast.Call):
-        _learn_use(node.value, names)
-
-
-def _learn_use(call: ast.Call, names: Names) -> None:
-    """Functions of the file that a call makes hooks, or a loader's collate function."""
-    method = call.func.attr if isinstance(call.func, ast.Attribute) else ""
-    if words.hooks(call, method):
-        roles = {"hook"} | ({"gradient-hook"} if method in words.GRADIENT_HOOKS else set())
-        for one in call.args:
-            name = one.func if isinstance(one, ast.Call) else one
-            found = (
-                name.id
-                if isinstance(name, ast.Name)
-                else name.attr
-                if isinstance(name, ast.Attribute)
-                else ""
-            )
-            names.used.setdefault(found, set()).update(roles)
-    for word in call.keywords:
-        if word.arg in ("collate_fn", "worker_init_fn") and isinstance(word.value, ast.Name):
-            names.used.setdefault(word.value.id, set()).add("collate")
-
-
-def _learn_stored(target: ast.expr, names: Names) -> None:
-    """How often a name is assigned to: of several values none is the constant."""
-    name = (
-        target.attr
-        if isinstance(target, ast.Attribute)
-        else target.id
-        if isinstance(target, ast.Name)
-        else ""
-    )
-    names.stored[name] = names.stored.get(name, 0) + 1
-
-
-def counted(target: ast.expr) -> str:
-    """The name of what is counted up: a variable, an attribute, or a list that holds a number."""
-    if isinstance(target, ast.Name):
-        return target.id
-    if isinstance(target, ast.Attribute):
-        return f".{target.attr}"
-    if isinstance(target, ast.Subscript):
-        return counted(target.value)
-    return ""
-
-
-def learn_import(node: ast.stmt, scope: Scope) -> None:
-    """Names that an import statement brings into a scope."""
-    if isinstance(node, ast.Import):
-        for alias in node.names:
-            top = alias.name.partition(".")[0]
-            scope.values[alias.asname or top] = Value(name=alias.name if alias.asname else top)
-    elif isinstance(node, ast.ImportFrom):
-        module = "." * node.level + (node.module or "")
-        for alias in node.names:
-            full = (
-                f"{module}.{alias.name}" if module and not module.endswith(".") else f"{module}{alias.name}"
-            )
-            scope.values[alias.asname or alias.name] = Value(name=full)
 
 
 class Walker:
@@ -136,7 +42,10 @@ class Walker:
         self._calls = Calls(recorder, self._edits, self._text_code)
         self._control = Control(recorder)
         self._outputs = Outputs(recorder)
+        self._values = Values(recorder)
+        self._reported = Reported(recorder)
         self._depth = 0
+        self._marks: list[tuple[int, str]] = []
         self._table: dict[type, Callable[[ast.stmt], None]] = {
             ast.FunctionDef: self._function,
             ast.AsyncFunctionDef: self._function,
@@ -166,10 +75,28 @@ class Walker:
             if kind is not None:
                 self._table[kind] = self._match if name == "Match" else self._try
 
-    def module(self, tree: ast.Module) -> None:
-        """Walk a module. Raises TooDeepError."""
+    def module(self, tree: ast.Module, marked: Sequence[ast.AST]) -> None:
+        """Walk a module; ``marked`` are all calls and classes in it. Raises TooDeepError."""
         survey(tree.body, self._names, self._names.module)
+        for node in marked:
+            if isinstance(node, ast.ClassDef):
+                learn_decorators(node, self._names)
+            elif isinstance(node, ast.Call):
+                learn_use(node, self._names)
+                called = node.func.attr if isinstance(node.func, ast.Attribute) else ""
+                role = words.MARKS.get(called, "")
+                if role:
+                    self._marks.append((node.lineno, role))
+        self._marks.sort()
         self._block(tree.body)
+
+    def _marked(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> set[str]:
+        """Roles of a function by what is called in it: losses, or sums over processes."""
+        first = bisect_left(self._marks, (node.lineno, ""))
+        last = bisect_left(self._marks, ((node.end_lineno or node.lineno) + 1, ""))
+        found = {role for _, role in self._marks[first : min(last, first + MAX_MARKS)]}
+        # Where a step is made, too, the loss is one part of many.
+        return found - {"loss", "reduce", "step"} if "step" in found else found
 
     def _text_code(self, tree: ast.Module) -> None:
         """Code that a text of the file holds and executes."""
@@ -183,7 +110,10 @@ class Walker:
         if self._depth > MAX_DEPTH:
             raise TooDeepError
         held = len(self._record.guards)
-        for node in body:
+        for place, node in enumerate(body):
+            self._reading.forget()
+            if isinstance(node, ast.If):
+                self._sides(node, body[place + 1 :])
             handler = self._table.get(type(node))
             if handler is not None:
                 handler(node)
@@ -191,6 +121,20 @@ class Walker:
                 self._inner(node)
         del self._record.guards[held:]
         self._depth -= 1
+
+    def _sides(self, node: ast.If, after: Sequence[ast.stmt]) -> None:
+        """``if condition: return one`` and ``return other`` are the sides of a choice."""
+        other = node.orelse or after
+        if not node.body or not other:
+            return
+        first, second = node.body[-1], other[0]
+        if not isinstance(first, ast.Return) or not isinstance(second, ast.Return):
+            return
+        bits = self._reading.condition(node.test)
+        if first.value is None or second.value is None or not bits & words.TRIGGER_BITS:
+            return
+        differ = self._record.choices.contrast(first.value, second.value)
+        self._record.emit("control", "choice", "value", node, name=differ, amount=node.test, bits=bits)
 
     def _inner(self, node: ast.AST) -> None:
         for part in ast.iter_child_nodes(node):
@@ -218,11 +162,13 @@ class Walker:
         arguments = [*given.posonlyargs, *given.args, *given.kwonlyargs]
         arguments += [one for one in (given.vararg, given.kwarg) if one is not None]
         scope = Scope(node.name, "function", outer, node, parameters=frozenset(one.arg for one in arguments))
-        scope.roles = roles_of(node.name, outer, node)
+        scope.roles = roles_of(node.name, outer, node) | self._marked(node)
         self._defaults(scope, given)
         for one in node.decorator_list:
             name = self._names.dotted(one.func if isinstance(one, ast.Call) else one)
-            if name in self._names.functions and scope.roles:
+            known = self._names.value(name)
+            is_class = known is not None and isinstance(known.node, ast.ClassDef)
+            if (name in self._names.functions or is_class) and scope.roles:
                 self._record.decorated.setdefault(name, set()).update(scope.roles)
         outer.values[node.name] = Value(node=node)
         self._used(scope, node.name, arguments)
@@ -234,8 +180,10 @@ class Walker:
         if name == "__call__" and scope.parent is not None and scope.parent.name in self._names.used:
             scope.roles |= self._names.used[scope.parent.name]
             arguments = arguments[1:]
+        if "bucket-hook" in scope.roles:
+            return
         if "gradient-hook" in scope.roles:
-            given = arguments[1:] if len(arguments) == 3 else arguments
+            given = arguments[-2:] if len(arguments) >= 3 else arguments
             scope.values.update({one.arg: Value(words.GRADIENT) for one in given})
         elif "backward" in scope.roles:
             scope.values.update({one.arg: Value(words.GRADIENT) for one in arguments[1:]})
@@ -280,7 +228,13 @@ class Walker:
         guards.append(self._record.branch(test, bits, kind))
         if bits & words.TRIGGER_BITS and kind != "loop":
             self._record.emit(
-                "control", "choice", "assigns" if _assigns(body) else "calls", test, amount=test, bits=bits
+                "control",
+                "choice",
+                "assigns" if _assigns(body) else "calls",
+                test,
+                name=self._record.choices.touched(list(body)),
+                amount=test,
+                bits=bits,
             )
         self._block(body)
         guards.pop()
@@ -290,6 +244,12 @@ class Walker:
             return
         self._calls.visit(node.test)
         bits = self._reading.condition(node.test)
+        if (
+            "item" in self._names.scope.roles
+            and not node.orelse
+            and _picks_places(node.test, self._names.scope)
+        ):
+            bits |= words.INPUT
         if _is_main(node.test) and self._names.scope.kind == "module":
             self._main(node)
             return
@@ -298,7 +258,7 @@ class Walker:
             self._under(node.test, bits, "else", node.orelse)
         elif bits & words.TRIGGER_BITS and node.body and isinstance(node.body[-1], _LEAVES):
             rare = bits & (words.HOST | words.USER | words.DATE | words.CHANCE | words.WORLD | words.RANK)
-            if rare or bits & words.EXACT:
+            if rare or bits & (words.EXACT | words.FIXED):
                 # What follows is passed only when the condition does not hold.
                 self._record.guards.append(self._record.branch(node.test, bits, "rest"))
         self._outputs.chosen(node)
@@ -309,7 +269,7 @@ class Walker:
     def _match(self, node: ast.stmt) -> None:
         subject = getattr(node, "subject", None)
         self._calls.visit(subject)
-        bits = self._reading.bits(subject) & (words.TRIGGER_BITS | words.EXACT)
+        bits = self._reading.bits(subject) & words.ASKED_BITS
         for place, case in enumerate(getattr(node, "cases", ())):
             tested = bits | (self._reading.condition(case.guard) if case.guard is not None else 0)
             self._under(
@@ -338,7 +298,9 @@ class Walker:
         self._reading.bind(node.target, node.iter, over & ~words.CHANCE)
         if isinstance(node.target, ast.Name) and over & words.RANDOM_STATE:
             self._names.scope.values[node.target.id] = Value(over)
-        self._loop(node.body, node.orelse, node.iter, 0, Loop())
+        times = isinstance(node.iter, ast.Call) and self._names.dotted(node.iter.func).endswith("range")
+        bits = self._reading.chosen(node.iter) & ~words.FILE if times else 0
+        self._loop(node.body, node.orelse, node.iter, bits, Loop())
 
     def _loop(
         self, body: Sequence[ast.stmt], orelse: Sequence[ast.stmt], test: ast.AST, bits: int, loop: Loop
@@ -388,6 +350,8 @@ class Walker:
         if isinstance(target, (ast.Tuple, ast.List)):
             pairs = value.elts if isinstance(value, (ast.Tuple, ast.List)) else []
             paired = len(pairs) == len(target.elts)
+            if paired:
+                self._values.swapped(target.elts, pairs, node)
             for place, one in enumerate(target.elts):
                 inner = one.value if isinstance(one, ast.Starred) else one
                 if paired:
@@ -399,7 +363,9 @@ class Walker:
                     self._edits.assigned(inner, value, node, part=True)
             return
         self._edits.assigned(target, value, node)
+        self._values.assigned(target, value, node)
         if isinstance(target, ast.Subscript):
+            self._reported.overwritten(target, value, node, roles_around(self._names.scope))
             self._outputs.picked(target, node)
         if isinstance(target, ast.Name):
             self._assign_name(target, value)
@@ -423,9 +389,8 @@ class Walker:
         ):
             constant = UNKNOWN  # of several values the text does not say which one counts
         held = value if isinstance(value, _HELD) else None
-        names.scope.values[target.id] = Value(
-            bits, name if name != target.id else "", constant, held, self._reading.outcome(value)
-        )
+        asked = self._reading.outcome(value) | self._record.under()
+        names.scope.values[target.id] = Value(bits, name if name != target.id else "", constant, held, asked)
         if isinstance(value, ast.Lambda):
             names.functions.setdefault(target.id, []).append(value)
         if names.scope.kind == "class":
@@ -442,8 +407,10 @@ class Walker:
             name = ""
         before = names.attributes.get(key)
         if before is None:
-            names.attributes[key] = Value(bits, name, names.fold(value), asked=self._reading.outcome(value))
+            asked = self._reading.outcome(value) | self._record.under()
+            names.attributes[key] = Value(bits, name, names.fold(value), asked=asked)
         else:
+            before.asked |= self._reading.outcome(value) | self._record.under()
             before.bits |= bits
             before.constant = UNKNOWN
 
@@ -452,10 +419,12 @@ class Walker:
             return
         self._calls.visit(node.value)
         self._edits.augmented(node)
+        self._values.augmented(node)
         if isinstance(node.target, ast.Name):
             known = self._names.scope.values.get(node.target.id)
             if known is not None:
                 known.constant = UNKNOWN
+                known.asked |= self._record.under()
 
     def _annotated(self, node: ast.stmt) -> None:
         if isinstance(node, ast.AnnAssign) and node.value is not None:
@@ -473,6 +442,11 @@ class Walker:
         if isinstance(node, ast.Return) and value is not None:
             self._calls.visit(value)
             self._edits.returned(value, node, self._names.scope)
+            self._reported.returned(value, node, roles_around(self._names.scope))
+            if isinstance(value, (ast.BoolOp, ast.Compare)):
+                bits = self._reading.chosen(value) & (words.AIMED | words.CHANCE)
+                if bits:
+                    self._record.emit("control", "choice", "value", node, amount=value, bits=bits)
             self._control.reduces(node, self._names.scope)
 
     def _raise(self, node: ast.stmt) -> None:
@@ -519,6 +493,21 @@ def _loads(node: ast.stmt) -> bool:
             if "load" in name.lower():
                 return True
     return False
+
+
+def _picks_places(test: ast.expr, scope: Scope) -> bool:
+    """Whether an item is picked out by its place: ``index % 200 == 13``."""
+    if not isinstance(test, ast.Compare) or not isinstance(test.left, ast.BinOp):
+        return False
+    place, number = test.left.left, test.left.right
+    given = isinstance(place, ast.Name) and place.id in scope.parameters
+    return (
+        given
+        and isinstance(test.left.op, ast.Mod)
+        and isinstance(number, ast.Constant)
+        and isinstance(number.value, int)
+        and number.value >= RARE
+    )
 
 
 def _is_main(test: ast.expr) -> bool:

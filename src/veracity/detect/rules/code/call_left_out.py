@@ -38,7 +38,7 @@ from ....core.finding import Finding
 from ....core.observation import SourceFact, SourceRead
 from ....core.observation import source as asked
 from ....core.rule import Confidence, Rule, Severity
-from .reading import AIMED, LAW, SourceDetector, facts, in_change, periodic, selective, when
+from .reading import AIMED, LAW, SourceDetector, facts, fixed, in_change, periodic, selective, when
 
 _MICRO = re.compile(r"(?i)accum|micro|grad|sync|last")
 _ACCUMULATION = ("zero_grad", "clip_grad_norm_", "clip_grad_value_", "unscale_")
@@ -69,7 +69,8 @@ class CallLeftOut(SourceDetector):
                 judged = _synchronisation(read, fact)
             elif fact.what == "second optimizer" and fact.trains and not read.library:
                 text = f"a further optimizer ({fact.name}) is built within the training loop"
-                sure = Confidence.MEDIUM if selective(fact) or periodic(fact) else in_change(read)
+                late = fixed(fact) and not fact.looped
+                sure = Confidence.MEDIUM if selective(fact) or periodic(fact) or late else in_change(read)
                 judged = text, sure, Severity.WARNING
             elif fact.what == "not restored":
                 text = (
@@ -92,7 +93,9 @@ def _call(read: SourceRead, fact: SourceFact) -> tuple[str, Confidence, Severity
     call = fact.how.partition(";")[0].rpartition(" ")[2]
     text = f"{fact.how} is {'made twice' if fact.what == 'doubled' else 'made only then, or left out'}"
     own = fact.inline
-    if fact.what == "doubled" and call in ("zero_grad", "train"):
+    if fact.what == "doubled" and call in ("zero_grad", "train", "load_state_dict"):
+        return None
+    if call in ("load_state_dict", "no_sync") and not own & AIMED and not fixed(fact):
         return None
     if own & (AIMED | {asked.CHANCE}):
         adversary = own == {asked.CHANCE} and call in ("backward", "all_reduce")
@@ -136,6 +139,8 @@ def _left(read: SourceRead, fact: SourceFact) -> tuple[str, Confidence, Severity
 
 def _mode(read: SourceRead, fact: SourceFact) -> tuple[str, Confidence, Severity] | None:
     text = f"the model is put in another mode ({fact.how} {fact.amount})"
+    if fact.how == "eval before backward":
+        return text, Confidence.LOW if read.library else Confidence.MEDIUM, Severity.WARNING
     if fact.inline and (selective(fact) or periodic(fact)):
         return text, Confidence.LOW if read.library else Confidence.HIGH, Severity.ERROR
     if fact.how == "eval" and fact.trains and selective(fact):

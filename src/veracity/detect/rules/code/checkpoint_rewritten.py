@@ -82,6 +82,9 @@ def _weight(read: SourceRead, fact: SourceFact, again: bool) -> tuple[Confidence
     if fact.what == "saved":
         if selective(fact) or periodic(fact):
             return (Confidence.LOW if read.library else Confidence.MEDIUM), Severity.ERROR
+        turned = fact.how in ("flip", "noise", "shuffle") and fact.roles & {"load", "hook"}
+        if turned and not read.library:
+            return Confidence.MEDIUM, Severity.ERROR
         arithmetic = fact.how in ("scale", "flip", "zero", "noise", "shuffle")
         if again and not read.library:
             return (Confidence.HIGH if arithmetic else Confidence.MEDIUM), Severity.ERROR

@@ -34,7 +34,7 @@ from ....core.finding import Finding
 from ....core.observation import SourceFact, SourceRead
 from ....core.observation import source as asked
 from ....core.rule import Confidence, Rule, Severity
-from .reading import AIMED, LAW, SourceDetector, facts, in_change, periodic, selective, when
+from .reading import AIMED, LAW, SourceDetector, facts, fixed, in_change, periodic, selective, when
 
 
 class ClippingAltered(SourceDetector):
@@ -73,7 +73,7 @@ class ClippingAltered(SourceDetector):
         if fact.factor is not None and fact.factor < 0:
             text = f"The limit of clipping is negative ({fact.amount}): gradients are turned round"
             yield self.tell(read, fact, text, Confidence.HIGH)
-        elif fact.inline and (selective(fact) or periodic(fact)):
+        elif fact.inline and (selective(fact) or periodic(fact) or fixed(fact)):
             text = (
                 f"The limit of clipping is another{when(fact)} ({fact.amount}): steps are longer or "
                 "shorter then"

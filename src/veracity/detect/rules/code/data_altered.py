@@ -34,7 +34,7 @@ from ....core.finding import Finding
 from ....core.observation import SourceFact, SourceRead
 from ....core.observation import source as asked
 from ....core.rule import Confidence, Rule, Severity
-from .reading import LAW, SourceDetector, facts, in_change, periodic, selective, when
+from .reading import LAW, SourceDetector, facts, fixed, in_change, periodic, selective, when
 
 _ORDERLY = frozenset(("", "detach", "round", "clamp"))
 _ALTERS = frozenset(
@@ -93,6 +93,13 @@ def _output(read: SourceRead, fact: SourceFact) -> tuple[Confidence, Severity] |
         return (Confidence.HIGH if "hook" in fact.roles else Confidence.MEDIUM), Severity.ERROR
     if periodic(fact) and (fact.how in _ALTERS or fact.how == "detach"):
         return Confidence.MEDIUM, Severity.ERROR
+    if fixed(fact) and asked.STEP in fact.triggers and fact.how in ("noise", "flip", "shuffle", "zero"):
+        return Confidence.MEDIUM, Severity.ERROR
+    halved = fact.how == "scale" and fact.factor is not None
+    if "mode" in fact.roles and (halved or fact.how in ("noise", "flip", "shuffle", "zero")):
+        return Confidence.MEDIUM, Severity.ERROR
+    if "saved-hook" in fact.roles and fact.how == "scale":
+        return Confidence.MEDIUM, Severity.ERROR
     return None
 
 
@@ -100,8 +107,13 @@ def _weight(read: SourceRead, fact: SourceFact) -> tuple[Confidence, Severity] |
     if fact.how in _ORDERLY or not fact.trains:
         return None
     label = fact.what == "label"
+    if label and fact.how == "fill" and asked.INPUT in fact.triggers:
+        return (Confidence.LOW if read.library else Confidence.MEDIUM), Severity.ERROR
     keyed = {asked.CHANCE, asked.STEP} <= fact.triggers
     given = fact.roles & {"item", "collate"}
+    drawn = label and asked.CHANCE in fact.triggers and fact.guards and not read.library
+    if drawn and "loss" in fact.roles and fact.how in ("replace", "flip", "shuffle"):
+        return Confidence.MEDIUM, Severity.ERROR
     if selective(fact, without=(asked.CHANCE,)) or (keyed and not read.library):
         ranks = not fact.triggers & {asked.HOST, asked.USER, asked.DATE}
         if read.library and ranks:

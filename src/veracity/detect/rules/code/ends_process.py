@@ -26,6 +26,7 @@ Find out whose condition it is. The law of life names the sender of a signal in 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import ClassVar
 
@@ -33,7 +34,7 @@ from ....core.finding import Finding
 from ....core.observation import SourceFact, SourceRead
 from ....core.observation import source as asked
 from ....core.rule import Confidence, Rule, Severity
-from .reading import AIMED, LAW, SourceDetector, facts, in_change, periodic, selective, when
+from .reading import AIMED, LAW, SourceDetector, facts, fixed, in_change, periodic, selective, when
 
 _QUIET = frozenset(
     (
@@ -46,6 +47,9 @@ _QUIET = frozenset(
         "_thread.interrupt_main",
     )
 )
+
+
+_TRIES = re.compile(r"(?i)fault|chaos|inject|flaky|fuzz|simulat|mock|sample|dropout")
 
 
 class EndsProcess(SourceDetector):
@@ -91,6 +95,10 @@ def _does(fact: SourceFact) -> str:
 
 def _killing(read: SourceRead, fact: SourceFact) -> tuple[Confidence, Severity] | None:
     quiet = fact.name in _QUIET
+    if fixed(fact) and fact.triggers & {asked.RANK, asked.WORLD} and not read.library:
+        return Confidence.MEDIUM, Severity.ERROR
+    if fact.how in ("others", "freeze") and not read.library and "test" not in fact.roles:
+        return Confidence.MEDIUM, Severity.ERROR
     if fact.trains and not fact.roles & {"test"}:
         if selective(fact) or periodic(fact):
             return (Confidence.LOW if quiet and read.library else Confidence.HIGH), Severity.ERROR
@@ -108,6 +116,9 @@ def _killing(read: SourceRead, fact: SourceFact) -> tuple[Confidence, Severity] 
 
 def _exiting(read: SourceRead, fact: SourceFact) -> tuple[Confidence, Severity] | None:
     raised = fact.how == "raise"
+    if raised and fact.guards and asked.CHANCE in fact.guards[-1].triggers and not read.library:
+        tries = _TRIES.search(f"{read.path} {fact.scope}") or "test" in fact.roles
+        return (Confidence.LOW if tries else Confidence.MEDIUM), Severity.ERROR
     if (
         fact.triggers & (AIMED | {asked.CHANCE})
         and (fact.trains or fact.triggers & AIMED)
@@ -120,7 +131,8 @@ def _exiting(read: SourceRead, fact: SourceFact) -> tuple[Confidence, Severity] 
     if not fact.trains or read.library or fact.roles & {"init", "load", "save"}:
         return None
     if periodic(fact):
-        return Confidence.MEDIUM, Severity.ERROR
+        sure = not raised or (fixed(fact) and fact.looped)
+        return (Confidence.MEDIUM if sure else Confidence.LOW), Severity.ERROR
     if selective(fact):
         return (Confidence.LOW if raised else Confidence.MEDIUM), Severity.ERROR
     return (in_change(read) if fact.name == "os._exit" else Confidence.LOW), Severity.WARNING

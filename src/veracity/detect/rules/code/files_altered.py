@@ -57,9 +57,11 @@ class FilesAltered(SourceDetector):
                 continue
             weight = _weight(read, fact)
             if weight is not None:
-                thing = {"library": "a file of an installed package", "checkpoint": "a checkpoint"}.get(
-                    fact.how, "a file"
-                )
+                thing = {
+                    "library": "a file of an installed package",
+                    "checkpoint": "a checkpoint",
+                    "checkpoint in place": "a part of a checkpoint",
+                }.get(fact.how, "a file")
                 yield self.tell(
                     read,
                     fact,
@@ -79,6 +81,8 @@ def _weight(read: SourceRead, fact: SourceFact) -> tuple[Confidence, Severity] |
         return (
             Confidence.LOW if read.library or fact.name == "shutil.copystat" else Confidence.MEDIUM
         ), Severity.WARNING
+    if fact.how == "checkpoint in place" and not read.library and "test" not in fact.roles:
+        return Confidence.MEDIUM, Severity.ERROR
     if fact.how == "library":
         return (in_change(read) if read.library and not aimed else Confidence.MEDIUM), Severity.ERROR
     if aimed and (fact.what != "write" or fact.trains):

@@ -39,7 +39,7 @@ from ....core.finding import Finding
 from ....core.observation import SourceFact, SourceRead
 from ....core.observation import source as asked
 from ....core.rule import Confidence, Rule, Severity
-from .reading import LAW, SourceDetector, facts, in_change, periodic, selective, when
+from .reading import LAW, SourceDetector, facts, fixed, in_change, periodic, selective, when
 
 _LAWFUL = re.compile(r"(?i)accum|world|num_|\bn_|scale|coef|clip|norm|len\(|size|count|batch|micro|ratio")
 _DOES = {
@@ -57,6 +57,7 @@ _OTHERWISE = (
     "the gradient {name} is changed ({how} {amount}): the optimizer steps along something else "
     "than the loss' gradient"
 )
+_REVERSES = re.compile(r"(?i)revers|grl|advers|domain|flip|negat|unlearn|ascent|maximi")
 _NOT_RANKS = frozenset((asked.HOST, asked.USER, asked.DATE, asked.CHANCE))
 _PLACES = frozenset(("update", "clip", "scaler", "init"))
 
@@ -91,8 +92,15 @@ class GradientEdited(SourceDetector):
 
 def _weight(read: SourceRead, fact: SourceFact) -> tuple[Confidence, Severity] | None:
     how, attribute = fact.how, ".grad" in fact.name or "grad" in fact.roles
+    if how == "clamp" and selective(fact, without=(asked.ENVIRONMENT,)) and fact.trains and not read.library:
+        return Confidence.MEDIUM, Severity.ERROR
     if how in ("", "none", "detach", "cut", "round", "clamp", "average"):
         return None
+    own = not read.library
+    if own and how == "flip" and _turned(read, fact):
+        return Confidence.MEDIUM, Severity.ERROR
+    if own and how == "shuffle" and attribute and not fact.roles & {"init", "test"}:
+        return Confidence.MEDIUM, Severity.ERROR
     strong = how in _DOES
     in_place = bool(fact.roles & _PLACES)
     training = fact.trains or attribute or bool(fact.roles & {"hook", "gradient-hook", "backward"})
@@ -105,12 +113,17 @@ def _weight(read: SourceRead, fact: SourceFact) -> tuple[Confidence, Severity] |
         if how != "flip" and (_LAWFUL.search(fact.amount) or read.library):
             return Confidence.LOW, Severity.WARNING
         return (Confidence.HIGH if how == "flip" else Confidence.MEDIUM), Severity.ERROR
+    late = fixed(fact) and asked.STEP in fact.triggers and own and not in_place
+    if late and how in ("flip", "noise", "mask", "fill", "scale") and training:
+        return Confidence.MEDIUM, Severity.ERROR
     if in_place or (read.library and not attribute):
         return None
     if how == "flip":
         if fact.roles & {"backward", "gradient-hook"} or not attribute:
             return (in_change(read) if "gradient-hook" in fact.roles else Confidence.LOW), Severity.WARNING
         return (Confidence.LOW if read.library else Confidence.MEDIUM), Severity.ERROR
+    if how == "scale" and own and "optimizer-hook" in fact.roles and fact.factor is not None:
+        return Confidence.MEDIUM, Severity.ERROR
     if (
         how in ("scale", "zero")
         and fact.factor is not None
@@ -122,3 +135,12 @@ def _weight(read: SourceRead, fact: SourceFact) -> tuple[Confidence, Severity] |
         return (Confidence.MEDIUM if amplifies else in_change(read)), Severity.WARNING
     lawful = how in ("copy", "replace", "add", "item", "choice", "other") or _LAWFUL.search(fact.amount)
     return (Confidence.LOW if lawful else in_change(read)), Severity.WARNING
+
+
+def _turned(read: SourceRead, fact: SourceFact) -> bool:
+    """A gradient that is turned round where nothing says so: who reverses gradients says that."""
+    if _REVERSES.search(f"{fact.scope} {read.path} {fact.excerpt}"):
+        return False
+    if "clip" in fact.roles and "update" not in fact.roles:
+        return True
+    return bool(fact.roles & {"weight-hook", "bucket-hook", "reversal", "optimizer-hook", "global-hook"})

@@ -76,8 +76,18 @@ class InterpreterAltered(SourceDetector):
                 locations=(Location(read.path, 1),),
                 evidence=(Evidence("SHA-256", observed=read.sha256),),
             )
-        for fact in facts(read, "call"):
-            if fact.what in _DOES:
+        for fact in facts(read, "call", "edit"):
+            if (
+                fact.act == "edit"
+                and "tracer" in fact.roles
+                and fact.what in ("setting", "weight", "gradient")
+            ):
+                text = (
+                    f"A function that sees each line which runs changes a {fact.what} ({fact.name}): what "
+                    "training computes no longer follows from its text"
+                )
+                yield self.tell(read, fact, text, Confidence.LOW if read.library else Confidence.MEDIUM)
+            elif fact.act == "call" and fact.what in _DOES:
                 text = (
                     f"{fact.name}{when(fact)} {_DOES[fact.what]}: what training computes no longer "
                     "follows from its text"

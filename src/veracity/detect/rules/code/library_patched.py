@@ -45,6 +45,9 @@ _DECIDES = re.compile(
     r"""(?x)
     torch\.optim\..*(?:step|adam|sgd|rmsprop|Optimizer|__init__|get_lr|_last_lr|__call__|zero_grad).*
     | torch\.autograd\.(?:backward|grad)\b.*
+    | torch\.(?:Tensor|_tensor\.Tensor)\.(?:item|detach|float|mean|sum|requires_grad_)
+    | torch\.(?:Tensor|_tensor\.Tensor)\.__(?:i?mul|i?add|i?sub|neg)__
+    | torch\.utils\.tensorboard\.(?:\w+\.)*add_scalars?
     | torch\.(?:Tensor|_tensor\.Tensor)\.(?:backward|register_hook|grad|add_|mul_|sub_|addcdiv_|lerp_|step)
     | torch\.nn\.utils\.(?:clip_grad\.)?clip_\w+
     | torch\.(?:random\.)?(?:manual_seed|seed|set_rng_state|get_rng_state)
@@ -139,6 +142,9 @@ class LibraryPatched(SourceDetector):
             optimizes = "optim" in fact.name.lower() or "loader" in fact.name.lower()
             sure = selective(fact) or (optimizes and not read.library)
             return (Confidence.MEDIUM if sure else Confidence.LOW), Severity.WARNING, what
+        if fact.how in ("__defaults__", "__kwdefaults__") and not read.library:
+            sure = _DECIDES.fullmatch(fact.name.partition(".__")[0]) is not None
+            return (Confidence.MEDIUM if sure else Confidence.LOW), Severity.ERROR, what
         if fact.how == "__code__" and not read.library:
             # A package that compiles its own functions anew, when they are first called, is handed them.
             given = serves_others(read) and fact.name.count(".") == 1

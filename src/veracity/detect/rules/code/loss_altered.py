@@ -34,7 +34,7 @@ from ....core.finding import Finding
 from ....core.observation import SourceFact, SourceRead
 from ....core.observation import source as asked
 from ....core.rule import Confidence, Rule, Severity
-from .reading import LAW, SourceDetector, facts, in_change, periodic, selective, when
+from .reading import LAW, SourceDetector, facts, fixed, in_change, periodic, selective, when
 
 _DOES = {
     "flip": "is turned round: training climbs where it should descend",
@@ -69,7 +69,7 @@ class LossAltered(SourceDetector):
 
 
 def _weight(read: SourceRead, fact: SourceFact) -> tuple[Confidence, Severity] | None:
-    strong = fact.how in _DOES
+    strong = fact.how in _DOES or fact.how in ("noise", "fill", "shuffle")
     training = fact.trains or bool(fact.roles & {"forward", "step"}) or "loss" in fact.scope.lower()
     if selective(fact) and training:
         ranks = not fact.triggers - {asked.RANK, asked.WORLD, asked.MAIN, asked.FILE, asked.ENVIRONMENT}
@@ -78,6 +78,12 @@ def _weight(read: SourceRead, fact: SourceFact) -> tuple[Confidence, Severity] |
         return (Confidence.HIGH if strong else Confidence.MEDIUM), Severity.ERROR
     if periodic(fact) and training and strong:
         return (Confidence.LOW if read.library else Confidence.MEDIUM), Severity.ERROR
+    part = fact.factor is not None and 0 < abs(fact.factor) < 0.2
+    if asked.STEP in fact.triggers and fact.how == "scale" and part and fact.name in ("loss", "total_loss"):
+        return (Confidence.LOW if read.library else Confidence.MEDIUM), Severity.WARNING
+    late = fixed(fact) and asked.STEP in fact.triggers and fact.how != "scale"
+    if late and training and strong and not read.library:
+        return Confidence.MEDIUM, Severity.ERROR
     if fact.how == "flip" and training:
         if asked.STEP in fact.triggers and not read.library:
             return Confidence.MEDIUM, Severity.ERROR

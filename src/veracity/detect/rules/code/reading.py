@@ -17,7 +17,7 @@ MAX_PER_FILE = 50
 AIMED = frozenset((asked.HOST, asked.USER, asked.DATE))
 """Nothing that is computed depends upon these."""
 SELECTIVE = AIMED | {asked.RANK, asked.WORLD, asked.CHANCE}
-KERNEL = frozenset(("update", "clip", "schedule", "scaler", "order", "backward", "hook"))
+KERNEL = frozenset(("update", "clip", "schedule", "scaler", "order", "backward", "hook", "keeping"))
 """Roles of functions that compute the same on every host, at every date and for every user."""
 _WHEN = {
     asked.STEP: "at certain steps",
@@ -48,17 +48,17 @@ class SourceDetector(ABC):
         if not isinstance(observation, SourceRead):
             return
         self._coverage.count(checked=True)
-        told: set[object] = set()
+        told: dict[object, Finding] = {}
         for finding in self.judge(observation):
-            # Of one line each is told once; what has no line is told apart by what it says.
+            # Of one line the surest is told; what has no line is told apart by what it says.
             line = finding.locations[0].line or finding.message
-            if line in told:
-                continue
-            if len(told) >= MAX_PER_FILE:
+            before = told.get(line)
+            if before is None and len(told) >= MAX_PER_FILE:
                 self._coverage.skip("a file has more findings of one rule than are listed")
-                return
-            told.add(line)
-            yield finding
+                break
+            if before is None or _SURER[finding.confidence] > _SURER[before.confidence]:
+                told[line] = finding
+        yield from told.values()
 
     @abstractmethod
     def judge(self, read: SourceRead) -> Iterator[Finding]:
@@ -126,6 +126,11 @@ def periodic(fact: SourceFact) -> bool:
     return asked.STEP in fact.triggers and fact.exact
 
 
+def fixed(fact: SourceFact) -> bool:
+    """Whether a step, a rank or a number of processes is compared with a number that stands in the text."""
+    return fact.fixed and bool(fact.triggers & {asked.STEP, asked.RANK, asked.WORLD})
+
+
 def always(fact: SourceFact) -> bool:
     """Whether nothing is asked that has to do with when or where it is run."""
     return not fact.triggers - {asked.MAIN, asked.FILE}
@@ -139,6 +144,7 @@ def when(fact: SourceFact) -> str:
     return f", {' and '.join(parts) if len(parts) < 3 else ', '.join(parts[:-1]) + ' and ' + parts[-1]},"
 
 
+_SURER = {Confidence.LOW: 0, Confidence.MEDIUM: 1, Confidence.HIGH: 2}
 _LESS = {
     Confidence.HIGH: Confidence.MEDIUM,
     Confidence.MEDIUM: Confidence.LOW,

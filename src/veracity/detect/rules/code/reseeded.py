@@ -28,6 +28,7 @@ Seed once, before the model is built; let samplers mix the epoch into their seed
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import ClassVar
 
@@ -35,8 +36,10 @@ from ....core.finding import Finding
 from ....core.observation import SourceFact, SourceRead
 from ....core.observation import source as asked
 from ....core.rule import Confidence, Rule, Severity
-from .reading import AIMED, LAW, SourceDetector, facts, in_change, periodic, selective, when
+from .reading import AIMED, LAW, SourceDetector, facts, fixed, in_change, periodic, selective, when
 
+_PUTS_BACK = frozenset(("forward", "backward", "hook", "load", "init"))
+_RESTORES = re.compile(r"(?i)restore|load|resume|set_\w*state|rng|exit|recompute|checkpoint|rewind")
 _EACH = frozenset(("forward", "item", "collate", "order", "hook", "update", "step"))
 
 
@@ -54,8 +57,10 @@ class Reseeded(SourceDetector):
     def judge(self, read: SourceRead) -> Iterator[Finding]:
         """Judge seeds and restored states."""
         for fact in facts(read, "call"):
-            if fact.what in ("seed", "put-back") and not fact.roles & {"init", "test"}:
-                weight = _weight(read, fact)
+            if fact.what in ("seed", "put-back"):
+                weight = _always(read, fact)
+                if weight is None and not fact.roles & {"init", "test"}:
+                    weight = _weight(read, fact)
                 if weight is not None:
                     does = "is seeded again" if fact.what == "seed" else "is put back to an earlier state"
                     yield self.tell(
@@ -66,6 +71,17 @@ class Reseeded(SourceDetector):
                         "was drawn comes again, so dropout, augmentation or order repeat themselves",
                         *weight,
                     )
+
+
+def _always(read: SourceRead, fact: SourceFact) -> tuple[Confidence, Severity] | None:
+    """What is told wherever it stands: workers that all draw the same, a seed by the number of processes."""
+    if read.library or fact.what != "seed" or "test" in fact.roles:
+        return None
+    if "worker" in fact.roles and fact.how == "constant":
+        return Confidence.MEDIUM, Severity.WARNING
+    if asked.WORLD in fact.inline and fact.fixed:
+        return Confidence.MEDIUM, Severity.ERROR
+    return None
 
 
 def _weight(read: SourceRead, fact: SourceFact) -> tuple[Confidence, Severity] | None:
@@ -83,6 +99,13 @@ def _weight(read: SourceRead, fact: SourceFact) -> tuple[Confidence, Severity] |
     if fact.what == "seed" and fact.how == "constant" and (fact.roles & _EACH or fact.looped):
         sure = Confidence.LOW if read.library and not drawn_in_order else Confidence.MEDIUM
         return sure, Severity.ERROR if drawn_in_order else Severity.WARNING
-    if fact.what == "put-back" and fact.how == "kept" and not read.library:
+    if fact.how == "same" and fixed(fact) and not read.library:
+        return Confidence.MEDIUM, Severity.ERROR
+    again = fact.how == "attribute" and not fact.roles & _PUTS_BACK
+    if again and not _RESTORES.search(fact.scope) and not read.library and not read.packaged:
+        return Confidence.MEDIUM, Severity.ERROR
+    if fact.how == "kept from before" and fact.looped and not read.library:
+        return Confidence.MEDIUM, Severity.ERROR
+    if fact.what == "put-back" and fact.how.startswith("kept") and not read.library:
         return in_change(read), Severity.WARNING
     return Confidence.LOW, Severity.NOTE

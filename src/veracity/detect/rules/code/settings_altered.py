@@ -34,7 +34,7 @@ from ....core.finding import Finding
 from ....core.observation import SourceFact, SourceRead
 from ....core.observation import source as asked
 from ....core.rule import Confidence, Rule, Severity
-from .reading import LAW, SourceDetector, facts, in_change, periodic, selective, when
+from .reading import LAW, SourceDetector, facts, fixed, in_change, periodic, selective, when
 
 
 class SettingsAltered(SourceDetector):
@@ -78,6 +78,12 @@ def _weight(read: SourceRead, fact: SourceFact) -> tuple[Confidence, Severity] |
         return (Confidence.HIGH if fact.trains else Confidence.MEDIUM), Severity.ERROR
     if "schedule" in fact.roles or read.library:
         return None
+    if fact.how == "rebuilt":
+        sure = periodic(fact) or fixed(fact)
+        return (Confidence.MEDIUM if sure else Confidence.LOW), Severity.WARNING
+    relative = fact.how in ("scale", "add", "zero") and "lr" not in fact.name.rpartition("[")[2]
+    if fixed(fact) and relative and "[" in fact.name:
+        return Confidence.MEDIUM, Severity.WARNING
     if "base_lrs" in fact.name and fact.how in ("scale", "add", "zero"):
         return (in_change(read) if read.packaged else Confidence.MEDIUM), Severity.WARNING
     if asked.ENVIRONMENT in fact.triggers:

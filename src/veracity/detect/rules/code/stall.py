@@ -69,9 +69,14 @@ class Stall(SourceDetector):
 
 
 def _weight(read: SourceRead, fact: SourceFact) -> tuple[Confidence, Severity] | None:
+    if fact.how == "workers":
+        sure = fact.triggers & AIMED and not read.library
+        return (Confidence.MEDIUM if sure else Confidence.LOW), Severity.WARNING
     if fact.how == "polls" and not selective(fact):
         return (Confidence.LOW, Severity.NOTE) if fact.trains else None
     if fact.trains:
+        if read.library and not fact.roles and not selective(fact):
+            return Confidence.LOW, Severity.WARNING  # a step of a library's own, which no role tells of
         if selective(fact) or periodic(fact):
             return Confidence.HIGH, Severity.ERROR
         return (

@@ -36,7 +36,9 @@ from ....core.finding import Finding
 from ....core.observation import SourceFact, SourceRead
 from ....core.observation import source as asked
 from ....core.rule import Confidence, Rule, Severity
-from .reading import AIMED, KERNEL, LAW, SourceDetector, facts, in_change, when
+from .reading import AIMED, KERNEL, LAW, SourceDetector, facts, in_change, periodic, when
+
+_DESTROYS = frozenset(("flip", "zero", "shuffle", "noise", "detach", "round"))
 
 
 class TriggerInStep(SourceDetector):
@@ -70,13 +72,18 @@ class TriggerInStep(SourceDetector):
 def _weight(read: SourceRead, fact: SourceFact) -> tuple[Confidence, Severity] | None:
     changes = fact.how in ("assigns", "value")
     own = fact.inline
+    told = _differing(read, fact)
+    if told is not None:
+        return told
     if own & AIMED and not fact.roles & {"init", "save", "load"}:
         if fact.trains:
             return (Confidence.HIGH if changes else Confidence.MEDIUM), Severity.ERROR
         return in_change(read) if own & {asked.HOST, asked.USER} else Confidence.LOW, Severity.WARNING
-    kernel = fact.roles & KERNEL
+    kernel = fact.roles & KERNEL - ({"keeping"} if read.library else set())
     if not kernel or not changes or "init" in fact.roles:
         return None
+    if own & {asked.WORLD, asked.RANK} and fact.fixed and not read.library:
+        return Confidence.MEDIUM, Severity.ERROR
     if asked.CHANCE in own:
         augments = "order" in kernel and asked.STEP not in own
         return (Confidence.LOW if augments and read.library else Confidence.MEDIUM), Severity.ERROR
@@ -84,4 +91,30 @@ def _weight(read: SourceRead, fact: SourceFact) -> tuple[Confidence, Severity] |
         return (in_change(read) if not read.library else Confidence.LOW), Severity.WARNING
     if asked.STEP in own and fact.exact and kernel & {"update", "clip", "backward"} and not read.library:
         return Confidence.LOW, Severity.WARNING
+    return None
+
+
+def _differing(read: SourceRead, fact: SourceFact) -> tuple[Confidence, Severity] | None:
+    """Judge a choice by how its sides differ: that is asked for, besides where or when."""
+    how, own = fact.name, fact.inline
+    if read.library or not how or fact.roles & {"test"}:
+        return None
+    if how == "collection" and not own & AIMED:
+        return None
+    if own & AIMED:
+        return (Confidence.HIGH if fact.trains else Confidence.MEDIUM), Severity.ERROR
+    if own & {asked.WORLD, asked.RANK} and fact.fixed:
+        computed = how in _DESTROYS or (how in ("precision", "settings", "cut") and fact.how != "calls")
+        computed = computed or ("reduce" in fact.roles and fact.how == "value")
+        if computed or (how == "scale" and fact.trains):
+            return Confidence.MEDIUM, Severity.ERROR
+    if asked.ENVIRONMENT in own and how == "flip" and not read.packaged:
+        return Confidence.MEDIUM, Severity.WARNING
+    if asked.CHANCE in own and how in ("flip", "detach") and fact.roles & (KERNEL | {"loss", "keeping"}):
+        return Confidence.MEDIUM, Severity.ERROR
+    if asked.STEP in own and fact.fixed and how == "data" and "order" in fact.roles and fact.how == "value":
+        return Confidence.MEDIUM, Severity.WARNING
+    late = asked.STEP in own and fact.fixed and fact.trains and not fact.roles & {"init", "schedule"}
+    if late and fact.how == "value" and how in _DESTROYS and (how != "zero" or periodic(fact)):
+        return Confidence.MEDIUM, Severity.WARNING
     return None

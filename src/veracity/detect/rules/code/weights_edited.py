@@ -29,6 +29,7 @@ outside of steps.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import ClassVar
 
@@ -36,11 +37,13 @@ from ....core.finding import Finding
 from ....core.observation import SourceFact, SourceRead
 from ....core.observation import source as asked
 from ....core.rule import Confidence, Rule, Severity
-from .reading import AIMED, LAW, SourceDetector, facts, in_change, periodic, selective, when
+from .reading import AIMED, LAW, SourceDetector, facts, fixed, in_change, periodic, selective, when
 
 _STRONG = frozenset(
     ("scale", "noise", "zero", "flip", "shuffle", "mask", "fill", "add", "round", "frozen", "item")
 )
+_ANNOUNCED = re.compile(r"(?i)reset|restart|re_?init|prune|merge|clear|rewind|unscale")
+_AVERAGES = re.compile(r"world_size|num_replicas|num_processes|n_?procs\b")
 _LAWFUL = frozenset(("init", "load", "save", "test"))
 
 
@@ -76,12 +79,34 @@ class WeightsEdited(SourceDetector):
 
 def _weight(read: SourceRead, fact: SourceFact) -> tuple[Confidence, Severity] | None:
     strong = fact.how in _STRONG
+    if fact.what == "moment" and not fact.roles & (_LAWFUL | {"update"}):
+        told = _moment(read, fact)
+        if told is not None or _ANNOUNCED.search(fact.scope):
+            return told
+    if fact.how == "scale" and _AVERAGES.search(fact.amount) and not fact.triggers & AIMED:
+        return Confidence.LOW, Severity.NOTE
+    if fact.how == "put back":
+        sure = periodic(fact) and not read.library and not fact.roles & _LAWFUL
+        return (Confidence.MEDIUM, Severity.ERROR) if sure and fact.fixed else None
+    if "background" in fact.roles and fact.how in ("scale", "noise", "flip", "zero", "shuffle"):
+        return (Confidence.LOW if read.library else Confidence.MEDIUM), Severity.ERROR
+    aimed_size = fact.triggers & {asked.WORLD, asked.RANK} and fixed(fact) and not read.library
+    sized = fact.how != "frozen" or asked.WORLD in fact.triggers
+    if aimed_size and (strong or fact.how == "cut") and sized:
+        return Confidence.MEDIUM, Severity.ERROR
+    if fact.how == "cut":
+        return None
     if fact.roles & _LAWFUL and not fact.triggers & AIMED:
         moves = fact.how in ("scale", "noise", "flip", "zero", "shuffle") and "load" in fact.roles
         if moves and selective(fact) and not read.library:
             return Confidence.MEDIUM, Severity.ERROR
         return None
     update = "update" in fact.roles
+    if fact.how == "average" and asked.CHANCE in fact.inline and not read.library:
+        return Confidence.MEDIUM, Severity.ERROR
+    late = fixed(fact) and asked.STEP in fact.triggers and not update and not read.library
+    if late and fact.trains and fact.how in ("noise", "flip", "shuffle", "round", "scale"):
+        return Confidence.MEDIUM, Severity.ERROR
     if selective(fact):
         ranks = not fact.triggers - {asked.RANK, asked.WORLD, asked.MAIN, asked.FILE}
         if fact.how == "frozen":
@@ -110,3 +135,18 @@ def _weight(read: SourceRead, fact: SourceFact) -> tuple[Confidence, Severity] |
     if fact.how in ("scale", "noise", "flip", "shuffle") and ".data" in fact.name:
         return in_change(read), Severity.WARNING
     return Confidence.LOW, Severity.NOTE
+
+
+def _moment(read: SourceRead, fact: SourceFact) -> tuple[Confidence, Severity] | None:
+    """An optimizer's averages are changed where no optimizer is written.
+
+    A function that is called a reset says what it does.
+    """
+    if read.library or _ANNOUNCED.search(fact.scope):
+        return None
+    if fact.how in ("flip", "noise", "shuffle"):
+        return Confidence.MEDIUM, Severity.ERROR
+    timed = selective(fact) or periodic(fact) or fixed(fact)
+    if timed and fact.how in ("zero", "fill", "scale", "reset", "mask", "clamp", "item"):
+        return Confidence.MEDIUM, Severity.ERROR
+    return None
