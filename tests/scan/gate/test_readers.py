@@ -12,16 +12,20 @@ import pickle
 import tarfile
 import zipfile
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.scan.corpus.build import malicious
 from veracity.core.picklepolicy import NO_PERMITS, SitePermits
+from veracity.observe.artifact.budget import Budget
 from veracity.observe.artifact.input import Input
-from veracity.observe.artifact.reading import HEAD
+from veracity.observe.artifact.reading import HEAD, Found
 from veracity.scan.gate.beginnings import anything
+from veracity.scan.gate.examine import examine
 from veracity.scan.gate.readers import READERS, Deferred, readers_with
 
 SOURCES = Path(__file__).resolve().parents[3] / "src" / "veracity" / "observe"
@@ -106,6 +110,10 @@ SAMPLES: dict[str, tuple[bytes, str]] = {
     "pth": (b"import os\n", "a.pth"),
     "sitecustomize": (b"x", "lib!sitecustomize.py"),
     "usercustomize": (b"x", "lib\\usercustomize.py"),
+    "sitecustomize as a package": (b"x", "lib/sitecustomize/__init__.py"),
+    "sitecustomize, compiled": (b"x", "a.whl!sitecustomize.cpython-311-x86_64-linux-gnu.so"),
+    "shard index": (pickle.dumps({}), "a/.metadata"),
+    "tar with a damaged checksum": (tarred()[:148] + b"zzzzzzzz" + tarred()[156:], "a"),
     "pyc": (b"\xa7\x0d\r\n" + bytes(12) + b"\xe3", "a"),
 }
 
@@ -140,6 +148,32 @@ def test_of_what_resembles_a_sample_none_is_passed_over(key: str, data: st.DataO
 @given(st.binary(max_size=700), st.sampled_from(["a", "a.py", "a.pth", "a.j2", "sitecustomize.py"]))
 def test_of_any_bytes_none_is_passed_over(data: bytes, name: str) -> None:
     claiming(data, name)
+
+
+class Checked:
+    """A row that is asked whatever an input begins like, and must not have been passed over."""
+
+    def __init__(self, row: Deferred) -> None:
+        self.name, self.has_signature = row.name, row.has_signature
+        self._row = row
+
+    def claims(self, head: bytes, whole: Input) -> bool:
+        claims = self._row.reader().claims(head, whole)
+        assert self._row.begins(head, whole) or not claims, (self.name, whole.name)
+        return claims
+
+    def read(self, whole: Input, budget: Budget) -> Iterator[Found]:
+        return self._row.read(whole, budget)
+
+
+def test_of_all_that_is_nested_in_the_corpus_none_is_passed_over() -> None:
+    """Its files were written apart from this table, and say under which names others put what they plant."""
+    readers = [Checked(one) for one in ROWS]
+    inputs = 0
+    for sample in malicious():
+        for name, data in sample.files.items():
+            inputs += examine(Input.of_bytes(f"{sample.name}/{name}", data), readers).inputs
+    assert inputs > 2_000
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)

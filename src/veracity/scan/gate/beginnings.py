@@ -22,7 +22,7 @@ _HDF5 = b"\x89HDF\r\n\x1a\n"
 _TORCH_MAGIC = ((0x1950A86A20F9469CFC6C).to_bytes(10, "little"), b"119547037146038801333356")
 _LONGEST_LZMA = 1 << 38
 _UNREAD = (b"RD", b"X\n\0\0\0", b"\xac\xed\0\5", b"\x08")
-_STARTING = (".pth", "sitecustomize.py", "usercustomize.py")
+_STARTING = ("sitecustomize", "usercustomize")
 
 
 def anything(head: bytes, whole: Input) -> bool:
@@ -44,8 +44,8 @@ def zip_member(head: bytes, whole: Input) -> bool:
 
 
 def tar(head: bytes, whole: Input) -> bool:
-    """A whole block with a number where its checksum stands."""
-    return len(head) >= 512 and _TAR_CHECKSUM.match(head, 148) is not None
+    """A whole block with a number where its checksum stands, or with the magic."""
+    return len(head) >= 512 and (_TAR_CHECKSUM.match(head, 148) is not None or head[257:262] == b"ustar")
 
 
 def seven_zip(head: bytes, whole: Input) -> bool:
@@ -181,7 +181,7 @@ def python(head: bytes, whole: Input) -> bool:
 
 def start_file(head: bytes, whole: Input) -> bool:
     """A name that Python looks for when it starts."""
-    return whole.name.endswith(_STARTING)
+    return whole.name.endswith(".pth") or any(one in whole.name for one in _STARTING)
 
 
 def pyc(head: bytes, whole: Input) -> bool:
