@@ -21,6 +21,7 @@ from veracity.ledger.witness.asking import KnownWitness
 from veracity.ledger.witness.cosignature import WitnessKey
 from veracity.ledger.witness.policy import Policy
 from veracity.monitor.startcheck import refusals
+from veracity.scan.gate.config import ScanConfig
 
 Put = Callable[..., None]
 KEY = WitnessKey(SigningKey.generate("w").verifier)
@@ -43,6 +44,7 @@ class Options:
     sealed: object = None
     witness_policy: object = None
     timestamps: tuple[str, ...] = ()
+    scan: ScanConfig = dataclasses.field(default_factory=ScanConfig)
 
 
 @dataclasses.dataclass

@@ -176,3 +176,22 @@ def test_odd_arguments_and_too_many_are_no_failure(tmp_path: Path) -> None:
     gaps = [one for one in observations(tmp_path) if isinstance(one, Gap)]
     assert [gap.law for gap in gaps] == ["channels"]
     assert len(watch._seen) == MAX_KEYS
+
+
+@pytest.mark.parametrize(
+    "how", ["pickle.load(file)", "pickle.Unpickler(file).load()", "pickle._Unpickler(file).load()"]
+)
+def test_what_a_pickle_starts_is_told_although_the_guard_stands_around_its_load(run: Run, how: str) -> None:
+    told = run(
+        f"""
+        import pickle
+        from veracity.guard.unpickling import watch_unpickling
+        watch_unpickling(session)
+        with open(folder / "planted.pkl", "wb") as file:  # inert: runs the program true
+            file.write(b"csubprocess\\ncall\\n(Vtrue\\ntR.")
+        with open(folder / "planted.pkl", "rb") as file:
+            {how}
+        """
+    )
+    assert [(one.kind, one.target) for one in told if one.kind == "spawn"] == [("spawn", "true")]
+    assert told[-1].frames[0].path.endswith("program.py")

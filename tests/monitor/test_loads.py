@@ -61,6 +61,7 @@ class Gate:
         self.lineage = Known(folder)
         self.saving = False
         self.loads = Loads(self.lineage, lambda: self.saving)
+        self.loads.enforces = True
         self._sockets: list[socket.socket] = []
 
     def write(self, data: bytes, name: str = "a.pkl") -> Path:
@@ -274,6 +275,18 @@ def test_classes_in_what_a_run_of_the_home_saved(gate: Gate) -> None:
     assert "a run of this home saved it" in own.aside[0]
     assert rules(foreign) == ["checkpoint-pickle-unknown-global"]
     assert (heard(asker)["allowed"], heard(other)["allowed"]) == (True, False)
+
+
+def test_classes_of_programs_are_no_findings_where_loads_are_only_observed(gate: Gate) -> None:
+    gate.loads.enforces = False
+    gate.tell(gate.write(KIND))
+    seen = gate.scanned()
+    assert (seen.status, rules(seen)) == ("clean", [])
+    assert "programs save classes of their own" in seen.aside[0]
+    gate.tell(gate.write(KIND + RUNS, "b.pkl"))
+    assert "checkpoint-pickle-unknown-global" not in rules(gate.scanned())
+    gate.tell(gate.write(RUNS, "c.pkl"))
+    assert rules(gate.scanned()) == ["checkpoint-pickle-executes"]
 
 
 def test_what_is_not_listed_is_not_set_aside(gate: Gate) -> None:

@@ -11,7 +11,7 @@ import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import FrameType
+from types import CodeType, FrameType
 from typing import TYPE_CHECKING
 
 from .audit import WRITES, Audit, raised_by
@@ -37,6 +37,8 @@ _HERE = os.path.dirname(__file__) + os.sep
 _DISPATCH = frozenset(
     {"hook", "connected", "bound", "spawned", "shelled", "mapped", "opened", "moved", "removed", "_touched"}
 )
+_AROUND = frozenset({"load", "follow", "<lambda>"})
+_LOADERS = (os.sep + "unpickling.py", os.sep + "checkpoints.py")
 _IMPORT, _OURS, _LIBRARY, _PROGRAM = "import", "ours", "library", "program"
 _LOADS = ("load", "_load", "_legacy_load")
 _BACKWARD = "_engine_run_backward"
@@ -216,7 +218,7 @@ def _call(frame: FrameType | None) -> _Call | None:
             kind = _PROGRAM
         if kind == _IMPORT:
             importing = importing or not inside
-        elif kind == _OURS and not frames and code.co_name not in _DISPATCH:
+        elif kind == _OURS and not frames and code.co_name not in _DISPATCH and not _stands_around(code):
             return None
         elif kind == _PROGRAM:
             if len(frames) < MAX_FRAMES:
@@ -227,6 +229,11 @@ def _call(frame: FrameType | None) -> _Call | None:
                 break
         frame = frame.f_back
     return _Call(frames, inside, importing)
+
+
+def _stands_around(code: CodeType) -> bool:
+    """Whether the guard only stands around a load of the program's: the unpickler has no frame of its own."""
+    return code.co_name in _AROUND and code.co_filename.endswith(_LOADERS)
 
 
 def _place(frame: FrameType) -> tuple[str, int, str]:

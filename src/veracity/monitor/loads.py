@@ -90,8 +90,9 @@ def find_rules(home: Path, folder: Path) -> ScanConfig:
 class Loads:
     """What the gate knows of the files of one run.
 
-    ``saving``: whether files that the run has saved are still being digested; what it wrote itself, and what
-    earlier runs of the home did, may name classes that nobody has permitted.
+    Classes that nobody has permitted are no findings of a run that only observes: a program that loads its
+    own is the usual case. ``saving``: whether files that the run has saved are still being digested; what it
+    wrote itself, and what earlier runs of the home did, may name such classes when loads are enforced.
     """
 
     def __init__(self, lineage: Lineage, saving: Callable[[], bool]) -> None:
@@ -165,7 +166,7 @@ class Loads:
                 self._held.append((key, path, answering.Answer(one.number, True, unread)))
         waiting, self._held = self._held, []
         for key, path, answer in waiting:
-            if not last and _is_unknown(answer.result) and self._saving():
+            if not last and self.enforces and _is_unknown(answer.result) and self._saving():
                 self._held.append((key, path, answer))  # it may be what the run itself is known to have saved
             else:
                 yield from self._conclude(key, path, answer)
@@ -240,12 +241,16 @@ class Loads:
         """What counts of a result: not what the site has set aside, nor classes of the home's own runs."""
         rules = Rules(self.config.ignores, {}, _today(), comments=False)
         (result,) = set_aside([result], rules)
-        if not _is_unknown(result) or not self._is_ours(result.sha256):
+        if not _is_unknown(result):
+            return result
+        if not self.enforces:
+            by, reason = "observe", "programs save classes of their own; `veracity scan` tells of them"
+        elif self._is_ours(result.sha256):
+            by, reason = "the record", "a run of this home saved it"
+        else:
             return result
         own = [one for one in result.findings if one.rule == PickleUnknownGlobal.rule.id]
-        return result.setting_aside(
-            [SetAside(one, "the record", "a run of this home saved it") for one in own]
-        )
+        return result.setting_aside([SetAside(one, by, reason) for one in own])
 
     def _is_ours(self, sha256: str) -> bool:
         try:
