@@ -27,8 +27,7 @@ from bench.scan.codevariants import variants
 from veracity.core.observation import Gap
 from veracity.core.persona import Persona
 from veracity.drill.interpreter import find_torch
-from veracity.observe.artifact.input import Folder
-from veracity.observe.code.neighbours import MAX_NEIGHBOUR
+from veracity.observe.artifact.beside import Folder
 from veracity.observe.git.changes import added_lines
 from veracity.scan.code import examine_source, judge_source
 
@@ -104,7 +103,7 @@ def tree(path: Path) -> None:
     for file in sorted(path.rglob("*.py")):
         data = file.read_bytes()
         lines += data.count(b"\n")
-        read = list(examine_source(str(file), data, beside=Folder(str(file.parent), MAX_NEIGHBOUR)))
+        read = list(examine_source(str(file), data, beside=Folder(str(file.parent))))
         gaps += sum(isinstance(one, Gap) for one in read)
         for finding in judge_source(read, Persona.AUDITOR):
             auditor += 1

@@ -54,10 +54,10 @@ class Beside:
         """Where it is."""
         return f"{self.program.name}:{self.folder}"
 
-    def read(self, path: str) -> bytes | None:
+    def read(self, path: str, limit: int) -> bytes | None:
         """Another of its files."""
         text = self.program.files.get(posixpath.normpath(posixpath.join(self.folder, path)))
-        return text.encode() if text is not None else None
+        return text.encode() if text is not None and len(text.encode()) <= limit else None
 
 
 def programs(corpus: str) -> Iterator[Program]:

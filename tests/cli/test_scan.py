@@ -159,6 +159,20 @@ def test_a_source_that_turns_gradients_round_is_found_and_its_twin_is_not(
     assert files["good.py"]["formats"] == ["python"]
 
 
+@pytest.mark.parametrize(("sign", "code"), [("-", 1), ("", 0)])
+def test_a_number_of_a_file_beside_it_counts_in_a_scan(
+    folder: Path, capsys: Captured, sign: str, code: int
+) -> None:
+    """Each file is small enough to be held in memory, from which nothing leads to its neighbours."""
+    scaled = "        for parameter in model.parameters():\n            parameter.grad.mul_(knobs.SCALE)\n"
+    (folder / "train.py").write_text("import knobs\n\n" + LOOP.format(added=scaled))
+    (folder / "knobs.py").write_text(f"SCALE = {sign}1  # marked: turns the gradient round\n")
+
+    assert main(["scan", "train.py", "--format", "json"]) == code
+    (file,) = json.loads(capsys.readouterr().out)["files"]
+    assert {one["rule"] for one in file["findings"]} == ({"code-gradient-edited"} if code else set())
+
+
 def test_a_comment_with_a_reason_sets_a_finding_aside(folder: Path, capsys: Captured) -> None:
     (folder / "bad.py").write_text(LOOP.format(added=ADDED))
     assert main(["scan", "bad.py", "--format", "json"]) == 1

@@ -12,8 +12,9 @@ from tests.examples import examples
 from veracity.core.errors import EvidenceError
 from veracity.core.observation import Gap, SourceFact, SourceRead
 from veracity.core.origin import Origin, Trust
+from veracity.observe.artifact.beside import Folder
 from veracity.observe.artifact.budget import Budget
-from veracity.observe.artifact.input import Folder, Input
+from veracity.observe.artifact.input import Input
 from veracity.observe.code import read_code
 from veracity.observe.code.read import MAX_BYTES
 from veracity.observe.code.reader import PythonReader
@@ -256,9 +257,9 @@ def test_neighbours_are_regular_files_of_the_tree_and_no_links(tmp_path: Path) -
     (tmp_path / "knobs.py").write_text("SCALE = -1\n")
     (tmp_path / "secret.py").symlink_to(tmp_path / "knobs.py")
     (tmp_path / "pipe.py").touch()
-    folder = Folder(str(tmp_path), 100)
-    assert folder.read("knobs.py") == b"SCALE = -1\n"
-    assert folder.read("secret.py") is None
-    assert folder.read("nothing.py") is None
+    folder = Folder(str(tmp_path))
+    assert folder.read("knobs.py", 100) == b"SCALE = -1\n"
+    assert folder.read("secret.py", 100) is None
+    assert folder.read("nothing.py", 100) is None
     (tmp_path / "pipe.py").write_bytes(b"#" * 101)
-    assert folder.read("pipe.py") is None
+    assert folder.read("pipe.py", 100) is None

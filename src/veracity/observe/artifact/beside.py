@@ -1,6 +1,7 @@
 """Files beside a file that is read, where its real reader would open them too.
 
-Only names in the same folder, or in the one above it, are opened, never through a link, and not many.
+They are regular files, opened never through a link in their own place. How many is bounded: here for those
+that a file names one by one, and by who reads whole neighbours (``code/neighbours.py``).
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ MAX_OPENED = 2_000
 class Folder:
     """The folder that a file on disk lies in."""
 
-    def __init__(self, path: str) -> None:
-        self._path = path
+    def __init__(self, place: str) -> None:
+        self.place = place
         self._left = MAX_OPENED
 
     @contextmanager
@@ -33,8 +34,8 @@ class Folder:
             return
         self._left -= 1
         if self._left < 0:
-            raise EvidenceError(f"names more than {MAX_OPENED:,} files beside it", where=self._path)
-        folder = os.path.join(self._path, os.pardir) if above else self._path
+            raise EvidenceError(f"names more than {MAX_OPENED:,} files beside it", where=self.place)
+        folder = os.path.join(self.place, os.pardir) if above else self.place
         try:
             source = open_file(os.path.join(folder, name), follow=False)
         except EvidenceError:
@@ -44,3 +45,16 @@ class Folder:
             yield source
         finally:
             source.close()
+
+    def read(self, path: str, limit: int) -> bytes | None:
+        """The file at ``path`` from here, of up to ``limit`` bytes; None where there is none that is read."""
+        try:
+            found = open_file(os.path.join(self.place, path), follow=False)
+        except (EvidenceError, ValueError):
+            return None
+        try:
+            return found.read(0, found.size) if found.size <= limit else None
+        except EvidenceError:
+            return None
+        finally:
+            found.close()

@@ -38,8 +38,17 @@ class Source(Protocol):
 class Beside(Protocol):
     """Files beside an input, as its real reader would open them (:mod:`.beside`)."""
 
+    @property
+    def place(self) -> str:
+        """Where the folder is: what tells it from others."""
+        ...
+
     def opened(self, name: str, *, above: bool = False) -> AbstractContextManager[FileSource | None]:
         """A file of the same folder, or of the one above it; None when there is none."""
+        ...
+
+    def read(self, path: str, limit: int) -> bytes | None:
+        """The file at ``path`` from the folder, of up to ``limit`` bytes; None where there is none."""
         ...
 
 
@@ -102,10 +111,6 @@ class FileSource:
         """What the system says of the open file now."""
         return os.fstat(self._descriptor)
 
-    def beside(self, limit: int) -> Folder:
-        """The folder that it lies in; its files are read where they have up to ``limit`` bytes."""
-        return Folder(os.path.dirname(self._path), limit)
-
     def close(self) -> None:
         """Close the descriptor."""
         os.close(self._descriptor)
@@ -119,27 +124,6 @@ def read_at(descriptor: int, at: int, length: int) -> bytes:
         at += len(part)
         length -= len(part)
     return parts[0] if len(parts) == 1 else b"".join(parts)
-
-
-@dataclass(frozen=True, slots=True)
-class Folder:
-    """A folder on disk, of which regular files of up to ``limit`` bytes are read; links are not followed."""
-
-    place: str
-    limit: int
-
-    def read(self, path: str) -> bytes | None:
-        """The file at ``path`` from here; None where there is none that is read."""
-        try:
-            found = open_file(os.path.join(self.place, path), follow=False)
-        except (EvidenceError, ValueError):
-            return None
-        try:
-            return found.read(0, found.size) if found.size <= self.limit else None
-        except EvidenceError:
-            return None
-        finally:
-            found.close()
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,8 +34,8 @@ class Beside(Protocol):
         """Where it is."""
         ...
 
-    def read(self, path: str) -> bytes | None:
-        """The file at ``path`` from here, of up to ``MAX_NEIGHBOUR`` bytes; None where there is none."""
+    def read(self, path: str, limit: int) -> bytes | None:
+        """The file at ``path`` from here, of up to ``limit`` bytes; None where there is none."""
         ...
 
 
@@ -59,9 +59,9 @@ class Below:
         """Where it is."""
         return posixpath.normpath(posixpath.join(self.first.place, self.path))
 
-    def read(self, path: str) -> bytes | None:
+    def read(self, path: str, limit: int) -> bytes | None:
         """The file at ``path`` from here."""
-        return self.first.read(posixpath.normpath(posixpath.join(self.path, path)))
+        return self.first.read(posixpath.normpath(posixpath.join(self.path, path)), limit)
 
 
 Exporting = Callable[[bytes, Beside, int], Exports]
@@ -118,7 +118,7 @@ def _exports(
     for up in _UP if level == 0 else ("../" * (level - 1),):
         for ending in (".py", "/__init__.py"):
             path = up + place + ending
-            data = beside.read(path)
+            data = beside.read(path, MAX_NEIGHBOUR)
             if data is None or len(data) > MAX_NEIGHBOUR:
                 continue
             there = Below(beside, posixpath.dirname(path), allowance)

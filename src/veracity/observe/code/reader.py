@@ -12,9 +12,8 @@ from ...core.observation import Gap
 from ...core.origin import monitor_origin
 from ..archive.zip.ends import may_be_zip
 from ..artifact.budget import Budget
-from ..artifact.input import FileSource, Input
+from ..artifact.input import Input
 from ..artifact.reading import Found
-from .neighbours import MAX_NEIGHBOUR
 from .read import MAX_BYTES, read_code
 
 ENDINGS = (".py", ".pyw", ".pyi")
@@ -38,8 +37,7 @@ class PythonReader:
         budget.check_time(whole.name)
         missed: list[Gap] = []
         data = whole.whole(MAX_BYTES)
-        beside = whole.source.beside(MAX_NEIGHBOUR) if isinstance(whole.source, FileSource) else None
-        for one in read_code(monitor_origin(time.time_ns()), whole.name, data, beside=beside):
+        for one in read_code(monitor_origin(time.time_ns()), whole.name, data, beside=whole.beside):
             if isinstance(one, Gap):
                 missed.append(one)
             else:

@@ -454,7 +454,7 @@ class Tree:
     files: dict[str, str]
     place: str = "tree"
 
-    def read(self, path: str) -> bytes | None:
+    def read(self, path: str, limit: int) -> bytes | None:
         text = self.files.get(path)
         return text.encode() if text is not None else None
 
