@@ -39,12 +39,11 @@ from .processes import Processes
 from .stacks import WARM_STEPS, Stacks, find_py_spy
 from .stamping import stamp
 from .summary import load_summary
+from .thrift import Thrift
 from .witnessing import Witnessing
 from .workers import Workers
 
 READ_EVERY = 0.05
-CALM_EVERY = 1.0
-"""The same while all guards rest: what comes then is not due at once, and each look takes a core."""
 ASKED_EVERY = 0.01
 """The same while a process waits to hear whether it may load a file."""
 COMMIT_EVERY = 1.0
@@ -194,6 +193,7 @@ class Loop:
         self._workers = None if read is None else Workers(self._processes, read)
         self._slept = (0.0, 0.0)
         self._attention = Attention(time.monotonic())
+        self._thrift = Thrift(options.overhead)
         self._clocks = ClockWatch()
         self._next_read = self._committed = 0.0
         self._stopped = False
@@ -257,7 +257,7 @@ class Loop:
         self._hear()
         fresh = now >= self._next_read
         if fresh:
-            self._next_read = now + (CALM_EVERY if calm else READ_EVERY)
+            self._next_read = now + self._until_next(now, calm=calm)
             self._pipeline.read()
             for seen in self._processes.scan():
                 self._pipeline.observe(seen)
@@ -276,6 +276,13 @@ class Loop:
             self._pipeline.stopped_by_policy()
             self._attended.end()
             self._processes.forwarded.append(signal.SIGTERM)
+
+    def _until_next(self, now: float, *, calm: bool) -> float:
+        """Seconds until what the job wrote is read again."""
+        if calm:  # what comes then is not due at once
+            return self._thrift.after(now)
+        self._thrift.forget()
+        return READ_EVERY
 
     def _is_calm(self) -> bool:
         """Whether every process that trains lets steps pass."""
