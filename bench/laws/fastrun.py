@@ -14,6 +14,7 @@ import importlib
 import json
 import os
 import runpy
+import signal
 import socket
 import sys
 import traceback
@@ -109,6 +110,10 @@ def fork_script(
 
 
 def _child(program: Program, environment: Mapping[str, str], errors: Path, ranks: int) -> int:
+    # What a command that is executed gets by itself: the monitor's handlers are not the job's.
+    signal.set_wakeup_fd(-1)
+    for number in (*launch.FORWARDED, signal.SIGCHLD):
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
     os.environ.clear()
     os.environ.update(environment)
     output = os.open(errors, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
