@@ -286,6 +286,23 @@ def test_a_grad_scaler_unscales_and_skips(guarded: Guarded) -> None:
     assert len(guarded.seen(seen.StepRecord)) == STEPS - 1
 
 
+def test_a_grad_scaler_that_is_not_enabled_is_called_all_the_same(guarded: Guarded) -> None:
+    scaler = torch.amp.GradScaler("cpu", enabled=False)
+    model = a_model()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
+    for n in range(STEPS):
+        scaler.scale(model(torch.randn(8, 6)).square().mean()).backward()
+        scaler.unscale_(optimizer)
+        clip(n, model)
+        scaler.step(optimizer)
+        scaler.update()
+        optimizer.zero_grad(set_to_none=True)
+    result = judged(guarded)
+    assert result.all == []
+    assert result.coverage["gradient-changed"].checked == STEPS
+    assert guarded.seen(seen.Gap) == []
+
+
 def test_two_optimizers_that_leave_each_other_gradients(guarded: Guarded) -> None:
     generator, critic = a_model(), torch.nn.Sequential(torch.nn.Linear(4, 5), torch.nn.Linear(5, 1))
     first = torch.optim.Adam(generator.parameters(), lr=0.01)

@@ -93,8 +93,9 @@ def watch_unscaling(session: Session, steps: Steps, torch: ModuleType) -> None:
         if steps.rest.on:
             return []
         tracked = steps.roster.of(optimizer)
-        scale = scaler._scale
-        if tracked is None or tracked.pending is not None or not scaler.is_enabled() or scale is None:
+        # One that is not enabled has no scale at all, and its calls do nothing.
+        scale = scaler._scale if scaler.is_enabled() else None
+        if tracked is None or tracked.pending is not None or scale is None:
             return []
         event = tracked.trail.opened(tracked.steps, "unscale", scale.detach().clone())
         return [(tracked.trail, tracked.steps, event)] if event is not None else []
