@@ -98,9 +98,45 @@ def test_replacement_by_code_of_no_file_breaks(code: str, path: str) -> None:
     assert judged(seen(0, code, path)) == []
 
 
-def test_replacement_from_a_file_nobody_could_compile_breaks_at_the_end() -> None:
-    (finding,) = judged(KNOWN, seen(0, "honest", ADAM), seen(9, "x", "/gone.py"))
+def test_a_variable_of_the_program_may_stand_for_another_of_its_functions() -> None:
+    def named(step: int, code: str, name: str, path: str = TRAIN) -> FunctionsSeen:
+        return seen(step, code, path, name=name)
+
+    mine = expected(TRAIN, "step", "warm", "full", sealed=False, distribution="")
+    method, variable = "__main__.Lion.step", "__main__.loss_fn"
+    program = [mine, KNOWN, named(0, "step", method), named(0, "warm", variable)]
+    assert judged(*program, named(20, "full", variable)) == []
+    assert judged(*program, named(20, "full", f"{variable}.__wrapped__")) == []
+    first = [named(0, "honest", "__main__.metric", ADAM), named(20, "full", "__main__.metric")]
+    assert judged(*program, *first) == []
+    for other in (
+        named(20, "full", method),
+        named(20, "other", variable),
+        named(20, "full", "training.loss_fn"),
+    ):
+        before = named(0, "warm", "training.loss_fn")
+        (finding,) = judged(*program, before, other)
+        assert finding.breaks
+    evil = expected("/tmp/evil.py", "evil", sealed=False, distribution="")
+    (finding,) = judged(*program, evil, named(20, "evil", variable, "/tmp/evil.py"))
     assert finding.breaks
+
+
+def test_replacement_from_a_file_nobody_could_compile_breaks() -> None:
+    gone = expected("/gone.py", sealed=False, distribution="")
+    (finding,) = judged(KNOWN, seen(0, "honest", ADAM), seen(9, "x", "/gone.py"), gone)
+    assert finding.breaks
+
+
+def test_replacement_from_a_file_that_there_was_no_time_to_compare_is_a_note() -> None:
+    """torch itself wraps an optimizer's ``step`` when the first one of a class is built."""
+    detector = FunctionSwapped()
+    looks = [seen(0, "honest", ADAM), seen(9, "hook", "/site/torch/optim/optimizer.py")]
+    assert [one for look in (KNOWN, *looks) for one in detector.observe(look)] == []
+    (finding,) = detector.finish()
+    assert finding.severity is Severity.NOTE
+    assert "was not compared" in finding.message
+    assert detector.coverage().reasons
 
 
 def test_what_was_not_compared_is_coverage() -> None:
