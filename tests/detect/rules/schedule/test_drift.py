@@ -36,7 +36,7 @@ from veracity.core.observation import (
 )
 from veracity.core.rule import Severity
 from veracity.detect.rules.schedule.course import GOES_ON
-from veracity.detect.rules.schedule.drift import BY_HAND, CARRIED, ScheduleDrift
+from veracity.detect.rules.schedule.drift import BY_HAND, CARRIED, OVER_A_SCHEDULE, ScheduleDrift
 
 lrs = torch.optim.lr_scheduler
 
@@ -109,6 +109,63 @@ def test_a_scaled_rate_is_found_at_its_first_step_and_once(run: Run, factor: flo
     assert f"{factor:.6g} times" in finding.message
     assert "CosineAnnealingLR at position" in finding.evidence[0].excerpt[0]
     assert finding.locations[0].line == 200
+
+
+def hand(run: Run, rates: list[float]) -> None:
+    """As a script sets them before a step."""
+    for group, rate in zip(run.optimizer.param_groups, rates, strict=True):
+        group["lr"] = rate
+
+
+@pytest.mark.parametrize("each_step", [True, False], ids=["stepped each time", "stepped each epoch"])
+@pytest.mark.parametrize("short", [False, True], ids=["reaches the base", "stops short of it"])
+def test_a_warm_up_written_by_hand_over_a_scheduler_is_no_drift(
+    run: Run, each_step: bool, short: bool
+) -> None:
+    run.declare()
+    scheduler = cosine(run)
+    base = [group["lr"] for group in run.optimizer.param_groups]
+    for step in range(40):
+        if step < 10:
+            hand(run, [rate * (step + (not short)) / 10 for rate in base])
+        run.step(*([scheduler] if each_step or step % 8 == 7 else []))
+    assert run.findings == []
+    reasons = run.detector.coverage().reasons
+    assert reasons[OVER_A_SCHEDULE] >= 7
+
+
+def test_a_warm_up_over_a_schedule_of_the_programs_own_may_fall_for_one_group(run: Run) -> None:
+    run.declare()
+    scheduler = run.schedule(lrs.LambdaLR(run.optimizer, lambda position: 1 - position / 10), {})
+    base = [group["lr"] for group in run.optimizer.param_groups]
+    for step in range(40):
+        if step <= 20:
+            share = step / 20
+            first, *others = base
+            hand(run, [10 * first * (1 - share) + first * share, *(rate * share for rate in others)])
+        run.step(*([scheduler] if step % 15 == 14 else []), scale=0.9 if step == 37 else 1.0)
+    assert [one.first_step for one in run.findings] == [37]  # what begins later is told as ever
+
+
+def test_a_scheduler_built_in_mid_run_excuses_no_rates_set_by_hand(run: Run) -> None:
+    run.declare()
+    scheduler = run.schedule(lrs.LambdaLR(run.optimizer, lambda position: 1 / (1 + position)), {})
+    for _ in range(12):
+        run.step(scheduler)
+    run.schedule(lrs.LambdaLR(run.optimizer, lambda position: 1.0), {}, index=1)
+    for step in range(6):
+        run.step(scale=0.5 + step / 20)
+    assert [one.first_step for one in run.findings] == [12]
+
+
+def test_a_rate_that_moves_away_from_the_schedule_from_the_first_step_on_is_found(run: Run) -> None:
+    run.declare()
+    scheduler = cosine(run)
+    for _ in range(20):
+        for group in run.optimizer.param_groups:
+            group["lr"] *= 0.97
+        run.step(scheduler)
+    assert [one.first_step for one in run.findings] == [0]
 
 
 @pytest.mark.parametrize("factor", [1.0, 0.9, 1.005])

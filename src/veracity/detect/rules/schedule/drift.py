@@ -19,7 +19,9 @@ LambdaLR schedules whose functions are those of `transformers.optimization` (``w
 ## What fools it
 
 A rate that was loaded with the optimizer, until the schedule's next step: a run that is continued for longer
-than was planned begins with it.
+than was planned begins with it. An edit that acts from the first step on and brings the rates nearer to the
+schedule's at the second one: so does a warm-up that programs write by hand over a scheduler. It is not
+checked, until the scheduler's rates are in force.
 
 A rate computed by the program itself or by a function of its own that it hands to LambdaLR: unless it is
 declared in contract.toml it is reported as unchecked. There, a rate that is not the one the scheduler left
@@ -54,12 +56,14 @@ from ....core.rule import Confidence, Rule, Severity
 from ...fromguard import FROM_THE_GUARD
 from .account import drift_finding, left_finding, rates_of
 from .bases import Bases
+from .byhand import ByHand
 from .course import Course
 from .formulas import same_rates
 
 MAX_OPTIMIZERS = 4096
 CARRIED = "lr is the one that was loaded with the optimizer, until the schedule's next step"
 BY_HAND = "lr set by the program itself; declare it in contract.toml"
+OVER_A_SCHEDULE = "lr set by the program itself over its scheduler's, from the first step on"
 
 
 class ScheduleDrift:
@@ -81,6 +85,7 @@ class ScheduleDrift:
         self._owners: dict[tuple[int, int, int], int] = {}
         self._last_seq: dict[tuple[int, int], int] = {}
         self._reported: set[tuple[int, int, int]] = set()
+        self._hands: dict[tuple[int, int, int], ByHand] = {}
         self._bases = Bases(self.rule, MAX_OPTIMIZERS)
 
     def observe(self, observation: Observation) -> Iterator[Finding]:
@@ -113,6 +118,8 @@ class ScheduleDrift:
             scheduler = observation.scheduler
             course = self._course((rank, pid, scheduler.optimizer), scheduler.lrs, "")
             if course is not None and len(self._owners) < MAX_OPTIMIZERS:
+                if not course.scheduled:  # a warm-up may be written over the first one
+                    self._hands[rank, pid, scheduler.optimizer] = ByHand()
                 self._owners[rank, pid, scheduler.index] = scheduler.optimizer
                 course.declare(scheduler, reloaded=observation.reloaded)
 
@@ -147,23 +154,46 @@ class ScheduleDrift:
         if not course.unknown and not agreed and brought:
             self._coverage.count(checked=False, reason=CARRIED)
             return
-        self._coverage.count(checked=not course.unknown, reason=course.unknown)
-        if key in self._reported:
-            return
-        if not course.unknown and not agreed:
+        found = None
+        if key not in self._reported:
+            found = self._compared(key, course, step, rates, agreed=agreed)
+        reason = course.unknown or (OVER_A_SCHEDULE if self._hands[key].sets else "")
+        self._coverage.count(checked=not reason, reason=reason)
+        if found is not None:
             self._reported.add(key)
-            yield drift_finding(self.rule, step, course, rates, self._declared.get(key))
-        elif (
-            course.left is not None and len(course.left) == len(rates) and not same_rates(course.left, rates)
-        ):
-            self._reported.add(key)
-            yield left_finding(self.rule, step, course, rates, self._declared.get(key))
+            yield found
+
+    def _compared(
+        self, key: tuple[int, int, int], course: Course, step: StepRecord, rates: list[float], *, agreed: bool
+    ) -> Finding | None:
+        """What is to be said of the rates of a step, of those derived or else of those the scheduler left."""
+        by_hand, declared = self._hands[key], self._declared.get(key)
+        left = course.left if course.left is not None and len(course.left) == len(rates) else None
+        as_left = left is not None and same_rates(left, rates)
+        if agreed or (course.unknown and as_left):
+            by_hand.agreed()
+            return None
+        if by_hand.sets and as_left:
+            # torch's schedulers go on from the rate they find.
+            course.unknown = OVER_A_SCHEDULE
+            by_hand.agreed()
+            return None
+        if not course.unknown:
+            due, found = course.lrs, drift_finding(self.rule, step, course, rates, declared)
+        elif left is not None:
+            due, found = left, left_finding(self.rule, step, course, rates, declared)
+        else:
+            by_hand.agreed()
+            return None
+        if course.restored is not None:
+            return found  # rates that were loaded are no warm-up
+        return by_hand.differs(rates, due, found)
 
     def _course(self, key: tuple[int, int, int], rates: list[float], unknown: str) -> Course | None:
         course = self._courses.get(key)
         if course is None and len(self._courses) < MAX_OPTIMIZERS:
             course = Course(list(rates), unknown=unknown, largest=max(map(abs, rates), default=0.0))
-            self._courses[key] = course
+            self._courses[key], self._hands[key] = course, ByHand()
         return course
 
     def _lost(self, source: tuple[int, int], seq: int) -> bool:
