@@ -28,6 +28,7 @@ from veracity.core.contract import Hyper, LoaderDeclaration
 from veracity.core.finding import Finding
 from veracity.core.gradients import GradientEvent, Gradients
 from veracity.core.observation import (
+    BatchesDrawn,
     CheckpointLoaded,
     LoaderStarted,
     Observation,
@@ -95,6 +96,10 @@ class Program:
             self.number += 1
             self.step_scheduler(times)
         self.see(StepsPassed(origin(), 0, first, count, 10**9))
+
+    def deliver(self, reached: int, *, iteration: int = 0) -> None:
+        """How far the loader is, as the guard tells right after a step's record."""
+        self.see(BatchesDrawn(origin(), 0, iteration, 0, [], reached, [], False))
 
     def begin_pass(self) -> None:
         self.see(LoaderStarted(origin(), LOADER, 0, 0))
@@ -378,4 +383,35 @@ def test_steps_that_were_passed_over_are_not_compared() -> None:
     program.rest(15)
     program.step(3)
     program.step()
-    assert [one.severity for one in program.findings] == [Severity.WARNING]
+    assert [one.severity for one in program.end()] == [Severity.WARNING]
+
+
+@pytest.mark.parametrize("passed_over", [0, 1, 2])
+@pytest.mark.parametrize("before", [0, 3])
+def test_a_schedule_that_counts_batches_which_are_passed_over(
+    program: Program, passed_over: int, before: int
+) -> None:
+    """The loss of some is not a number: the program takes the next batch, and counts all of them."""
+    reached = 0
+    for number in range(before + 30):
+        odd = number == before + 15
+        if odd:
+            program.step_scheduler(2)
+        record = step_record(program.number, hyper_groups(program.optimizer))
+        program.see(replace(record, losses=1))
+        program.optimizer.step()
+        program.number += 1
+        reached += 1 + (passed_over if odd else 0)
+        program.deliver(reached)
+        program.step_scheduler()
+    found = program.end()
+    assert [one.severity for one in found] == ([] if passed_over == 2 else [Severity.WARNING])
+
+
+def test_two_calls_for_one_batch_are_found_after_a_batch_was_passed_over(program: Program) -> None:
+    for number in range(40):
+        program.step_scheduler(number in (15, 30))
+        program.step(losses=1)
+        program.deliver(number + 1 + (number >= 15))
+    (finding,) = program.end()
+    assert (finding.severity, finding.first_step) == (Severity.WARNING, 30)

@@ -17,7 +17,8 @@ same number make it the usual one. More calls are a finding at once, fewer when 
 or when it stays away although the schedule declares an end that is still ahead. Before the first optimizer
 step a scheduler may make one step; more are a finding unless something was loaded, as by a resume that runs
 ahead. Steps that a GradScaler skipped, known by backward passes without a step, and schedules that take turns
-are no breach. Where a pass over a loader begins in between, it is a note.
+are no breach; nor are more calls where a loader delivered as many times the usual number of batches, which a
+program passes over and counts all the same. Where a pass over a loader begins in between, it is a note.
 
 ## What fools it
 
@@ -41,6 +42,7 @@ from ....core.contract import SchedulerDeclaration
 from ....core.coverage import Coverage
 from ....core.finding import Evidence, Finding, finding_of
 from ....core.observation import (
+    BatchesDrawn,
     CheckpointLoaded,
     LoaderStarted,
     Observation,
@@ -55,6 +57,7 @@ from ....core.quantity import quantity
 from ....core.rule import Confidence, Rule, Severity
 from ...fromguard import FROM_THE_GUARD
 from ...newpass import NewPasses
+from .deliveries import Deliveries
 from .horizon import has_way_to_go
 
 MAX_OPTIMIZERS = 4096
@@ -75,11 +78,23 @@ class _Process:
     loaded: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """A finding of too many calls, ``times`` the usual number, until the batches of that time are known."""
+
+    cadence: _Cadence
+    kind: str
+    finding: Finding
+    times: float
+
+
 @dataclass(slots=True)
 class _Clock:
     """One optimizer: its schedulers, and the process's counters at its last step."""
 
     cadences: dict[int, _Cadence] = field(default_factory=dict)
+    deliveries: Deliveries = field(default_factory=Deliveries)
+    held: list[_Held] = field(default_factory=list)
     started: bool = False
     passed: bool = False
     losses: int = 0
@@ -194,6 +209,10 @@ class ScheduleCadence:
                 self._stepped(source, one)
         elif isinstance(observation, SchedulerDeclared):
             self._declared(source, process, observation)
+        elif isinstance(observation, BatchesDrawn):
+            for key, clock in self._clocks.items():
+                if key[:2] == source:
+                    clock.deliveries.came(observation)
         elif isinstance(observation, LoaderStarted):
             self._passes.begin(source)
         elif isinstance(observation, StateRestored):
@@ -204,6 +223,7 @@ class ScheduleCadence:
     def finish(self) -> Iterator[Finding]:
         """Schedulers that were still frozen when the run ended."""
         for (rank, _, _), clock in self._clocks.items():
+            yield from self._let_go(clock)
             for cadence in clock.cadences.values():
                 frozen = cadence.frozen
                 if frozen is not None and not frozen.told and frozen.steps >= FROZEN_AT_END:
@@ -267,6 +287,7 @@ class ScheduleCadence:
         clock.losses, clock.anew = process.losses, process.anew
         clock.skipped, clock.scale = step.skipped, scale
         stepping = [one for one in clock.cadences.values() if one.count]
+        yield from self._let_go(clock)
         passed, clock.passed = clock.passed, False
         for cadence in clock.cadences.values():
             count, cadence.count = cadence.count, 0
@@ -283,7 +304,23 @@ class ScheduleCadence:
                 yield from self._establish(cadence, count, interval)
             else:
                 others = any(one is not cadence for one in stepping)
-                yield from self._judge(cadence, count, interval, others=others)
+                found = list(self._judge(cadence, count, interval, others=others))
+                if count > cadence.usual:
+                    times = count / cadence.usual
+                    clock.held += [_Held(cadence, _kind("more", one), one, times) for one in found]
+                else:
+                    yield from found
+
+    @staticmethod
+    def _let_go(clock: _Clock) -> Iterator[Finding]:
+        """The batches of the last interval are known: a program may pass over some and step the schedule."""
+        held, clock.held = clock.held, []
+        for one in held:
+            if clock.deliveries.explain(one.times):
+                one.cadence.reported.discard(one.kind)
+            else:
+                yield one.finding
+        clock.deliveries.close(usual=not held and not clock.passed)
 
     def _establish(self, cadence: _Cadence, count: int, interval: _Interval) -> Iterator[Finding]:
         cadence.take(count, interval.losses)
@@ -387,13 +424,9 @@ class ScheduleCadence:
         note: bool,
     ) -> Iterator[Finding]:
         """The finding, unless one of its kind and weight was told of this scheduler."""
-        name = f"{kind} {note}"
-        if name in cadence.reported:
-            return
-        cadence.reported.add(name)
         declaration = cadence.declaration
         kind_of = declaration.class_name.rpartition(".")[2][:80]
-        yield finding_of(
+        found = finding_of(
             self.rule,
             f"scheduler {declaration.index} of optimizer {declaration.optimizer}",
             f"{kind_of}, {words}",
@@ -402,6 +435,14 @@ class ScheduleCadence:
             evidence=(Evidence("calls of scheduler.step between two optimizer steps", *values),),
             severity=Severity.NOTE if note else None,
         )
+        if _kind(kind, found) not in cadence.reported:
+            cadence.reported.add(_kind(kind, found))
+            yield found
+
+
+def _kind(kind: str, finding: Finding) -> str:
+    """What is told once of each scheduler."""
+    return f"{kind} {finding.severity is Severity.NOTE}"
 
 
 def _scale_of(step: StepRecord) -> float | None:
