@@ -21,7 +21,8 @@ in single steps: an error at the first such step. What a program may begin later
 gradients smaller, or a layer held at zero for good. A warning: all others changed from some step on, or
 scaled up; single layers made smaller; single elements held at zero from the middle of a pass on; all
 gradients smaller by one and the same factor at three steps, which no clipping of a norm does. A gradient set
-to None is freezing and no change; one that is back after less than five steps is a warning.
+to None is freezing and no change; one that is back after less than five steps is a warning. All of them set
+to zero or to None at a step whose loss is far above those before it is a batch passed over: a note.
 
 ## What fools it
 
@@ -131,7 +132,7 @@ class GradientChanged:
         link, comparison = _first_change(gradients, numels, rounding, course.factors)
         if comparison.invalid and (comparison.changed or comparison.everywhere):
             return INVALID, []
-        found = list(course.take(step.step, link, comparison, rounding, at_pass=at_pass))
+        found = list(course.take(step.step, link, comparison, rounding, at_pass=at_pass, loss=step.loss))
         return course.reason, found
 
     def _findings(self, key: tuple[int, int], found: list[Broken]) -> Iterator[Finding]:

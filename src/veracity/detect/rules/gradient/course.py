@@ -7,8 +7,10 @@ law without coverage. Only when several steps in a row were explained is a step 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from math import isfinite
 
 from ....core.rule import Severity
 from .links import Comparison, Format, Part, chance, ratio_of, shrunk, tallied, words_of, zeroed
@@ -25,6 +27,9 @@ SIZES_APART = 0.02
 # Half a unit in the last place, relative, up to which a factor is known well enough to be called the same.
 PRECISE = 2.0**-20
 MAIN = 1e-3
+# A loss so many times the largest of so many before is one that programs pass over.
+SPIKE = 1.2
+LOSSES = 16
 
 HABIT = "the program changes gradients between the backward pass and the step in a way that nothing declares"
 VARYING = "the program scales its gradients by a factor that changes from step to step"
@@ -100,7 +105,9 @@ class Course:
     masked: set[int] = field(default_factory=set)
     pending: _Pending | None = None
     weakened: dict[tuple[int, ...], _Weakened | None] = field(default_factory=dict)
-    given_up: dict[int, tuple[int, Part]] = field(default_factory=dict)
+    given_up: dict[int, tuple[int, Part, bool]] = field(default_factory=dict)
+    losses: deque[float] = field(default_factory=lambda: deque(maxlen=LOSSES))
+    spike: bool = False
     scales: bool = False
     scaled: list[_Weakened] = field(default_factory=list)
     told: bool = False
@@ -114,14 +121,24 @@ class Course:
             self.pending.hole = True
 
     def take(
-        self, step: int, link: int, comparison: Comparison, rounding: Format, *, at_pass: bool = False
+        self,
+        step: int,
+        link: int,
+        comparison: Comparison,
+        rounding: Format,
+        *,
+        at_pass: bool = False,
+        loss: float | None = None,
     ) -> Iterator[Broken]:
         """Take in a step: the comparison of its first link that changed, or of its last one.
 
-        ``at_pass``: it is the first of a pass over a loader, where a new phase may begin. ``reason`` says
-        afterwards why the step was not judged; empty when it was.
+        ``at_pass``: it is the first of a pass over a loader, where a new phase may begin. ``loss`` is that of
+        its last backward pass. ``reason`` says afterwards why the step was not judged; empty when it was.
         """
         self.at_pass = at_pass
+        self.spike = bool(self.losses) and loss is not None and abs(loss) > SPIKE * max(self.losses)
+        if loss is not None and isfinite(loss):
+            self.losses.append(abs(loss))
         self.before, self.last = self.last, step
         self._leave_out(comparison)
         yield from self._given_up(step, comparison)
@@ -186,14 +203,16 @@ class Course:
         """A gradient set to None freezes a tensor; one that is back in no time was left out of some steps."""
         back = self.given_up.keys() & comparison.parts.keys()
         for tensor in sorted(back):
-            since, part = self.given_up.pop(tensor)
+            since, part, passed_over = self.given_up.pop(tensor)
             if step - since < SHORT and self.streak >= self.needed:
-                yield Broken(since, Comparison({tensor: part}), GIVEN_UP, Severity.WARNING)
+                severity = Severity.NOTE if passed_over else Severity.WARNING
+                yield Broken(since, Comparison({tensor: part}), GIVEN_UP, severity)
         for tensor, part in comparison.given_up.items():
             if tensor not in self.given_up and len(self.given_up) < MAX_TALLIED:
                 # In the first steps it is a habit, which is told apart by never being short.
                 since = step if self.streak >= self.needed else step - AFTER_A_BREAK
-                self.given_up[tensor] = since, part
+                # Without any gradient the step does nothing: programs pass over a batch so.
+                self.given_up[tensor] = since, part, self.spike and not comparison.parts
 
     # --- what is not -----------------------------------------------------------------------------
 
@@ -255,7 +274,8 @@ class Course:
             self.reason = VARYING
         elif ratio is not None and (ratio == 0.0 or ratio > 1.0):
             # A batch that is skipped by zeros, or weighted by its length: a program may do that.
-            yield Broken(step, comparison, "", Severity.WARNING)
+            passed_over = ratio == 0.0 and self.spike
+            yield Broken(step, comparison, "", Severity.NOTE if passed_over else Severity.WARNING)
         elif shrunk(comparison.pairs):
             self.reason = SCALED
             if not self.scales:
