@@ -92,6 +92,24 @@ def test_a_write_round_the_counter_is_met_at_sampled_elements(guarded: Guarded) 
     assert [one.rule for one in found(guarded)] == ["data-set-changed"]
 
 
+@pytest.mark.parametrize(("first", "severity"), [(0, Severity.NOTE), (3, Severity.WARNING)])
+def test_labels_renewed_batch_by_batch_from_a_pass_on(
+    guarded: Guarded, first: int, severity: Severity
+) -> None:
+    dataset, held = hold("own")
+    parameter = torch.nn.Parameter(torch.zeros(4))
+    optimizer = torch.optim.SGD([parameter], lr=0.1)
+    loader = DataLoader(dataset, batch_size=5)
+    for turn in range(3):
+        for number, batch in enumerate(loader):
+            optimizer.zero_grad()
+            (batch * parameter).mean().backward()
+            optimizer.step()
+            if turn == 2 and number >= first:
+                held[number] *= 0.9
+    assert [one.severity for one in found(guarded)] == [severity]
+
+
 def test_a_write_between_passes_is_a_note(guarded: Guarded) -> None:
     dataset, held = hold("own")
     loader = DataLoader(dataset, batch_size=5)

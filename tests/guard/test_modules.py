@@ -73,6 +73,23 @@ def test_a_step_in_evaluation_mode_is_found(guarded: Guarded, make: Callable[[],
     assert [(one.rule, one.first_step) for one in found(guarded)] == [("randomness-evaluation-mode", 12)]
 
 
+@pytest.mark.parametrize(("times", "severity"), [(0.1, Severity.NOTE), (0.9, Severity.WARNING)])
+def test_a_phase_in_evaluation_mode_at_a_rate_of_its_own_is_a_note(
+    guarded: Guarded, times: float, severity: Severity
+) -> None:
+    """A second phase with the batch statistics as they are, in a program without a loader."""
+    model = norm()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    for step in range(STEPS):
+        if step == 12:
+            model.eval()
+            optimizer.param_groups[0]["lr"] *= times
+        optimizer.zero_grad()
+        model(torch.randn(8, 4)).square().mean().backward()
+        optimizer.step()
+    assert [(one.severity, one.first_step) for one in found(guarded)] == [(severity, 12)]
+
+
 def evaluate(model: nn.Module, step: int) -> None:
     model.eval()
     with torch.no_grad():

@@ -16,7 +16,8 @@ falls more smoothly than before, and the model generalises less well.
 At each backward pass the mode of the outermost modules that hold an optimizer's parameters is read, where a
 mode changes anything: dropout with a probability, batch normalisation, code that looks at ``training``. After
 ten steps in training mode, a step none of whose backward passes ran in that mode is a finding; at the first
-step of a pass over a loader it is a note.
+step of a pass over a loader, or at one for which the learning rate is set anew (to half or twice of what it
+was, or beyond), a new phase may begin: a note.
 
 ## What fools it
 
@@ -32,7 +33,7 @@ mode that it found.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from ....core.finding import Finding, finding_of
@@ -41,6 +42,8 @@ from ....core.rule import Confidence, Rule, Severity
 from ...courses import ByOptimizer
 
 SETTLED = 10
+APART = 2.0
+"""By so much a learning rate differs from that of the step before where a new phase begins."""
 
 
 @dataclass(slots=True)
@@ -49,6 +52,7 @@ class _Course:
 
     trained: int = 0
     mixed: bool = False
+    rates: list[float] = field(default_factory=list)
 
 
 class EvaluationMode(ByOptimizer[_Course]):
@@ -72,6 +76,7 @@ class EvaluationMode(ByOptimizer[_Course]):
 
     def step(self, course: _Course, step: StepRecord, *, at_pass: bool) -> Iterator[Finding]:
         """One finding for each optimizer, whichever rank shows it first."""
+        before, course.rates = course.rates, _rates(step)
         if step.training is None:
             return
         if step.training:
@@ -81,10 +86,12 @@ class EvaluationMode(ByOptimizer[_Course]):
         course.mixed = course.mixed or not settled
         if settled and step.optimizer not in self._reported:
             self._reported.add(step.optimizer)
-            yield self._finding(step, course, at_pass=at_pass)
+            when = ", the first of a pass over the data," if at_pass else ""
+            if not when and _set_anew(before, course.rates):
+                when = ", for which the learning rate was set anew,"
+            yield self._finding(step, course, when)
 
-    def _finding(self, step: StepRecord, course: _Course, *, at_pass: bool) -> Finding:
-        when = ", the first of a pass over the data," if at_pass else ""
+    def _finding(self, step: StepRecord, course: _Course, when: str) -> Finding:
         return finding_of(
             self.rule,
             f"optimizer {step.optimizer}",
@@ -92,5 +99,17 @@ class EvaluationMode(ByOptimizer[_Course]):
             "training mode: its dropout or batch statistics were off",
             rank=step.origin.rank,
             first_step=step.step,
-            severity=Severity.NOTE if at_pass else None,
+            severity=Severity.NOTE if when else None,
         )
+
+
+def _rates(step: StepRecord) -> list[float]:
+    """The groups' learning rates; 0 where one is no number."""
+    rates = (group.get("lr") for group in step.groups)
+    return [float(rate) if isinstance(rate, (int, float)) else 0.0 for rate in rates]
+
+
+def _set_anew(before: list[float], now: list[float]) -> bool:
+    """Whether some group's rate lies far from that of the step before."""
+    pairs = zip(before, now, strict=False)
+    return any(max(was, rate) >= APART * min(was, rate) > 0.0 for was, rate in pairs)
