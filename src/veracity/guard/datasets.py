@@ -128,7 +128,7 @@ def _held(dataset: object, key: bytes) -> Iterator[Held]:
             return
         numel = int(cast("torch.Tensor", value).numel()) if _is_tensor(value) else int(value.size)  # type: ignore[attr-defined]
         start = int.from_bytes(hashlib.sha256(key + b"dataset" + name.encode()).digest()[:8], "little")
-        places = torch.tensor(positions(start % numel, numel, min(SAMPLED, numel)))
+        places = torch.tensor(positions(start % numel, numel, min(SAMPLED, numel)), device="cpu")
         yield Held(name, weakref.ref(value), places, _version(value), _elements(value, places))
 
 

@@ -29,8 +29,9 @@ class Fingerprinter:
         import torch
 
         seed, base = struct.unpack("<QQ", hashlib.sha256(key + b"fingerprint").digest()[:16])
-        generator = torch.Generator().manual_seed(seed & (2**63 - 1))
-        words = torch.randint(-(2**31), 2**31, (CHUNK,), dtype=torch.int64, generator=generator)
+        generator = torch.Generator("cpu").manual_seed(seed & (2**63 - 1))
+        # By name: a program may have what names no device made elsewhere (`torch.set_default_device`).
+        words = torch.randint(-(2**31), 2**31, (CHUNK,), dtype=torch.int64, device="cpu", generator=generator)
         self._words = words.to(torch.int32).bitwise_or_(1)
         self._base = base % MODULUS
         self._elsewhere: dict[torch.device, torch.Tensor] = {}

@@ -137,4 +137,4 @@ def _any(words: bytes) -> bool:
 def _tensor(words: bytes) -> torch.Tensor:
     import torch
 
-    return torch.tensor(memoryview(words).cast("f").tolist())
+    return torch.tensor(memoryview(words).cast("f").tolist(), dtype=torch.float32, device="cpu")

@@ -27,7 +27,7 @@ def node_number() -> int:
     import torch
 
     with torch.enable_grad():
-        node = torch.zeros(1, requires_grad=True).view(1).grad_fn
+        node = torch.zeros(1, requires_grad=True, device="cpu").view(1).grad_fn
     return int(node._sequence_nr()) if node is not None else -1
 
 
