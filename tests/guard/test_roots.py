@@ -71,6 +71,12 @@ WAYS: dict[str, tuple[Callable[[Tensor], Tensor], Sequence[str], str, float | No
         0.25,
     ),
     "added to nothing": (lambda loss: 0 + loss.view(1).sum() - 1, [], MSE, 1.0),
+    "taken from a constant": (lambda loss: 2 * loss.detach() - loss, ["SubBackward0"], MSE, -1.0),
+    "taken from a number": (lambda loss: 1 - loss, ["RsubBackward1"], MSE, -1.0),
+    "added to a constant": (lambda loss: loss.detach() + loss, [], MSE, 1.0),
+    "partly constant": (lambda loss: 0.4 * loss.detach() + 0.6 * loss, ["MulBackward0"], MSE, 0.6),
+    "half of it added": (lambda loss: torch.add(loss.detach(), loss, alpha=0.5), ["AddBackward0"], MSE, 0.5),
+    "half of it taken": (lambda loss: torch.rsub(loss, 1.0, alpha=0.5), ["RsubBackward1"], MSE, -0.5),
     "a divisor": (lambda loss: torch.tensor(1.0).div(loss), [], "DivBackward0", 1.0),
     "two losses": (lambda loss: (loss + loss.square()) * 2, ["MulBackward0"], "AddBackward0", 2.0),
     "a mean": (lambda loss: torch.stack([loss, loss]).mean(), [], "MeanBackward0", 1.0),
@@ -193,6 +199,103 @@ def test_backward_exchanged_in_memory(guarded: Guarded, monkeypatch: pytest.Monk
 
     train(run)
     assert judge(guarded) == [(Severity.WARNING, 14)]
+
+
+def _uphill(loss: Tensor, step: int) -> None:
+    (2 * loss.detach() - loss if step in (14, 17) else loss).backward()
+
+
+def _twice(loss: Tensor, step: int) -> None:
+    if step in (14, 17):
+        loss.backward(retain_graph=True)
+    loss.backward()
+
+
+def _a_part_again(loss: Tensor, step: int) -> None:
+    for one in (loss, loss * 0.25)[: 1 + (step in (14, 17))]:
+        one.backward(retain_graph=True)
+
+
+@pytest.mark.parametrize("run", [_uphill, _twice, _a_part_again])
+def test_other_ways_to_a_factor(guarded: Guarded, run: Pass) -> None:
+    train(run)
+    assert judge(guarded) == [(Severity.WARNING, 14)]
+
+
+def test_a_backward_in_memory_that_runs_twice(guarded: Guarded, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = torch.Tensor.backward
+
+    def twice(loss: Tensor) -> None:
+        kept(loss, retain_graph=True)
+        kept(loss)
+
+    def run(loss: Tensor, step: int) -> None:
+        if step == 14:
+            monkeypatch.setattr(torch.Tensor, "backward", twice)
+        loss.backward()
+
+    train(run)
+    assert judge(guarded) == [(Severity.WARNING, 14)]
+
+
+def _always_twice(loss: Tensor, step: int) -> None:
+    loss.backward(retain_graph=True)
+    loss.backward()
+
+
+def _always_uphill(loss: Tensor, step: int) -> None:
+    (1 - loss).backward()
+
+
+def _baseline_taken(loss: Tensor, step: int) -> None:
+    (loss - step).backward()
+
+
+@pytest.mark.parametrize("run", [_always_twice, _always_uphill, _baseline_taken])
+def test_what_a_program_does_at_each_step(guarded: Guarded, run: Pass) -> None:
+    train(run)
+    assert judge(guarded) == []
+
+
+def test_a_look_at_gradients_that_are_thrown_away(guarded: Guarded) -> None:
+    torch.manual_seed(3)
+    model = nn.Linear(4, 3)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    for step in range(STEPS):
+        optimizer.zero_grad()
+        loss = nn.functional.mse_loss(model(torch.randn(8, 4)), torch.randn(8, 3))
+        if step % 7 == 6:
+            loss.backward(retain_graph=True)
+            optimizer.zero_grad(set_to_none=step == 13)
+        loss.backward()
+        optimizer.step()
+    assert judge(guarded) == []
+
+
+def test_one_loss_brought_back_to_some_tensors_and_then_to_others(guarded: Guarded) -> None:
+    torch.manual_seed(3)
+    model = nn.Linear(4, 3)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    for step in range(STEPS):
+        optimizer.zero_grad()
+        loss = nn.functional.mse_loss(model(torch.randn(8, 4)), torch.randn(8, 3))
+        if step in (14, 17):
+            loss.backward(retain_graph=True, inputs=[model.weight])
+            loss.backward(inputs=[model.bias])
+        else:
+            loss.backward()
+        optimizer.step()
+    assert judge(guarded) == []
+
+
+def test_two_losses_of_one_batch_are_two(guarded: Guarded) -> None:
+    def both(loss: Tensor, step: int) -> None:
+        loss.backward(retain_graph=True)
+        loss.exp().backward()
+
+    train(both)
+    assert {str(one.roots) for one in guarded.seen(StepRecord)} == {"[[0, 1, 1.0], [1, 1, 1.0]]"}
+    assert judge(guarded) == []
 
 
 def by_hand(scales: dict[int, float]) -> None:

@@ -34,6 +34,9 @@ something; ``i``: the same, but what it had left was not finite. ``k``: what had
 the tensors held what had been there, the others nothing. ``c``: other values. ``l``: other values, after a
 call that clips.
 """
+AGAIN = "again"
+"""Stands first among the nodes of a ``BackwardRoot`` for a pass that goes back once more from the result of a
+loss function that an earlier pass since the last step had gone back from."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,9 +132,10 @@ def _watch_backward(session: Session, steps: Steps, torch: ModuleType) -> None:
             looks = not (rest.on and run("step", steps.passed_backward))
             of = args[0] if args else kwargs.get("tensors")
             if looks:
-                run("gradient root", steps.roots.begins, of, args[1:], kwargs, sys._getframe(1))
-                run("data content", steps.content_begins, of)
                 partly = kwargs.get("inputs") is not None or len(args) >= WITH_INPUTS
+                caller = sys._getframe(1)
+                run("gradient root", steps.roots.begins, of, args[1:], kwargs, caller, partly=partly)
+                run("data content", steps.content_begins, of)
                 run("gradient", steps.backward_begins, of, partly=partly)
             started = perf_counter_ns()
             depth += 1

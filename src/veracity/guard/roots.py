@@ -3,7 +3,8 @@
 Programs divide a loss by the batches of a step, a GradScaler multiplies it. Such factors are met first when
 one walks from the loss' node, up to a node that is none: the loss function. Their product is shipped with
 each step's record, the way there once for each place that calls ``backward``. Nothing is judged here. The
-scale of a GradScaler is left out.
+scale of a GradScaler is left out. A pass on a loss function's result that an earlier pass of the same step
+went back from as well is marked, for what both bring adds up.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 from math import prod
 from typing import TYPE_CHECKING
 
+from ..core.gradients import AGAIN
 from . import saved
 from .tensors import is_plain
 
@@ -31,12 +33,19 @@ MAX_NAME = 80
 _THROUGH = frozenset({
     "ToCopyBackward0", "ViewBackward0", "UnsafeViewBackward0", "ReshapeAliasBackward0", "AliasBackward0",
     "SqueezeBackward0", "SqueezeBackward1", "UnsqueezeBackward0", "CloneBackward0", "SumBackward0",
-    "AddBackward0", "SubBackward0",
 })  # fmt: skip
-"""On one of these a single number stays as it is, or a constant is added to it."""
-_PLUS = frozenset({"AddBackward0", "SubBackward0"})
+"""On one of these a single number stays as it is."""
 _SUMS = frozenset({"SumBackward0"})
+_PLUS = {
+    "AddBackward0": (1.0, 1.0), "SubBackward0": (1.0, -1.0),
+    "RsubBackward0": (-1.0, 1.0), "RsubBackward1": (-1.0, 1.0),
+}  # fmt: skip
+"""A constant is added to a number, or taken from it, or it from a constant: by what the number is multiplied,
+where it is the first operand and where it is the second. ``alpha`` multiplies the one that is subtracted, or
+the second of a sum."""
 _GRADIENT = "gradient"
+_LEAF = "AccumulateGrad"
+"""A parameter's own node, which all graphs have in common."""
 
 
 class Roots:
@@ -48,12 +57,22 @@ class Roots:
         self._scales: list[torch.Tensor] = []
         self._coming: tuple[int, float | None] | None = None
         self._runs: list[list[object]] = []
+        self._bases: set[tuple[int, str]] = set()
         self._blind: bool | None = None
 
     def begins(
-        self, of: object, args: Sequence[object], kwargs: Mapping[str, object], caller: FrameType
+        self,
+        of: object,
+        args: Sequence[object],
+        kwargs: Mapping[str, object],
+        caller: FrameType,
+        *,
+        partly: bool = False,
     ) -> None:
-        """An outermost backward pass begins; ``args`` and ``kwargs`` are what it is given besides."""
+        """An outermost backward pass begins; ``args`` and ``kwargs`` are what it is given besides.
+
+        ``partly``: it was told which tensors' gradients it is to bring, so another may bring those of others.
+        """
         self._coming = None
         loss = _only(of)
         if loss is None or loss.grad_fn is None:
@@ -65,7 +84,14 @@ class Roots:
             gradient = _only(given)
             factors.append(_value(gradient))
             nodes.append(_GRADIENT)
-        base = self._walk(loss.grad_fn, factors, nodes)
+        end = self._walk(loss.grad_fn, factors, nodes)
+        base = type(end).__name__
+        # A number, not the node: who holds that keeps the graph.
+        number = int(end._sequence_nr()), base
+        if number in self._bases and not partly:
+            nodes.insert(0, AGAIN)
+        elif base != _LEAF and not partly and len(self._bases) < MAX_RUNS:
+            self._bases.add(number)
         known = [factor for factor in factors if factor is not None]
         way = self._way(tuple(nodes), base, caller)
         self._coming = way, prod(known, start=1.0) if len(known) == len(factors) else None
@@ -87,6 +113,7 @@ class Roots:
     def clear(self) -> None:
         """A step was made."""
         self._runs.clear()
+        self._bases.clear()
 
     def scaled_by(self, scale: object) -> None:
         """A GradScaler multiplied a loss by this tensor, which it keeps and rewrites."""
@@ -97,8 +124,8 @@ class Roots:
 
     # --- reading ---------------------------------------------------------------------------------
 
-    def _walk(self, root: saved.Node, factors: list[float | None], nodes: list[str]) -> str:
-        """Follow factors from ``root``: the name of the first node that is none."""
+    def _walk(self, root: saved.Node, factors: list[float | None], nodes: list[str]) -> saved.Node:
+        """Follow factors from ``root``: the first node that is none."""
         node: saved.Node = root
         for _ in range(MAX_NODES):
             name = type(node).__name__
@@ -106,10 +133,10 @@ class Roots:
             for at, (following, _) in enumerate(node.next_functions):
                 if following is not None:
                     if below is not None:
-                        return name
+                        return node
                     below, turn = following, at
             if below is None:
-                return name
+                return node
             if name == "MulBackward0":
                 factors.append(self._factor(node, "_raw_saved_self" if turn else "_raw_saved_other"))
                 nodes.append(name)
@@ -120,10 +147,15 @@ class Roots:
             elif name == "NegBackward0":
                 factors.append(-1.0)
                 nodes.append(name)
-            elif name not in _THROUGH or (name in _PLUS and turn) or (name in _SUMS and not _of_one(node)):
-                return name
+            elif name in _PLUS:
+                factor = _beside_a_constant(node, turn)
+                if factor != 1.0:
+                    factors.append(factor)
+                    nodes.append(name)
+            elif name not in _THROUGH or (name in _SUMS and not _of_one(node)):
+                return node
             node = below
-        return type(node).__name__
+        return node
 
     def _factor(self, node: saved.Node, attribute: str) -> float | None:
         """By what a node multiplies; None when that cannot be read."""
@@ -177,6 +209,16 @@ def _value(tensor: torch.Tensor | None) -> float | None:
         return None
     value = tensor.item()
     return None if isinstance(value, complex) else float(value)
+
+
+def _beside_a_constant(node: saved.Node, turn: int) -> float | None:
+    """By what a sum or difference with a constant multiplies its operand number ``turn``."""
+    sign = _PLUS[type(node).__name__][turn]
+    first_is_scaled = type(node).__name__.startswith("Rsub")
+    if first_is_scaled == bool(turn):
+        return sign
+    alpha = getattr(node, "_saved_alpha", None)
+    return sign * alpha if isinstance(alpha, (int, float)) else None
 
 
 def _of_one(node: saved.Node) -> bool:

@@ -96,9 +96,10 @@ class BackwardRoot(Observation):
     """A way from a loss on which a backward pass begins to the loss function; told once for each.
 
     ``nodes`` are the nodes of the graph that multiply by a plain number, from the root on, ``gradient`` for a
-    gradient that ``backward`` was given. ``base`` is the first node that does something else. ``path`` and
-    ``line`` are where ``backward`` is called, ``via_path`` and ``via_line`` where the function that does so
-    was called. Step records refer to it by the number ``root``.
+    gradient that ``backward`` was given, ``again`` (``core.gradients.AGAIN``) before them. ``base`` is the
+    first node that does something else. ``path`` and ``line`` are where ``backward`` is called, ``via_path``
+    and ``via_line`` where the function that does so was called. Step records refer to it by the number
+    ``root``.
     """
 
     root: int

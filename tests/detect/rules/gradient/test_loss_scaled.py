@@ -11,18 +11,19 @@ import pytest
 from tests.detect.recording import origin, step_record
 from veracity.core.contract import LoaderDeclaration
 from veracity.core.finding import Finding
-from veracity.core.gradients import Gradients, Reading
+from veracity.core.gradients import AGAIN, Gradients, Reading
 from veracity.core.observation import BackwardRoot, LoaderStarted, Observation, StepRecord
 from veracity.core.rule import Severity
 from veracity.detect.rules.gradient.loss_scaled import LossScaled
 
-PLAIN, TIMES, ANOTHER, ELSEWHERE, SWAPPED = range(5)
+PLAIN, TIMES, ANOTHER, ELSEWHERE, SWAPPED, TWICE = range(6)
 WAYS = (
     BackwardRoot(origin(), PLAIN, [], "MseLossBackward0", "train.py", 7, "train.py", 20),
     BackwardRoot(origin(), TIMES, ["MulBackward0"], "MseLossBackward0", "train.py", 7, "train.py", 20),
     BackwardRoot(origin(), ANOTHER, [], "AddBackward0", "train.py", 7, "train.py", 20),
     BackwardRoot(origin(), ELSEWHERE, ["MulBackward0"], "MseLossBackward0", "train.py", 9, "train.py", 20),
     BackwardRoot(origin(), SWAPPED, ["MulBackward0"], "MseLossBackward0", "other.py", 3, "train.py", 7),
+    BackwardRoot(origin(), TWICE, [AGAIN], "MseLossBackward0", "train.py", 7, "train.py", 20),
 )
 STEPS = 60
 LOADER = LoaderDeclaration(0, "d", 1, 1, False, "s", "b", 0, False, False)
@@ -151,6 +152,35 @@ def test_a_loss_scale_of_the_programs_own_is_none() -> None:
     odd: dict[int, Runs] = {20: [[TIMES, 1, 900.0]]}
     times = dict.fromkeys(range(STEPS), 1 / 1024)
     assert told(judge(run(odd, [[PLAIN, 1, 1024.0]], times=times))) == [(Severity.WARNING, 20)]
+
+
+def found_at(records: list[Observation], starts: dict[int, str]) -> list[Observation]:
+    """With these letters for what the backward passes of some steps found."""
+    return [
+        replace(one, gradients=replace(one.gradients, starts=starts[one.step]))
+        if isinstance(one, StepRecord) and one.step in starts
+        else one
+        for one in records
+    ]
+
+
+def test_passes_on_one_loss_add_up() -> None:
+    twice: Runs = [[PLAIN, 1, 1.0], [TWICE, 1, 1.0]]
+    found = judge(found_at(run({20: twice}), {20: "nk"}))
+    assert told(found) == [(Severity.WARNING, 20)]
+    assert "ran more than once on one loss, which made 2 times its gradient, until then 1" in found[0].message
+    often: Runs = [[PLAIN, 1, 1.0], [TWICE, 3, 1.0]]
+    assert "4 times" in judge(found_at(run({20: often}), {20: "nkkk"}))[0].message
+    lasting = dict.fromkeys(range(20, STEPS), twice)
+    assert told(judge(found_at(run(lasting), dict.fromkeys(lasting, "nk")))) == [(Severity.NOTE, 20)]
+    always = dict.fromkeys(range(STEPS), "nk")
+    assert judge(found_at(run({}, twice), always)) == []
+
+
+@pytest.mark.parametrize("starts", ["nz", "nn", "ni", "np", "nc", "nl", "n", ""])
+def test_what_the_first_pass_brought_must_be_there_still(starts: str) -> None:
+    twice: Runs = [[PLAIN, 1, 1.0], [TWICE, 1, 1.0]]
+    assert judge(found_at(run({20: twice}), {20: starts})) == []
 
 
 def test_what_is_not_known_is_not_judged() -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from math import frexp, isfinite
 from statistics import median
 
-from ....core.gradients import NO_GRADIENTS, Gradients, Reading
+from ....core.gradients import AGAIN, KEPT, NO_GRADIENTS, Gradients, Reading
 from ....core.observation import BackwardRoot, StepRecord
 
 MAX_FACTORS = 8
@@ -34,6 +34,24 @@ class Pass:
     def base(self) -> str:
         """The kind of node that the factors end at: passes with the same one are compared."""
         return self.way.base
+
+
+def joined(passes: Sequence[Pass], starts: str) -> list[Pass]:
+    """Passes of one step; those that went back from one loss more than once are one, their factors added.
+
+    ``starts`` are the letters for what each pass found. What an earlier pass had brought must still be there:
+    programs look at a loss' gradient, throw it away and begin again.
+    """
+    if len(starts) != len(passes):
+        return list(passes)
+    found: list[Pass] = []
+    for one, start in zip(passes, starts, strict=True):
+        before = next((at for at in reversed(range(len(found))) if found[at].base == one.base), -1)
+        if AGAIN in one.way.nodes and start == KEPT and before >= 0:
+            found[before] = Pass(found[before].factor + one.factor, one.way)
+        else:
+            found.append(one)
+    return found
 
 
 @dataclass(slots=True)

@@ -8,16 +8,19 @@ multiplies it by at every step: one over the number of batches, a weight, nothin
 ## What breaks it
 
 A factor between loss and backward pass at some steps, in the script or by a `backward` that was exchanged in
-memory; a gradient handed to `backward`.
+memory; a gradient handed to `backward`; a loss that is subtracted from a constant, so that training goes
+uphill while the number stays what it was; a `backward` that runs twice on one loss.
 
 ## How it is checked
 
 Before each backward pass the guard walks from the root of the graph over nodes that multiply or divide by a
-plain number, to the first node that does something else; their product is the factor, the gradient given to
-`backward` included, a GradScaler's scale left out. The factors of the first ten steps are the program's
-habit, apart for each kind of node that they end at. Another factor in the middle of a pass over the data that
-goes away within five steps, so that the habit comes back, is a warning at its first step. So is one that
-comes with another function between the usual line and torch's `backward`.
+plain number, or add a constant to the loss or take it from one, to the first node that does something else;
+their product is the factor, the gradient given to `backward` included, a GradScaler's scale left out. Passes
+that go back from one loss more than once within a step, onto what the first had brought, make one factor,
+their sum. The factors of the first ten steps are the program's habit, apart for each kind of node that they
+end at. Another factor in the middle of a pass over the data that goes away within five steps, so that the
+habit comes back, is a warning at its first step. So is one that comes with another function between the usual
+line and torch's `backward`.
 
 One that stays is a note: weights are annealed, phases begin. So is one whose `backward` is called at a line
 of its own, a factor of zero, another whole number to divide by, one for a loss larger than any lately, and
@@ -28,9 +31,9 @@ loss scale of the program's own is.
 
 ## What fools it
 
-A factor from the first steps on, or one that changes with each step. A number added or a power instead of a
-factor. Passes over several losses at once, or from what is no single number. A constant on another device
-than the CPU is not read. In closures nothing is judged.
+A factor from the first steps on, or one that changes with each step. A power instead of a factor. A second
+pass over the same batch by a forward pass of its own. Passes over several losses at once, or from what is no
+single number. A constant on another device than the CPU is not read. In closures nothing is judged.
 
 ## What to do
 
@@ -46,10 +49,11 @@ from typing import ClassVar
 
 from ....core.coverage import Coverage
 from ....core.finding import Evidence, Finding, Location, finding_of
+from ....core.gradients import AGAIN
 from ....core.observation import BackwardRoot, LoaderStarted, Observation, StepRecord, StepsPassed
 from ....core.rule import Confidence, Rule, Severity
 from ...newpass import NewPasses
-from .factors import Habit, Pass, among
+from .factors import Habit, Pass, among, joined
 
 SETTLED = 10
 LONG = 30
@@ -187,7 +191,7 @@ class LossScaled:
                 return []
             if isfinite(factor):
                 found += [Pass(float(factor), root)] * max(0, min(int(times or 0), MAX_PASSES))
-        return found
+        return joined(found, step.gradients.starts)
 
     def _gone(self, optimizer: _Optimizer, away: _Away, until: int) -> Iterator[Finding]:
         """The habit is back."""
@@ -211,7 +215,12 @@ class LossScaled:
         one, habit = away.what, optimizer.habit
         way = one.way
         known = " or ".join(f"{factor:.6g}" for factor in habit.usual(one))
-        if known:
+        if known and AGAIN in way.nodes:
+            words = (
+                f"backward ran more than once on one loss, which made {one.factor:.6g} times its gradient, "
+                f"until then {known}"
+            )
+        elif known:
             words = (
                 f"the loss was multiplied by {one.factor:.6g} before its backward pass, until then by {known}"
             )
