@@ -1,4 +1,4 @@
-"""A few elements of one tensor are changed on purpose: found as warnings.
+"""A few elements of one tensor, or one setting of a layer, are changed on purpose: found as warnings.
 
 Their clean twin, which is not warned of, is in ``test_planted_schedule.py``.
 """
@@ -39,6 +39,11 @@ def options(folder: Path) -> list[str]:
             marks=pytest.mark.soak,
         ),
         pytest.param((START, HOOK + START), "gradient-hook-began", marks=pytest.mark.soak),
+        pytest.param(
+            at_start_of_step("n >= 0", f"training.model.norm.eps = 0.3 if n == {AT} else 1e-5"),
+            "continuity-layer-altered",
+            marks=pytest.mark.soak,
+        ),
     ],
 )
 def test_a_write_at_one_step_is_found(home: Path, tmp_path: Path, change: tuple[str, str], rule: str) -> None:
@@ -48,5 +53,7 @@ def test_a_write_at_one_step_is_found(home: Path, tmp_path: Path, change: tuple[
     assert (found.severity, found.first_step) == (Severity.WARNING, AT)
     if rule == "gradient-hook-began":
         assert "act" in found.subject
+    elif rule == "continuity-layer-altered":
+        assert found.subject == "norm: eps"
     else:
         assert "blocks.0.feed.0.weight" in found.message

@@ -21,6 +21,7 @@ from .rules.code.unlike_seal import UnlikeSeal
 from .rules.continuity.buffers_written import BuffersWritten
 from .rules.continuity.checkpoint_edited import CheckpointEdited
 from .rules.continuity.checkpoint_unknown_origin import CheckpointUnknownOrigin
+from .rules.continuity.layer_altered import LayerAltered
 from .rules.continuity.load_differs import LoadDiffers
 from .rules.continuity.resume_differs import ResumeDiffers
 from .rules.continuity.saved_differs import SavedDiffers
@@ -99,6 +100,7 @@ DETECTORS: tuple[type[Detector], ...] = (
     WeightsChanged,
     WeightsWritten,
     BuffersWritten,
+    LayerAltered,
     CheckpointEdited,
     CheckpointUnknownOrigin,
     Executes,

@@ -1,4 +1,4 @@
-"""What the modules of an optimizer are like at its steps: their mode, and who writes into their statistics.
+"""What an optimizer's modules are like at its steps: their mode, their settings, who writes their statistics.
 
 Batch normalisation's forward pass moves its running statistics without raising their version counters; every
 other write in place raises them. Compiled passes and broadcasts raise them at each step, which is shipped as
@@ -10,6 +10,8 @@ from __future__ import annotations
 import weakref
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
+
+from .layers import Layers
 
 if TYPE_CHECKING:
     import torch
@@ -29,6 +31,7 @@ class Modules:
         inner = {id(child) for one in holding for child in one.modules() if child is not one}
         outer = [one for one in holding if id(one) not in inner]
         self._outer = [weakref.ref(one) for one in outer]
+        self._layers = Layers(outer)
         self._moded = any(_has_modes(part) for one in outer for part in one.modules())
         # An optimizer may be declared after its first backward pass has begun.
         self._trained = self._in_training()
@@ -53,6 +56,15 @@ class Modules:
         self._trained = self._in_training()
         for one in self._norms:
             one.written()
+
+    def told(self, *, backwards: bool) -> dict[str, object]:
+        """What a step's record holds of them."""
+        return {
+            "training": self.mode(backwards=backwards),
+            "buffers": self.written(),
+            "dropping": self.dropping(),
+            "settings": self._layers.changed(),
+        }
 
     def mode(self, *, backwards: bool) -> bool | None:
         """Whether a pass since the last step was made in training mode; None where modes change nothing."""

@@ -255,8 +255,7 @@ class Steps(Later):
             "fields": sets.names,
         }
         if tracked.modules is not None:
-            body["training"] = tracked.modules.mode(backwards=tracked.backwards > 0)
-            body["buffers"], body["dropping"] = tracked.modules.written(), tracked.modules.dropping()
+            body |= tracked.modules.told(backwards=tracked.backwards > 0)
         body["gradients"], trail = tracked.trail.taken(tracked.steps)
         tracked.looked += perf_counter_ns() - began
         swept = self._sharing.swept(tracked) if waiting is None else waiting.swept

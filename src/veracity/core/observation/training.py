@@ -71,6 +71,8 @@ class StepRecord(Observation):
     losses, None when one of them cannot be told. ``training``: whether a pass since the last step was made in
     training mode, None where that changes nothing. ``buffers`` are running statistics written in place since
     the last step: ``[name, times, whether their count of batches was set back]``.
+    ``settings`` are those of torch's layers that were set since the last step: ``[layer, name, before,
+    after]``, the first few.
     ``written`` are the tensors that were written in place since the last step, whatever the sweep shows, as
     ``[tensor, times]``, of those swept then that ``sweep.counted`` gives; None when torch does not count it.
     ``dropping``: a module of the optimizer's would draw a dropout mask in a pass made now.
@@ -110,6 +112,7 @@ class StepRecord(Observation):
     training: bool | None = None
     buffers: list[list[Hyper]] = field(default_factory=list)
     dropping: bool = False
+    settings: list[list[Hyper]] = field(default_factory=list)
     written: list[list[int]] | None = None
     shared: list[list[int]] = field(default_factory=list)
     uses: list[BatchUse] = field(default_factory=list)
