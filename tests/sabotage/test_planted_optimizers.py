@@ -85,6 +85,18 @@ def test_second_optimizer_from_the_first_step_on(home: Path, tmp_path: Path) -> 
     assert summary.coverage["update"].checked == STEPS + STEPS // 2
 
 
+@pytest.mark.soak
+def test_a_tensor_put_into_the_group_without_decay_at_step_14(home: Path, tmp_path: Path) -> None:
+    moved = "groups[1]['params'].append(groups[0]['params'].pop(1))"
+    script = planted_script(
+        tmp_path, before_step("n == 14", "groups = training.optimizer.param_groups", moved)
+    )
+    summary = train(home, script, options(tmp_path))
+    (finding,) = warnings_of(summary)
+    assert (finding.rule, finding.first_step) == ("update-parameters-regrouped", 14)
+    assert summary.coverage["update"].checked == STEPS, summary.coverage["update"].reasons
+
+
 def saving(key: str, value: str) -> tuple[str, str]:
     """A line before the victim's ``torch.save``: what its checkpoint holds under ``key``."""
     states = "training.model.state_dict().items()"

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import torch
 
 MAX_LIST = 256
+MAX_LEFT = 1024
 _HIDDEN_PREFIXES = ("module.", "_orig_mod.")
 
 
@@ -167,6 +168,25 @@ def optimizer_body(
             }
             for position, (group, tensor) in enumerate(listed)
         ],
+    }
+
+
+def regrouping(
+    before: Sequence[tuple[int, torch.Tensor]],
+    parameters: Sequence[torch.Tensor],
+    modules: Sequence[torch.nn.Module],
+) -> dict[str, object]:
+    """What became of the parameters ``before``, as (group, tensor): see ``OptimizerDeclared``.
+
+    ``modules`` are those that hold one of the ``parameters`` that are there now.
+    """
+    groups = {id(tensor): group for group, tensor in before}
+    now = {id(tensor) for tensor in parameters}
+    gone = [tensor for _, tensor in before if id(tensor) not in now and tensor.requires_grad]
+    names = parameter_names(gone, modules) if gone else {}
+    return {
+        "was": [groups.get(id(tensor), -1) for tensor in parameters],
+        "left": [names[id(tensor)] for tensor in gone if id(tensor) in names][:MAX_LEFT],
     }
 
 

@@ -111,7 +111,7 @@ class Roster:
         modules = declare.modules_holding(tracked.parameters)
         tracked.held_by = [weakref.ref(module) for module in modules]
         tracked.modules = Modules(modules)
-        self._declare(optimizer, tracked, modules)
+        self._declare(optimizer, tracked, modules, known)
         self._tell_hidden(tracked)
         return tracked
 
@@ -134,12 +134,20 @@ class Roster:
             self._declare(optimizer, tracked, declare.modules_holding(tracked.parameters))
 
     def _declare(
-        self, optimizer: torch.optim.Optimizer, tracked: Tracked, modules: Sequence[torch.nn.Module]
+        self,
+        optimizer: torch.optim.Optimizer,
+        tracked: Tracked,
+        modules: Sequence[torch.nn.Module],
+        before: Tracked | None = None,
     ) -> None:
         listed = list(zip(tracked.groups, tracked.parameters, strict=True))
         body = declare.optimizer_body(tracked.index, optimizer, listed, modules)
         tracked.grouped = bool(body["replicas"])
-        self._session.emit("optimizer", {"optimizer": body})
+        since: dict[str, object] = {}
+        if before is not None:
+            earlier = list(zip(before.groups, before.parameters, strict=True))
+            since = declare.regrouping(earlier, tracked.parameters, modules)
+        self._session.emit("optimizer", {"optimizer": body, **since})
 
     def _declared_too_often(self, tracked: Tracked) -> Tracked:
         """The program exchanges its parameters all the time: the last ones declared are read on."""

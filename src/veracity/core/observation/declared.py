@@ -11,9 +11,15 @@ from .root import Observation
 
 @dataclass(frozen=True, slots=True)
 class OptimizerDeclared(Observation):
-    """An optimizer before its first step."""
+    """An optimizer before its first step, and again when its parameters are others or in other groups.
+
+    Then ``was`` says of each tensor in which group it was at the declaration before, -1 of a new one, and
+    ``left`` names parameters that it held, holds no more, and that their module has and would train.
+    """
 
     optimizer: OptimizerDeclaration
+    was: list[int] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ declared.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import ClassVar
 
 from ....core.contract import Hyper, SchedulerDeclaration
@@ -45,6 +46,7 @@ from ....core.observation import (
 )
 from ....core.rule import Confidence, Rule, Severity
 from ...newpass import NewPasses
+from .groups import carried
 from .not_declared import MAX_OPTIMIZERS
 from .settings import IMPLEMENTATION, LEARNING_RATES, first_difference
 
@@ -83,9 +85,11 @@ class HyperDrift:
         rank, pid = observation.origin.rank, observation.origin.pid
         if isinstance(observation, OptimizerDeclared):
             key = (rank, pid, observation.optimizer.index)
-            # The first declaration counts: a later one would declare what it should be compared with.
-            if len(self._declared) < MAX_OPTIMIZERS:
-                self._declared.setdefault(key, observation)
+            known = self._declared.get(key)
+            if known is not None:
+                self._declared[key] = _rearranged(known, observation)
+            elif len(self._declared) < MAX_OPTIMIZERS:
+                self._declared[key] = observation
         elif isinstance(observation, SchedulerDeclared):
             if _cycles(observation.scheduler) and len(self._cycled) < MAX_OPTIMIZERS:
                 self._cycled.add((rank, pid, observation.scheduler.optimizer))
@@ -134,6 +138,15 @@ class HyperDrift:
                 evidence=(Evidence(name, expected=_show(before), observed=_show(after)),),
                 severity=Severity.NOTE if when else None,
             )
+
+
+def _rearranged(first: OptimizerDeclared, seen: OptimizerDeclared) -> OptimizerDeclared:
+    """The groups as they are now with what was declared of them first.
+
+    A later declaration would declare what it should be compared with: of a new group nothing is known.
+    """
+    groups = [{} if was is None else first.optimizer.groups[was] for was in carried(first.optimizer, seen)]
+    return replace(seen, optimizer=replace(seen.optimizer, groups=groups))
 
 
 def _cycles(scheduler: SchedulerDeclaration) -> bool:

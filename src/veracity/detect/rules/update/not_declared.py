@@ -74,6 +74,7 @@ from ....core.rule import Confidence, Rule, Severity
 from ....core.sample import TensorSample
 from .account import account_of
 from .formulas import AdamSettings
+from .groups import carried
 from .judgement import Case, broken_kinds, judge, moves, prepare
 from .reference.declared import References
 from .reference.sampled import reference_settings
@@ -138,9 +139,11 @@ class UpdateNotDeclared:
     def _declare(self, seen: OptimizerDeclared) -> None:
         key = (seen.origin.rank, seen.origin.pid, seen.optimizer.index)
         known = self._watched.get(key)
-        if known is not None:  # groups may be added; what was declared once stays as it was declared
-            first = known.declared.groups
-            known.declared = replace(seen.optimizer, groups=first + seen.optimizer.groups[len(first) :])
+        if known is not None:  # groups may come and go; what was declared once stays as it was declared
+            first, now = known.declared.groups, seen.optimizer.groups
+            whose = carried(known.declared, seen)
+            groups = [now[at] if was is None else first[was] for at, was in enumerate(whose)]
+            known.declared = replace(seen.optimizer, groups=groups)
         elif len(self._watched) < MAX_OPTIMIZERS:
             self._watched[key] = Watched.of(seen.optimizer, self._references)
 
