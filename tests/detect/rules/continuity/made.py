@@ -81,10 +81,15 @@ class Story:
         self.seq += 1
 
     def declare(
-        self, index: int = 0, names: Sequence[str] = NAMES, class_name: str = "torch.optim.AdamW"
+        self,
+        index: int = 0,
+        names: Sequence[str] = NAMES,
+        class_name: str = "torch.optim.AdamW",
+        *,
+        inherits: bool = False,
     ) -> None:
         tensors = [TensorDeclaration(name, [3, 4], "float32", 12, 0) for name in names]
-        made = OptimizerDeclaration(index, class_name, "adamw.py", 1, [{}], tensors)
+        made = OptimizerDeclaration(index, class_name, "adamw.py", 1, [{}], tensors, inherits=inherits)
         self.seen.append(OptimizerDeclared(self.origin(), made))
 
     def step(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ....core.finding import Evidence
 from ....core.observation import HooksMoved, Observation, OptimizerDeclared, StepRecord
 from ....core.sample import TensorSample
 from ....core.sweep import Sweep
 from .compare import Change, compare, compare_sweeps, name_of
+from .counts import Counts
 
 MAX_OPTIMIZERS = 1024
 _SHOWN = 5
@@ -20,8 +21,9 @@ _SHOWN = 5
 class _Left:
     """What an optimizer's last step left, and what came since then.
 
-    ``restored``: a ``load_state_dict``; ``loaded``: a checkpoint was read, which the program may have put in
-    place by itself; ``lost``: a record is missing; ``hooked``: a step hook of another optimizer changed it.
+    ``restored``: a ``load_state_dict``; ``read``: a checkpoint was read; ``loaded``: one of the two, as the
+    program may have put in place by itself what it read; ``lost``: a record is missing; ``hooked``: a step
+    hook of another optimizer changed it.
     """
 
     step: int
@@ -30,6 +32,7 @@ class _Left:
     swept: Sweep
     rates: Sequence[float] = ()
     restored: bool = False
+    read: bool = False
     loaded: bool = False
     lost: bool = False
     hooked: bool = False
@@ -38,15 +41,19 @@ class _Left:
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """One step against the step before. ``checked`` is false with a ``reason``; ``whole`` are the tensors
-    whose fingerprint differs, ``loaded`` says that a checkpoint was read in between, ``restarted`` that the
-    rate of a group is at least twice what it was."""
+    whose fingerprint differs, ``loaded`` says that a checkpoint was read in between, ``restored`` that values
+    were put in by ``load_state_dict``, ``restarted`` that the rate of a group is at least twice what it was.
+    ``since`` is the step after which all was as it should be; None: the one before.
+    """
 
     checked: bool
     reason: str = ""
     changes: Sequence[Change] = ()
     whole: Sequence[int] = ()
     loaded: bool = False
+    restored: bool = False
     restarted: bool = False
+    since: int | None = None
 
     @property
     def cleared(self) -> bool:
@@ -95,6 +102,7 @@ class Verdict:
 class _Declared:
     class_name: str = ""
     names: list[str] = field(default_factory=list)
+    counts: Counts | None = None
 
 
 class Memories:
@@ -123,17 +131,22 @@ class Memories:
         names = [tensor.name for tensor in seen.optimizer.tensors]
         if key in self._declared and self._declared[key].names != names:
             self._left.pop(key, None)
-        self._declared[key] = _Declared(seen.optimizer.class_name, names)
+        # What a class of the program's own calls `step` may be anything.
+        counts = Counts(len(names)) if seen.optimizer.inherits else None
+        self._declared[key] = _Declared(seen.optimizer.class_name, names, counts)
         if len(self._declared) > MAX_OPTIMIZERS:
             self._declared.popitem(last=False)
 
     def loaded(self, pid: int, *, restored: bool) -> None:
         """A checkpoint was read in that process, or ``restored`` into a module or an optimizer."""
-        self._mark(pid, loaded=True, restored=restored)
+        self._mark(pid, read=not restored, loaded=True, restored=restored)
 
     def hooked(self, seen: HooksMoved) -> None:
         """Step hooks of the program changed values; those of the stepping optimizer are read after that."""
         left = self._left.get((seen.origin.pid, seen.optimizer))
+        declared = self._declared.get((seen.origin.pid, seen.optimizer))
+        if declared is not None and declared.counts is not None:
+            declared.counts.last.clear()
         if left is not None and seen.optimizer != seen.stepping:
             left.hooked = True
 
@@ -160,15 +173,37 @@ class Memories:
         )
         if len(self._left) > MAX_OPTIMIZERS:
             self._left.popitem(last=False)
-        if before is None:
-            return None if record.step <= 0 else Verdict(False, "the record of the step before is missing")
-        if record.step != before.step + 1:
+        if before is None or record.step != before.step + 1:
+            self._counted(key, record, comparable=False)
+            if before is None and record.step <= 0:
+                return None
             return Verdict(False, "the record of the step before is missing")
-        return _judge(before, record)
+        verdict = _judge(before, record)
+        explained = before.restored or before.loaded or before.lost or before.hooked or verdict.restarted
+        ordinary = verdict.checked and not verdict.broken and not explained
+        since, fallen = self._counted(key, record, comparable=ordinary)
+        return replace(verdict, changes=fallen, since=since) if fallen else verdict
 
-    def _mark(self, pid: int, *, loaded: bool = False, restored: bool = False, lost: bool = False) -> None:
+    def _counted(
+        self, key: tuple[int, int], record: StepRecord, *, comparable: bool
+    ) -> tuple[int, Sequence[Change]]:
+        declared = self._declared.get(key)
+        if declared is None or declared.counts is None:
+            return record.step, ()
+        return declared.counts.take(record, comparable=comparable)
+
+    def _mark(
+        self,
+        pid: int,
+        *,
+        read: bool = False,
+        loaded: bool = False,
+        restored: bool = False,
+        lost: bool = False,
+    ) -> None:
         for key, left in self._left.items():
             if key[0] == pid:
+                left.read = left.read or read
                 left.loaded, left.lost = left.loaded or loaded, left.lost or lost
                 left.restored = left.restored or restored
 
@@ -193,14 +228,15 @@ def _judge(before: _Left, record: StepRecord) -> Verdict:
         return Verdict(False, "no element was read on both sides of two steps")
     if changes or whole:
         if before.restored:
-            return Verdict(False, "values were loaded between two steps")
+            why = "values were loaded between two steps"
+            return Verdict(False, why, changes, whole, before.read, restored=True)
         if before.lost:
             return Verdict(False, "records between two steps were lost")
         if before.hooked:
             return Verdict(False, "a hook of another optimizer's step changed values between two steps")
     rates = zip(before.rates, _rates(record), strict=False)
     restarted = any(0 < 2 * former <= now for former, now in rates)
-    return Verdict(True, "", changes, whole, before.loaded, restarted)
+    return Verdict(True, "", changes, whole, before.loaded, restarted=restarted)
 
 
 def _rates(record: StepRecord) -> list[float]:

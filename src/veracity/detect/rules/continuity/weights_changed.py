@@ -14,16 +14,18 @@ optimizer instance that updates by its own rules and fires no hook; another proc
 
 Before each step a few elements of every parameter, which were read after the step before at places chosen by
 a key the program does not have, are read again and compared with what they were; so is the optimizer state of
-some tensors, and, every few steps, keyed fingerprints of whole tensors. Weights that moved before a backward
-pass without a step are reported at once when `step` was replaced, else when the next step record shows that
-they did not come back. `load_state_dict` explains a change; a checkpoint that was merely read in between
-makes the finding less certain. What the program writes at several of its first ten steps (a bound on weights,
-decay by hand), or at one of them and then at equal distances (slow weights), is its way: a note, and those
-steps are not covered. So are weights of tensors into which torch counts a write between all steps from the
-first on, though it may change them first much later (a bound on norms). A single change in the first steps is
-therefore told when it should have come again and did not. Optimizer state that is cleared as a whole while
-the rate rises to twice its value or more, as a schedule with restarts has it, is a note; so are the smallest
-weights of tensors that are set to zero and, from then on, held there.
+some tensors, and, every few steps, keyed fingerprints of whole tensors. The step counts that torch's
+optimizers keep for each tensor are compared from one look at it to the next: they never go back. Weights that
+moved before a backward pass without a step are reported at once when `step` was replaced, else when the next
+step record shows that they did not come back. `load_state_dict` explains a change, which is a note where no
+checkpoint was read for it; a checkpoint that was merely read in between makes the finding less certain. What
+the program writes at several of its first ten steps (a bound on weights, decay by hand), or at one of them
+and then at equal distances (slow weights), is its way: a note, and those steps are not covered. So are
+weights of tensors into which torch counts a write between all steps from the first on, though it may change
+them first much later (a bound on norms). A single change in the first steps is therefore told when it should
+have come again and did not. Optimizer state that is cleared as a whole while the rate rises to twice its
+value or more, as a schedule with restarts has it, is a note; so are the smallest weights of tensors that are
+set to zero and, from then on, held there.
 
 A step hook of the program's own (`register_step_post_hook` and the like) runs beside the optimizer's step,
 not within it: values are read again on both sides of such hooks, and what they change is told with their
@@ -71,6 +73,7 @@ from .moves import Movement, Moves, moved_message
 from .writing import Judged, Writing, Written
 
 RESTART = "the optimizer's state was cleared as its rate began anew"
+BROUGHT = "they were put in by load_state_dict, and no checkpoint was read for it"
 PRUNED = "the smallest weights were set to zero, as pruning does"
 WRITES = "the program itself writes between steps, and has done so from its first steps on"
 
@@ -147,12 +150,22 @@ class WeightsChanged:
         if overdue is not None and self._first(pid, record.optimizer):
             yield overdue
         self._coverage.count(checked=verdict.checked, reason=verdict.reason)
+        if verdict.restored and not verdict.loaded:
+            yield from self._brought_in(record, verdict)
         if not verdict.checked or not verdict.broken:
             if movement is not None:
                 back = "weights moved between steps and came back" if verdict.checked else verdict.reason
                 self._coverage.skip(back)
             return
         yield from self._changed(record, verdict, movement)
+
+    def _brought_in(self, record: StepRecord, verdict: Verdict) -> Iterator[Finding]:
+        """What was loaded came from the program itself: it is its own affair, and worth a note."""
+        key = record.origin.pid, record.optimizer
+        if (key, BROUGHT) not in self._told and len(self._told) < MAX_OPTIMIZERS:
+            self._told.add((key, BROUGHT))
+            finding = self._finding(record, verdict, None)
+            yield replace(finding, severity=Severity.NOTE, message=f"{finding.message}; {BROUGHT}")
 
     def _changed(self, record: StepRecord, verdict: Verdict, movement: Movement | None) -> Iterator[Finding]:
         key = record.origin.pid, record.optimizer
@@ -204,10 +217,12 @@ class WeightsChanged:
         tail = f": all sampled elements that changed were {factor}" if factor else ""
         if bound is not None:
             tail = f": weights are clamped to ±{bound:.6g}"
+        since = record.step - 1 if verdict.since is None else verdict.since
+        tail = ": step counts went back" if verdict.since is not None else tail
         return finding_of(
             self.rule,
             verdict.subject(names),
-            f"{verdict.what()} changed between step {record.step - 1} and step {record.step}{tail}",
+            f"{verdict.what()} changed between step {since} and step {record.step}{tail}",
             rank=record.origin.rank,
             first_step=record.step,
             evidence=tuple(evidence),
