@@ -18,6 +18,7 @@ from veracity.core.rule import Severity
 from veracity.detect.rules.continuity.buffers_written import BuffersWritten
 from veracity.detect.rules.randomness.dropout_stopped import DropoutStopped
 from veracity.detect.rules.randomness.evaluation_mode import EvaluationMode
+from veracity.guard.schedule import Schedule
 
 STEPS = 16
 
@@ -139,6 +140,78 @@ def test_statistics_written_in_mid_run_are_found(guarded: Guarded, name: str) ->
     assert [(one.rule, one.first_step, one.subject) for one in found(guarded)] == [
         ("continuity-buffers-written", 12, "1")
     ]
+
+
+UNCOUNTED: dict[str, Callable[[nn.Module, int], object]] = {
+    "data": lambda model, step: model[1].running_mean.data.add_(0.1),
+    "exchanged": lambda model, step: setattr(
+        model[1].running_var, "data", model[1].running_var.detach() * 1.5
+    ),
+    "numpy": lambda model, step: model[1].running_mean.numpy().__iadd__(0.1),
+}
+
+
+@pytest.fixture
+def always_close(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each step is looked at closely, however long the looks before it took."""
+    monkeypatch.setattr(Schedule, "probability", property(lambda _: 1.0))
+
+
+@pytest.mark.usefixtures("always_close")
+@pytest.mark.parametrize(("name", "at"), [("data", 12), ("data", 11), ("exchanged", 12), ("numpy", 12)])
+def test_writes_that_torch_does_not_count_are_found(guarded: Guarded, name: str, at: int) -> None:
+    """Planted before a forward pass, or behind the backward pass of the step before."""
+
+    def act(model: nn.Module, step: int) -> None:
+        if step == at:
+            UNCOUNTED[name](model, step)
+
+    def nothing(model: nn.Module, step: int) -> None:
+        """Leave it as it is."""
+
+    train(norm(), *((act, nothing) if at == 12 else (nothing, act)))
+    assert [(one.rule, one.first_step, one.subject) for one in found(guarded)] == [
+        ("continuity-buffers-written", 12, "1")
+    ]
+
+
+def logged(model: nn.Module, step: int) -> None:
+    """A pass in training mode for a log, which moves the statistics and has no backward pass."""
+    if step % 3 == 0:
+        with torch.no_grad():
+            model(torch.randn(8, 4))
+
+
+def slower(model: nn.Module, step: int) -> None:
+    model[1].momentum = 0.1 * 0.5 ** (step // 4)
+
+
+@pytest.mark.usefixtures("always_close")
+@pytest.mark.parametrize(
+    "before",
+    [logged, slower, lambda model, step: setattr(model[1], "momentum", None), UNCOUNTED["data"]],
+    ids=["pass for a log", "momentum by steps", "cumulative", "always by data"],
+)
+def test_what_moves_statistics_by_the_programs_own_rules_is_no_finding(
+    guarded: Guarded, before: Callable[[nn.Module, int], object]
+) -> None:
+    train(norm(), before)
+    assert found(guarded) == []
+
+
+@pytest.mark.usefixtures("always_close")
+def test_a_graph_that_is_kept_for_a_second_pass_is_no_finding(guarded: Guarded) -> None:
+    model = norm()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    for step in range(20):
+        loss = model(torch.randn(8, 4)).square().mean()
+        loss.backward(retain_graph=True)
+        if step > 14:
+            logged(model, 0)
+        loss.backward()
+        optimizer.step()
+    assert found(guarded) == []
+    assert any(step.followed for step in guarded.seen(StepRecord))
 
 
 CLEAN_WRITES: dict[str, Callable[[nn.Module, int], object]] = {

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Sequence
+from time import perf_counter_ns
 from typing import TYPE_CHECKING
 
 from .layers import Layers
+from .statistics import Derived
 
 if TYPE_CHECKING:
     import torch
@@ -25,7 +27,7 @@ MAX_RECORDS = 40
 class Modules:
     """The modules that hold an optimizer's parameters."""
 
-    def __init__(self, holding: Sequence[torch.nn.Module]) -> None:
+    def __init__(self, holding: Sequence[torch.nn.Module], key: bytes) -> None:
         import torch
 
         inner = {id(child) for one in holding for child in one.modules() if child is not one}
@@ -38,6 +40,8 @@ class Modules:
         self._drops: list[weakref.ref[torch.nn.modules.dropout._DropoutNd]] = []
         self._norms: list[_Statistics] = []
         self._records = 0
+        self._looked = 0
+        norms: list[tuple[str, weakref.ref[torch.nn.modules.batchnorm._BatchNorm]]] = []
         for one in outer:
             for name, part in one.named_modules():
                 if isinstance(part, torch.nn.modules.dropout._DropoutNd) and len(self._drops) < MAX_NORMS:
@@ -45,26 +49,40 @@ class Modules:
                 counted = isinstance(part, torch.nn.modules.batchnorm._BatchNorm)
                 if counted and part.running_mean is not None and len(self._norms) < MAX_NORMS:
                     self._norms.append(_Statistics(name, part))
+                    norms.append((name, weakref.ref(part)))
+        self._derived = Derived(key, norms)
 
-    def backward(self) -> None:
-        """A backward pass begins: in which mode are the modules?"""
+    def backward(self, of: object, *, close: bool) -> None:
+        """A backward pass begins: in which mode are the modules, and do their statistics follow?"""
+        began = perf_counter_ns()
         if self._moded and not self._trained:
             self._trained = self._in_training()
-
-    def resumed(self) -> None:
-        """What came before was not followed."""
-        self._trained = self._in_training()
-        for one in self._norms:
-            one.written()
+        self._derived.backward(of if isinstance(of, (list, tuple)) else [of], compare=close)
+        self._looked += perf_counter_ns() - began
 
     def told(self, *, backwards: bool) -> dict[str, object]:
         """What a step's record holds of them."""
+        followed, statistics = self._derived.taken()
         return {
             "training": self.mode(backwards=backwards),
             "buffers": self.written(),
             "dropping": self.dropping(),
+            "followed": followed,
+            "statistics": statistics,
             "settings": self._layers.changed(),
         }
+
+    def took(self) -> int:
+        """Nanoseconds spent at backward passes since the last call."""
+        looked, self._looked = self._looked, 0
+        return looked
+
+    def resumed(self) -> None:
+        """What came before was not followed."""
+        self._trained = self._in_training()
+        self._derived.resumed()
+        for one in self._norms:
+            one.written()
 
     def mode(self, *, backwards: bool) -> bool | None:
         """Whether a pass since the last step was made in training mode; None where modes change nothing."""

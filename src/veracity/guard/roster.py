@@ -110,7 +110,7 @@ class Roster:
         self._constructed.pop(optimizer, None)
         modules = declare.modules_holding(tracked.parameters)
         tracked.held_by = [weakref.ref(module) for module in modules]
-        tracked.modules = Modules(modules)
+        tracked.modules = Modules(modules, self._key)
         self._declare(optimizer, tracked, modules, known)
         self._tell_hidden(tracked)
         return tracked

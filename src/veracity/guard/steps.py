@@ -256,6 +256,7 @@ class Steps(Later):
         }
         if tracked.modules is not None:
             body |= tracked.modules.told(backwards=tracked.backwards > 0)
+            tracked.looked += tracked.modules.took()
         body["gradients"], trail = tracked.trail.taken(tracked.steps)
         tracked.looked += perf_counter_ns() - began
         swept = self._sharing.swept(tracked) if waiting is None else waiting.swept
@@ -445,7 +446,7 @@ class Steps(Later):
         self._session.shield.run("gradient truth", self.truth.backward_begins, of, partly=partly)
         for _, tracked in self.roster.known():
             if tracked.modules is not None:
-                tracked.modules.backward()
+                self._session.shield.run("modules", tracked.modules.backward, of, close=tracked.close)
             if tracked.pending is None:
                 tracked.trail.begin(tracked.steps)
 

@@ -73,6 +73,8 @@ class StepRecord(Observation):
     the last step: ``[name, times, whether their count of batches was set back]``.
     ``settings`` are those of torch's layers that were set since the last step: ``[layer, name, before,
     after]``, the first few.
+    ``followed`` running statistics were derived again from those before a forward pass and its batch;
+    ``statistics`` are those that came out otherwise: ``[name, which, largest difference, largest value]``.
     ``written`` are the tensors that were written in place since the last step, whatever the sweep shows, as
     ``[tensor, times]``, of those swept then that ``sweep.counted`` gives; None when torch does not count it.
     ``dropping``: a module of the optimizer's would draw a dropout mask in a pass made now.
@@ -113,6 +115,8 @@ class StepRecord(Observation):
     buffers: list[list[Hyper]] = field(default_factory=list)
     dropping: bool = False
     settings: list[list[Hyper]] = field(default_factory=list)
+    followed: int = 0
+    statistics: list[list[Hyper]] = field(default_factory=list)
     written: list[list[int]] | None = None
     shared: list[list[int]] = field(default_factory=list)
     uses: list[BatchUse] = field(default_factory=list)

@@ -7,8 +7,8 @@ training mode, and by nothing else.
 
 ## What breaks it
 
-A line that adds to, scales or replaces them in place: training looks as before, since it uses the statistics
-of each batch, and the model that is evaluated or delivered is another one.
+A line that adds to, scales or replaces them: training looks as before, since it uses the statistics of each
+batch, and the model that is evaluated or delivered is another one.
 
 ## How it is checked
 
@@ -18,10 +18,18 @@ still, a rise by one is a finding. A rise by more is taken for an exchange that 
 weights put in for an evaluation), a count of batches that was set back for ``reset_running_stats``, and what
 comes with a new pass over a loader is a note. Loading a state begins anew.
 
+Writes that raise no counter (through ``.data``, NumPy, other memory) show in the statistics themselves: what
+one forward pass makes of them follows from their momentum and from the mean and variance of its batch, which
+autograd keeps until the backward pass. At the steps that are looked at closely, four normalisations at a time
+are derived again so. After ten steps at which all agreed, one that does not is a finding.
+
 ## What fools it
 
-Writing through ``.data`` or NumPy, which raises no counter; an even number of writes. Compiled passes and
-DistributedDataParallel's broadcasts raise the counters at each step: there nothing is checked.
+An even number of counted writes. Uncounted ones at steps that are not looked at closely, of normalisations
+that have not their turn, or together with a counted one; where several forward passes come before one
+backward pass, and where none does after the write. Compiled passes and DistributedDataParallel's broadcasts
+raise the counters at each step, and classes of the program's own compute by rules of their own: there nothing
+is checked.
 
 ## What to do
 
@@ -42,14 +50,21 @@ from ....core.rule import Confidence, Rule, Severity
 from ...courses import ByOptimizer
 
 SETTLED = 10
+TOLERANCE = 1e-4
+"""Far above what float32 makes of a running statistic in one step, far below what harms a model."""
 
 
 @dataclass(slots=True)
 class _Course:
-    """Steps of one optimizer before which no statistics were written; ``writing`` once it has seen others."""
+    """Steps of one optimizer before which no statistics were written; ``writing`` once it has seen others.
+
+    ``agreed`` are those at which all that were derived came out so, until one did not: ``departs``.
+    """
 
     still: int = 0
     writing: bool = False
+    agreed: int = 0
+    departs: bool = False
 
 
 class BuffersWritten(ByOptimizer[_Course]):
@@ -76,6 +91,14 @@ class BuffersWritten(ByOptimizer[_Course]):
             course.writing = course.still < SETTLED or bool(once)
             if once and course.still >= SETTLED:
                 yield self._finding(step, str(once[0][0]), len(once), at_pass=at_pass)
+                return
+        if step.followed and not course.departs:
+            odd = list(dict.fromkeys(str(told[0]) for told in step.statistics if _departs(told)))
+            settled = course.agreed >= SETTLED
+            course.departs = bool(odd)
+            course.agreed += not odd
+            if odd and settled:
+                yield self._finding(step, odd[0], len(odd), at_pass=at_pass)
 
     def _finding(self, step: StepRecord, name: str, count: int, *, at_pass: bool) -> Finding:
         more = f" and those of {quantity(count - 1, 'other module')}" if count > 1 else ""
@@ -89,6 +112,14 @@ class BuffersWritten(ByOptimizer[_Course]):
             first_step=step.step,
             severity=Severity.NOTE if at_pass else None,
         )
+
+
+def _departs(told: list[Hyper]) -> bool:
+    """Whether a derived statistic is off by more than rounding makes of its largest value."""
+    if len(told) != 4:
+        return False
+    off, size = told[2], told[3]
+    return isinstance(off, (int, float)) and isinstance(size, (int, float)) and off > TOLERANCE * size > 0.0
 
 
 def _written_once(told: list[Hyper]) -> bool:
