@@ -208,7 +208,9 @@ def test_a_position_moved_by_hand_is_found(run: Run) -> None:
             scheduler.T_cur += 20  # type: ignore[attr-defined]
             scheduler.last_epoch += 20  # type: ignore[attr-defined]
         run.step(scheduler)
-    assert [finding.first_step for finding in run.findings] == [11]
+    # The position, and the rate that it leads to.
+    assert [one.severity for one in run.findings] == [Severity.WARNING, Severity.ERROR]
+    assert {one.first_step for one in run.findings} == {11}
 
 
 def test_after_lost_records_the_schedulers_own_position_is_believed(run: Run) -> None:

@@ -25,8 +25,9 @@ checked, until the scheduler's rates are in force.
 
 A rate computed by the program itself or by a function of its own that it hands to LambdaLR: unless it is
 declared in contract.toml it is reported as unchecked. There, a rate that is not the one the scheduler left
-is still a warning, and so are other base rates (``scheduler.base_lrs``) than the scheduler had so far. Extra
-calls of ``scheduler.step`` move the position and are believed here; `schedule-cadence` counts them.
+is still a warning, and so are other base rates (``scheduler.base_lrs``) than the scheduler had so far, and a
+position (``scheduler.last_epoch``) that a step did not lead to. Extra calls of ``scheduler.step`` move the
+position and are believed here; `schedule-cadence` counts them.
 
 ## What to do
 
@@ -59,6 +60,7 @@ from .bases import Bases
 from .byhand import ByHand
 from .course import Course
 from .formulas import same_rates
+from .positions import Positions
 
 MAX_OPTIMIZERS = 4096
 CARRIED = "lr is the one that was loaded with the optimizer, until the schedule's next step"
@@ -87,6 +89,7 @@ class ScheduleDrift:
         self._reported: set[tuple[int, int, int]] = set()
         self._hands: dict[tuple[int, int, int], ByHand] = {}
         self._bases = Bases(self.rule, MAX_OPTIMIZERS)
+        self._positions = Positions(self.rule, MAX_OPTIMIZERS)
 
     def observe(self, observation: Observation) -> Iterator[Finding]:
         """A finding at the first step of an optimizer whose rate is not the derived one."""
@@ -108,13 +111,16 @@ class ScheduleDrift:
                 course.add_groups(rates or [])
         elif isinstance(observation, LoaderStarted):
             self._bases.begin_pass(observation)
+            self._positions.begin_pass(observation)
         elif isinstance(observation, StateRestored):
             self._bases.restored(observation)
+            self._positions.restored(observation)
             course = self._courses.get((rank, pid, observation.optimizer))
             if course is not None:
                 course.brought = course.brought or observation.loaded_optimizer
         elif isinstance(observation, SchedulerDeclared):
             self._bases.declare(observation)
+            self._positions.declare(observation)
             scheduler = observation.scheduler
             course = self._course((rank, pid, scheduler.optimizer), scheduler.lrs, "")
             if course is not None and len(self._owners) < MAX_OPTIMIZERS:
@@ -137,6 +143,7 @@ class ScheduleDrift:
         if course is not None:
             course.step(seen, resync=lost)
         yield from self._bases.step(seen)
+        yield from self._positions.step(seen, lost=lost)
 
     def _step(self, key: tuple[int, int, int], step: StepRecord) -> Iterator[Finding]:
         course = self._courses.get(key)
