@@ -28,12 +28,16 @@ def model(dtype: Any = None) -> Any:
 
 
 def saved(
-    guarded: Guarded, save: Save, *, steps: int = 6, every: int = 2, dtype: Any = None
+    guarded: Guarded, save: Save, *, steps: int = 6, every: int = 2, dtype: Any = None, inside: bool = False
 ) -> list[Finding]:
-    """A training that saves what ``save`` makes of the model and an average of it, every few steps."""
+    """A training that saves what ``save`` makes of the model and an average of it, every few steps.
+
+    ``inside``: the model is a part of a module that gives its parameters other names.
+    """
     net = model(dtype)
+    around = torch.nn.ModuleDict({"net": net, "head": torch.nn.Identity()}) if inside else net
     average = copy.deepcopy(net)
-    optimizer = torch.optim.AdamW(net.parameters(), lr=1e-2)
+    optimizer = torch.optim.AdamW(around.parameters(), lr=1e-2)
     for step in range(steps):
         net.zero_grad()
         net(torch.randn(8, 12, dtype=dtype)).square().mean().backward()
@@ -74,6 +78,17 @@ def test_one_tensor_saved_as_a_multiple_is_a_warning(guarded: Guarded) -> None:
     assert finding.severity is Severity.WARNING
     assert "1 tensor was saved multiplied" in finding.message
     assert "model.2.weight" in finding.message
+
+
+@pytest.mark.parametrize("prefix", ["model", "state.net"])
+def test_a_multiple_of_the_model_inside_its_wrapper_is_a_warning(guarded: Guarded, prefix: str) -> None:
+    found = saved(guarded, lambda net, _: {prefix: times(net, 0.9, "2.weight")}, inside=True)
+    assert [one.severity for one in found] == [Severity.WARNING]
+
+
+@pytest.mark.parametrize("name", ["itself", "half", "average", "average-alone", "other", "older-and-decayed"])
+def test_what_is_saved_of_a_model_inside_its_wrapper_is_no_finding(guarded: Guarded, name: str) -> None:
+    assert saved(guarded, CLEAN[name], inside=True) == []
 
 
 def test_a_multiple_beside_the_parameters_themselves_is_a_note(guarded: Guarded) -> None:

@@ -53,15 +53,21 @@ def compared(value: object, key: bytes, step: int, known: Sequence[Tracked]) -> 
 
 
 def _by_name(known: Sequence[Tracked]) -> dict[str, list[torch.Tensor]]:
-    """The readable parameters of all optimizers, by their names in the modules that hold them."""
+    """The readable parameters of all optimizers, by their names in the modules that hold them.
+
+    Also in those within them that hold the greater part: a program may save the model inside its wrapper.
+    """
     found: dict[str, dict[int, torch.Tensor]] = {}
     for tracked in known:
         modules = [module for held in tracked.held_by if (module := held()) is not None]
-        names = parameter_names(tracked.parameters, modules)
-        for parameter in tracked.parameters:
-            name = names.get(id(parameter))
-            if name is not None and is_plain(parameter) and parameter.is_floating_point():
-                found.setdefault(name, {})[id(parameter)] = parameter
+        own = {id(one): one for one in tracked.parameters if is_plain(one) and one.is_floating_point()}
+        for number, name in parameter_names(tracked.parameters, modules).items():
+            if number in own:
+                found.setdefault(name, {})[number] = own[number]
+        for module in modules:
+            names = {name: id(one) for name, one in module.named_parameters() if id(one) in own}
+            for name, number in names.items() if 2 * len(names) > len(own) else ():
+                found.setdefault(name, {})[number] = own[number]
     return {name: list(parameters.values()) for name, parameters in found.items()}
 
 
