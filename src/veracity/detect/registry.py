@@ -23,6 +23,7 @@ from .rules.continuity.checkpoint_edited import CheckpointEdited
 from .rules.continuity.checkpoint_unknown_origin import CheckpointUnknownOrigin
 from .rules.continuity.layer_altered import LayerAltered
 from .rules.continuity.load_differs import LoadDiffers
+from .rules.continuity.parameter_exchanged import ParameterExchanged
 from .rules.continuity.resume_differs import ResumeDiffers
 from .rules.continuity.saved_differs import SavedDiffers
 from .rules.continuity.weights_changed import WeightsChanged
@@ -103,6 +104,7 @@ DETECTORS: tuple[type[Detector], ...] = (
     WeightsWritten,
     BuffersWritten,
     LayerAltered,
+    ParameterExchanged,
     CheckpointEdited,
     CheckpointUnknownOrigin,
     Executes,

@@ -8,10 +8,11 @@ it is: what a program always does is for the detector to know.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from time import perf_counter_ns
 from typing import TYPE_CHECKING
 
+from .homes import Homes
 from .layers import Layers
 from .statistics import Derived
 
@@ -25,15 +26,18 @@ MAX_RECORDS = 40
 
 
 class Modules:
-    """The modules that hold an optimizer's parameters."""
+    """The modules that hold an optimizer's ``parameters``."""
 
-    def __init__(self, holding: Sequence[torch.nn.Module], key: bytes) -> None:
+    def __init__(
+        self, holding: Sequence[torch.nn.Module], key: bytes, parameters: Sequence[torch.Tensor]
+    ) -> None:
         import torch
 
         inner = {id(child) for one in holding for child in one.modules() if child is not one}
         outer = [one for one in holding if id(one) not in inner]
         self._outer = [weakref.ref(one) for one in outer]
         self._layers = Layers(outer)
+        self._homes = Homes(outer, parameters)
         self._moded = any(_has_modes(part) for one in outer for part in one.modules())
         # An optimizer may be declared after its first backward pass has begun.
         self._trained = self._in_training()
@@ -60,8 +64,8 @@ class Modules:
         self._derived.backward(of if isinstance(of, (list, tuple)) else [of], compare=close)
         self._looked += perf_counter_ns() - began
 
-    def told(self, *, backwards: bool) -> dict[str, object]:
-        """What a step's record holds of them."""
+    def told(self, optimized: Callable[[], Collection[int]], *, backwards: bool) -> dict[str, object]:
+        """What a step's record holds of them; ``optimized`` gives the ids of all optimizers' parameters."""
         followed, statistics = self._derived.taken()
         return {
             "training": self.mode(backwards=backwards),
@@ -70,6 +74,7 @@ class Modules:
             "followed": followed,
             "statistics": statistics,
             "settings": self._layers.changed(),
+            "exchanged": self._homes.exchanged(optimized),
         }
 
     def took(self) -> int:

@@ -110,7 +110,7 @@ class Roster:
         self._constructed.pop(optimizer, None)
         modules = declare.modules_holding(tracked.parameters)
         tracked.held_by = [weakref.ref(module) for module in modules]
-        tracked.modules = Modules(modules, self._key)
+        tracked.modules = Modules(modules, self._key, tracked.parameters)
         self._declare(optimizer, tracked, modules, known)
         self._tell_hidden(tracked)
         return tracked
@@ -178,6 +178,13 @@ class Roster:
     def known(self) -> list[tuple[torch.optim.Optimizer, Tracked]]:
         """The optimizers alive, with what is remembered of each."""
         return list(self._tracked.items())
+
+    def optimized(self) -> set[int]:
+        """Ids of all parameters that optimizers hold now, also of those that have not stepped yet."""
+        everyone = [*(optimizer for optimizer, _ in self.known()), *list(self._constructed)]
+        return {
+            id(one) for optimizer in everyone for group in optimizer.param_groups for one in group["params"]
+        }
 
     def restored(
         self, *, module: torch.nn.Module | None = None, optimizer: torch.optim.Optimizer | None = None

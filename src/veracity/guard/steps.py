@@ -255,7 +255,7 @@ class Steps(Later):
             "fields": sets.names,
         }
         if tracked.modules is not None:
-            body |= tracked.modules.told(backwards=tracked.backwards > 0)
+            body |= tracked.modules.told(self.roster.optimized, backwards=tracked.backwards > 0)
             tracked.looked += tracked.modules.took()
         body["gradients"], trail = tracked.trail.taken(tracked.steps)
         tracked.looked += perf_counter_ns() - began

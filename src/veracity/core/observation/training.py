@@ -72,7 +72,8 @@ class StepRecord(Observation):
     training mode, None where that changes nothing. ``buffers`` are running statistics written in place since
     the last step: ``[name, times, whether their count of batches was set back]``.
     ``settings`` are those of torch's layers that were set since the last step: ``[layer, name, before,
-    after]``, the first few.
+    after]``, the first few. ``exchanged`` are entries of modules that held one of the optimizer's parameters,
+    and hold one with a gradient now that no optimizer has.
     ``followed`` running statistics were derived again from those before a forward pass and its batch;
     ``statistics`` are those that came out otherwise: ``[name, which, largest difference, largest value]``.
     ``written`` are the tensors that were written in place since the last step, whatever the sweep shows, as
@@ -115,6 +116,7 @@ class StepRecord(Observation):
     buffers: list[list[Hyper]] = field(default_factory=list)
     dropping: bool = False
     settings: list[list[Hyper]] = field(default_factory=list)
+    exchanged: list[str] = field(default_factory=list)
     followed: int = 0
     statistics: list[list[Hyper]] = field(default_factory=list)
     written: list[list[int]] | None = None
