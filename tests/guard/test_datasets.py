@@ -119,6 +119,68 @@ def test_a_write_between_passes_is_a_note(guarded: Guarded) -> None:
     assert [one.severity for one in found(guarded)] == [Severity.NOTE]
 
 
+class Labelled(Own):
+    """Items and their classes."""
+
+    def __init__(self, values: Any, classes: Any) -> None:
+        super().__init__(values)
+        self.classes = classes
+
+    def __getitem__(self, index: int) -> Any:
+        return super().__getitem__(index), int(self.classes[index])
+
+
+def classes(seed: int = 0) -> Any:
+    return numpy.random.default_rng(seed).integers(0, 10, 100)
+
+
+def edited(array: Any) -> Any:
+    array = array.clone() if isinstance(array, torch.Tensor) else array.copy()
+    array[::6] = (array[::6] + 1) % 10
+    return array
+
+
+@pytest.mark.parametrize("tensors", [False, True])
+def test_an_edited_copy_in_the_middle_of_a_pass_is_found(guarded: Guarded, *, tensors: bool) -> None:
+    dataset = Labelled(TENSOR, torch.from_numpy(classes()) if tensors else classes())
+
+    def exchange() -> None:
+        dataset.classes = edited(dataset.classes)
+
+    through(DataLoader(dataset, batch_size=2, shuffle=True), (21, exchange))
+    findings = found(guarded)
+    assert [(one.rule, one.severity) for one in findings] == [("data-set-changed", Severity.WARNING)]
+    assert "classes" in findings[0].subject
+
+
+def test_data_exchanged_by_programs_is_no_finding(guarded: Guarded) -> None:
+    def next_part(dataset: Labelled) -> None:
+        dataset.values, dataset.classes = TENSOR.flip(0).clone(), edited(dataset.classes)
+
+    def other_classes(dataset: Labelled) -> None:
+        dataset.classes = classes(1)
+
+    def same_copied(dataset: Labelled) -> None:
+        dataset.classes = dataset.classes.copy()
+
+    def shorter_type(dataset: Labelled) -> None:
+        dataset.classes = edited(dataset.classes).astype("int32")
+
+    def as_list(dataset: Labelled) -> None:
+        dataset.classes = edited(dataset.classes).tolist()
+
+    for change in (next_part, other_classes, same_copied, shorter_type, as_list):
+        dataset = Labelled(TENSOR, classes())
+        through(DataLoader(dataset, batch_size=2, shuffle=True), (21, lambda: change(dataset)))  # noqa: B023
+    dataset = Labelled(TENSOR, classes())
+
+    def count() -> None:
+        dataset.classes = edited(dataset.classes)
+
+    through(DataLoader(dataset, batch_size=2), *((at, count) for at in range(2, 40, 3)))
+    assert found(guarded) == []
+
+
 def test_working_memory_is_left_alone(guarded: Guarded) -> None:
     dataset, held = hold("own")
     always = [(at, lambda: held.add_(1.0)) for at in range(3, 40, 4)]

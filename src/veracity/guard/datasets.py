@@ -1,7 +1,8 @@
 """What map-style data sets hold in memory, and whether a loader is still the one that was built.
 
-Tensors tell by their version counters when something was written into them; NumPy arrays, and writes that go
-round the counters, are met at sampled elements. Data that workers or files hold is not seen.
+Tensors tell by their version counters when something was written into them; NumPy arrays, writes that go
+round the counters, and edited copies put in their places are met at sampled elements. Data that workers or
+files hold is not seen.
 """
 
 from __future__ import annotations
@@ -29,6 +30,24 @@ MAX_RECORDS = 40
 SAMPLED = 256
 # Elements are looked at with every so many batches, version counters with each.
 EVERY = 4
+# What is exchanged for another was edited if so much of it is the same; another part of the data is not.
+MOSTLY = 0.75
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """An attribute of a data set, or a place in a list there."""
+
+    owner: weakref.ref[object]
+    attribute: str
+    place: int | None
+
+    def value(self) -> object:
+        """What stands there now; None when nothing does."""
+        value = getattr(self.owner(), "__dict__", {}).get(self.attribute)
+        if self.place is None:
+            return value
+        return value[self.place] if isinstance(value, (list, tuple)) and len(value) > self.place else None
 
 
 @dataclass(slots=True)
@@ -36,10 +55,26 @@ class Held:
     """One tensor or array of a data set."""
 
     name: str
+    where: Where
+    like: str
     reference: weakref.ref[object]
     places: torch.Tensor
     version: int
     elements: bytes
+
+    def exchanged(self) -> bool | None:
+        """None unless another object stands in its place now; then whether that is nearly the same."""
+        now = self.where.value()
+        if now is None or now is self.reference():
+            return None
+        if not _can_be_read(now) or _like(now) != self.like:
+            return False
+        elements, kept = _elements(now, self.places), self.elements
+        self.reference, self.version, self.elements = weakref.ref(now), _version(now), elements
+        size = len(kept) // len(self.places)
+        pairs = zip(_parts_of(kept, size), _parts_of(elements, size), strict=True)
+        share = sum(was == found for was, found in pairs) / len(self.places)
+        return MOSTLY <= share < 1.0
 
     def changed(self, *, sampled: bool) -> bool:
         """Whether it was written since the last call, as far as was looked."""
@@ -98,7 +133,12 @@ class Datasets:
             self._look(number, iteration, sampled=sampled, at_begin=False)
 
     def _look(self, number: int, iteration: int, *, sampled: bool, at_begin: bool) -> None:
-        changed = [held.name for held in self._held[number] if held.changed(sampled=sampled)]
+        everything = self._held[number]
+        changed = [held.name for held in everything if held.changed(sampled=sampled)]
+        exchanged = {held.name: near for held in everything if (near := held.exchanged()) is not None}
+        # A data set that goes on to its next part exchanges all of them.
+        if len(exchanged) < len(everything) or len(everything) == 1:
+            changed += [name for name, near in exchanged.items() if near]
         if not changed or self._records >= MAX_RECORDS:
             return
         self._records += 1
@@ -123,28 +163,38 @@ def _parts(loader: DataLoader[object]) -> tuple[object, object]:
 def _held(dataset: object, key: bytes) -> Iterator[Held]:
     import torch
 
-    for count, (name, value) in enumerate(_values(dataset, "", 0)):
+    for count, (name, where, value) in enumerate(_values(dataset, "", 0)):
         if count >= MAX_HELD:
             return
         numel = int(cast("torch.Tensor", value).numel()) if _is_tensor(value) else int(value.size)  # type: ignore[attr-defined]
         start = int.from_bytes(hashlib.sha256(key + b"dataset" + name.encode()).digest()[:8], "little")
         places = torch.tensor(positions(start % numel, numel, min(SAMPLED, numel)), device="cpu")
-        yield Held(name, weakref.ref(value), places, _version(value), _elements(value, places))
+        elements = _elements(value, places)
+        yield Held(name, where, _like(value), weakref.ref(value), places, _version(value), elements)
 
 
-def _values(outer: object, prefix: str, depth: int) -> Iterator[tuple[str, object]]:
+def _values(outer: object, prefix: str, depth: int) -> Iterator[tuple[str, Where, object]]:
     """Tensors and arrays in the attributes of a data set, and of those that it wraps."""
     attributes = getattr(outer, "__dict__", None)
-    if depth > MAX_DEPTH or not isinstance(attributes, dict):
+    if depth > MAX_DEPTH or not isinstance(attributes, dict) or not type(outer).__weakrefoffset__:
         return
     for name, value in list(attributes.items())[:MAX_PARTS]:
         listed = list(value) if isinstance(value, (list, tuple)) and len(value) <= MAX_HELD else [value]
         for place, one in enumerate(listed):
             where = f"{prefix}{name}" + (f"[{place}]" if one is not value else "")
             if _can_be_read(one):
-                yield where, one
+                yield where, Where(weakref.ref(outer), name, None if one is value else place), one
             elif name in ("dataset", "datasets"):
                 yield from _values(one, where + ".", depth + 1)
+
+
+def _like(value: object) -> str:
+    """Shape and type of a tensor or array."""
+    return f"{tuple(value.shape)} {value.dtype}"  # type: ignore[attr-defined]
+
+
+def _parts_of(elements: bytes, size: int) -> list[bytes]:
+    return [elements[at : at + size] for at in range(0, len(elements), size)]
 
 
 def _is_tensor(value: object) -> bool:

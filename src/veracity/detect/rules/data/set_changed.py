@@ -13,15 +13,18 @@ all batches from then on are of other data than was approved.
 
 Of tensors in the attributes of a map-style data set (and of those that it wraps) the version counter is read
 at each batch; of these and of NumPy arrays elements at places chosen by a key are read at every fourth batch.
-After ten batches without a change, one in the middle of a pass is a finding; one between two passes, or made
-with the first batch of one, is a note: programs renew their labels there, or begin to do so batch by batch.
-Data that is written from the first batches on is the program's own
+What stands in the place of one is looked at, too: another of its kind that is the same in three quarters or
+more of these elements is an edited copy, if not all that the data set holds was exchanged. After
+ten batches without a change, one in the middle of a pass is a finding; one between two passes, or made with
+the first batch of one, is a note: programs renew their labels there, or begin to do so batch by batch. Data
+that is written from the first batches on is the program's own
 working memory, and is left alone.
 
 ## What fools it
 
-Data in files, in workers, or in a list of many small tensors. Single elements changed in an array, or through
-``.data``. Code in ``__getitem__`` or a transform, that gives back other items than are held.
+Data in files, in workers, or in a list of many small tensors. A copy that differs in more than a quarter.
+Single elements changed in an array, or through ``.data``. Code in ``__getitem__`` or a transform, that
+gives back other items than are held.
 
 ## What to do
 
@@ -101,5 +104,5 @@ class SetChanged:
             rank=written.origin.rank,
             first_step=written.before_step,
             severity=Severity.NOTE if written.at_begin or with_first else None,
-            evidence=(Evidence(names, expected="unchanged", observed="written in place"),),
+            evidence=(Evidence(names, expected="unchanged", observed="written, or an edited copy"),),
         )
