@@ -147,6 +147,34 @@ def test_a_warm_up_over_a_schedule_of_the_programs_own_may_fall_for_one_group(ru
     assert [one.first_step for one in run.findings] == [37]  # what begins later is told as ever
 
 
+def test_rates_that_fall_from_some_step_on_before_the_first_step_of_a_schedule(run: Run) -> None:
+    run.declare()
+    scheduler = run.schedule(lrs.LambdaLR(run.optimizer, lambda position: 1 - position / 10), {})
+    for step in range(30):
+        for group in run.optimizer.param_groups:
+            group["lr"] *= 0.9 if step >= 5 else 1.0
+        run.step(*([scheduler] if step == 20 else []))
+    assert [one.first_step for one in run.findings] == [5]
+
+
+@pytest.mark.parametrize("moves", [True, False])
+def test_a_schedule_of_the_programs_own_is_declared_at_the_rates_that_the_first_step_has(
+    run: Run, moves: bool
+) -> None:
+    """As by the guard: right before the first step, when the program has set its rates."""
+    run.declare()
+    scheduler = lrs.LambdaLR(run.optimizer, lambda position: 1 - position / 10)
+    base = [group["lr"] for group in run.optimizer.param_groups]
+    for step in range(30):
+        if step < 20:
+            share = step / 20 if moves or not step else 0.5
+            hand(run, [base[0] * (5 - 4 * share), base[1] * share])
+        if not step:
+            run.schedule(scheduler, {})
+        run.step(*([scheduler] if step % 15 == 14 else []))
+    assert [one.first_step for one in run.findings] == ([] if moves else [1])
+
+
 def test_a_scheduler_built_in_mid_run_excuses_no_rates_set_by_hand(run: Run) -> None:
     run.declare()
     scheduler = run.schedule(lrs.LambdaLR(run.optimizer, lambda position: 1 / (1 + position)), {})

@@ -106,13 +106,17 @@ class Schedule:
 
 @dataclass(slots=True)
 class Course:
-    """What one optimizer's rates should be now. ``unknown`` says why they cannot be derived, if so."""
+    """What one optimizer's rates should be now. ``unknown`` says why they cannot be derived, if so.
+
+    ``left`` are those that a scheduler left, or that were found when it was declared (until one ``stepped``).
+    """
 
     lrs: list[float]
     schedules: dict[int, Schedule] = field(default_factory=dict)
     scheduled: bool = False
     unknown: str = ""
     left: list[float] | None = None
+    stepped: bool = False
     restored: list[float] | None = None
     brought: bool = False
     largest: float = 0.0
@@ -171,7 +175,7 @@ class Course:
 
     def step(self, seen: SchedulerStepped, *, resync: bool) -> None:
         """A scheduler made one step; ``resync``: records were lost, so its own position is believed."""
-        self.left, self.restored, self.brought = list(seen.lrs), None, False
+        self.left, self.stepped, self.restored, self.brought = list(seen.lrs), True, None, False
         explicit, last_epoch = seen.explicit, seen.last_epoch
         schedule = self.schedules.get(seen.scheduler)
         if schedule is None:

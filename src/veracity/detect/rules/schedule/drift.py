@@ -177,8 +177,9 @@ class ScheduleDrift:
         by_hand, declared = self._hands[key], self._declared.get(key)
         left = course.left if course.left is not None and len(course.left) == len(rates) else None
         as_left = left is not None and same_rates(left, rates)
+        known = not course.unknown or course.stepped
         if agreed or (course.unknown and as_left):
-            by_hand.agreed()
+            by_hand.agreed(known=known)
             return None
         if by_hand.sets and as_left:
             # torch's schedulers go on from the rate they find.
@@ -194,7 +195,7 @@ class ScheduleDrift:
             return None
         if course.restored is not None:
             return found  # rates that were loaded are no warm-up
-        return by_hand.differs(rates, due, found)
+        return by_hand.differs(rates, due, found, known=known)
 
     def _course(self, key: tuple[int, int, int], rates: list[float], unknown: str) -> Course | None:
         course = self._courses.get(key)
