@@ -303,6 +303,20 @@ def test_a_grad_scaler_that_is_not_enabled_is_called_all_the_same(guarded: Guard
     assert guarded.seen(seen.Gap) == []
 
 
+def test_a_layer_that_is_thawed_is_clipped_by_its_own_norm(guarded: Guarded) -> None:
+    """The head trains from some step on, with the largest gradients of all: others are below the limit."""
+
+    def between(n: int, model: Any) -> None:
+        for parameter in model[2].parameters():
+            if n < 6:
+                parameter.grad = None
+            else:
+                parameter.grad.mul_(0.01 / parameter.grad.norm())
+
+    a_loop(between=between).run()
+    assert judged(guarded).all == []
+
+
 def test_two_optimizers_that_leave_each_other_gradients(guarded: Guarded) -> None:
     generator, critic = a_model(), torch.nn.Sequential(torch.nn.Linear(4, 5), torch.nn.Linear(5, 1))
     first = torch.optim.Adam(generator.parameters(), lr=0.01)

@@ -136,16 +136,23 @@ def test_a_gradient_given_up_for_one_step_is_a_warning(guarded: Guarded) -> None
 
 
 @pytest.mark.parametrize("to_none", [True, False], ids=["none", "zeros"])
-@pytest.mark.parametrize(("size", "severity"), [(30.0, "note"), (1.0, "warning")])
+@pytest.mark.parametrize(("size", "severity"), [(30.0, "note"), (-30.0, "note"), (1.0, "warning")])
 def test_all_gradients_given_up_at_once(guarded: Guarded, to_none: bool, size: float, severity: str) -> None:
-    """Programs pass so over a batch whose loss is far above the others; only then it is a note."""
+    """Programs pass so over a batch whose gradients are far above the others; only then it is a note."""
 
     def between(n: int, model: Any) -> None:
         if n == 8:
             model.zero_grad(set_to_none=to_none)
 
     calls = iter(range(100))
-    a_loop(between=between, scale=lambda loss: loss * (size if next(calls) == 8 else 1.0)).run()
+
+    def scale(loss: Any) -> Any:
+        if next(calls) != 8:
+            return loss
+        # By the gradient alone: the loss stays what it is.
+        return loss * size if size > 0.0 else loss + (loss - loss.detach()) * (-size - 1.0)
+
+    a_loop(between=between, scale=scale).run()
     result = judged(guarded)
     assert {(rule, level, step) for rule, level, step in result.all} == {("gradient-changed", severity, 8)}
 

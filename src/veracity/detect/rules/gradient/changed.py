@@ -22,7 +22,8 @@ gradients smaller, or a layer held at zero for good. A warning: all others chang
 scaled up; single layers made smaller; single elements held at zero from the middle of a pass on; all
 gradients smaller by one and the same factor at three steps, which no clipping of a norm does. A gradient set
 to None is freezing and no change; one that is back after less than five steps is a warning. All of them set
-to zero or to None at a step whose loss is far above those before it is a batch passed over: a note.
+to zero or to None at a step whose loss or gradients are far above those before are a batch passed over: a
+note.
 
 ## What fools it
 
@@ -129,10 +130,13 @@ class GradientChanged:
             return MANY_CALLS, []
         rounding = Format.of(self._declared[key])
         numels = [tensor.numel for tensor in self._declared[key]]
+        size = max(map(abs, gradients.readings[gradients.raw].values), default=0.0)
         link, comparison = _first_change(gradients, numels, rounding, course.factors)
         if comparison.invalid and (comparison.changed or comparison.everywhere):
             return INVALID, []
-        found = list(course.take(step.step, link, comparison, rounding, at_pass=at_pass, loss=step.loss))
+        found = list(
+            course.take(step.step, link, comparison, rounding, at_pass=at_pass, loss=step.loss, size=size)
+        )
         return course.reason, found
 
     def _findings(self, key: tuple[int, int], found: list[Broken]) -> Iterator[Finding]:

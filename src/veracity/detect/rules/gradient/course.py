@@ -27,9 +27,10 @@ SIZES_APART = 0.02
 # Half a unit in the last place, relative, up to which a factor is known well enough to be called the same.
 PRECISE = 2.0**-20
 MAIN = 1e-3
-# A loss so many times the largest of so many before is one that programs pass over.
-SPIKE = 1.2
-LOSSES = 16
+# So many times the largest of so many before, losses and gradients are such as programs pass over.
+LARGER_LOSS = 1.2
+LARGER = 2.0
+RECENT = 16
 
 HABIT = "the program changes gradients between the backward pass and the step in a way that nothing declares"
 VARYING = "the program scales its gradients by a factor that changes from step to step"
@@ -106,7 +107,8 @@ class Course:
     pending: _Pending | None = None
     weakened: dict[tuple[int, ...], _Weakened | None] = field(default_factory=dict)
     given_up: dict[int, tuple[int, Part, bool]] = field(default_factory=dict)
-    losses: deque[float] = field(default_factory=lambda: deque(maxlen=LOSSES))
+    losses: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))
+    sizes: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))
     spike: bool = False
     scales: bool = False
     scaled: list[_Weakened] = field(default_factory=list)
@@ -129,16 +131,16 @@ class Course:
         *,
         at_pass: bool = False,
         loss: float | None = None,
+        size: float = 0.0,
     ) -> Iterator[Broken]:
         """Take in a step: the comparison of its first link that changed, or of its last one.
 
         ``at_pass``: it is the first of a pass over a loader, where a new phase may begin. ``loss`` is that of
-        its last backward pass. ``reason`` says afterwards why the step was not judged; empty when it was.
+        its last backward pass, ``size`` the largest element read of the gradients that it left. ``reason``
+        says afterwards why the step was not judged; empty when it was.
         """
         self.at_pass = at_pass
-        self.spike = bool(self.losses) and loss is not None and abs(loss) > SPIKE * max(self.losses)
-        if loss is not None and isfinite(loss):
-            self.losses.append(abs(loss))
+        self.spike = _above(loss or 0.0, self.losses, LARGER_LOSS) or _above(size, self.sizes, LARGER)
         self.before, self.last = self.last, step
         self._leave_out(comparison)
         yield from self._given_up(step, comparison)
@@ -253,6 +255,8 @@ class Course:
             self.reason = NEW
         elif comparison.everywhere:
             yield from self._everywhere(step, comparison, ratio, rounding)
+        elif not any(self.tally.get(part.tensor, (0, 0))[1] for part in comparison.changed):
+            self._thawed(step, comparison, ratio)
         elif not self._unlikely(comparison, ratio):
             self.reason = NEW
         elif zeroed(pairs):
@@ -261,6 +265,12 @@ class Course:
             yield from self._weakened(step, comparison, ratio, rounding)
         else:
             yield Broken(step, comparison, "")
+
+    def _thawed(self, step: int, comparison: Comparison, ratio: float | None) -> None:
+        """These tensors have no gradient but since now: what is done to it may be clipping by their norm."""
+        self.reason = NEW
+        if shrunk(comparison.pairs) and len(self.weakened) < MAX_TALLIED:
+            self.weakened.setdefault(_key(comparison), _Weakened(step, ratio, comparison))
 
     def _everywhere(
         self, step: int, comparison: Comparison, ratio: float | None, rounding: Format
@@ -318,7 +328,7 @@ class Course:
         """Some tensors' gradients are smaller: clipping tensor by tensor does that, by another factor each
         time, and a program that lowers them for good does it at every step.
         """
-        key = tuple(sorted(part.tensor for part in comparison.changed))
+        key = _key(comparison)
         if key not in self.weakened:
             if len(self.weakened) < MAX_TALLIED:
                 self.weakened[key] = _Weakened(step, ratio, comparison)
@@ -338,6 +348,19 @@ class Course:
         for part in comparison.changed:
             likely *= chance(len(part.pairs), len(part.pairs) + part.same, *tallied(self.tally, part.tensor))
         return likely < UNLIKELY
+
+
+def _key(comparison: Comparison) -> tuple[int, ...]:
+    """The tensors that changed."""
+    return tuple(sorted(part.tensor for part in comparison.changed))
+
+
+def _above(value: float, recent: deque[float], times: float) -> bool:
+    """Whether a value is so many times larger than all recent ones, which it joins."""
+    above = bool(recent) and abs(value) > times * max(recent)
+    if isfinite(value):
+        recent.append(abs(value))
+    return above
 
 
 def _main_ratio(comparison: Comparison, rounding: Format) -> float | None:
