@@ -19,7 +19,7 @@ from torch.optim.swa_utils import SWALR, AveragedModel, update_bn
 from torch.utils.checkpoint import checkpoint
 from torch.utils.data import DataLoader, IterableDataset, RandomSampler, WeightedRandomSampler
 
-from . import of_gradients, of_loops, of_losses, of_surroundings, of_weights, trainers
+from . import of_gradients, of_loops, of_losses, of_surroundings, of_trainers, of_weights, trainers
 from .settings import CLASSES, ITEMS, LONGER, WIDTH, Setting, data, perceptron, setting, train
 
 STEPS = 30 * LONGER
@@ -513,7 +513,7 @@ LOOKALIKES: Mapping[str, Callable[[int], None]] = {
         closures, closure_of_first_order, recomputing, sharpness_aware, with_workers, streaming,
         writing, clipped_by_a_hook, sampled, stopping_short, growing, bursts_of_nan, sparse, compiled,
         several_in_a_row, *of_gradients.PROGRAMS, *of_loops.PROGRAMS, *of_losses.PROGRAMS,
-        *of_surroundings.PROGRAMS, *of_weights.PROGRAMS, *trainers.PROGRAMS,
+        *of_surroundings.PROGRAMS, *of_trainers.PROGRAMS, *of_weights.PROGRAMS, *trainers.PROGRAMS,
     )
 }  # fmt: skip
 
