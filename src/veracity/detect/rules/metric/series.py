@@ -36,6 +36,7 @@ MAX_TRIED = 400
 MAX_ODD = 64
 MIN_BEFORE = 16
 LOST_AFTER = 32
+UNEXPLAINED = "the last values of a series are not what was computed, and too few to call it lost"
 REFIT_AT = (8, 16, 32)
 LOST_RESTED_AFTER = 256
 REFIT_RESTED_AT = (*REFIT_AT, 64, 128, LOST_RESTED_AFTER)
@@ -138,6 +139,10 @@ class Series:
             yield from self._fit(coverage)
         if self.hypothesis is not None:
             yield from self._stood_alone(self.hypothesis, self._singles.last())
+            if len(self._run) >= REFIT_AT[0] and not self._told:
+                # Too few to say that the report is lost, and no reason to count them as explained.
+                coverage.checked = max(coverage.checked - len(self._run), 0)
+                coverage.skip(UNEXPLAINED, len(self._run))
         self._leave(self.count, coverage)
 
     # --- finding a hypothesis --------------------------------------------------------------------
