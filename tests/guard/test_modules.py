@@ -157,7 +157,6 @@ def always_close(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Schedule, "probability", property(lambda _: 1.0))
 
 
-@pytest.mark.usefixtures("always_close")
 @pytest.mark.parametrize(("name", "at"), [("data", 12), ("data", 11), ("exchanged", 12), ("numpy", 12)])
 def test_writes_that_torch_does_not_count_are_found(guarded: Guarded, name: str, at: int) -> None:
     """Planted before a forward pass, or behind the backward pass of the step before."""
@@ -186,7 +185,6 @@ def slower(model: nn.Module, step: int) -> None:
     model[1].momentum = 0.1 * 0.5 ** (step // 4)
 
 
-@pytest.mark.usefixtures("always_close")
 @pytest.mark.parametrize(
     "before",
     [logged, slower, lambda model, step: setattr(model[1], "momentum", None), UNCOUNTED["data"]],

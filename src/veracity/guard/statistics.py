@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     Norm: TypeAlias = torch.nn.modules.batchnorm._BatchNorm
 
 FOLLOWED = 4
+YOUNG = 16
+"""So many times they are derived whatever else is looked at: what a program does itself shows early."""
 MAX_NODES = 4096
 MAX_TOLD = 8
 _NODES = ("NativeBatchNormBackward0", "CudnnBatchNormBackward0", "MiopenBatchNormBackward0")
@@ -47,14 +49,16 @@ class Derived:
         self._key = key + b"statistics"
         self._norms = [(name, ref) for name, ref in norms if _is_followed(ref())] if can_see() else []
         self._turn = 0
+        self._due = YOUNG
         self._before: dict[int, _Before] = {}
         self._sequence = -1
         self._followed = 0
         self._odd: list[list[object]] = []
 
     def resumed(self) -> None:
-        """What came before was not followed."""
+        """What came before was not followed. The look that begins is a short one: one of its steps counts."""
         self._before, self._followed, self._odd = {}, 0, []
+        self._due = max(self._due, 1)
 
     def backward(self, roots: Sequence[object], *, compare: bool) -> None:
         """A backward pass from ``roots`` begins."""
@@ -63,9 +67,10 @@ class Derived:
         if not self._norms:
             return
         with torch.no_grad():
-            if compare and self._before:
+            if self._before and (compare or self._due):
                 self._compare(roots)
                 self._turn += 1
+                self._due = max(self._due - 1, 0)
             self._before = {place: before for place in self._chosen() if (before := self._now(place))}
         self._sequence = _sequence()
 

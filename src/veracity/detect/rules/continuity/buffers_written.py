@@ -20,8 +20,9 @@ comes with a new pass over a loader is a note. Loading a state begins anew.
 
 Writes that raise no counter (through ``.data``, NumPy, other memory) show in the statistics themselves: what
 one forward pass makes of them follows from their momentum and from the mean and variance of its batch, which
-autograd keeps until the backward pass. At the steps that are looked at closely, four normalisations at a time
-are derived again so. After ten steps at which all agreed, one that does not is a finding.
+autograd keeps until the backward pass. At the first steps, and then at those that are looked at closely, four
+normalisations at a time are derived again so. After ten steps at which all agreed, one that does not is a
+finding.
 
 ## What fools it
 
