@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 FOLLOWED = 4
 YOUNG = 16
 """So many times they are derived whatever else is looked at: what a program does itself shows early."""
+EVERY = 4
+"""Of so many backward passes one is taken for it by the key, besides those that are looked at closely."""
 MAX_NODES = 4096
 MAX_TOLD = 8
 _NODES = ("NativeBatchNormBackward0", "CudnnBatchNormBackward0", "MiopenBatchNormBackward0")
@@ -50,6 +52,7 @@ class Derived:
         self._norms = [(name, ref) for name, ref in norms if _is_followed(ref())] if can_see() else []
         self._turn = 0
         self._due = YOUNG
+        self._passes = 0
         self._before: dict[int, _Before] = {}
         self._sequence = -1
         self._followed = 0
@@ -67,7 +70,8 @@ class Derived:
         if not self._norms:
             return
         with torch.no_grad():
-            if self._before and (compare or self._due):
+            self._passes += 1
+            if self._before and (compare or self._due or self._is_drawn()):
                 self._compare(roots)
                 self._turn += 1
                 self._due = max(self._due - 1, 0)
@@ -79,6 +83,10 @@ class Derived:
         followed, odd = self._followed, self._odd
         self._followed, self._odd = 0, []
         return followed, odd[:MAX_TOLD]
+
+    def _is_drawn(self) -> bool:
+        cycle, place = divmod(self._passes, EVERY)
+        return keyed_order(self._key + b"pass", cycle, EVERY)[0] == place
 
     def _chosen(self) -> tuple[int, ...]:
         total = len(self._norms)

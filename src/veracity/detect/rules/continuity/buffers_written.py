@@ -20,17 +20,17 @@ comes with a new pass over a loader is a note. Loading a state begins anew.
 
 Writes that raise no counter (through ``.data``, NumPy, other memory) show in the statistics themselves: what
 one forward pass makes of them follows from their momentum and from the mean and variance of its batch, which
-autograd keeps until the backward pass. At the first steps, and then at those that are looked at closely, four
-normalisations at a time are derived again so. After ten steps at which all agreed, one that does not is a
-finding.
+autograd keeps until the backward pass. At the first steps, and then at those that are looked at closely and
+at one of four others, four normalisations at a time are derived again so. After ten steps at which all
+agreed, one that does not is a finding.
 
 ## What fools it
 
-An even number of counted writes. Uncounted ones at steps that are not looked at closely, of normalisations
-that have not their turn, or together with a counted one; where several forward passes come before one
-backward pass, and where none does after the write. Compiled passes and DistributedDataParallel's broadcasts
-raise the counters at each step, and classes of the program's own compute by rules of their own: there nothing
-is checked.
+An even number of counted writes. Uncounted ones at steps at which nothing is derived, of normalisations that
+have not their turn, or together with a counted one; where several forward passes come before one backward
+pass, and where none does after the write. Compiled passes and DistributedDataParallel's broadcasts raise the
+counters at each step, and classes of the program's own compute by rules of their own: there nothing is
+checked.
 
 ## What to do
 
