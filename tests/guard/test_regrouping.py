@@ -15,7 +15,7 @@ from veracity.core.rule import Severity
 from veracity.detect.rules.continuity.weights_changed import WeightsChanged
 from veracity.detect.rules.update.hyper_drift import HyperDrift
 from veracity.detect.rules.update.not_declared import UpdateNotDeclared
-from veracity.detect.rules.update.regrouped import Regrouped
+from veracity.detect.rules.update.parameters_regrouped import Regrouped
 
 torch = pytest.importorskip("torch")
 Change = Callable[[Any, Any], None]

@@ -80,7 +80,7 @@ from .rules.time.stall import Stall
 from .rules.time.throttled import Throttled
 from .rules.update.hyper_drift import HyperDrift
 from .rules.update.not_declared import UpdateNotDeclared
-from .rules.update.regrouped import Regrouped
+from .rules.update.parameters_regrouped import Regrouped
 from .rules.update.second_optimizer import SecondOptimizer
 
 DETECTORS: tuple[type[Detector], ...] = (
