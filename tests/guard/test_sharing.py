@@ -222,3 +222,52 @@ def test_one_built_early_that_joins_late_is_a_note(guarded: Guarded) -> None:
 def test_one_optimizer_alone_has_nobody_to_name(guarded: Guarded) -> None:
     built_in_mid_run(guarded, lambda step: False, steps=5)
     assert [record.shared for record in guarded.seen(StepRecord)] == [[]] * 5
+
+
+class Wrapper(torch.optim.Optimizer):  # type: ignore[name-defined]
+    """Looks for the steepest point around the weights, goes back times ``by``, and has another one step."""
+
+    param_groups: list[dict[str, Any]]
+
+    def __init__(self, parameters: Any, by: float) -> None:
+        super().__init__(parameters, {"rho": 0.05})
+        self.inner = torch.optim.SGD(self.param_groups, lr=0.1, momentum=0.9)
+        self.param_groups = self.inner.param_groups
+        self.by = by
+
+    @torch.no_grad()
+    def first_step(self) -> None:
+        for parameter in self.param_groups[0]["params"]:
+            self.state[parameter]["old"] = parameter.data.clone()
+            parameter.add_(parameter.grad, alpha=0.05)
+        self.zero_grad()
+
+    @torch.no_grad()
+    def second_step(self) -> None:
+        for parameter in self.param_groups[0]["params"]:
+            parameter.data = self.state[parameter]["old"] * self.by
+        self.inner.step()
+        self.zero_grad()
+
+
+def wrapped(by: Callable[[int], float]) -> None:
+    net = model()
+    optimizer = Wrapper(net.parameters(), 1.0)
+    for step in range(40):
+        optimizer.by = by(step)
+        backward(net)
+        optimizer.first_step()
+        net(torch.randn(4, 8)).square().mean().backward()
+        optimizer.second_step()
+
+
+def test_a_wrapper_that_never_steps_itself_is_clean(guarded: Guarded) -> None:
+    wrapped(lambda step: 1.0)
+    assert found_in(guarded) == []
+
+
+@pytest.mark.parametrize("first", [0, 20])
+def test_a_wrapper_that_puts_other_weights_back_is_found(guarded: Guarded, first: int) -> None:
+    wrapped(lambda step: 1.01 if step == first else 1.0)
+    found = found_in(guarded)
+    assert [(one.rule, one.first_step) for one in found] == [("continuity-weights-changed", first)]

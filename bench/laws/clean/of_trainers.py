@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -147,7 +148,47 @@ def second_phase(seed: int) -> None:
         train(here, (inputs[chosen], targets[chosen]))
 
 
+class _Sharpness(torch.optim.Optimizer):
+    """Steps of its own have other names; what it wraps makes the only real one."""
+
+    param_groups: list[dict[str, Any]]
+
+    def __init__(self, parameters: list[Tensor], rate: float, momentum: float) -> None:
+        super().__init__(parameters, {"rho": 0.05})
+        self.inner = torch.optim.SGD(self.param_groups, lr=rate, momentum=momentum)
+        self.param_groups = self.inner.param_groups
+
+    @torch.no_grad()
+    def climb(self) -> None:
+        """To where the loss is largest nearby."""
+        held = [one for group in self.param_groups for one in group["params"] if one.grad is not None]
+        norm = torch.stack([one.grad.norm() for one in held]).norm()
+        for one in held:
+            self.state[one]["old"] = one.data.clone()
+            one.add_(one.grad, alpha=float(0.05 / (norm + 1e-12)))
+        self.zero_grad()
+
+    @torch.no_grad()
+    def descend(self) -> None:
+        """Back, and a step by the gradient from up there."""
+        for one in (one for group in self.param_groups for one in group["params"] if one.grad is not None):
+            one.data = self.state[one]["old"]
+        self.inner.step()
+        self.zero_grad()
+
+
+def sharpness_by_a_wrapper(seed: int) -> None:
+    """Sharpness-aware minimisation by an optimizer that wraps another one and never steps itself."""
+    here = setting(seed, plain=True)
+    optimizer = _Sharpness(list(here.model.parameters()), 0.05, here.draw.choice((0.0, 0.9)))
+    for batch in here.batches(STEPS):
+        here.loss(batch).backward()
+        optimizer.climb()
+        here.loss(batch).backward()
+        optimizer.descend()
+
+
 PROGRAMS = (
     warming_up_by_hand, warming_up_each_group, scaler_not_enabled, batches_counted_by_the_schedule,
-    spikes_cleared, labels_renewed, second_phase,
+    spikes_cleared, labels_renewed, second_phase, sharpness_by_a_wrapper,
 )  # fmt: skip

@@ -86,10 +86,11 @@ class Sharing:
         """All optimizers but this one."""
         return [one for one in known if one[1] is not tracked] if self.several else []
 
-    def changed(self, tracked: Tracked, known: Known) -> Iterator[tuple[Tracked, list[int], int]]:
+    def changed(self, tracked: Tracked, known: Known) -> Iterator[tuple[Tracked, list[int], int, bool]]:
         """Optimizers that stepped last on parameters of this one, which are no longer as those left them.
 
-        With the tensors that changed, and how many elements were compared.
+        With the tensors that changed, how many elements were compared, and whether they only came back from
+        where they were last seen, as a wrapper puts weights back before the step of what it wraps.
         """
         if not self.several:
             return
@@ -105,6 +106,8 @@ class Sharing:
                 if id(other.parameters[tensor]) in mine and self.is_own(other, tensor)
             }
             before = other.swept.of(theirs)
-            changed = before.changed(other.sweeper.again(before))
+            now = other.sweeper.again(before)
+            changed = before.changed(now)
             if changed:
-                yield other, changed, len(theirs) * before.count
+                back = other.home is not None and other.home.of(theirs) == now
+                yield other, changed, len(theirs) * before.count, back

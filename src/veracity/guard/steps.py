@@ -564,10 +564,10 @@ class Steps(Later):
 
     def _compare_shared(self, optimizer: torch.optim.Optimizer, tracked: Tracked) -> None:
         """Parameters that another optimizer stepped on last must be as that one left them."""
-        for other, changed, compared in self._sharing.changed(tracked, self.roster.known()):
+        for other, changed, compared, back in self._sharing.changed(tracked, self.roster.known()):
+            other.moves += -1 if back else 1
             if other.moves <= MAX_MOVE_REPORTS:
-                other.moves += 1
-                self._report_moved(optimizer, other, changed, compared, at_step=True)
+                self._report_moved(optimizer, other, changed, compared, at_step=not back, back=back)
 
     def _report_moved(
         self,
