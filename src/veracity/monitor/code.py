@@ -239,11 +239,16 @@ class Code:
         return list({one.directory: None for one in self.distributions()})
 
     def belongs(self, path: str) -> tuple[str, str]:
-        """Whose code a file is: ``recorded`` and its distribution, ``imported``, or ``unrecorded``."""
+        """Whose code a file is: ``recorded`` and its distribution, ``imported``, or ``unrecorded``.
+
+        A file that was written to elsewhere than among the distributions is one that the job has imported,
+        whether or not its check has come.
+        """
         entry = None if self._records is None else self._records.lookup(path)
         if entry is not None:
             return "recorded", entry.distribution.name
-        return ("imported" if path in self.checked else "unrecorded"), ""
+        installed = path.startswith(tuple(folder.rstrip(os.sep) + os.sep for folder in self.folders()))
+        return ("unrecorded" if installed and path not in self.checked else "imported"), ""
 
     def held(self) -> None:
         """The run held: its own sources become what later changes are shown against."""
