@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from ..core.sample import keyed_order
 from .saved import can_see, kept
+from .truth.uses import node_number
 
 if TYPE_CHECKING:
     import torch
@@ -76,7 +77,7 @@ class Derived:
                 self._turn += 1
                 self._due = max(self._due - 1, 0)
             self._before = {place: before for place in self._chosen() if (before := self._now(place))}
-        self._sequence = _sequence()
+        self._sequence = node_number()
 
     def taken(self) -> tuple[int, list[list[object]]]:
         """How many were derived since the last call, and which are otherwise: ``[name, what, off, size]``."""
@@ -179,13 +180,3 @@ def _batch(node: Node) -> tuple[torch.Tensor, torch.Tensor] | None:
     if number < 2:
         return None
     return mean, (spread.double() ** -2 - epsilon) * number / (number - 1)
-
-
-def _sequence() -> int:
-    """The number that the next node of a graph would get."""
-    import torch
-
-    with torch.enable_grad():
-        made = torch.zeros((), device="cpu", dtype=torch.float32, requires_grad=True).view(())
-    node = made.grad_fn
-    return int(node._sequence_nr()) if node is not None else -1
