@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from ....core.finding import Evidence, Finding, finding_of
 from ....core.observation import LoaderStarted, SchedulerDeclared, SchedulerStepped, StateRestored
 from ....core.rule import Confidence, Rule, Severity
+from ...newpass import NewPasses
 from .formulas import PREFIX, same_rates
 
 CONFIRMED = 3
@@ -20,11 +21,10 @@ CONFIRMED = 3
 
 @dataclass(slots=True)
 class _Base:
-    """Base rates of one scheduler, how many steps in a row had them, and the passes begun until then."""
+    """Base rates of one scheduler, and how many steps in a row had them."""
 
     rates: list[float]
     steps: int = 0
-    passes: int = 0
 
     def becomes(self, rates: list[float]) -> bool:
         """Take the rates seen at a step in; whether those that several steps had are other ones now."""
@@ -42,7 +42,7 @@ class Bases:
         self._rule = rule
         self._limit = limit
         self._bases: dict[tuple[int, int, int], _Base] = {}
-        self._passes: dict[tuple[int, int], int] = {}
+        self._passes = NewPasses()
         self._reported: set[tuple[int, int, int, Severity]] = set()
 
     def declare(self, seen: SchedulerDeclared) -> None:
@@ -53,9 +53,7 @@ class Bases:
 
     def begin_pass(self, seen: LoaderStarted) -> None:
         """A pass over a loader begins: programs change such things between passes."""
-        source = seen.origin.rank, seen.origin.pid
-        if source in self._passes or len(self._passes) < self._limit:
-            self._passes[source] = self._passes.get(source, 0) + 1
+        self._passes.begin((seen.origin.rank, seen.origin.pid))
 
     def restored(self, seen: StateRestored) -> None:
         """State was loaded: what schedulers start from may have come with it."""
@@ -71,8 +69,7 @@ class Bases:
             return
         before = base.rates
         edited = base.becomes(list(seen.base_lrs))
-        passes = self._passes.get(key[:2], 0)
-        at_pass, base.passes = passes != base.passes, passes
+        at_pass = self._passes.step(key[:2], key[2])
         severity = Severity.NOTE if at_pass else Severity.WARNING
         if not edited or (*key, severity) in self._reported:
             return

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from ....core.finding import Evidence, Finding, finding_of
 from ....core.observation import LoaderStarted, SchedulerDeclared, SchedulerStepped, StateRestored
 from ....core.rule import Confidence, Rule, Severity
+from ...newpass import NewPasses
 from .formulas import PREFIX
 
 CONFIRMED = 10
@@ -19,11 +20,10 @@ CONFIRMED = 10
 
 @dataclass(slots=True)
 class _Position:
-    """Where one scheduler stands, how many steps in a row led there by one, the passes begun until then."""
+    """Where one scheduler stands, and how many steps in a row led there by one."""
 
     at: int
     steps: int = 0
-    passes: int = 0
     own: bool = False
 
 
@@ -34,7 +34,7 @@ class Positions:
         self._rule = rule
         self._limit = limit
         self._positions: dict[tuple[int, int, int], _Position] = {}
-        self._passes: dict[tuple[int, int], int] = {}
+        self._passes = NewPasses()
         self._reported: set[tuple[int, int, int, Severity]] = set()
 
     def declare(self, seen: SchedulerDeclared) -> None:
@@ -45,9 +45,7 @@ class Positions:
 
     def begin_pass(self, seen: LoaderStarted) -> None:
         """A pass over a loader begins: programs change such things between passes."""
-        source = seen.origin.rank, seen.origin.pid
-        if source in self._passes or len(self._passes) < self._limit:
-            self._passes[source] = self._passes.get(source, 0) + 1
+        self._passes.begin((seen.origin.rank, seen.origin.pid))
 
     def restored(self, seen: StateRestored) -> None:
         """State was loaded: a program may put its schedulers where they were by itself."""
@@ -64,8 +62,7 @@ class Positions:
         before, position.at = position.at, seen.last_epoch
         by_one = seen.last_epoch == before + 1
         settled = position.steps >= CONFIRMED and not position.own
-        passes = self._passes.get(key[:2], 0)
-        at_pass, position.passes = passes != position.passes, passes
+        at_pass = self._passes.step(key[:2], key[2])
         position.steps = position.steps + 1 if by_one else 0
         if by_one or lost:
             return
