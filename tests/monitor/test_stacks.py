@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 from tests.examples import examples
 from veracity.core.observation import StackSampled
 from veracity.monitor import stacks
-from veracity.monitor.stacks import MAX_FRAMES, WARM_STEPS, Stacks, find_py_spy, read_frames
+from veracity.monitor.stacks import (
+    MAX_FRAMES,
+    SHORT_SLEEPS,
+    WARM_STEPS,
+    Stacks,
+    find_py_spy,
+    read_frames,
+)
 from veracity.observe import process
 
 
@@ -104,6 +111,19 @@ class Clock:
 
     def time_ns(self) -> int:
         return int(self.now * 1e9)
+
+
+class Chance:
+    """The same answer each time."""
+
+    def __init__(self, value: float) -> None:
+        self.value = value
+
+    def random(self) -> float:
+        return self.value
+
+    def uniform(self, low: float, high: float) -> float:
+        return low + self.value * (high - low)
 
 
 class Watched:
@@ -228,6 +248,42 @@ def test_a_short_sleep_and_the_first_steps_are_not_sampled(watched: Watched) -> 
     watched.steps(1, first=WARM_STEPS)
     assert watched.look(0.0, "hrtimer_nanosleep") == []
     assert watched.look(0.001) == []
+
+
+def test_short_sleeps_that_come_again_are_read_at_first_sight(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stacks, "_CHANCE", Chance(0.0))
+    watched.steps(WARM_STEPS + 1)
+    for _ in range(SHORT_SLEEPS):
+        assert watched.look(0.02, "hrtimer_nanosleep") == []
+        assert watched.look(0.02) == []
+    assert watched.look(0.02, "hrtimer_nanosleep") == []
+    (sample,) = watched.look(0.02)
+    assert abs(sample.span - 20_000_000) < 1000
+    assert abs(sample.unread - SHORT_SLEEPS * 20_000_000) < 1000
+    watched.look(0.02, "hrtimer_nanosleep")
+    (sample,) = watched.look(0.02)
+    assert sample.unread == 0, "what was charged once is not charged again"
+
+
+@pytest.mark.parametrize(("line", "certain"), [("time.sleep(0.01)", True), ("x = f()", False)])
+def test_or_a_while_after_where_only_a_line_that_sleeps_counts(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, line: str, certain: bool
+) -> None:
+    script = tmp_path / "train.py"
+    script.write_text(f"{line}\n")
+    frame = {"name": "slow", "filename": str(script), "line": 1}
+    watched.output.write_bytes(dump(frame, thread=os.getpid()))
+    monkeypatch.setattr(stacks, "_CHANCE", Chance(1.0))
+    watched.steps(WARM_STEPS + 1)
+    for _ in range(SHORT_SLEEPS + 1):
+        assert watched.look(0.02, "hrtimer_nanosleep") == []
+        assert watched.look(0.02) == []
+    found = watched.look(0.02)
+    assert [(one.asleep, one.span, round(one.unread, -4)) for one in found] == [
+        (True, 0, (SHORT_SLEEPS + 1) * 20_000_000)
+    ] * certain
 
 
 def test_a_process_that_has_ended_is_forgotten(watched: Watched) -> None:

@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from random import SystemRandom
 
 from ..core.observation import StackFrame, StackSampled
 from ..core.origin import Origin, Trust
@@ -25,6 +26,13 @@ from ..observe import process
 
 TIMER_WAITS = ("hrtimer_nanosleep", "do_nanosleep", "common_nsleep")
 MIN_SLEEP = 0.012
+SHORT_SLEEPS = 2
+"""So many sleeps ended before their stack was read: from then on it is read at first sight, or a while after.
+
+py-spy takes about as long as such a sleep, and training is regular: read at once each time, it could come
+just too late each time.
+"""
+A_WHILE = 0.04
 MAX_UNSEEN = 0.02  # what a sleep may have gone on after the last look that saw it: looks may come late
 DUMPS_PER_SECOND = 4.0
 LATE_DUMPS_PER_SECOND = 1.0  # a late step on a busy machine is common and mostly explains itself
@@ -36,6 +44,7 @@ MAX_FRAMES = 64
 MAX_SOURCE = 4 << 20
 WARM_STEPS = 5
 
+_CHANCE = SystemRandom()
 _SLEEP_CALL = re.compile(r"\bsleep\s*\(")
 
 
@@ -52,6 +61,9 @@ class _Watched:
     asleep_until: float = 0.0
     ran: int = 0
     frames: list[StackFrame] = field(default_factory=list)
+    short: int = 0
+    unread: float = 0.0
+    read_at: float = 0.0
     late_dumps: int = 0
     wait: str = ""
     rests: bool = False
@@ -109,6 +121,8 @@ class Stacks:
             watched.wait = process.read_wchan(watched.pid) or ""
             if watched.step < WARM_STEPS:
                 continue
+            if watched.read_at and now >= watched.read_at and self._budget >= 1:
+                yield from self._read_short(watched, now)
             if watched.wait in TIMER_WAITS:
                 yield from self._asleep(watched, now)
             elif watched.asleep_since:
@@ -125,14 +139,18 @@ class Stacks:
                     yield _sample(watched, now, now - watched.stepped_at, frames, asleep=False)
 
     def _asleep(self, watched: _Watched, now: float) -> Iterator[StackSampled]:
-        """The main thread sleeps on a timer: once it does so for a while, read where."""
+        """The main thread sleeps on a timer: read where, once it does so for a while or again and again."""
         ran = process.cpu_time(watched.pid)
         if watched.asleep_since and ran != watched.ran:
             yield from self._awake(watched, now)  # it woke unseen and sleeps again, perhaps elsewhere
         if not watched.asleep_since:
             watched.asleep_since, watched.ran, watched.frames = now, ran, []
         watched.asleep_until = now
-        if not watched.frames and now - watched.asleep_since >= MIN_SLEEP and self._budget >= 1:
+        due = now - watched.asleep_since >= MIN_SLEEP
+        if not due and watched.short >= SHORT_SLEEPS and not watched.read_at:
+            due = _CHANCE.random() < 0.5
+            watched.read_at = 0.0 if due else now + _CHANCE.uniform(0.0, A_WHILE)
+        if not watched.frames and due and self._budget >= 1:
             frames = self._read(watched.pid)
             # It may have woken before the stack was read: then only a line that itself sleeps is certain.
             stayed = (
@@ -142,11 +160,23 @@ class Stacks:
             if stayed or (frames and _sleeps(frames[0])):
                 watched.frames = frames
 
+    def _read_short(self, watched: _Watched, now: float) -> Iterator[StackSampled]:
+        """A stack read at any time where sleeps come again and again: a line that sleeps is certain."""
+        watched.read_at = 0.0
+        frames = self._read(watched.pid)
+        if frames and _sleeps(frames[0]):
+            yield _sample(watched, now, 0.0, frames, asleep=True)
+            watched.unread = 0.0
+
     def _awake(self, watched: _Watched, now: float) -> Iterator[StackSampled]:
         span = min(now, watched.asleep_until + MAX_UNSEEN) - watched.asleep_since
         watched.asleep_since = 0.0
         if watched.frames:
             yield _sample(watched, now, span, watched.frames, asleep=True)
+            watched.unread = 0.0
+        else:
+            watched.short += 1
+            watched.unread += span
 
     def _is_late(self, watched: _Watched, now: float) -> bool:
         if watched.rests or len(watched.durations) < WARM_STEPS:
@@ -191,6 +221,7 @@ def _sample(
         asleep=asleep,
         span=int(span * 1e9),
         frames=frames,
+        unread=int(watched.unread * 1e9) if asleep else 0,
     )
 
 

@@ -22,7 +22,8 @@ class StackSampled(Observation):
     """The main thread's stack, read from outside while a step was late.
 
     ``after_step``: the last step heard of. ``late``: nanoseconds since then. ``asleep``: the kernel says the
-    thread sleeps on a timer. ``span``: nanoseconds this sample stands for.
+    thread sleeps on a timer. ``span``: nanoseconds this sample stands for. ``unread``: nanoseconds of sleeps
+    since the last sample that ended before a stack could be read.
     """
 
     after_step: int
@@ -30,6 +31,7 @@ class StackSampled(Observation):
     asleep: bool
     span: int
     frames: list[StackFrame]
+    unread: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -218,6 +218,18 @@ def test_a_spin_of_usual_length_costs_nothing() -> None:
     assert judged(alike()) == []
 
 
+def test_sleeps_that_were_not_read_are_charged_to_the_line_that_is_read_next() -> None:
+    def slept(unread: int) -> Iterator[Observation]:
+        for number in range(60):
+            if number in (20, 30, 40):
+                yield replace(sample(SLEEP, 5 * MS, asleep=True), unread=unread)
+            yield step(number)
+
+    assert judged(slept(0)) == []
+    (finding,) = judged(slept(20 * MS))
+    assert finding.first_step == 20
+
+
 def test_a_sample_without_frames_charges_nobody() -> None:
     empty = StackSampled(origin(), 0, MS, True, 500 * MS, [])
     assert judged(one for number in range(60) for one in (empty, step(number))) == []

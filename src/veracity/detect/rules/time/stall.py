@@ -12,11 +12,12 @@ main process, a hook. Short stalls in rare steps are hard to see in a loss curve
 
 ## How it is checked
 
-The kernel says when a rank's main thread sleeps on a timer; its Python stack is then read from outside. A
-step that takes much longer than the median of its rank is sampled as well, and counts as spinning when the
-innermost line calls nothing but clocks and arithmetic. Time spent waiting for a processor or for disk (from
-``/proc``) is subtracted. A finding needs at least three stalls in different steps and one per cent of the run
-at one line.
+The kernel says when a rank's main thread sleeps on a timer; its Python stack is then read from outside.
+Sleeps too short for that are charged to the line that is read next, so to each line by how often it is
+met. A step that takes much longer than the median of its rank is sampled as well, and counts as spinning
+when the innermost line calls nothing but clocks and arithmetic. Time spent waiting for a processor or
+for disk (from ``/proc``) is subtracted. A finding needs at least three stalls in different steps and one
+per cent of the run at one line.
 Steps with an evaluation, a checkpoint or a compilation in them, and the first steps, do not count.
 Where the guard rests, sleeps are seen all the same, since the kernel tells of them; what spins is not.
 
@@ -146,7 +147,7 @@ class Stall:
         line = self._lines.setdefault(key, _Line(sample))
         line.steps.add(step)
         if sample.asleep:
-            line.asleep += sample.span
+            line.asleep += sample.span + sample.unread
         else:
             line.spinning += excess
         yield from self._report(pid, line, sample.origin.rank, interval.total)
