@@ -7,7 +7,7 @@ within ``step`` itself, and nowhere else.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -15,6 +15,7 @@ import torch
 from veracity.core.contract import (
     Hyper,
     OptimizerDeclaration,
+    RateFunction,
     SchedulerDeclaration,
     TensorDeclaration,
 )
@@ -193,6 +194,7 @@ def scheduler_stepped(
     explicit: bool = False,
     rank: int = 0,
     seq: int = -1,
+    functions: Sequence[str] = (),
 ) -> SchedulerStepped:
     groups = scheduler.optimizer.param_groups  # type: ignore[attr-defined]
     return SchedulerStepped(
@@ -203,4 +205,5 @@ def scheduler_stepped(
         before_step,
         [float(group["lr"]) for group in groups],
         [float(rate) for rate in getattr(scheduler, "base_lrs", [])],
+        [RateFunction(name) for name in functions],
     )

@@ -246,3 +246,63 @@ def test_two_optimizers_keep_their_own(guarded: Guarded) -> None:
     assert len(set(declared.values())) == 2
     assert [part.scheduler for part in guarded.seen(seen.SchedulerStepped)] == sorted(declared)
     no_failure(guarded)
+
+
+def halved(step: int) -> float:
+    return 0.5 / (1 + step)
+
+
+def _exchanged(scheduler: Any) -> None:
+    scheduler.lr_lambdas[0] = halved
+
+
+def _other_code(scheduler: Any) -> None:
+    scheduler.lr_lambdas[0].__code__ = halved.__code__
+
+
+def _all_at_once(scheduler: Any) -> None:
+    scheduler.lr_lambdas = [halved]
+
+
+def _within_another(scheduler: Any) -> None:
+    scheduler._schedulers[1].lr_lambdas[0] = halved
+
+
+@pytest.mark.parametrize("act", [_exchanged, _other_code, _all_at_once, _within_another])
+def test_a_function_of_a_schedule_that_is_exchanged_is_told(guarded: Guarded, act: Any) -> None:
+    optimizer, schedules = an_optimizer(), torch.optim.lr_scheduler
+    scheduler: Any = schedules.LambdaLR(optimizer, lambda step: 1 / (1 + step))
+    if act is _within_another:
+        warm = schedules.LinearLR(optimizer, 0.5, total_iters=2)
+        scheduler = schedules.SequentialLR(optimizer, [warm, scheduler], [2])
+    go(optimizer, scheduler, 12)
+    act(scheduler)
+    go(optimizer, scheduler, 12)
+    stepped = guarded.seen(seen.SchedulerStepped)
+    assert [number for number, one in enumerate(stepped) if one.functions] == [12]
+    if act is not _other_code:
+        assert stepped[12].functions[0].name == f"{__name__}.halved"
+    no_failure(guarded)
+    detector = ScheduleDrift()
+    found = [one for record in guarded.seen(seen.Observation) for one in detector.observe(record)]
+    (finding,) = [one for one in found if one.subject.endswith("lr_lambdas")]
+    assert (finding.severity, finding.first_step) == (Severity.WARNING, 13)
+
+
+def test_the_state_of_a_schedule_of_objects_may_be_loaded(guarded: Guarded) -> None:
+    class Falling:
+        def __init__(self) -> None:
+            self.by = 0.9
+
+        def __call__(self, step: int) -> float:
+            return float(self.by**step)
+
+    optimizer = an_optimizer()
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, Falling())
+    go(optimizer, scheduler, 12)
+    state = scheduler.state_dict()
+    scheduler.lr_lambdas[0] = Falling()
+    scheduler.load_state_dict(state)
+    go(optimizer, scheduler, 12)
+    assert not any(one.functions for one in guarded.seen(seen.SchedulerStepped))
+    no_failure(guarded)

@@ -219,8 +219,19 @@ def scheduler_body(
         "lrs": list(lrs),
         "last_epoch": int(getattr(scheduler, "last_epoch", 0)),
         "children": children,
-        "functions": _functions(vars(scheduler).get("lr_lambdas")),
+        "functions": functions_of(vars(scheduler).get("lr_lambdas")),
     }
+
+
+def rate_functions(scheduler: object) -> list[object]:
+    """The functions that a scheduler, or one inside it, calls for its rates: one for each group."""
+    own = vars(scheduler).get("lr_lambdas")
+    found = list(own[:MAX_LIST]) if isinstance(own, list) else []
+    inner = vars(scheduler).get("_schedulers", ())
+    if isinstance(inner, (list, tuple)):
+        for child in inner[:MAX_LIST]:
+            found += rate_functions(child)
+    return found
 
 
 def base_rates(scheduler: object) -> list[float]:
@@ -228,7 +239,7 @@ def base_rates(scheduler: object) -> list[float]:
     return [float(rate) for rate in getattr(scheduler, "base_lrs", ())]
 
 
-def _functions(values: object) -> list[dict[str, object]]:
+def functions_of(values: object) -> list[dict[str, object]]:
     """The functions that a scheduler calls for its rates: one for all groups, or one for each."""
     if not isinstance(values, list) or not values or len(values) > MAX_LIST:
         return []

@@ -33,6 +33,7 @@ class Schedulers:
         self._session = session
         self._steps = steps
         self._numbers: WeakMap[object, int] = WeakMap()
+        self._functions: WeakMap[object, tuple[int, ...]] = WeakMap()
         self._counter = itertools.count()
         self._searched: weakref.WeakSet[torch.optim.Optimizer] = weakref.WeakSet()
         self.depth = 0
@@ -82,6 +83,12 @@ class Schedulers:
             "lrs": _rates(optimizer),
             "base_lrs": declare.base_rates(scheduler),
         }
+        functions = declare.rate_functions(scheduler)
+        if functions:
+            before, now = self._functions.find(scheduler), _identities(functions)
+            if before is not None and before != now:
+                body["functions"] = declare.functions_of(functions)
+            self._functions[scheduler] = now
         if tracked is not None and within and len(tracked.scheduled) < MAX_WITHIN:
             tracked.scheduled.append(body)
         else:
@@ -99,6 +106,7 @@ class Schedulers:
         if number is None:
             number = self._numbers[scheduler] = next(self._counter)
         tracked = self._steps.roster.register(optimizer)
+        self._functions[scheduler] = _identities(declare.rate_functions(scheduler))
         body = declare.scheduler_body(number, tracked.index, scheduler, _rates(optimizer))
         self._session.emit("scheduler", {"scheduler": body, "reloaded": reloaded})
 
@@ -111,6 +119,11 @@ def _in_a_hook_after(tracked: Tracked) -> bool:
 
 def _optimizer_of(scheduler: object) -> torch.optim.Optimizer | None:
     return optimizer_behind(vars(scheduler).get("optimizer"))
+
+
+def _identities(functions: Iterable[object]) -> tuple[int, ...]:
+    """Which functions these are, and which code they run. Numbers only: a function may hold its scheduler."""
+    return tuple([part for one in functions for part in (id(one), id(getattr(one, "__code__", None)))])
 
 
 def _rates(optimizer: torch.optim.Optimizer) -> list[float]:

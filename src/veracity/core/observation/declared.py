@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from ..contract import OptimizerDeclaration, SchedulerDeclaration
+from ..contract import OptimizerDeclaration, RateFunction, SchedulerDeclaration
 from .root import Observation
 
 
@@ -37,7 +37,8 @@ class SchedulerStepped(Observation):
     ``scheduler`` is the outermost one's index. ``last_epoch`` is its position after the call, ``explicit``
     true when the program passed an epoch or a metric itself. ``before_step`` is the optimizer ordinal of the
     step that comes next. ``lrs`` are the rates it left in the groups, ``base_lrs`` those it starts from,
-    empty where it keeps none.
+    empty where it keeps none. ``functions`` are those that it calls for its rates, when they are others than
+    at the call before, else empty.
     """
 
     scheduler: int
@@ -46,6 +47,7 @@ class SchedulerStepped(Observation):
     before_step: int
     lrs: list[float]
     base_lrs: list[float] = field(default_factory=list)
+    functions: list[RateFunction] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,7 @@ class SchedulerCall:
     before_step: int
     lrs: list[float]
     base_lrs: list[float] = field(default_factory=list)
+    functions: list[RateFunction] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,7 @@ class SchedulersStepped(Observation):
                 one.before_step,
                 one.lrs,
                 one.base_lrs,
+                one.functions,
             )
 
 

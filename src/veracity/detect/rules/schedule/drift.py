@@ -24,10 +24,11 @@ schedule's at the second one: so does a warm-up that programs write by hand over
 checked, until the scheduler's rates are in force.
 
 A rate computed by the program itself or by a function of its own that it hands to LambdaLR: unless it is
-declared in contract.toml it is reported as unchecked. There, a rate that is not the one the scheduler left
-is still a warning, and so are other base rates (``scheduler.base_lrs``) than the scheduler had so far, and a
-position (``scheduler.last_epoch``) that a step did not lead to. Extra calls of ``scheduler.step`` move the
-position and are believed here; `schedule-cadence` counts them.
+declared in contract.toml it is reported as unchecked. There, a rate that is not the one the scheduler
+left is still a warning, and so are other base rates (``scheduler.base_lrs``) than the scheduler had so
+far, a position (``scheduler.last_epoch``) that a step did not lead to, and another function in the place
+of one that the scheduler was built with. Extra calls of ``scheduler.step`` move the position and are
+believed here; `schedule-cadence` counts them.
 
 ## What to do
 
@@ -59,6 +60,7 @@ from .account import drift_finding, left_finding, rates_of
 from .bases import Bases
 from .byhand import ByHand
 from .course import Course
+from .exchanged import Exchanged
 from .formulas import same_rates
 from .positions import Positions
 
@@ -90,6 +92,7 @@ class ScheduleDrift:
         self._hands: dict[tuple[int, int, int], ByHand] = {}
         self._bases = Bases(self.rule, MAX_OPTIMIZERS)
         self._positions = Positions(self.rule, MAX_OPTIMIZERS)
+        self._exchanged = Exchanged(self.rule, MAX_OPTIMIZERS)
 
     def observe(self, observation: Observation) -> Iterator[Finding]:
         """A finding at the first step of an optimizer whose rate is not the derived one."""
@@ -112,6 +115,7 @@ class ScheduleDrift:
         elif isinstance(observation, LoaderStarted):
             self._bases.begin_pass(observation)
             self._positions.begin_pass(observation)
+            self._exchanged.begin_pass(observation)
         elif isinstance(observation, StateRestored):
             self._bases.restored(observation)
             self._positions.restored(observation)
@@ -121,6 +125,7 @@ class ScheduleDrift:
         elif isinstance(observation, SchedulerDeclared):
             self._bases.declare(observation)
             self._positions.declare(observation)
+            self._exchanged.declare(observation)
             scheduler = observation.scheduler
             course = self._course((rank, pid, scheduler.optimizer), scheduler.lrs, "")
             if course is not None and len(self._owners) < MAX_OPTIMIZERS:
@@ -144,6 +149,7 @@ class ScheduleDrift:
             course.step(seen, resync=lost)
         yield from self._bases.step(seen)
         yield from self._positions.step(seen, lost=lost)
+        yield from self._exchanged.step(seen)
 
     def _step(self, key: tuple[int, int, int], step: StepRecord) -> Iterator[Finding]:
         course = self._courses.get(key)
