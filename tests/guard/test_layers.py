@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -140,6 +140,34 @@ def test_what_is_switched_off_for_a_step_is_a_note(
 ) -> None:
     train(at_some(layer, setting, value))
     assert judged(guarded) == [(Severity.NOTE, 14, f"{layer}: {setting}")]
+
+
+@pytest.mark.parametrize("at", [(14, 15, 18), range(14, STEPS)])
+@pytest.mark.parametrize("layer", ["drop", "batch"])
+def test_the_mode_of_a_single_layer_is_a_note(guarded: Guarded, layer: str, at: Sequence[int]) -> None:
+    train(lambda net, step: getattr(net, layer).train(step not in at))
+    assert judged(guarded) == [(Severity.NOTE, 14, f"{layer}: mode")]
+
+
+@pytest.mark.parametrize("layer", ["norm", "bend", "words"])
+def test_a_mode_that_changes_nothing_is_not_told(guarded: Guarded, layer: str) -> None:
+    train(lambda net, step: getattr(net, layer).train(step < 14))
+    assert judged(guarded) == []
+
+
+def test_a_mode_that_all_layers_are_in_is_not_told(guarded: Guarded) -> None:
+    train(lambda net, step: net.train(step not in AT))
+    assert judged(guarded) == []
+
+
+def test_layers_that_are_frozen_from_the_start_are_not_told(guarded: Guarded) -> None:
+    def change(net: Net, step: int) -> None:
+        net.eval()
+        net.train()
+        net.batch.eval()
+
+    train(change)
+    assert judged(guarded) == []
 
 
 @pytest.mark.parametrize("at", [14, STEPS - 2])

@@ -1,7 +1,8 @@
 """Settings of torch's own layers (an eps, the index of padding, a stride): what they are from step to step.
 
 They are attributes that any line may set, and they decide what a forward pass computes and which gradients it
-hands back. Looked at are those that torch's classes declare as constants, where a module holds a plain value.
+hands back. Looked at are those that torch's classes declare as constants, where a module holds a plain value;
+and, as the setting ``mode``, whether a layer that has modes is in that of the module which is trained.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ MAX_NAMED = 8
 # A program that sets them at each step is not told of for ever.
 MAX_RECORDS = 40
 MAX_TEXT = 80
+WITH_IT = "that of its module"
 _TORCH = "torch.nn.modules."
 
 
@@ -34,12 +36,20 @@ class _Layer:
     settings: tuple[str, ...]
     read: Callable[[Mapping[str, object]], tuple[object, ...]]
     values: tuple[object, ...]
+    whole: weakref.ref[torch.nn.Module]
+    moded: bool
+    mode: str
 
     def changed(self) -> Iterator[list[object]]:
         """Settings with another value than at the last call: ``[layer, setting, before, after]``."""
         module = self.module()
         if module is None:
             return
+        whole = self.whole() if self.moded else None
+        if whole is not None:
+            mode, self.mode = self.mode, _mode(module, whole)
+            if mode != self.mode:
+                yield [self.name, "mode", mode, self.mode]
         try:
             now = self.read(vars(module))
         except KeyError:
@@ -65,7 +75,18 @@ class Layers:
                 if settings:
                     # itemgetter of one key returns the bare value, so that one is asked for twice.
                     read = operator.itemgetter(*settings, settings[0])
-                    self._layers.append(_Layer(name, weakref.ref(part), settings, read, read(vars(part))))
+                    self._layers.append(
+                        _Layer(
+                            name,
+                            weakref.ref(part),
+                            settings,
+                            read,
+                            read(vars(part)),
+                            weakref.ref(one),
+                            has_modes(part),
+                            _mode(part, one),
+                        )
+                    )
 
     def changed(self) -> list[list[object]]:
         """What was set since the last call, of the first :data:`MAX_NAMED` settings."""
@@ -74,6 +95,29 @@ class Layers:
             return []
         self._records += 1
         return found[:MAX_NAMED]
+
+
+def has_modes(module: torch.nn.Module) -> bool:
+    """Whether evaluation mode changes what the module computes, as far as its class or its code says."""
+    import torch
+
+    kinds = torch.nn.modules
+    if isinstance(module, (kinds.dropout._DropoutNd, torch.nn.AlphaDropout)):
+        return module.p > 0
+    if isinstance(module, kinds.batchnorm._NormBase):
+        return module.track_running_stats
+    if isinstance(module, (torch.nn.RNNBase, torch.nn.MultiheadAttention)):
+        return float(module.dropout) > 0
+    if type(module).__module__.startswith("torch.nn."):
+        return False
+    return "training" in getattr(getattr(type(module).forward, "__code__", None), "co_names", ())
+
+
+def _mode(module: torch.nn.Module, whole: torch.nn.Module) -> str:
+    """A layer's mode beside that of the module it belongs to."""
+    if module.training is whole.training:
+        return WITH_IT
+    return "training" if module.training else "evaluation"
 
 
 def _settings(module: torch.nn.Module) -> tuple[str, ...]:

@@ -13,7 +13,8 @@ from time import perf_counter_ns
 from typing import TYPE_CHECKING
 
 from .homes import Homes
-from .layers import Layers
+from .layers import Layers, has_modes
+from .numerics import Numerics
 from .statistics import Derived
 
 if TYPE_CHECKING:
@@ -37,8 +38,9 @@ class Modules:
         outer = [one for one in holding if id(one) not in inner]
         self._outer = [weakref.ref(one) for one in outer]
         self._layers = Layers(outer)
+        self._numerics = Numerics()
         self._homes = Homes(outer, parameters)
-        self._moded = any(_has_modes(part) for one in outer for part in one.modules())
+        self._moded = any(has_modes(part) for one in outer for part in one.modules())
         # An optimizer may be declared after its first backward pass has begun.
         self._trained = self._in_training()
         self._drops: list[weakref.ref[torch.nn.modules.dropout._DropoutNd]] = []
@@ -73,7 +75,7 @@ class Modules:
             "dropping": self.dropping(),
             "followed": followed,
             "statistics": statistics,
-            "settings": self._layers.changed(),
+            "settings": self._layers.changed() + self._numerics.changed(),
             "exchanged": self._homes.exchanged(optimized),
         }
 
@@ -142,19 +144,3 @@ class _Statistics:
         # The count lives where the module does: asking for its value on a device would wait for it.
         counted = int(count) if count.device.type == "cpu" else 0
         return (id(mean), id(variance)), (mean._version, variance._version), counted
-
-
-def _has_modes(module: torch.nn.Module) -> bool:
-    """Whether evaluation mode changes what the module computes, as far as its class or its code says."""
-    import torch
-
-    kinds = torch.nn.modules
-    if isinstance(module, (kinds.dropout._DropoutNd, torch.nn.AlphaDropout)):
-        return module.p > 0
-    if isinstance(module, kinds.batchnorm._NormBase):
-        return module.track_running_stats
-    if isinstance(module, (torch.nn.RNNBase, torch.nn.MultiheadAttention)):
-        return float(module.dropout) > 0
-    if type(module).__module__.startswith("torch.nn."):
-        return False
-    return "training" in getattr(getattr(type(module).forward, "__code__", None), "co_names", ())

@@ -71,9 +71,9 @@ class StepRecord(Observation):
     losses, None when one of them cannot be told. ``training``: whether a pass since the last step was made in
     training mode, None where that changes nothing. ``buffers`` are running statistics written in place since
     the last step: ``[name, times, whether their count of batches was set back]``.
-    ``settings`` are those of torch's layers that were set since the last step: ``[layer, name, before,
-    after]``, the first few. ``exchanged`` are entries of modules that held one of the optimizer's parameters,
-    and hold one with a gradient now that no optimizer has.
+    ``settings`` are those of torch's layers, and of ``torch`` itself, that were set since the last step:
+    ``[layer, name, before, after]``, the first few. ``exchanged`` are entries of modules that held one of the
+    optimizer's parameters, and hold one with a gradient now that no optimizer has.
     ``followed`` running statistics were derived again from those before a forward pass and its batch;
     ``statistics`` are those that came out otherwise: ``[name, which, largest difference, largest value]``.
     ``written`` are the tensors that were written in place since the last step, whatever the sweep shows, as

@@ -13,15 +13,17 @@ an embedding that hands a token no gradient, weights that are cut to a norm when
 ## How it is checked
 
 Of the layers that are torch's own, the attributes that torch declares as constants are read before each
-optimizer step. After ten steps at which a setting stood still, one that changes in the middle of a pass over
-the data and is back within five steps is a warning, if it is one that programs do not schedule: ``eps``,
-``padding_idx``, ``scale_grad_by_freq``, ``max_norm``, ``norm_type``, ``approximate``, ``padding_mode``,
-``groups``, ``num_groups``.
+optimizer step, and what torch computes with for all of them: autocast, the default dtype, the precision
+of matrix products, deterministic algorithms, the number of threads. After ten steps at which a setting
+stood still, one that changes in the middle of a pass over the data and is back within five steps is a
+warning, if it is one that programs do not schedule: ``eps``, ``padding_idx``, ``scale_grad_by_freq``,
+``max_norm``, ``norm_type``, ``approximate``, ``padding_mode``, ``groups``, ``num_groups``, autocast, the
+default dtype.
 
-Of others (the probability of a dropout, a momentum, a stride) it is a note, for they are annealed or switched
-off for a step; so is a change that stays, which may be a new phase of the program, and one that began at the
-start of a pass. Settings that change in the first ten steps, or take one value after another, are the
-program's own schedule.
+Of others (the probability of a dropout, a momentum, a stride, the mode of a single layer) it is a note,
+for they are annealed, frozen or switched off for a step; so is a change that stays, which may be a new
+phase of the program, and one that began at the start of a pass. Settings that change in the first ten
+steps, or take one value after another, are the program's own schedule.
 
 ## What fools it
 
@@ -52,7 +54,7 @@ FEW = 5
 MAX_AWAY = 64
 FIXED = frozenset({
     "eps", "padding_idx", "scale_grad_by_freq", "max_norm", "norm_type", "approximate", "padding_mode",
-    "groups", "num_groups",
+    "groups", "num_groups", "autocast", "default dtype",
 })  # fmt: skip
 
 
