@@ -1,50 +1,60 @@
-"""Functions that decide a step, re-read while the run goes on: is the code in memory that on disk?"""
+"""Functions that decide a step, re-read while the run goes on: is the code in memory that on disk?
+
+Those of the modules below, of the optimizers' own modules, and the methods of what is trained.
+"""
 
 from __future__ import annotations
 
-import operator
-import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from types import CodeType, FunctionType
 from typing import TYPE_CHECKING
 
 from ..core.codeobject import digest
+from .namespaces import Place, Seen, built_in, functions_of_class, functions_of_module, kind_of, seen
+from .trained import Trained, function_of, qualified
 
 if TYPE_CHECKING:
+    import torch
+
     from .session import Session
     from .steps import Steps
 
 EVERY = 20
 EVERY_WHOLE = 500
 MAX_FUNCTIONS = 2_000
+# A program that exchanges functions at each step is not looked through at each step for ever.
+MAX_ALARMS = 100
+_BUILT_IN = ("torch", "torch.nn.functional")
+_AT_EACH_STEP = ("torch.nn.functional", "torch.nn.modules.module", "torch._tensor", "torch.autograd")
 _MODULES = (
+    *_AT_EACH_STEP,
     "torch.optim.optimizer",
     "torch.optim.lr_scheduler",
     "torch.nn.utils.clip_grad",
-    "torch.autograd",
     "torch.autograd.graph",
-    "torch._tensor",
     "torch.serialization",
     "torch.utils.data.dataloader",
     "torch.utils.data.sampler",
     "torch.utils.data.distributed",
     "torch.utils.data._utils.fetch",
     "torch.utils.data._utils.collate",
-    "torch.nn.functional",
-    "torch.nn.modules.module",
     "torch.nn.parallel.distributed",
     "torch.distributed.distributed_c10d",
 )
 
 
-_Place = tuple[Mapping[str, object], str, object, FunctionType, str]
-"""Where a function is looked up: a namespace, its key there, the value (the function or what wraps it), the
-function, its qualified name."""
+@dataclass(frozen=True, slots=True)
+class _Watched:
+    """A function and the name that it is told under; ``forward``: it is a method of what is trained."""
+
+    name: str
+    function: FunctionType
+    forward: bool = False
 
 
 class Functions:
-    """Watches the functions of the modules above and of every optimizer's own module."""
+    """Watches the functions of the modules above, of every optimizer's own module and of what is trained."""
 
     def __init__(self, session: Session, steps: Steps) -> None:
         self._session = session
@@ -52,15 +62,17 @@ class Functions:
         self._codes: dict[str, CodeType] = {}
         self._next = 0
         self._next_whole = 0
-        self._near: list[_Seen] = []
-        self._far: list[_Seen] = []
+        self._alarms = 0
+        self._near: list[Seen] = []
+        self._far: list[Seen] = []
+        self._trained = Trained()
 
     def look(self) -> None:
         """Report functions that are new or whose code object is another one.
 
-        Those of the modules that define the optimizers' classes are compared after each step with what was
-        seen last, all others every ``EVERY`` steps; a difference starts a look at everything, and so do
-        ``EVERY_WHOLE`` steps.
+        Those of the modules that define the optimizers' classes, the methods of what is trained and what all
+        forward and backward passes use are compared after each step with what was seen last, all others every
+        ``EVERY`` steps; a difference starts a look at everything, and so do ``EVERY_WHOLE`` steps.
         """
         step = self._session.last_step
         if step >= self._next:
@@ -68,114 +80,116 @@ class Functions:
             due = step >= self._next_whole or _changed(self._far)
         else:
             due = False
-        if due or _changed(self._near):
+        if due or self._alarmed():
             self._next_whole = step + EVERY_WHOLE
             self._look_at_all(step)
 
+    def look_within(self) -> None:
+        """Amidst a step, after which a function may be what it was: the comparison made after each step."""
+        if self._alarmed():
+            self._look_at_all(self._session.last_step + 1)
+
+    def _alarmed(self) -> bool:
+        if self._alarms >= MAX_ALARMS or not (_changed(self._near) or self._trained.changed()):
+            return False
+        self._alarms += 1
+        if self._alarms == MAX_ALARMS:
+            self._session.gap(
+                f"functions that decide a step were exchanged {MAX_ALARMS} times",
+                f"from here on they are compared every {EVERY_WHOLE} steps",
+                law="code-identity",
+            )
+        return True
+
     def _look_at_all(self, step: int) -> None:
-        near = [name for name in self._optimizer_modules() if name not in _MODULES]
-        self._near = _seen(near)
-        self._far = _seen(_MODULES)
-        changed = []
-        for name, function in self._watched():
-            for layer, code in _layers(name, function):
+        changed = [told for space in (*self._near, *self._far) for told in self._given_way(space)]
+        self._trained.look(self._holding())
+        self._near, self._far = seen(self._near_places()), seen(self._far_places())
+        for watched in self._watched():
+            for layer, code in _layers(watched.name, watched.function):
                 if self._codes.get(layer) is code or len(self._codes) > MAX_FUNCTIONS:
                     continue
                 self._codes[layer] = code
-                changed.append(
-                    {
-                        "name": layer,
-                        "code": digest(code),
-                        "path": code.co_filename,
-                        "line": code.co_firstlineno,
-                        "wrapped": name if layer != name else "",
-                    }
-                )
+                wrapped = watched.name if layer != watched.name else ""
+                changed.append(_identity(layer, code, wrapped=wrapped, forward=watched.forward))
         if changed:
             self._session.emit("functions", {"step": step, "functions": changed})
+
+    def _given_way(self, space: Seen) -> Iterator[dict[str, object]]:
+        """What was there before what came, and what came."""
+        forward = space.places[0].kind in self._trained.kinds()
+        for name, was, now in space.given_way():
+            for value in (was, now):
+                function = function_of(value)
+                code = function.__code__ if function is not None else None
+                yield _identity(name, code, path=kind_of(value), forward=forward)
+
+    def _near_places(self) -> Iterator[Place]:
+        """What is compared at each step that is looked at."""
+        for name in dict.fromkeys([*_AT_EACH_STEP, *self._optimizer_modules()]):
+            if name in _AT_EACH_STEP or name not in _MODULES:
+                yield from functions_of_module(name)
+        for kind in (_tensor(), *self._trained.kinds()):
+            yield from functions_of_class(kind)
+        for name in _BUILT_IN:
+            yield from built_in(name)
+
+    @staticmethod
+    def _far_places() -> Iterator[Place]:
+        return (
+            place for name in _MODULES if name not in _AT_EACH_STEP for place in functions_of_module(name)
+        )
 
     def _optimizer_modules(self) -> list[str]:
         kinds = [kind for optimizer, _ in self._steps.roster.known() for kind in type(optimizer).__mro__]
         return list(dict.fromkeys(kind.__module__ for kind in kinds if kind is not object))
 
-    def _watched(self) -> Iterator[tuple[str, FunctionType]]:
-        names = [*_MODULES, *self._optimizer_modules()]
+    def _holding(self) -> Iterator[torch.nn.Module]:
+        for _, tracked in self._steps.roster.known():
+            for module in (reference() for reference in tracked.held_by):
+                if module is not None:
+                    yield module
+
+    def _watched(self) -> Iterator[_Watched]:
         for optimizer, _ in self._steps.roster.known():
-            step = vars(optimizer).get("step")
-            function = getattr(step, "__func__", step)
-            if isinstance(function, FunctionType):
-                yield f"{type(optimizer).__module__}.{type(optimizer).__qualname__}().step", function
-        for name in dict.fromkeys(names):
-            for _, _, _, function, qualified in _places(name):
-                yield qualified, function
+            function = function_of(vars(optimizer).get("step"))
+            if function is not None:
+                yield _Watched(f"{qualified(type(optimizer))}().step", function)
+        for kind in (_tensor(), *self._trained.kinds()):
+            for place in functions_of_class(kind):
+                if place.function is not None:
+                    yield _Watched(place.name, place.function, forward=kind is not _tensor())
+        for name in dict.fromkeys([*_MODULES, *self._optimizer_modules()]):
+            for place in functions_of_module(name):
+                if place.function is not None:
+                    yield _Watched(place.name, place.function)
+        for name, function in self._trained.forwards():
+            yield _Watched(name, function, forward=True)
 
 
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    """What some names of one namespace held, in a form that is compared without a loop in Python."""
+def _tensor() -> type:
+    """The class of torch's tensors, which says that it is of another module than the one that defines it."""
+    import torch
 
-    names: Mapping[str, object]
-    values_of: Callable[[Mapping[str, object]], tuple[object, ...]]
-    values: tuple[object, ...]
-    functions: tuple[FunctionType, ...]
-    codes: tuple[CodeType, ...]
-
-    def changed(self) -> bool:
-        """Whether a name holds another value than it did, or its function other code."""
-        try:
-            now = self.values_of(self.names)
-        except KeyError:
-            return True
-        return not (
-            all(map(operator.is_, now, self.values))
-            and all(map(operator.is_, map(_code_of, self.functions), self.codes))
-        )
+    return torch.Tensor
 
 
-_code_of = operator.attrgetter("__code__")
-
-
-def _seen(modules: Iterable[str]) -> list[_Seen]:
-    """What the functions of these modules are now, by namespace."""
-    spaces: dict[int, list[_Place]] = {}
-    for module in modules:
-        for place in _places(module):
-            spaces.setdefault(id(place[0]), []).append(place)
-    return [_of_one_space(places) for places in spaces.values()]
-
-
-def _of_one_space(places: list[_Place]) -> _Seen:
-    keys = [key for _, key, _, _, _ in places]
-    functions = tuple(function for _, _, _, function, _ in places)
-    # itemgetter of one key returns the bare value, so that one is asked for twice.
-    return _Seen(
-        names=places[0][0],
-        values_of=operator.itemgetter(*keys, keys[0]),
-        values=tuple(value for _, _, value, _, _ in (*places, places[0])),
-        functions=functions,
-        codes=tuple(map(_code_of, functions)),
-    )
-
-
-def _changed(seen: Iterable[_Seen]) -> bool:
+def _changed(seen: Iterable[Seen]) -> bool:
     return any(space.changed() for space in seen)
 
 
-def _places(name: str) -> Iterator[_Place]:
-    """Where the functions of a module lie: in itself, and in the classes it defines."""
-    module = sys.modules.get(name)
-    if module is None:
-        return
-    for key, value in list(vars(module).items()):
-        # By type, never by isinstance: a deprecated name's proxy would warn when asked for its class.
-        if type(value) is FunctionType:
-            yield vars(module), key, value, value, f"{name}.{key}"
-        elif issubclass(type(value), type) and value.__module__ == name:
-            space = vars(value)  # once: each call makes a new view, and places are told apart by theirs
-            for inner, member in list(space.items()):
-                function = member.__func__ if isinstance(member, (staticmethod, classmethod)) else member
-                if isinstance(function, FunctionType):
-                    yield space, inner, member, function, f"{name}.{key}.{inner}"
+def _identity(
+    name: str, code: CodeType | None, *, path: str = "", wrapped: str = "", forward: bool = False
+) -> dict[str, object]:
+    """A ``FunctionIdentity``; of what has no code ``path`` says what it is."""
+    return {
+        "name": name,
+        "code": digest(code) if code is not None else "",
+        "path": code.co_filename if code is not None else path,
+        "line": code.co_firstlineno if code is not None else 0,
+        "wrapped": wrapped,
+        "forward": forward,
+    }
 
 
 def _layers(name: str, function: FunctionType) -> Iterator[tuple[str, CodeType]]:

@@ -65,7 +65,8 @@ def install(session: Session, imports: ImportWatch, torch: ModuleType) -> None:
     session.farewell = partial(_farewell, session, steps, unpickling)
     watch_checkpoints(session, steps, unpickling, torch)
     functions = Functions(session, steps)
-    _watch_backward(session, steps, torch)
+    steps.within = functions.look_within
+    _watch_backward(session, steps, functions, torch)
     watch_clipping(session, steps, torch)
     watch_unscaling(session, steps, torch)
     _watch_optimizers(session, steps, torch)
@@ -119,7 +120,7 @@ def _after_step(
         session.shield.run("modules", imports.flush)
 
 
-def _watch_backward(session: Session, steps: Steps, torch: ModuleType) -> None:
+def _watch_backward(session: Session, steps: Steps, functions: Functions, torch: ModuleType) -> None:
     """``Tensor.backward`` calls ``torch.autograd.backward``, which a program may also call itself."""
     depth = 0
     run, rest = session.shield.run, steps.rest
@@ -136,6 +137,7 @@ def _watch_backward(session: Session, steps: Steps, torch: ModuleType) -> None:
                 caller = sys._getframe(1)
                 run("gradient root", steps.roots.begins, of, args[1:], kwargs, caller, partly=partly)
                 run("data content", steps.content_begins, of)
+                run("functions", functions.look_within)
                 run("gradient", steps.backward_begins, of, partly=partly)
             started = perf_counter_ns()
             depth += 1

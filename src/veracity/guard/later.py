@@ -5,6 +5,7 @@ A process that only imports torch needs none of them. Nor are they left to the f
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,8 @@ class Later:
     _session: Session
     attention: Attention
     roster: Roster
+    within: Callable[[], None] = staticmethod(lambda: None)
+    """Called amidst forward passes that are captured."""
 
     @cached_property
     def contents(self) -> Contents:
@@ -37,7 +40,7 @@ class Later:
         """The checks of gradients against differences."""
         from .truth.check import GradientTruth
 
-        return GradientTruth(self._session, self._session.config.overhead)
+        return GradientTruth(self._session, self._session.config.overhead, self.within)
 
     @cached_property
     def _sharing(self) -> Sharing:

@@ -58,7 +58,9 @@ class ModuleChecked(Observation):
 class FunctionIdentity:
     """A function as it stands in memory: ``code`` is the digest of its code object, empty when it has none.
 
-    ``path``/``line`` are where its code object says it was defined.
+    ``path``/``line`` are where its code object says it was defined. ``forward``: a method of what is trained,
+    by the name of its class; with ``()`` behind the class a ``forward`` that one module has beside it, told
+    of after that of its class when it came later.
     """
 
     name: str
@@ -66,6 +68,7 @@ class FunctionIdentity:
     path: str
     line: int
     wrapped: str
+    forward: bool = False
 
 
 @dataclass(frozen=True, slots=True)

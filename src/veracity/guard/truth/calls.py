@@ -91,9 +91,14 @@ def tensors_in(value: object, depth: int = 0) -> Iterator[torch.Tensor]:
 
 
 class Capture:
-    """Hooks on the modules of one optimizer for the length of one step."""
+    """Hooks on the modules of one optimizer for the length of one step; ``within`` is called in each pass."""
 
-    def __init__(self, modules: Sequence[torch.nn.Module], run: Callable[..., object]) -> None:
+    def __init__(
+        self,
+        modules: Sequence[torch.nn.Module],
+        run: Callable[..., object],
+        within: Callable[[], None],
+    ) -> None:
         self.calls: list[Call] = []
         self.failed = ""
         self.counts = False
@@ -111,6 +116,7 @@ class Capture:
 
             def after(of: object, args: object, kwargs: object, result: object) -> None:
                 run("gradient truth", self._after, of, result)
+                run("functions", within)
 
             for hook in (before, after):
                 # torch.compile leaves functions with this mark alone.

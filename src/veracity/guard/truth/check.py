@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import struct
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from time import perf_counter
@@ -105,10 +105,14 @@ class Watch:
 
 
 class GradientTruth:
-    """The checks of all optimizers of this process; ``overhead`` is the share of time for all dear looks."""
+    """The checks of all optimizers of this process; ``overhead`` is the share of time for all dear looks.
 
-    def __init__(self, session: Session, overhead: float) -> None:
+    ``within`` is called amidst the forward passes that are captured.
+    """
+
+    def __init__(self, session: Session, overhead: float, within: Callable[[], None]) -> None:
         self._session = session
+        self._within = within
         self._key = session.config.key
         self._overhead = overhead
         self.losses = LossTruth(session)
@@ -135,7 +139,7 @@ class GradientTruth:
             watch.fresh, watch.outside, watch.inner = False, set(), False
             watch.unseen, watch.walked = False, 0.0
             modules = [module for module in _alive(watch.modules) if not compiled_in_place(module)]
-            watch.capture = Capture(modules, self._session.shield.run)
+            watch.capture = Capture(modules, self._session.shield.run, self._within)
             held = [one for one in (place.held() for place in watch.places) if one is not None]
             tracked.trail.mind(held)
 

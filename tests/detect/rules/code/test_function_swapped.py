@@ -21,9 +21,15 @@ def origin(pid: int = 7) -> Origin:
 
 
 def seen(
-    step: int, code: str, path: str, pid: int = 7, name: str = "torch.optim.adam.Adam.step"
+    step: int,
+    code: str,
+    path: str,
+    pid: int = 7,
+    name: str = "torch.optim.adam.Adam.step",
+    *,
+    forward: bool = False,
 ) -> FunctionsSeen:
-    return FunctionsSeen(origin(pid), step, [FunctionIdentity(name, code, path, 10, "")])
+    return FunctionsSeen(origin(pid), step, [FunctionIdentity(name, code, path, 10, "", forward)])
 
 
 def expected(path: str, *codes: str, sealed: bool = True, distribution: str = "torch") -> FunctionsExpected:
@@ -120,6 +126,30 @@ def test_a_variable_of_the_program_may_stand_for_another_of_its_functions() -> N
     evil = expected("/tmp/evil.py", "evil", sealed=False, distribution="")
     (finding,) = judged(*program, evil, named(20, "evil", variable, "/tmp/evil.py"))
     assert finding.breaks
+
+
+@pytest.mark.parametrize(("path", "severity"), [(TRAIN, Severity.NOTE), ("/job/helpers.py", Severity.ERROR)])
+def test_a_forward_may_give_way_to_another_function_of_its_file(path: str, severity: Severity) -> None:
+    mine = expected(TRAIN, "first", "second", sealed=False, distribution="")
+    others = expected("/job/helpers.py", "second", sealed=False, distribution="")
+    looks = [
+        seen(step, code, where, name="net.Net.forward", forward=True)
+        for step, code, where in [(0, "first", TRAIN), (20, "second", path)]
+    ]
+    (finding,) = judged(mine, others, *looks)
+    assert (finding.severity, finding.first_step) == (severity, 20)
+
+
+def test_what_was_there_before_is_not_told_of_again() -> None:
+    new = expected(TRAIN, "mine", sealed=False, distribution="")
+    looks = [
+        seen(0, "honest", ADAM),
+        seen(20, "mine", TRAIN),
+        seen(25, "honest", ADAM),
+        seen(30, "mine", TRAIN),
+    ]
+    (finding,) = judged(KNOWN, new, *looks)
+    assert finding.first_step == 20
 
 
 def test_replacement_from_a_file_nobody_could_compile_breaks() -> None:

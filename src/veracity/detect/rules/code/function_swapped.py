@@ -12,18 +12,26 @@ that has nothing to do with training.
 
 ## How it is checked
 
-The guard reads the code digests of the watched functions again while the run goes on. The monitor compiles
-the files they say they come from: a digest that is not among those is an error, and so is a function that is
-another one than at the first look, unless the new one's file is as RECORD says and belongs to a distribution
-(schedulers, accelerate, autologgers): that is a note. So is one of whose file there was no time to compile
-it: the run is then incomplete. This guard's own functions are expected.
+The guard reads the code digests of the watched functions again while the run goes on: those of torch and
+of the optimizers' own modules, the methods of the classes that the trained modules are of, and a
+``forward`` that is put on a single module, and functions of torch that are built in. What all forward
+and backward passes use is compared at each step that is looked at, before its backward pass and after
+the step, and within the forward passes that are captured.
+
+The monitor compiles the files they say they come from: a digest that is not among those is an error, and
+so is a function that is another one than at the first look, unless the new one's file is as RECORD says
+and belongs to a distribution (schedulers, accelerate, autologgers): that is a note. So is a method of
+what is trained that gives way to another function of the same file, and one of whose file there was no
+time to compile it: the run is then incomplete. A function that was there before is not told of again.
+This guard's own functions are expected.
 
 ## What fools it
 
-Code that restores the function whenever the guard looks; a replacement made before the first look by a file
-that defines it openly (it is sealed by content). A variable of the program itself, which it gives to another
-of its own functions: programs change their loss so. Functions without a code object are counted, not checked,
-and so is what torch.compile puts into a module.
+Code that restores the function whenever the guard looks, as does one that exchanges it for a forward
+pass alone, at steps that are not captured; a replacement made before the first look by a file that
+defines it openly (it is sealed by content). A variable of the program itself, which it gives to another
+of its own functions: programs change their loss so. Functions without a code object are counted, not
+checked, and so is what torch.compile puts into a module.
 
 ## What to do
 
@@ -44,6 +52,7 @@ from ....core.observation import FunctionIdentity, FunctionsExpected, FunctionsS
 from ....core.rule import Confidence, Rule, Severity
 
 MAX_WATCHED = 20_000
+MAX_EARLIER = 16
 # Names by which torch.compile puts the rest of a function, after a break in its graph, beside it.
 _COMPILED = re.compile(r"__resume_at_\d+_\d+|__compiled_fn_\d+\w*")
 GUARD_FOLDER = "_veracity_guard"
@@ -83,6 +92,7 @@ class FunctionSwapped:
 
     def __init__(self) -> None:
         self._last: dict[tuple[int, str], FunctionIdentity] = {}
+        self._earlier: dict[tuple[int, str], set[tuple[str, str]]] = {}
         self._expected: dict[str, FunctionsExpected] = {}
         self._digests: dict[str, frozenset[str]] = {}
         self._waiting: dict[str, list[_Look]] = {}
@@ -110,7 +120,17 @@ class FunctionSwapped:
                     self._coverage.skip("too many watched functions")
                     continue
                 self._last[key] = function
-                yield from self._judge(_Look(observation.origin.rank, observation.step, function, before))
+                if not self._returned(key, function):
+                    yield from self._judge(_Look(observation.origin.rank, observation.step, function, before))
+
+    def _returned(self, key: tuple[int, str], function: FunctionIdentity) -> bool:
+        """Whether this one was there before, which is remembered of the first :data:`MAX_EARLIER`."""
+        earlier, code = self._earlier.setdefault(key, set()), (function.code, function.path)
+        if code in earlier:
+            return True
+        if len(earlier) < MAX_EARLIER:
+            earlier.add(code)
+        return False
 
     def _judge(self, look: _Look) -> Iterator[Finding]:
         now = look.now
@@ -135,7 +155,10 @@ class FunctionSwapped:
             if not vouched and _parts(now) == 1 and now.path in self._programs:
                 return  # a name of the program's own that it gave to another of its functions
             if not vouched:
-                yield self._finding(look, f"was replaced while the run went on by code of {now.path}")
+                # A program's phases may run another of the functions that stand beside it.
+                severity = Severity.NOTE if now.forward and now.path == look.before.path else Severity.ERROR
+                message = f"was replaced while the run went on by code of {now.path}"
+                yield self._finding(look, message, severity)
             elif expected.distribution != "veracity":
                 message = f"was replaced while the run went on by {expected.distribution}, as installed"
                 yield self._finding(look, message, Severity.NOTE)
