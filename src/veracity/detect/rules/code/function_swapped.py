@@ -31,7 +31,8 @@ Code that restores the function whenever the guard looks, as does one that excha
 pass alone, at steps that are not captured; a replacement made before the first look by a file that
 defines it openly (it is sealed by content). A variable of the program itself, which it gives to another
 of its own functions: programs change their loss so. Functions without a code object are counted, not
-checked, and so is what torch.compile puts into a module.
+checked, and so is what torch.compile puts into a module. Modules beyond the first 1,024, and classes
+beyond 128.
 
 ## What to do
 
