@@ -12,20 +12,20 @@ optimizer instance that updates by its own rules and fires no hook; another proc
 
 ## How it is checked
 
-Before each step a few elements of every parameter, which were read after the step before at places chosen by
-a key the program does not have, are read again and compared with what they were; so is the optimizer state of
-some tensors, and, every few steps, keyed fingerprints of whole tensors. The step counts that torch's
-optimizers keep for each tensor are compared from one look at it to the next: they never go back. Weights that
-moved before a backward pass without a step are reported at once when `step` was replaced, else when the next
-step record shows that they did not come back. `load_state_dict` explains a change, which is a note where no
-checkpoint was read for it; a checkpoint that was merely read in between makes the finding less certain. What
-the program writes at several of its first ten steps (a bound on weights, decay by hand), or at one of them
-and then at equal distances (slow weights), is its way: a note, and those steps are not covered. So are
-weights of tensors into which torch counts a write between all steps from the first on, though it may change
-them first much later (a bound on norms). A single change in the first steps is therefore told when it should
-have come again and did not. Optimizer state that is cleared as a whole while the rate rises to twice its
-value or more, as a schedule with restarts has it, is a note; so are the smallest weights of tensors that are
-set to zero and, from then on, held there.
+Before each step a few elements of every parameter, which were read after the step before at places chosen
+by a key the program does not have, are read again and compared with what they were; so is the optimizer
+state of some tensors, and, every few steps, keyed fingerprints of whole tensors. The step counts that
+torch's optimizers keep for each tensor are compared from one look at it to the next: they never go back.
+Weights that moved before a backward pass without a step are reported at once when `step` was replaced,
+else when the next step record shows that they did not come back. `load_state_dict` explains a change,
+which is a note where no checkpoint was read for it; a checkpoint that was merely read in between makes the
+finding less certain. What the program writes at several of its first ten steps (a bound on weights, decay
+by hand), or at one of them and then at equal distances (slow weights), is its way: a note, and those steps
+are not covered. So are weights of tensors into which torch counts a write between all steps from the first
+on, though it may change them once and then much later (a bound on norms). A single change in the first
+steps is therefore told when it should have come again and did not. Optimizer state that is cleared as a
+whole while the rate rises to twice its value or more, as a schedule with restarts has it, is a note; so
+are the smallest weights of tensors that are set to zero and, from then on, held there.
 
 A step hook of the program's own (`register_step_post_hook` and the like) runs beside the optimizer's step,
 not within it: values are read again on both sides of such hooks, and what they change is told with their
@@ -49,7 +49,7 @@ do it inside the optimizer's `step`. Otherwise go back to the last checkpoint be
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from ....core.coverage import Coverage
@@ -70,12 +70,20 @@ from .compare import change_evidence, clamp_bound, common_factor, pruned, zeroed
 from .hooked import HookCourses
 from .memory import MAX_OPTIMIZERS, Memories, Verdict
 from .moves import Movement, Moves, moved_message
-from .writing import Judged, Writing, Written
+from .writing import EARLY, FEW, Judged, Writing, Written
 
 RESTART = "the optimizer's state was cleared as its rate began anew"
 BROUGHT = "they were put in by load_state_dict, and no checkpoint was read for it"
 PRUNED = "the smallest weights were set to zero, as pruning does"
 WRITES = "the program itself writes between steps, and has done so from its first steps on"
+
+
+@dataclass(frozen=True, slots=True)
+class _HeldBack:
+    """A finding that waits for a second one; ``weights``: the tensors, if nothing else changed."""
+
+    finding: Finding
+    weights: frozenset[int] | None
 
 
 class WeightsChanged:
@@ -96,7 +104,7 @@ class WeightsChanged:
         self._moves = Moves()
         self._hooks = HookCourses(self.rule)
         self._reported: set[tuple[int, int]] = set()
-        self._writings: dict[tuple[int, int], Writing[Finding]] = {}
+        self._writings: dict[tuple[int, int], Writing[_HeldBack]] = {}
         self._written: dict[tuple[int, int], Written] = {}
         self._pruned: set[tuple[int, int]] = set()
         self._told: set[tuple[tuple[int, int], str]] = set()
@@ -124,8 +132,8 @@ class WeightsChanged:
     def finish(self) -> Iterator[Finding]:
         """Report movements that no step followed, and what waited to come again."""
         for key, writing in self._writings.items():
-            if writing.held is not None and self._first(*key):
-                yield writing.held
+            if writing.held is not None:
+                yield from self._came_alone(key, writing.held, FEW)
         for movement in self._moves.left():
             yield from self._moved(movement, movement.confidence)
 
@@ -147,8 +155,11 @@ class WeightsChanged:
             return
         writing = self._writings.get((pid, record.optimizer))
         overdue = writing.overdue(record.step) if writing is not None else None
-        if overdue is not None and self._first(pid, record.optimizer):
-            yield overdue
+        if writing is not None and overdue is not None:
+            if self._goes_on(written, overdue, 1) and not self._goes_on(written, overdue, EARLY):
+                writing.held = overdue  # it is not yet known whether they are written all the time
+            else:
+                yield from self._came_alone((pid, record.optimizer), overdue, EARLY)
         self._coverage.count(checked=verdict.checked, reason=verdict.reason)
         if verdict.restored and not verdict.loaded:
             yield from self._brought_in(record, verdict)
@@ -159,13 +170,26 @@ class WeightsChanged:
             return
         yield from self._changed(record, verdict, movement)
 
+    @staticmethod
+    def _goes_on(written: Written | None, held: _HeldBack, times: int) -> bool:
+        return written is not None and held.weights is not None and written.always(held.weights, times)
+
+    def _came_alone(self, key: tuple[int, int], held: _HeldBack, times: int) -> Iterator[Finding]:
+        """A change in the first steps did not come again: a bound that is applied all the time is a note."""
+        if self._goes_on(self._written.get(key), held, times):
+            yield from self._note(key, held.finding, WRITES)
+        elif self._first(*key):
+            yield held.finding
+
+    def _note(self, key: tuple[int, int], finding: Finding, why: str) -> Iterator[Finding]:
+        if (key, why) not in self._told and len(self._told) < MAX_OPTIMIZERS:
+            self._told.add((key, why))
+            yield replace(finding, severity=Severity.NOTE, message=f"{finding.message}; {why}")
+
     def _brought_in(self, record: StepRecord, verdict: Verdict) -> Iterator[Finding]:
         """What was loaded came from the program itself: it is its own affair, and worth a note."""
         key = record.origin.pid, record.optimizer
-        if (key, BROUGHT) not in self._told and len(self._told) < MAX_OPTIMIZERS:
-            self._told.add((key, BROUGHT))
-            finding = self._finding(record, verdict, None)
-            yield replace(finding, severity=Severity.NOTE, message=f"{finding.message}; {BROUGHT}")
+        yield from self._note(key, self._finding(record, verdict, None), BROUGHT)
 
     def _changed(self, record: StepRecord, verdict: Verdict, movement: Movement | None) -> Iterator[Finding]:
         key = record.origin.pid, record.optimizer
@@ -179,10 +203,7 @@ class WeightsChanged:
         if told:
             self._coverage.checked -= 1
             self._coverage.skip(told)
-            if (key, told) not in self._told and len(self._told) < MAX_OPTIMIZERS:
-                self._told.add((key, told))
-                message = f"{finding.message}; {told}"
-                yield replace(finding, severity=Severity.NOTE, message=message, first_step=first)
+            yield from self._note(key, replace(finding, first_step=first), told)
 
     def _explained(self, key: tuple[int, int], verdict: Verdict) -> str:
         """What a single change is by itself, at whatever step it comes; empty when it is nothing known."""
@@ -204,7 +225,9 @@ class WeightsChanged:
         if key not in self._writings and len(self._writings) >= MAX_OPTIMIZERS:
             return Judged.BREACH, step
         writing = self._writings.setdefault(key, Writing())
-        return writing.judge(step, verdict.fields(), finding), writing.first
+        fields = verdict.fields()
+        weights = frozenset(verdict.tensors()) if fields == {"param"} else None
+        return writing.judge(step, fields, _HeldBack(finding, weights)), writing.first
 
     def _finding(self, record: StepRecord, verdict: Verdict, movement: Movement | None) -> Finding:
         names = self._memories.names(record.origin.pid, record.optimizer)

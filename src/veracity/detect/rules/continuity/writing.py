@@ -18,6 +18,8 @@ from ...writes import Between
 
 EARLY = 10
 """A program that writes as it goes shows it in one of so many first steps."""
+FEW = 3
+"""At the end of a run, so many writes without one left out are taken for all."""
 
 _Held = TypeVar("_Held")
 
@@ -97,6 +99,6 @@ class Written:
             self.times.update(looked.intersection(wrote))
             self.left_alone |= looked.difference(wrote)
 
-    def always(self, tensors: Iterable[int]) -> bool:
-        """Whether all of these were written each time they were looked at, and that often enough."""
-        return all(one not in self.left_alone and self.times[one] >= EARLY for one in tensors)
+    def always(self, tensors: Iterable[int], times: int = EARLY) -> bool:
+        """Whether all of these were written each time they were looked at, and that ``times`` or more."""
+        return all(one not in self.left_alone and self.times[one] >= times for one in tensors)
