@@ -157,6 +157,20 @@ def test_all_gradients_given_up_at_once(guarded: Guarded, to_none: bool, size: f
     assert {(rule, level, step) for rule, level, step in result.all} == {("gradient-changed", severity, 8)}
 
 
+@pytest.mark.parametrize(("size", "severity"), [(20.0, "note"), (1.0, "warning")])
+def test_an_earlier_spike_hides_no_later_one(guarded: Guarded, size: float, severity: str) -> None:
+    """A spike that the program stepped on is among those with which the next one is compared."""
+    times = {20: 30.0, 26: size}
+
+    def between(n: int, model: Any) -> None:
+        if n == 26:
+            model.zero_grad()
+
+    calls = iter(range(100))
+    a_loop(between=between, scale=lambda loss: loss * times.get(next(calls), 1.0)).run(30)
+    assert ("gradient-changed", severity, 26) in judged(guarded).all
+
+
 def test_a_negative_norm_turns_signs_and_is_found(guarded: Guarded) -> None:
     def between(n: int, model: Any) -> None:
         if n == 8:

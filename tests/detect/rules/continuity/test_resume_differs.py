@@ -82,6 +82,33 @@ def test_surgery_on_a_module_alone_is_a_warning() -> None:
     assert not finding.breaks
 
 
+@pytest.mark.parametrize("files", [1, 2, 3])
+@pytest.mark.parametrize("of_it", ["module", "both"])
+def test_an_average_of_several_checkpoints_is_a_note(files: int, of_it: str) -> None:
+    story = Story(rank=3)
+    story.declare()
+    for number in range(files):
+        # The last tensor never moved, so that its average is what each file holds.
+        story.loaded([*named("model.", str(number), NAMES[:3]), tensor(f"model.{NAMES[3]}", "same")])
+    now = [*named("", "mean", NAMES[:3]), tensor(NAMES[3], "same")]
+    story.restored(0, now, [], own=of_it == "both")
+    (finding,) = judge(ResumeDiffers(), story.seen)
+    if of_it == "both":
+        assert finding.breaks
+    else:
+        assert finding.severity is (Severity.WARNING if files == 1 else Severity.NOTE)
+
+
+def test_what_one_of_two_files_alone_holds_is_no_average() -> None:
+    story = Story(rank=3)
+    story.declare()
+    story.loaded(named("model.", "first"))
+    story.loaded(named("model.", "second", NAMES[:2]))
+    story.restored(0, [*named("", "first", NAMES[:3]), tensor(NAMES[3], "altered")], [], own=False)
+    (finding,) = judge(ResumeDiffers(), story.seen)
+    assert finding.severity is Severity.WARNING
+
+
 def scheduler_loaded(story: Story) -> SchedulerDeclared:
     declaration = SchedulerDeclaration(0, 0, "torch.optim.lr_scheduler.StepLR", {}, [0.1], [0.1], 9)
     return SchedulerDeclared(story.origin(), declaration, reloaded=True)

@@ -26,11 +26,12 @@ Pair = tuple[TensorDigest, TensorDigest]
 @dataclass(frozen=True, slots=True)
 class Comparison:
     """Tensors that agree with something loaded, pairs (loaded, in memory) that differ, and those that have a
-    namesake of another shape or type only."""
+    namesake of another shape or type only. ``combined``: of each that differs, several values were loaded."""
 
     agreeing: int = 0
     differing: Sequence[Pair] = ()
     reshaped: int = 0
+    combined: bool = False
 
 
 def compare_parameters(
@@ -66,6 +67,7 @@ def compare_state(
 def _compare(found: dict[str, list[TensorDigest]], wanted: dict[str, TensorDigest]) -> Comparison:
     agreeing = reshaped = 0
     differing: list[Pair] = []
+    combined = True
     for name, tensor in wanted.items():
         namesakes = found[name]
         comparable = [one for one in namesakes if alike(one, tensor)]
@@ -73,9 +75,10 @@ def _compare(found: dict[str, list[TensorDigest]], wanted: dict[str, TensorDiges
             agreeing += 1
         elif comparable:
             differing.append((comparable[0], tensor))
+            combined = combined and len({one.sha256 for one in comparable}) > 1
         elif namesakes:
             reshaped += 1
-    return Comparison(agreeing, differing, reshaped)
+    return Comparison(agreeing, differing, reshaped, combined and bool(differing))
 
 
 @dataclass(slots=True)

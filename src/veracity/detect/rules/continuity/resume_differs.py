@@ -12,19 +12,21 @@ entries; optimizer state that is cleared, or restored from another file than it 
 
 ## How it is checked
 
-At that step the digests of all parameters (by name, prefixes of wrappers removed) and of all optimizer state
-(by index) are compared with those of the loaded tensors. One loaded namesake that agrees is enough. When
-both a module and its optimizer were loaded the run is a resume and a difference an error; when only a module
-was, it may be surgery for fine-tuning and is a warning, given that some of the module's tensors did arrive.
-Where module and scheduler were both loaded and the optimizer began without the state that the file held for
-it, that is a warning too: a fresh optimizer on an old schedule is no resume. Of a checkpoint that
-`torch.distributed.checkpoint` read each rank compares the parts that it holds, by whatever number of ranks it
-was written.
+At that step the digests of all parameters (by name, prefixes of wrappers removed) and of all optimizer
+state (by index) are compared with those of the loaded tensors. One loaded namesake that agrees is enough.
+When both a module and its optimizer were loaded the run is a resume and a difference an error; when only a
+module was, it may be surgery for fine-tuning and is a warning, given that some of the module's tensors did
+arrive; a note where several files held other values of each tensor that differs, as when checkpoints are
+averaged. Where module and scheduler were both loaded and the optimizer began without the state that the
+file held for it, that is a warning too: a fresh optimizer on an old schedule is no resume. Of a checkpoint
+that `torch.distributed.checkpoint` read each rank compares the parts that it holds, by whatever number of
+ranks it was written.
 
 ## What fools it
 
-Tensors that are loaded under other names, or converted to another type or shape: not compared. Changes made
-before `torch.load` returned (see `continuity-load-differs`). A step between load and restore: what is
+Tensors that are loaded under other names, or converted to another type or shape: not compared. A second
+checkpoint that is read as well, where no optimizer is loaded: what differs from both is a note. Changes
+made before `torch.load` returned (see `continuity-load-differs`). A step between load and restore: what is
 restored then may come from memory as well, and is not compared.
 
 ## What to do
@@ -149,6 +151,7 @@ class ResumeDiffers:
                 names = listed([pair[1].key for pair in found.differing])
                 parts.append(f"{len(found.differing)} {what} ({names})")
         paths = list(dict.fromkeys(load.path for load in resume.loads if load.path))
+        surgery = Severity.NOTE if weights.combined and not state.differing else Severity.WARNING
         files = tuple(Evidence("loaded", observed=path) for path in paths)
         return finding_of(
             self.rule,
@@ -158,7 +161,7 @@ class ResumeDiffers:
             first_step=seen.step,
             locations=tuple(Location(path) for path in paths),
             evidence=(*tensor_evidence(weights.differing), *tensor_evidence(state.differing), *files),
-            severity=None if whole else Severity.WARNING,
+            severity=None if whole else surgery,
             confidence=None if whole else Confidence.MEDIUM,
         )
 

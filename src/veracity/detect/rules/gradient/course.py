@@ -31,6 +31,8 @@ MAIN = 1e-3
 LARGER_LOSS = 1.2
 LARGER = 2.0
 RECENT = 16
+# Gradients come in spikes: so many of the recent ones may have been some.
+EARLIER_SPIKES = 2
 
 HABIT = "the program changes gradients between the backward pass and the step in a way that nothing declares"
 VARYING = "the program scales its gradients by a factor that changes from step to step"
@@ -140,7 +142,8 @@ class Course:
         says afterwards why the step was not judged; empty when it was.
         """
         self.at_pass = at_pass
-        self.spike = _above(loss or 0.0, self.losses, LARGER_LOSS) or _above(size, self.sizes, LARGER)
+        larger = _above(loss or 0.0, self.losses, LARGER_LOSS)
+        self.spike = _above(size, self.sizes, LARGER, EARLIER_SPIKES) or larger
         self.before, self.last = self.last, step
         self._leave_out(comparison)
         yield from self._given_up(step, comparison)
@@ -355,9 +358,10 @@ def _key(comparison: Comparison) -> tuple[int, ...]:
     return tuple(sorted(part.tensor for part in comparison.changed))
 
 
-def _above(value: float, recent: deque[float], times: float) -> bool:
-    """Whether a value is so many times larger than all recent ones, which it joins."""
-    above = bool(recent) and abs(value) > times * max(recent)
+def _above(value: float, recent: deque[float], times: float, but: int = 0) -> bool:
+    """Whether a value is so many times larger than all recent ones ``but`` so many, and joins them."""
+    but = but if len(recent) == recent.maxlen else 0
+    above = bool(recent) and abs(value) > times * sorted(recent)[-1 - but]
     if isfinite(value):
         recent.append(abs(value))
     return above
