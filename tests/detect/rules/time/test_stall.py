@@ -230,6 +230,17 @@ def test_sleeps_that_were_not_read_are_charged_to_the_line_that_is_read_next() -
     assert finding.first_step == 20
 
 
+def test_a_sample_belongs_to_the_step_of_its_time_however_late_records_are_read() -> None:
+    def read_late() -> Iterator[Observation]:
+        for at in (205, 305, 405):
+            yield replace(sample(SLEEP, asleep=True), origin=replace(origin(), at=at * STEP))
+        for number in range(600):
+            yield replace(step(number), origin=replace(origin(), at=(number + 1) * STEP))
+
+    (finding,) = judged(read_late())
+    assert finding.first_step == 204
+
+
 def test_a_sample_without_frames_charges_nobody() -> None:
     empty = StackSampled(origin(), 0, MS, True, 500 * MS, [])
     assert judged(one for number in range(60) for one in (empty, step(number))) == []

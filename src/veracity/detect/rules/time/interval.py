@@ -82,13 +82,15 @@ class Intervals:
         """A step is complete: its samples, its time over the median in ns, and whether it was ordinary.
 
         Not ordinary: a checkpoint, a compilation, a check that ran the forward pass again, or batches of more
-        than one loader (an evaluation).
+        than one loader (an evaluation). Samples of a later time belong to a step whose record was not read
+        yet: stacks are looked at more often than records are read.
         """
         checked = record.phases.get("guard", 0)
         duration = sum(record.phases.values()) - checked
         usual = sorted(self._durations)[len(self._durations) // 2] if self._durations else duration
         ordinary = not self._busy and not checked and len(self._loaders) <= 1
-        samples, self._samples = self._samples, []
+        samples = [one for one in self._samples if one.origin.at <= record.origin.at]
+        self._samples = [one for one in self._samples if one.origin.at > record.origin.at]
         self._busy, self._loaders = False, set()
         self.total += duration
         self._durations.append(duration)
