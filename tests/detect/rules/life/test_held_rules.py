@@ -8,7 +8,15 @@ from dataclasses import replace
 import pytest
 
 from veracity.core.finding import Finding
-from veracity.core.observation import GroupLoad, MonitorHeld, Observation, ProcessChanged, ProcessHeld
+from veracity.core.observation import (
+    GroupLoad,
+    MonitorHeld,
+    Observation,
+    ProcessChanged,
+    ProcessHeld,
+    StepRecord,
+    StepsPassed,
+)
 from veracity.core.origin import monitor_origin
 from veracity.core.rule import Severity
 from veracity.detect.detector import Detector
@@ -97,11 +105,47 @@ def test_a_tracer_is_named_once_per_process() -> None:
 def test_a_freeze_is_told_from_outside_and_from_within() -> None:
     monitor = MonitorHeld(monitor_origin(0), 8 * SECOND, 30)
     found = judged(Frozen(), [held("frozen", 2), monitor])
-    assert [finding.first_step for finding in found] == [20, 30]
+    assert [(finding.first_step, finding.severity) for finding in found] == [
+        (20, Severity.WARNING),
+        (30, Severity.NOTE),
+    ]
     assert "8.0 s" in found[1].message
     assert not any(finding.breaks for finding in found)
     assert judged(Frozen(), [held("stopped", 2)]) == []
     assert len(judged(Frozen(), [monitor] * 99)) == MAX_FINDINGS
+
+
+def looked_at(ended: float, took: float) -> StepRecord:
+    origin = replace(monitor_origin(int(ended * SECOND)), source="guard")
+    phases = {"forward": int(took * SECOND)}
+    return StepRecord(origin, 0, 29, [], phases, 1.0, 1, {}, [], [], None, None, False, False, [])
+
+
+def passed(ended: float, *each: float) -> StepsPassed:
+    origin = replace(monitor_origin(int((ended + 1) * SECOND)), source="guard")
+    micros = [int(took * 1_000_000) for took in each]
+    return StepsPassed(origin, 0, 20, len(each), 1000 * sum(micros), micros, SECOND)
+
+
+@pytest.mark.parametrize(
+    ("steps", "severity"),
+    [
+        ([looked_at(100.5, 9.0)], Severity.WARNING),
+        ([passed(100.5, 0.1, 0.1, 9.0)], Severity.WARNING),
+        ([looked_at(96.0, 0.1), looked_at(101.0, 5.0)], None),
+        ([passed(100.5, 3.0, 3.0, 3.0)], None),
+        ([looked_at(91.0, 0.1), looked_at(101.0, 0.1)], Severity.NOTE),
+    ],
+)
+@pytest.mark.parametrize("before", [True, False])
+def test_a_step_says_whether_the_job_was_held_with_the_monitor(
+    steps: list[Observation], severity: Severity | None, before: bool
+) -> None:
+    monitor = MonitorHeld(monitor_origin(100 * SECOND), 8 * SECOND, 30)
+    detector = Frozen()
+    found = judged(detector, [*steps, monitor] if before else [monitor, *steps])
+    assert [finding.severity for finding in found] == ([] if severity is None else [severity])
+    assert bool(detector.coverage().reasons) is (severity is None)
 
 
 # --- shares -------------------------------------------------------------------------------------------
