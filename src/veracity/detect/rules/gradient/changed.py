@@ -41,12 +41,13 @@ program means it, it should do so from the first step on.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from math import sqrt
 from typing import ClassVar
 
 from ....core.contract import TensorDeclaration
 from ....core.coverage import Coverage
 from ....core.finding import Evidence, Finding, finding_of
-from ....core.gradients import GradientEvent, Gradients
+from ....core.gradients import GradientEvent, Gradients, Reading
 from ....core.observation import LoaderStarted, Observation, OptimizerDeclared, StepRecord, StepsPassed
 from ....core.rule import Confidence, Rule, Severity
 from ...newpass import NewPasses
@@ -130,7 +131,7 @@ class GradientChanged:
             return MANY_CALLS, []
         rounding = Format.of(self._declared[key])
         numels = [tensor.numel for tensor in self._declared[key]]
-        size = max(map(abs, gradients.readings[gradients.raw].values), default=0.0)
+        size = _norm(gradients.readings[gradients.raw], numels)
         link, comparison = _first_change(gradients, numels, rounding, course.factors)
         if comparison.invalid and (comparison.changed or comparison.everywhere):
             return INVALID, []
@@ -173,6 +174,16 @@ class GradientChanged:
                 for part in changed[:SHOWN]
             ),
         )
+
+
+def _norm(reading: Reading, numels: Sequence[int]) -> float:
+    """The norm of all gradients as far as sampled elements tell: those of a tensor stand for all of it."""
+    squares = (
+        numels[tensor] * sum(value * value for value in values) / len(values)
+        for tensor, values in reading.by_tensor().items()
+        if values and tensor < len(numels)
+    )
+    return sqrt(sum(squares))
 
 
 def severity_or_none(broken: Broken, rule: Rule) -> Severity | None:

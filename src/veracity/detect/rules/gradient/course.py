@@ -138,7 +138,7 @@ class Course:
         """Take in a step: the comparison of its first link that changed, or of its last one.
 
         ``at_pass``: it is the first of a pass over a loader, where a new phase may begin. ``loss`` is that of
-        its last backward pass, ``size`` the largest element read of the gradients that it left. ``reason``
+        its last backward pass, ``size`` the norm of the gradients that it left, as sampled. ``reason``
         says afterwards why the step was not judged; empty when it was.
         """
         self.at_pass = at_pass
