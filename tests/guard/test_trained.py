@@ -20,7 +20,7 @@ from veracity.core.finding import Finding
 from veracity.core.origin import Origin, Trust
 from veracity.core.rule import Severity
 from veracity.detect.rules.code.function_swapped import FunctionSwapped
-from veracity.guard import functions
+from veracity.guard import functions, trained
 from veracity.guard.functions import Functions
 
 LOOK = Functions.look
@@ -275,6 +275,14 @@ def test_classes_of_one_name_are_not_taken_for_each_other(watched: Guarded) -> N
     assert [subject for _, _, subject in told(watched)] == [
         "tests.guard.test_trained.Block().forward (1: first)"
     ]
+
+
+@pytest.mark.parametrize("bound", ["MAX_MODULES", "MAX_KINDS"])
+def test_what_is_not_followed_is_a_gap(watched: Guarded, monkeypatch: pytest.MonkeyPatch, bound: str) -> None:
+    monkeypatch.setattr(trained, bound, 2)
+    train(lambda net, step: None)
+    (gap,) = watched.seen(seen.Gap)
+    assert gap.what.endswith("of the model are not watched")
 
 
 def test_exchanges_without_end_become_a_gap(watched: Guarded, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -148,6 +148,12 @@ class Watched:
             self.clock.now += seconds
             self.stacks.stepped(os.getpid(), 2, step)
 
+    def stands_at(self, script: Path, line: str) -> None:
+        """The main thread is at this line of a script."""
+        script.write_text(f"{line}\n")
+        frame = {"name": "slow", "filename": str(script), "line": 1}
+        self.output.write_bytes(dump(frame, thread=os.getpid()))
+
     def look(self, wait: float = 0.0, wchan: str = "") -> list[StackSampled]:
         self.clock.now += wait
         self.wchan = wchan
@@ -194,10 +200,7 @@ def test_two_sleeps_are_told_apart_by_what_ran_between_them(watched: Watched) ->
 def test_a_stack_read_after_the_sleep_counts_only_where_its_line_sleeps(
     watched: Watched, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, line: str, certain: bool
 ) -> None:
-    script = tmp_path / "train.py"
-    script.write_text(f"{line}\n")
-    frame = {"name": "slow", "filename": str(script), "line": 1}
-    watched.output.write_bytes(dump(frame, thread=os.getpid()))
+    watched.stands_at(tmp_path / "train.py", line)
     watched.steps(WARM_STEPS + 1)
     watched.look(0.0, "hrtimer_nanosleep")
     answers = iter(["hrtimer_nanosleep", "", ""])
@@ -209,10 +212,7 @@ def test_a_stack_read_after_the_sleep_counts_only_where_its_line_sleeps(
 def test_a_late_step_that_falls_asleep_while_its_stack_is_read(
     watched: Watched, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    script = tmp_path / "train.py"
-    script.write_text("time.sleep(0.1)\n")
-    frame = {"name": "slow", "filename": str(script), "line": 1}
-    watched.output.write_bytes(dump(frame, thread=os.getpid()))
+    watched.stands_at(tmp_path / "train.py", "time.sleep(0.1)")
     watched.steps(WARM_STEPS + 2)
     answers = iter(["", "hrtimer_nanosleep", "hrtimer_nanosleep", ""])
     monkeypatch.setattr(process, "read_wchan", lambda pid: next(answers))
@@ -271,10 +271,7 @@ def test_short_sleeps_that_come_again_are_read_at_first_sight(
 def test_or_a_while_after_where_only_a_line_that_sleeps_counts(
     watched: Watched, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, line: str, certain: bool
 ) -> None:
-    script = tmp_path / "train.py"
-    script.write_text(f"{line}\n")
-    frame = {"name": "slow", "filename": str(script), "line": 1}
-    watched.output.write_bytes(dump(frame, thread=os.getpid()))
+    watched.stands_at(tmp_path / "train.py", line)
     monkeypatch.setattr(stacks, "_CHANCE", Chance(1.0))
     watched.steps(WARM_STEPS + 1)
     for _ in range(SHORT_SLEEPS + 1):

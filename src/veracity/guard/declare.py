@@ -22,7 +22,11 @@ _HIDDEN_PREFIXES = ("module.", "_orig_mod.")
 
 def class_name(value: object) -> str:
     """``module.QualName`` of a value's class."""
-    kind = type(value)
+    return qualified(type(value))
+
+
+def qualified(kind: type) -> str:
+    """``module.QualName`` of a class."""
     return f"{kind.__module__}.{kind.__qualname__}"
 
 

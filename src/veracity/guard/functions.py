@@ -11,8 +11,10 @@ from types import CodeType, FunctionType
 from typing import TYPE_CHECKING
 
 from ..core.codeobject import digest
+from ..core.quantity import quantity
+from .declare import qualified
 from .namespaces import Place, Seen, built_in, functions_of_class, functions_of_module, kind_of, seen
-from .trained import Trained, function_of, qualified
+from .trained import Trained, function_of
 
 if TYPE_CHECKING:
     import torch
@@ -63,6 +65,7 @@ class Functions:
         self._next = 0
         self._next_whole = 0
         self._alarms = 0
+        self._told_left_out = False
         self._near: list[Seen] = []
         self._far: list[Seen] = []
         self._trained = Trained()
@@ -104,6 +107,13 @@ class Functions:
     def _look_at_all(self, step: int) -> None:
         changed = [told for space in (*self._near, *self._far) for told in self._given_way(space)]
         self._trained.look(self._holding())
+        if self._trained.left_out and not self._told_left_out:
+            self._told_left_out = True
+            self._session.gap(
+                f"{quantity(self._trained.left_out, 'part')} of the model are not watched",
+                "they compare by rules of their own, or there are more than are followed",
+                law="code-identity",
+            )
         self._near, self._far = seen(self._near_places()), seen(self._far_places())
         for watched in self._watched():
             for layer, code in _layers(watched.name, watched.function):

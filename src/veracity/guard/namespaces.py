@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import BuiltinFunctionType, CodeType, FunctionType
 
-from .declare import class_name
-from .trained import function_of, qualified
+from .declare import class_name, qualified
+from .trained import function_of
 
 _code_of = operator.attrgetter("__code__")
 

@@ -86,9 +86,10 @@ class Schedulers:
         functions = declare.rate_functions(scheduler)
         if functions:
             before, now = self._functions.find(scheduler), _identities(functions)
-            if before is not None and before != now:
-                body["functions"] = declare.functions_of(functions)
-            self._functions[scheduler] = now
+            if before != now:
+                self._functions[scheduler] = now
+                if before is not None:
+                    body["functions"] = declare.functions_of(functions)
         if tracked is not None and within and len(tracked.scheduled) < MAX_WITHIN:
             tracked.scheduled.append(body)
         else:

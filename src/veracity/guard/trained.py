@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from types import CodeType, FunctionType
 from typing import TYPE_CHECKING
 
+from .declare import qualified
 from .weakmap import WeakMap
 
 if TYPE_CHECKING:
@@ -33,12 +34,14 @@ class Trained:
         # 0 for a module that was met without a ``forward`` of its own.
         self._numbers: WeakMap[torch.nn.Module, int] = WeakMap()
         self._count = 0
+        self.left_out = 0
+        """Modules and classes that the last look had no place for."""
 
     def look(self, holding: Iterable[torch.nn.Module]) -> None:
         """Take in the modules ``holding`` parameters and all below them, up to :data:`MAX_MODULES`."""
         import torch
 
-        self._modules = []
+        self._modules, self.left_out = [], 0
         met: set[int] = set()
         for outer in holding:
             if id(outer) in met:
@@ -46,13 +49,23 @@ class Trained:
             for name, module in outer.named_modules():
                 # Kept by their identity: a class that compares its modules otherwise is left out.
                 plain = type(module).__hash__ is torch.nn.Module.__hash__
-                if id(module) in met or not plain or len(self._modules) >= MAX_MODULES:
+                if id(module) in met:
                     continue
                 met.add(id(module))
+                if not plain or len(self._modules) >= MAX_MODULES:
+                    self.left_out += 1
+                    continue
                 self._modules.append((name, weakref.ref(module), _own(module)))
                 for kind in type(module).__mro__:
-                    if FORWARD in vars(kind) and kind is not torch.nn.Module and len(self._kinds) < MAX_KINDS:
-                        self._kinds.setdefault(qualified(kind), weakref.ref(kind))
+                    if FORWARD in vars(kind) and kind is not torch.nn.Module:
+                        self._take(kind)
+
+    def _take(self, kind: type) -> None:
+        name = qualified(kind)
+        if name in self._kinds or len(self._kinds) < MAX_KINDS:
+            self._kinds.setdefault(name, weakref.ref(kind))
+        else:
+            self.left_out += 1
 
     def changed(self) -> bool:
         """Whether a module has another ``forward`` of its own than at the last look, or one at all."""
@@ -88,11 +101,6 @@ class Trained:
         if came_later and its is not None:
             yield told, its
         yield told, own
-
-
-def qualified(kind: type) -> str:
-    """``module.QualName`` of a class."""
-    return f"{kind.__module__}.{kind.__qualname__}"
 
 
 def function_of(value: object) -> FunctionType | None:

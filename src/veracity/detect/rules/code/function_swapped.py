@@ -32,7 +32,7 @@ pass alone, at steps that are not captured; a replacement made before the first 
 defines it openly (it is sealed by content). A variable of the program itself, which it gives to another
 of its own functions: programs change their loss so. Functions without a code object are counted, not
 checked, and so is what torch.compile puts into a module. Modules beyond the first 1,024, and classes
-beyond 128.
+beyond 128 (a gap).
 
 ## What to do
 
