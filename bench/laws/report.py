@@ -40,6 +40,7 @@ def report(measured: Sequence[str]) -> str:
         f"## Laws against sabotage and clean runs (`bench/laws`, commit {', '.join(measured)})",
         *_sabotage(planted),
     ]
+    parts += _eight(latest(rows("eight"), measured))
     parts += [*_clean(clean), *_peers(planted, clean, latest(rows("peers"), measured))]
     return "\n".join(parts)
 
@@ -121,6 +122,24 @@ def _rules(found: object) -> str:
     return ", ".join(
         f"{one.get('rule')} at step {one.get('first_step')}" for one in found if isinstance(one, dict)
     )
+
+
+def _eight(planted: Sequence[Row]) -> list[str]:
+    """The table of the sabotages that others were measured by; nothing where none was run."""
+    if not planted:
+        return []
+    head = ("case", "by law", "rules", "first affected step", "the finding's step", "told when")
+    lines = ["", "### The eight that others were measured by", "", "Runs of 300 steps with 0.8 M parameters."]
+    return [*lines, "", *table(head, map(_one_of_eight, planted))]
+
+
+def _one_of_eight(row: Row) -> tuple[str, ...]:
+    truth, by = row.get("truth"), row.get("by")
+    first = min((part["first"] for part in truth.values()), default=0) if isinstance(truth, dict) else 0
+    after = [row.get(name) for name in ("delay", "told_delay")]
+    named, told = (str(first + one) if isinstance(one, int) else "–" for one in after)
+    rules = ", ".join(by) if isinstance(by, list) else ""
+    return (f"`{row['case']}`", str(row.get("caught") == "law"), rules, str(first), named, told)
 
 
 # --- clean runs ----------------------------------------------------------------------------------

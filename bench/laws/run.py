@@ -4,12 +4,14 @@
     python -m bench.laws.run --what clean --limit 300
     python -m bench.laws.run --what whole --limit 10
     python -m bench.laws.run --what peers --minutes 20
+    python -m bench.laws.run --what eight
 
 From the project's root, with the package on the path. ``sabotage``: planted runs, forked where only the
 script is changed and as whole processes where torch or the environment is (``--whole``: always);
 ``clean``: short clean runs, forked from one process, with the real guard and the real monitor; ``whole``:
-clean runs as whole processes. Rows go to ``bench/laws/results/<what>.jsonl``; a case that has a row of this
-commit is passed over, so that the same command goes on where it was stopped. ``report.py`` makes the tables.
+clean runs as whole processes; ``eight``: the sabotages that others were measured by, in longer runs. Rows
+go to ``bench/laws/results/<what>.jsonl``; a case that has a row of this commit is passed over, so that the
+same command goes on where it was stopped. ``report.py`` makes the tables.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ Run = Callable[[Path], dict[str, object]]
 def main() -> int:
     """Run what was asked for until the limit, the minutes or the cases are used up."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--what", choices=("sabotage", "clean", "whole", "peers"), required=True)
+    parser.add_argument("--what", choices=("sabotage", "clean", "whole", "peers", "eight"), required=True)
     parser.add_argument("--seed", type=int, default=0, help="draws the cases")
     parser.add_argument("--count", type=int, default=0, help="how many cases there are (0: the usual number)")
     parser.add_argument("--shard", default="0/1", metavar="I/N", help="take every N-th case, from the I-th")
@@ -89,6 +91,8 @@ def _cases(arguments: argparse.Namespace) -> Iterable[tuple[str, Run]]:
         from .peers import traincheck as peers
 
         return peers.cases(arguments.seed, arguments.count or 20)
+    if arguments.what == "eight":
+        return _eight()
     from .clean import cases as clean
 
     if arguments.what == "whole":
@@ -106,6 +110,14 @@ def _sabotage(arguments: argparse.Namespace) -> Iterable[tuple[str, Run]]:
         preload()
     for case in variants(arguments.seed, arguments.count or 220):
         yield case.name, partial(run_case, case, fork=fork)
+
+
+def _eight() -> Iterable[tuple[str, Run]]:
+    from .eight import EIGHT, STEPS
+    from .wholerun import run_case
+
+    for case in EIGHT:
+        yield case.name, partial(run_case, case, steps=STEPS)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from veracity.drill.victim import victim_path
@@ -195,4 +196,11 @@ READER = Target(
     "adam",
 )
 
-TARGETS = {target.name: target for target in (CHARGPT, DIGITS, IMAGES, REGRESSION, READER)}
+CHARGPT_SMALL = replace(
+    CHARGPT,
+    name="chargpt-small",
+    options=("--size=small", "--eval-every=0", "--save-every=0", "--threads=1", "--workers=0"),
+)
+"""As the script is by itself: 0.8 M parameters. Too slow for hundreds of runs."""
+
+TARGETS = {target.name: target for target in (CHARGPT, DIGITS, IMAGES, REGRESSION, READER, CHARGPT_SMALL)}

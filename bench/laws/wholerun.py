@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from veracity.ledger.entry import Entry
@@ -18,7 +18,7 @@ from veracity.ledger.reader import Reader
 from .plant import plant
 from .planting import Target, read_truth
 from .sabotages import BY_NAME, Sabotage
-from .targets import TARGETS
+from .targets import CHARGPT, TARGETS
 from .variants import Case
 
 Fork = Callable[[Path, Sequence[str], str, Path, Mapping[str, str], bool], "Outcome"]
@@ -59,13 +59,16 @@ class Outcome:
     complaint: str
 
 
-def run_case(case: Case, home: Path, fork: Fork | None = None) -> dict[str, object]:
+def run_case(case: Case, home: Path, fork: Fork | None = None, *, steps: int = 0) -> dict[str, object]:
     """Plant, run, compare with what really happened. The row for the results, without commit and seed.
 
+    ``steps``: how long the run is, if not as long as its sabotage says; one that resumes keeps to that.
     ``fork`` runs a script in a fork of this process (see ``fastrun``); it is used where nothing has to be
     changed before the interpreter starts.
     """
     sabotage, target = BY_NAME[case.sabotage], TARGETS[case.target]
+    if steps and not sabotage.resumes:
+        sabotage = replace(sabotage, steps=steps)
     # How a rank ended is told by a launcher that is its parent, which a fork has none of.
     ends = sabotage.family == "life" and case.form == "ddp"
     forks = fork is not None and not sabotage.torch and not sabotage.site and not ends
@@ -110,7 +113,7 @@ def _first_part(
 def arguments_for(target: Target, steps: int, out: Path, *, until: int = 0) -> tuple[str, ...]:
     """The options of a run of ``steps`` steps; ``until`` is where its schedule ends."""
     options = (*target.options, "--steps", str(steps), "--out-dir", str(out))
-    if target.name == "chargpt":
+    if target.script == CHARGPT.script:
         options += ("--decay-steps", str(until or steps))
     return options
 

@@ -8,6 +8,7 @@ import sys
 import tempfile
 
 from bench.laws.peers.spikes import first_alarm, scores, threshold
+from bench.laws.report import _eight
 from bench.laws.rows import ROOT, latest, without_places
 
 
@@ -53,3 +54,10 @@ def test_the_last_row_of_a_case_at_the_commit_counts() -> None:
 def test_rows_do_not_name_folders_of_the_machine() -> None:
     said = f"{ROOT}/src/x.py, {sys.prefix}/bin/python, {tempfile.gettempdir()}/abc"
     assert without_places(said) == "<project>/src/x.py, <environment>/bin/python, <temporary>/abc"
+
+
+def test_the_eight_are_told_with_the_step_that_was_affected_first() -> None:
+    row = {"case": "a", "caught": "law", "by": ["gradient-changed"], "delay": 0, "told_delay": 2}
+    lines = _eight([row | {"truth": {"0": {"first": 50, "last": 250, "count": 5}}}])
+    assert lines[-1] == "| `a` | True | gradient-changed | 50 | 50 | 52 |"
+    assert _eight([]) == []

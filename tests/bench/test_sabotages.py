@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from bench.laws.eight import EIGHT
 from bench.laws.plant import script_edits, torch_texts
 from bench.laws.planting import TRIGGERS, Trigger
 from bench.laws.sabotages import BY_NAME, PLANNED, SABOTAGES, Sabotage
 from bench.laws.targets import TARGETS
-from bench.laws.variants import variants
+from bench.laws.variants import Case, variants
 from veracity.detect.registry import RULES
 from veracity.drill.sabotage import MARK
 
@@ -73,3 +74,14 @@ def test_variants_cover_all_and_are_drawn_the_same_again() -> None:
     assert {case.form for case in cases} == {"single", "ddp"}
     assert cases == variants(3, 220)
     assert [case.name for case in cases] != [case.name for case in variants(4, 220)]
+
+
+@pytest.mark.parametrize("case", EIGHT, ids=lambda one: one.sabotage)
+def test_each_of_the_eight_fits_the_script_as_it_is(case: Case) -> None:
+    target, sabotage = TARGETS[case.target], BY_NAME[case.sabotage]
+    text = target.script.read_text(encoding="utf-8")
+    for edit in script_edits(sabotage, target, case.trigger, case.strength, TRUTH):
+        text = edit.apply(text)
+    ast.parse(text)
+    assert "chargpt" in sabotage.targets
+    assert "--n-embd" not in " ".join(target.options)
