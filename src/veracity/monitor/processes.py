@@ -1,7 +1,8 @@
 """The job's processes: who they are, who stays silent, how each one ended.
 
 A process that ends is noticed through its pidfd at once, and its exit status is read from ``/proc`` while it
-waits to be reaped by its parent (or by us, for our own children and adopted orphans).
+waits to be reaped by its parent (or by us, for our own children and adopted orphans), or else from what newer
+kernels keep of it.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from dataclasses import dataclass, field
 from ..core.observation import Gap, Hello, HostLoad, ProcessAppeared, ProcessEnded
 from ..core.origin import monitor_origin
 from ..observe import process
+from ..observe.pidfd import exit_status
 from ..observe.silence import Silence, explain_silence
 
 SILENT_AFTER = 10.0
@@ -286,7 +288,7 @@ class Processes:
         )
 
     def _exit_status(self, known: Known) -> int | None:
-        """The wait status: by reaping our own children, else from the zombie's entry in /proc."""
+        """The wait status: by reaping our own children, else of the zombie in /proc, else of the pidfd."""
         if known.pid in self.statuses:
             return self.statuses[known.pid]
         with contextlib.suppress(ChildProcessError):
@@ -297,7 +299,7 @@ class Processes:
         seen = process.read_stat(known.pid)
         if seen is not None and seen.state in ("Z", "X") and seen.starttime == known.starttime:
             return seen.exit_code
-        return None
+        return exit_status(known.pidfd) if known.pidfd >= 0 else None
 
     def _explain(self, known: Known, how: str, code: int) -> str:
         if how != "signalled":

@@ -1,0 +1,47 @@
+"""How processes of a job ended, of real ones that their own parent reaps at once."""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from tests.observe.test_pidfd import Grandchild, grandchild, keeps
+from veracity.core.observation import ProcessEnded
+from veracity.monitor.processes import Processes
+
+
+@pytest.fixture
+def processes() -> Iterator[Processes]:
+    with selectors.DefaultSelector() as selector:
+        one = Processes(os.getpid(), "", selector)
+        yield one
+        one.close()
+
+
+def end_of(processes: Processes, one: Grandchild) -> ProcessEnded:
+    """What is told of it once it was reaped before anybody could look."""
+    one.reaped()
+    end = processes.ended(processes.known[one.pid].pidfd)
+    assert end is not None
+    return end
+
+
+@keeps
+def test_who_was_reaped_before_a_look_is_known_to_have_been_killed(processes: Processes) -> None:
+    with grandchild("import time; time.sleep(60)") as one:
+        processes._add(one.pid, "rank")
+        os.kill(one.pid, signal.SIGKILL)
+        end = end_of(processes, one)
+    assert (end.how, end.code, end.role) == ("signalled", signal.SIGKILL, "rank")
+
+
+@keeps
+def test_who_was_reaped_before_a_look_is_known_by_its_exit_code(processes: Processes) -> None:
+    with grandchild("import sys, time; time.sleep(1); sys.exit(3)") as one:
+        processes._add(one.pid, "rank")
+        end = end_of(processes, one)
+    assert (end.how, end.code) == ("exited", 3)
