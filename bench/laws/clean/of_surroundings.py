@@ -195,9 +195,9 @@ def serving_metrics(seed: int) -> None:
 
 
 def starting_others(seed: int) -> None:
-    """Other programs are started between steps, and files are read."""
+    """Other programs are started between steps, one is killed when it is needed no more; files are read."""
     here = setting(seed)
-    with _folder() as folder:
+    with _folder() as folder, subprocess.Popen(["sleep", "600"]) as helper:
         (folder / "notes.txt").write_text("rate 0.1\n")
         for number, batch in enumerate(here.batches(STEPS)):
             train(here, batch)
@@ -205,6 +205,7 @@ def starting_others(seed: int) -> None:
                 subprocess.run([sys.executable, "-c", "print(1)"], check=True, capture_output=True)
                 subprocess.run(["uname", "-a"], check=True, capture_output=True)
             (folder / "notes.txt").read_text()
+        helper.kill()
 
 
 def sleeping(seed: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from veracity.core.rule import Severity
 from veracity.detect.detector import Detector
 from veracity.detect.rules.life.crashed import Crashed
 from veracity.detect.rules.life.exit_nonzero import ExitNonzero
-from veracity.detect.rules.life.killed import Killed
+from veracity.detect.rules.life.killed import MAX_HELPERS, Killed
 from veracity.detect.rules.life.signals import signal_name
 
 SECOND = 1_000_000_000
@@ -49,11 +50,26 @@ def test_main_process_ended_by_a_signal(role: str, code: int) -> None:
     assert signal_name(code) in finding.message
 
 
-def test_other_process_killed_is_a_warning() -> None:
-    (finding,) = judged(Killed(), killed(9, "child"))
-    assert finding.severity is Severity.WARNING
-    (finding,) = judged(Killed(), killed(15, "other", parent_alive=False))
-    assert finding.severity is Severity.WARNING
+@pytest.mark.parametrize(
+    "end",
+    [killed(9, "child"), killed(2, "other"), killed(15, "other", parent_alive=False)],
+    ids=["killed", "interrupted", "ended with its parent"],
+)
+def test_a_killed_helper_is_a_note_and_a_warning_where_it_was_missed(end: ProcessEnded) -> None:
+    """``subprocess.run`` kills what has not ended in time, and nobody tells a parent who sent a signal."""
+    went_on, failed = (
+        replace(ended("exited", code, role="rank"), origin=origin(pid=end.parent)) for code in (0, 1)
+    )
+    assert [one.severity for one in judged(Killed(), end)] == [Severity.NOTE]
+    assert [one.severity for one in judged(Killed(), end, went_on)] == [Severity.NOTE]
+    assert [one.severity for one in judged(Killed(), end, failed)] == [Severity.WARNING]
+    assert [one.severity for one in judged(Killed(), end, ended("exited", 1))] == [Severity.NOTE]
+
+
+def test_helpers_without_end_are_counted_and_not_listed() -> None:
+    detector = Killed()
+    assert len(judged(detector, *[killed(9, "other")] * 80)) == MAX_HELPERS
+    assert sum(detector.coverage().reasons.values()) == 80 - MAX_HELPERS
 
 
 CLEAN: dict[str, list[Observation]] = {
@@ -110,6 +126,11 @@ def test_crash() -> None:
     assert finding.severity is Severity.WARNING
     assert "SIGSEGV" in finding.message
     assert judged(Crashed(), killed(9), ended("exited", 1), killed(11, explained="known")) == []
+
+
+def test_a_helper_whose_reader_went_away_did_not_crash() -> None:
+    assert judged(Crashed(), killed(13, "other")) == []
+    assert len(judged(Crashed(), killed(13, "rank"))) == 1
 
 
 def test_exit_code_is_a_note_for_main_processes() -> None:

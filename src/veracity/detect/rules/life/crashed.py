@@ -12,7 +12,8 @@ arithmetic trap, a limit on CPU time or file size, a timer nobody handled.
 ## How it is checked
 
 The monitor reads how every process of the job ended, from the kernel. These signals are normally raised by
-what the process itself did, so this is a warning of medium confidence.
+what the process itself did, so this is a warning of medium confidence. A helper that ends by SIGPIPE is what
+`yes | head` leaves behind: no finding.
 
 ## What fools it
 
@@ -33,7 +34,7 @@ from ....core.coverage import Coverage
 from ....core.finding import Evidence, Finding, finding_of
 from ....core.observation import Observation, ProcessEnded
 from ....core.rule import Confidence, Rule, Severity
-from .signals import OWN_FAULTS, signal_name
+from .signals import MAIN_ROLES, OWN_FAULTS, PIPE, signal_name
 
 MAX_FINDINGS = 200
 
@@ -59,6 +60,8 @@ class Crashed:
         if not isinstance(observation, ProcessEnded) or observation.how != "signalled":
             return
         if observation.explained or observation.code not in OWN_FAULTS:
+            return
+        if observation.code == PIPE and observation.role not in MAIN_ROLES:
             return
         self._count += 1
         if self._count > MAX_FINDINGS:

@@ -30,7 +30,7 @@ from ....core.coverage import Coverage
 from ....core.finding import Evidence, Finding, finding_of
 from ....core.observation import Observation, ProcessEnded
 from ....core.rule import Confidence, Rule, Severity
-from .killed import MAIN_ROLES
+from .signals import MAIN_ROLES
 
 MAX_FINDINGS = 200
 

@@ -13,14 +13,17 @@ kernel when memory runs out.
 
 The monitor reads how every process of the job ended, from the kernel. Explained are: a signal that the
 monitor passed on; what the monitor itself could explain (memory limit, scheduler); the other ranks, once one
-has failed, since the launcher then ends them; children and loader workers that end by SIGTERM while their
-parent lives. A rank, the launcher or the program itself ended otherwise is an error; another process a
-warning. Signals that a process raises by its own fault belong to `life-crashed`.
+has failed, since the launcher then ends them; helpers and loader workers that end by SIGTERM while their
+parent lives. A rank, the launcher or the program itself ended otherwise is an error. Programs also end their
+own helpers by other signals, as `subprocess.run` does with SIGKILL when a timeout is over: that is a note,
+and a warning where the process that had started the helper failed with it. Signals that a process raises by
+its own fault belong to `life-crashed`.
 
 ## What fools it
 
 Who sent a signal is not in what the kernel tells a parent: the sender is not determined here. A rank killed
-soon after another one failed counts as ended by the launcher.
+soon after another one failed counts as ended by the launcher. A helper that is killed, and that nobody
+misses, is a note whoever did it.
 
 ## What to do
 
@@ -37,9 +40,8 @@ from ....core.coverage import Coverage
 from ....core.finding import Evidence, Finding, finding_of
 from ....core.observation import Observation, ProcessEnded, SignalForwarded
 from ....core.rule import Confidence, Rule, Severity
-from .signals import ASKED_TO_END, KILL, OWN_FAULTS, TERMINATE, signal_name
+from .signals import ASKED_TO_END, KILL, MAIN_ROLES, OWN_FAULTS, TERMINATE, signal_name
 
-MAIN_ROLES = frozenset({"root", "rank", "launcher"})
 PATIENCE = 5_000_000_000
 """Nanoseconds to wait for what would explain a request to end: its order of arrival is not given."""
 
@@ -47,6 +49,7 @@ REACTION = 250_000_000
 """Nanoseconds within which no launcher has reacted yet: ranks that fail so close together failed alone."""
 
 MAX_WAITING = 4096
+MAX_HELPERS = 50
 
 
 class Killed:
@@ -63,6 +66,7 @@ class Killed:
 
     def __init__(self) -> None:
         self._waiting: list[ProcessEnded] = []
+        self._helpers: list[ProcessEnded] = []
         self._forwarded = False
         self._failed_at: int | None = None
         self._coverage = Coverage(self.rule.law, "processes")
@@ -85,6 +89,8 @@ class Killed:
         held = signalled and main and end.code in ASKED_TO_END
         # A launcher that exits with a code follows its ranks; it does not explain their end.
         failed = end.role == "rank" and end.how == "exited" and end.code != 0
+        if end.how == "exited" and end.code != 0:
+            yield from self._missed_by(end)
         if failed_at is None and (failed or (signalled and main and not held)):
             self._failed_at = end.origin.at
         if not signalled or end.explained or end.code in OWN_FAULTS or self._forwarded:
@@ -98,6 +104,16 @@ class Killed:
             if not (followed and end.role == "rank" and end.code == KILL):
                 yield self._finding(end)
         elif not (end.code == TERMINATE and end.parent_alive):
+            if len(self._helpers) < MAX_HELPERS:
+                self._helpers.append(end)
+            else:
+                self._coverage.skip(f"more than {MAX_HELPERS} helpers were killed: the rest is not listed")
+
+    def _missed_by(self, parent: ProcessEnded) -> Iterator[Finding]:
+        """A process failed: did it miss a helper that was killed?"""
+        missed = [end for end in self._helpers if end.parent == parent.origin.pid]
+        self._helpers = [end for end in self._helpers if end not in missed]
+        for end in missed:
             yield self._finding(end, Severity.WARNING, Confidence.MEDIUM)
 
     def _judge_waiting(self) -> Iterator[Finding]:
@@ -139,6 +155,8 @@ class Killed:
         """Judge what is still held back."""
         if self._waiting:
             yield from self._judge_waiting()
+        for end in self._helpers:
+            yield self._finding(end, Severity.NOTE, Confidence.MEDIUM)
 
     def coverage(self) -> Coverage:
         """Processes whose end was read."""

@@ -1,4 +1,4 @@
-"""Signals by number, as Linux numbers them on x86-64 and Arm, and who usually raises them."""
+"""Signals by number, as Linux numbers them on x86-64 and Arm, who usually raises them, and whom they end."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ _NAMES = {
     31: "SIGSYS",
 }  # fmt: skip
 
+MAIN_ROLES = frozenset({"root", "rank", "launcher"})
+"""Processes without which there is no run; all others are helpers."""
+
 KILL = 9
+PIPE = 13
 TERMINATE = 15
 
 ASKED_TO_END = frozenset({1, 2, 3, 15})
