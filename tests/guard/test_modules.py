@@ -74,6 +74,26 @@ def test_a_step_in_evaluation_mode_is_found(guarded: Guarded, make: Callable[[],
     assert [(one.rule, one.first_step) for one in found(guarded)] == [("randomness-evaluation-mode", 12)]
 
 
+def test_the_mode_within_a_wrapper_is_what_counts(guarded: Guarded) -> None:
+    """A script goes on to call the model it has wrapped by its own name."""
+    model = Own()
+    train(nn.DataParallel(model), lambda _, step: model.train(step != 12))
+    assert [(one.rule, one.first_step) for one in found(guarded)] == [("randomness-evaluation-mode", 12)]
+    assert [step.settings for step in guarded.seen(StepRecord) if step.settings] == []
+
+
+def test_a_wrapper_whose_mode_alone_is_set_is_no_finding(guarded: Guarded) -> None:
+    model = Own()
+
+    def evaluate_within(whole: nn.Module, step: int) -> None:
+        whole.eval()
+        model.train()
+
+    train(nn.DataParallel(model), evaluate_within)
+    assert found(guarded) == []
+    assert all(step.training for step in guarded.seen(StepRecord))
+
+
 @pytest.mark.parametrize(("times", "severity"), [(0.1, Severity.NOTE), (0.9, Severity.WARNING)])
 def test_a_phase_in_evaluation_mode_at_a_rate_of_its_own_is_a_note(
     guarded: Guarded, times: float, severity: Severity

@@ -23,6 +23,7 @@ MAX_NAMED = 8
 # A program that sets them at each step is not told of for ever.
 MAX_RECORDS = 40
 MAX_TEXT = 80
+MAX_WRAPPERS = 8
 WITH_IT = "that of its module"
 _TORCH = "torch.nn.modules."
 
@@ -82,9 +83,9 @@ class Layers:
                             settings,
                             read,
                             read(vars(part)),
-                            weakref.ref(one),
+                            weakref.ref(within(one)),
                             has_modes(part),
-                            _mode(part, one),
+                            _mode(part, within(one)),
                         )
                     )
 
@@ -95,6 +96,19 @@ class Layers:
             return []
         self._records += 1
         return found[:MAX_NAMED]
+
+
+def within(module: torch.nn.Module) -> torch.nn.Module:
+    """What torch's own wrappers (DistributedDataParallel, a compiled module) hold; another module as it is.
+
+    A wrapper's mode says nothing: that of the module within is set by itself as well.
+    """
+    for _ in range(MAX_WRAPPERS):
+        kind, inner = type(module).__module__, tuple(module.children())
+        if not kind.startswith("torch.") or kind.startswith(_TORCH) or len(inner) != 1:
+            break
+        module = inner[0]
+    return module
 
 
 def has_modes(module: torch.nn.Module) -> bool:

@@ -13,7 +13,7 @@ from time import perf_counter_ns
 from typing import TYPE_CHECKING
 
 from .homes import Homes
-from .layers import Layers, has_modes
+from .layers import Layers, has_modes, within
 from .numerics import Numerics
 from .statistics import Derived
 
@@ -36,7 +36,7 @@ class Modules:
 
         inner = {id(child) for one in holding for child in one.modules() if child is not one}
         outer = [one for one in holding if id(one) not in inner]
-        self._outer = [weakref.ref(one) for one in outer]
+        self._outer = [weakref.ref(within(one)) for one in outer]
         self._layers = Layers(outer)
         self._numerics = Numerics()
         self._homes = Homes(outer, parameters)

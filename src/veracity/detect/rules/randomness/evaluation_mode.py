@@ -14,7 +14,8 @@ falls more smoothly than before, and the model generalises less well.
 ## How it is checked
 
 At each backward pass the mode of the outermost modules that hold an optimizer's parameters is read, where a
-mode changes anything: dropout with a probability, batch normalisation, code that looks at ``training``. After
+mode changes anything: dropout with a probability, batch normalisation, code that looks at ``training``; below
+a wrapper of torch's, such as DistributedDataParallel, the mode of what it holds. After
 ten steps in training mode, a step none of whose backward passes ran in that mode is a finding; at the first
 step of a pass over a loader, or at one for which the learning rate is set anew (to half or twice of what it
 was, or beyond), a new phase may begin: a note.
