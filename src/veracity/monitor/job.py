@@ -327,8 +327,9 @@ class Loop:
                     self._pipeline.heard(peer, frame)
         elif isinstance(candidate, int) and self._processes.owns(candidate):
             self._processes.note_status(candidate)
-            # What the process wrote last is read before its end is noted, so that the two stay in order.
-            self._pipeline.read()
+            # All that the process wrote is read before its end is noted: which step was its last?
+            while self._pipeline.read():
+                pass
             ended = self._processes.ended(candidate)
             if ended is not None:
                 self._hangs.ended(ended.origin.pid)

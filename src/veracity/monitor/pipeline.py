@@ -243,9 +243,9 @@ class Pipeline:
 
     # --- what the guards say ---------------------------------------------------------------------
 
-    def read(self) -> None:
-        """Take in what is new in the spools, and what the checkers have finished."""
-        self.held_back = False
+    def read(self) -> bool:
+        """Take in what is new in the spools, and what the checkers have finished; whether more may wait."""
+        self.held_back, before = False, self._spool.taken
         for item in self._spool.read():
             if not self._allowance.record():
                 self.held_back = True
@@ -262,6 +262,7 @@ class Pipeline:
         for source in self._sources.values():
             if source.falls_silent():
                 self.observe(gaps.silent(source))
+        return self._spool.taken != before and not self.held_back
 
     def heard(self, peer: Peer, frame: Frame) -> None:
         """A datagram from a guard; the kernel says that it comes from ``peer``."""
@@ -508,14 +509,13 @@ class Pipeline:
 
     def drain(self) -> None:
         """The job has ended: take in all that is left."""
-        before, deadline = -1, time.monotonic() + DRAIN_SECONDS
-        while before != self._spool.taken or self.held_back:
-            if self.held_back and time.monotonic() > deadline:
-                self.observe(gaps.of_monitor("not all that the job wrote was taken in", self._allowance.pace))
-                break
-            before = self._spool.taken
-            self.read()
+        deadline = time.monotonic() + DRAIN_SECONDS
+        while self.read() or self.held_back:
             if self.held_back:
+                if time.monotonic() > deadline:
+                    said = "not all that the job wrote was taken in"
+                    self.observe(gaps.of_monitor(said, self._allowance.pace))
+                    break
                 time.sleep(HELD_BACK_SECONDS)
         for torn in self._spool.torn():
             self._damaged(torn.stream, torn.pid, torn.reason)
