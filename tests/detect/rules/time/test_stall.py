@@ -114,6 +114,16 @@ def test_two_lines_are_two_findings() -> None:
     assert {finding.locations[0].line for finding in found} == {SLEEP.line, SPIN.line}
 
 
+@pytest.mark.parametrize(("top", "asleep"), [(SLEEP, True), (SPIN, False)])
+def test_beside_a_check_only_who_sleeps_is_told(top: StackFrame, asleep: bool) -> None:
+    """How long a step takes by itself is not known where a check ran its forward pass again."""
+    checked = [
+        replace(one, phases={**one.phases, "guard": STEP}) if isinstance(one, StepRecord) else one
+        for one in run(60, [10, 20, 30], top, asleep=asleep)
+    ]
+    assert [one.first_step for one in judged(checked)] == ([10] if asleep else [])
+
+
 def test_ranks_are_charged_apart() -> None:
     def two() -> Iterator[Observation]:
         for number in range(60):

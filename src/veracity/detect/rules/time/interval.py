@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import deque
+from dataclasses import dataclass
 from itertools import accumulate
 
 from ....core.observation import (
@@ -20,6 +21,21 @@ WINDOW = 101
 MAX_SAMPLES = 64
 MAX_LOADERS = 1024
 _COMPILERS = ("/torch/_dynamo/", "/torch/_inductor/", "/torch/_functorch/")
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """A step that is complete: its ``samples``, and its time over the median (``excess``, ns).
+
+    ``calm``: there was no checkpoint in it, no compilation, no batches of more than one loader (an
+    evaluation). ``ordinary``: nor a check that ran the forward pass again, beside which nothing is known of
+    how long the step takes by itself.
+    """
+
+    samples: list[StackSampled]
+    excess: int
+    calm: bool
+    ordinary: bool
 
 
 class Intervals:
@@ -78,20 +94,17 @@ class Intervals:
                 found.append((passed.first + at, sample))
         return found
 
-    def close(self, record: StepRecord) -> tuple[list[StackSampled], int, bool]:
-        """A step is complete: its samples, its time over the median in ns, and whether it was ordinary.
-
-        Not ordinary: a checkpoint, a compilation, a check that ran the forward pass again, or batches of more
-        than one loader (an evaluation). Samples of a later time belong to a step whose record was not read
-        yet: stacks are looked at more often than records are read.
+    def close(self, record: StepRecord) -> Closed:
+        """A step is complete. Samples of a later time belong to a step whose record was not read yet: stacks
+        are looked at more often than records are read.
         """
         checked = record.phases.get("guard", 0)
         duration = sum(record.phases.values()) - checked
         usual = sorted(self._durations)[len(self._durations) // 2] if self._durations else duration
-        ordinary = not self._busy and not checked and len(self._loaders) <= 1
+        calm = not self._busy and len(self._loaders) <= 1
         samples = [one for one in self._samples if one.origin.at <= record.origin.at]
         self._samples = [one for one in self._samples if one.origin.at > record.origin.at]
         self._busy, self._loaders = False, set()
         self.total += duration
         self._durations.append(duration)
-        return samples, max(0, duration - usual), ordinary
+        return Closed(samples, max(0, duration - usual), calm=calm, ordinary=calm and not checked)

@@ -111,7 +111,7 @@ class LoaderStarved:
             return
         rank.interval.take(observation)
         if isinstance(observation, StepRecord) and observation.optimizer == 0:
-            _, _, ordinary = rank.interval.close(observation)
+            ordinary = rank.interval.close(observation).ordinary
             if ordinary and observation.step >= WARM_STEPS:
                 yield from self._step(rank, observation)
 

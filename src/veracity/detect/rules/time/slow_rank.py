@@ -137,7 +137,7 @@ class SlowRank:
         if isinstance(observation, StackSampled) and observation.frames:
             rank.frames = observation.frames[:8]
         if isinstance(observation, StepRecord) and observation.optimizer == 0:
-            _, _, ordinary = rank.interval.close(observation)
+            ordinary = rank.interval.close(observation).ordinary
             total = sum(observation.phases.values())
             parts = self._open.setdefault(observation.step, {})
             parts[number] = _Part(observation.phases, total, ordinary)

@@ -18,7 +18,8 @@ met. A step that takes much longer than the median of its rank is sampled as wel
 when the innermost line calls nothing but clocks and arithmetic. Time spent waiting for a processor or
 for disk (from ``/proc``) is subtracted. A finding needs at least three stalls in different steps and one
 per cent of the run at one line.
-Steps with an evaluation, a checkpoint or a compilation in them, and the first steps, do not count.
+Steps with an evaluation, a checkpoint or a compilation in them, and the first steps, do not count; nor, for
+what spins, those in which a check ran the forward pass again.
 Where the guard rests, sleeps are seen all the same, since the kernel tells of them; what spins is not.
 
 ## What fools it
@@ -125,11 +126,14 @@ class Stall:
         return self._coverage
 
     def _charge(self, pid: int, record: StepRecord, interval: Intervals) -> Iterator[Finding]:
-        samples, excess, ordinary = interval.close(record)
-        if not ordinary or record.step < WARM_STEPS:
+        closed = interval.close(record)
+        if not closed.calm or record.step < WARM_STEPS:
             return
-        for sample in samples:
-            if not sample.asleep and (not sample.frames or not spins(sample.frames[0])):
+        excess = closed.excess
+        for sample in closed.samples:
+            # Who sleeps does so beside a check, too; who spins is told by how long the step took.
+            spinning = closed.ordinary and bool(sample.frames) and spins(sample.frames[0])
+            if not sample.asleep and not spinning:
                 continue
             yield from self._charge_sample(pid, record.step, sample, excess, interval)
             excess = excess if sample.asleep else 0
