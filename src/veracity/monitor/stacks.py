@@ -27,10 +27,10 @@ from ..observe import process
 TIMER_WAITS = ("hrtimer_nanosleep", "do_nanosleep", "common_nsleep")
 MIN_SLEEP = 0.012
 SHORT_SLEEPS = 2
-"""So many sleeps ended before their stack was read: from then on it is read at first sight, or a while after.
+"""So many sleeps ended before their stack was read: from then on it is not always read at first sight.
 
 py-spy takes about as long as such a sleep, and training is regular: read at once each time, it could come
-just too late each time.
+just too late each time. So it is read at once or a while after, by chance.
 """
 A_WHILE = 0.04
 MAX_UNSEEN = 0.02  # what a sleep may have gone on after the last look that saw it: looks may come late
@@ -139,14 +139,14 @@ class Stacks:
                     yield _sample(watched, now, now - watched.stepped_at, frames, asleep=False)
 
     def _asleep(self, watched: _Watched, now: float) -> Iterator[StackSampled]:
-        """The main thread sleeps on a timer: read where, once it does so for a while or again and again."""
+        """The main thread sleeps on a timer: read where, at first sight or a while after."""
         ran = process.cpu_time(watched.pid)
         if watched.asleep_since and ran != watched.ran:
             yield from self._awake(watched, now)  # it woke unseen and sleeps again, perhaps elsewhere
         if not watched.asleep_since:
             watched.asleep_since, watched.ran, watched.frames = now, ran, []
         watched.asleep_until = now
-        due = now - watched.asleep_since >= MIN_SLEEP
+        due = now - watched.asleep_since >= MIN_SLEEP or watched.short < SHORT_SLEEPS
         if not due and watched.short >= SHORT_SLEEPS and not watched.read_at:
             due = _CHANCE.random() < 0.5
             watched.read_at = 0.0 if due else now + _CHANCE.uniform(0.0, A_WHILE)

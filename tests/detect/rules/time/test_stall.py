@@ -241,9 +241,12 @@ def test_sleeps_that_were_not_read_are_charged_to_the_line_that_is_read_next() -
 
 
 def test_a_sample_belongs_to_the_step_of_its_time_however_late_records_are_read() -> None:
+    """That a sleep is over is seen a while after, often in the next step."""
+
     def read_late() -> Iterator[Observation]:
         for at in (205, 305, 405):
-            yield replace(sample(SLEEP, asleep=True), origin=replace(origin(), at=at * STEP))
+            seen = at * STEP + 20 * MS
+            yield replace(sample(SLEEP, 60 * MS, asleep=True), origin=replace(origin(), at=seen))
         for number in range(600):
             yield replace(step(number), origin=replace(origin(), at=(number + 1) * STEP))
 

@@ -79,8 +79,7 @@ class Intervals:
         known = len(passed.each) == passed.count
         ordinary = not self._busy and len(self._loaders) <= 1 and known
         ended = passed.origin.at - passed.since
-        samples = [one for one in self._samples if one.origin.at <= ended]
-        self._samples = [one for one in self._samples if one.origin.at > ended]
+        samples = self._until(ended)
         self._busy, self._loaders = False, set()
         if not ordinary:
             return []
@@ -88,7 +87,7 @@ class Intervals:
         begun = ended - 1000 * ends[-1]
         found = []
         for sample in samples:
-            middle = (sample.origin.at - sample.span // 2 - begun) // 1000
+            middle = (_moment(sample) - begun) // 1000
             if sample.asleep:
                 at = min(max(0, bisect_left(ends, middle)), passed.count - 1)
                 found.append((passed.first + at, sample))
@@ -102,9 +101,19 @@ class Intervals:
         duration = sum(record.phases.values()) - checked
         usual = sorted(self._durations)[len(self._durations) // 2] if self._durations else duration
         calm = not self._busy and len(self._loaders) <= 1
-        samples = [one for one in self._samples if one.origin.at <= record.origin.at]
-        self._samples = [one for one in self._samples if one.origin.at > record.origin.at]
+        samples = self._until(record.origin.at)
         self._busy, self._loaders = False, set()
         self.total += duration
         self._durations.append(duration)
         return Closed(samples, max(0, duration - usual), calm=calm, ordinary=calm and not checked)
+
+    def _until(self, moment: int) -> list[StackSampled]:
+        """Take the samples up to ``moment``."""
+        taken = [one for one in self._samples if _moment(one) <= moment]
+        self._samples = [one for one in self._samples if _moment(one) > moment]
+        return taken
+
+
+def _moment(sample: StackSampled) -> int:
+    """When a sample was taken; of a sleep its middle, for that it is over is seen a while after."""
+    return sample.origin.at - (sample.span // 2 if sample.asleep else 0)
