@@ -46,6 +46,7 @@ from .workers import Workers
 READ_EVERY = 0.05
 ASKED_EVERY = 0.01
 """The same while a process waits to hear whether it may load a file."""
+READS_AT_AN_END = 16
 COMMIT_EVERY = 1.0
 CALM_COMMIT_EVERY = 4.0
 """The same while all guards rest and nothing came but what always comes: each sync takes a core, too."""
@@ -327,9 +328,11 @@ class Loop:
                     self._pipeline.heard(peer, frame)
         elif isinstance(candidate, int) and self._processes.owns(candidate):
             self._processes.note_status(candidate)
-            # All that the process wrote is read before its end is noted: which step was its last?
-            while self._pipeline.read():
-                pass
+            # All that the process wrote is read before its end is noted: which step was its last? But a
+            # job that writes faster than anybody reads does not keep us from looking at it.
+            for _ in range(READS_AT_AN_END):
+                if not self._pipeline.read():
+                    break
             ended = self._processes.ended(candidate)
             if ended is not None:
                 self._hangs.ended(ended.origin.pid)
