@@ -64,6 +64,8 @@ def test_a_killed_helper_is_a_note_and_a_warning_where_it_was_missed(end: Proces
     assert [one.severity for one in judged(Killed(), end, went_on)] == [Severity.NOTE]
     assert [one.severity for one in judged(Killed(), end, failed)] == [Severity.WARNING]
     assert [one.severity for one in judged(Killed(), end, ended("exited", 1))] == [Severity.NOTE]
+    later = replace(failed, origin=origin(pid=end.parent, at=140))
+    assert [one.severity for one in judged(Killed(), end, later)] == [Severity.NOTE]
 
 
 def test_helpers_without_end_are_counted_and_not_listed() -> None:

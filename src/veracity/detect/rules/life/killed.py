@@ -16,8 +16,8 @@ monitor passed on; what the monitor itself could explain (memory limit, schedule
 has failed, since the launcher then ends them; helpers and loader workers that end by SIGTERM while their
 parent lives. A rank, the launcher or the program itself ended otherwise is an error. Programs also end their
 own helpers by other signals, as `subprocess.run` does with SIGKILL when a timeout is over: that is a note,
-and a warning where the process that had started the helper failed with it. Signals that a process raises by
-its own fault belong to `life-crashed`.
+and a warning where the process that had started the helper failed within ten seconds. Signals that a process
+raises by its own fault belong to `life-crashed`.
 
 ## What fools it
 
@@ -47,6 +47,9 @@ PATIENCE = 5_000_000_000
 
 REACTION = 250_000_000
 """Nanoseconds within which no launcher has reacted yet: ranks that fail so close together failed alone."""
+
+MISSED = 10_000_000_000
+"""Nanoseconds within which a process fails that misses a helper; what fails later has its own reasons."""
 
 MAX_WAITING = 4096
 MAX_HELPERS = 50
@@ -111,7 +114,11 @@ class Killed:
 
     def _missed_by(self, parent: ProcessEnded) -> Iterator[Finding]:
         """A process failed: did it miss a helper that was killed?"""
-        missed = [end for end in self._helpers if end.parent == parent.origin.pid]
+        missed = [
+            end
+            for end in self._helpers
+            if end.parent == parent.origin.pid and parent.origin.at - end.origin.at < MISSED
+        ]
         self._helpers = [end for end in self._helpers if end not in missed]
         for end in missed:
             yield self._finding(end, Severity.WARNING, Confidence.MEDIUM)
