@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import os
+import selectors
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from veracity.monitor.processes import Processes
 
 _SCRIPT = """
 import sys
@@ -44,3 +48,12 @@ def run(finished: Path, tmp_path: Path) -> Path:
     """A copy of the finished run that a test may edit."""
     home = shutil.copytree(finished.parent.parent, tmp_path / "home")
     return home / "runs" / finished.name
+
+
+@pytest.fixture
+def processes() -> Iterator[Processes]:
+    """The processes below this one, which stands for what `run` started."""
+    with selectors.DefaultSelector() as selector:
+        one = Processes(os.getpid(), "", selector)
+        yield one
+        one.close()

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import os
-import selectors
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
-
-import pytest
 
 from veracity.core.observation import CallFrame, ChannelUsed, FileWritten, SocketsSeen
 from veracity.core.origin import monitor_origin
@@ -27,14 +23,6 @@ class Records:
 
 
 CODE = cast("Code", Records())
-
-
-@pytest.fixture
-def processes() -> Iterator[Processes]:
-    with selectors.DefaultSelector() as selector:
-        one = Processes(os.getpid(), "", selector)
-        yield one
-        one.close()
 
 
 def look(looks: ChannelLooks) -> list[SocketsSeen | FileWritten]:

@@ -3,23 +3,11 @@
 from __future__ import annotations
 
 import os
-import selectors
 import shutil
 import subprocess
-from collections.abc import Iterator
-
-import pytest
 
 from veracity.core.observation import ProcessAppeared
 from veracity.monitor.processes import MAX_OF_A_KIND, Processes
-
-
-@pytest.fixture
-def processes() -> Iterator[Processes]:
-    with selectors.DefaultSelector() as selector:
-        one = Processes(os.getpid(), "", selector)
-        yield one
-        one.close()
 
 
 def scan(processes: Processes) -> list[ProcessAppeared]:

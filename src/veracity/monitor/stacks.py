@@ -147,7 +147,7 @@ class Stacks:
             watched.asleep_since, watched.ran, watched.frames = now, ran, []
         watched.asleep_until = now
         due = now - watched.asleep_since >= MIN_SLEEP or watched.short < SHORT_SLEEPS
-        if not due and watched.short >= SHORT_SLEEPS and not watched.read_at:
+        if not due and not watched.read_at:
             due = _CHANCE.random() < 0.5
             watched.read_at = 0.0 if due else now + _CHANCE.uniform(0.0, A_WHILE)
         if not watched.frames and due and self._budget >= 1:
