@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+from ..sabotages.sabotage import EVERYWHERE
 from ..targets import TARGETS
 from ..wholerun import TORCHRUN, Outcome, arguments_for, forget_runs, guarded, read_losses
 from . import trainers
@@ -48,7 +49,7 @@ def fast(seed: int, count: int) -> Iterator[tuple[str, Run]]:
     preload()
     if trainers.MISSING:
         print(f"programs of trainers are left out, {trainers.MISSING}", flush=True)
-    names, scripts = list(LOOKALIKES), list(TARGETS)
+    names, scripts = list(LOOKALIKES), list(EVERYWHERE)
     turn = 0
     for number in range(count):
         own = seed * 100_000 + number * CHAINED
@@ -64,7 +65,7 @@ def fast(seed: int, count: int) -> Iterator[tuple[str, Run]]:
 
 def whole(seed: int, count: int) -> Iterator[tuple[str, Run]]:
     """``count`` whole ``veracity run`` processes over the training scripts; every third one by torchrun."""
-    scripts = list(TARGETS)
+    scripts = list(EVERYWHERE)
     for number in range(count):
         own = seed * 100_000 + number
         target, form = scripts[number % len(scripts)], "ddp" if number % 3 == 2 else "single"
