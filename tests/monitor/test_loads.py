@@ -27,7 +27,7 @@ from veracity.monitor.lineage import Lineage, Recorded
 from veracity.monitor.listener import Peer
 from veracity.monitor.loads import Loads, find_rules
 from veracity.scan.gate import answering
-from veracity.scan.lineworker import Answered, Failed, LineWorker
+from veracity.scan.lineworker import Answered, Failed, LineWorker, Share
 
 RUN = "run-20250301-080000-00000a"
 RUNS = b"cposix\nsystem\n(Vtrue\ntR."
@@ -123,7 +123,7 @@ class Lent:
 
 @pytest.fixture(scope="module")
 def reader() -> Iterator[LineWorker]:
-    worker = LineWorker(answering.command(), "the reader", seconds=60, idle=False)
+    worker = LineWorker(answering.command(), "the reader", seconds=60, share=Share.ITS_STARTERS)
     yield worker
     worker.close()
 

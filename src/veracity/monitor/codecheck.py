@@ -22,7 +22,7 @@ from ..observe import pysource
 from ..observe.pyenv import RecordEntry, RecordIndex, import_root
 from ..scan.checkworker import CheckWorker
 from ..scan.knownbytecode import KnownBytecode, tag_of
-from ..scan.lineworker import Answered, Failed
+from ..scan.lineworker import Answered, Failed, Share
 from .accounts import recording
 from .program import PROGRAM, SealedProgram, read_program
 from .sources import SourceStore
@@ -82,7 +82,7 @@ class CodeChecker:
     ) -> None:
         self._archive = archive
         package = GUARD_PACKAGE if _holds(archive, GUARD_PACKAGE) else "veracity"
-        self._worker = CheckWorker(python, archive, package)
+        self._worker = CheckWorker(python, archive, package, share=Share.TENTH)
         self._known = KnownBytecode(cache)
         self._records = records
         self._sources = sources

@@ -32,7 +32,9 @@ from ..observe.process import PROC
 from ..observe.pyenv import RecordIndex, read_small
 from ..observe.tree import read_tree
 from ..observe.writers import writers_of
+from ..scan.lineworker import TENTH
 from .code import Code
+from .pace import be_modest
 
 LAW = "sealed-libraries"
 LOOK_EVERY = 5.0
@@ -66,6 +68,9 @@ class Libraries:
         self._pool = ThreadPoolExecutor(1, "library-digest")
         # The process may end before hundreds of megabytes of others are digested.
         self._comparing = ThreadPoolExecutor(1, "library-memory")
+        # On idle time, half a gigabyte of libraries took minutes where training uses all processors.
+        for pool in (self._pool, self._comparing):
+            pool.submit(be_modest, TENTH)
         self._found: dict[tuple[str, int], Future[_Seen]] = {}
         self._due: list[Future[_Seen]] = []
         self._owned: list[Future[list[LibraryMapped]]] = []

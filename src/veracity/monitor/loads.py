@@ -32,7 +32,7 @@ from ..scan.gate import answering
 from ..scan.gate.aside import Rules, set_aside
 from ..scan.gate.config import ScanConfig, find_config
 from ..scan.gate.result import CLEAN, FINDINGS, INCOMPLETE, FileResult, Missed, SetAside
-from ..scan.lineworker import Answered, LineWorker
+from ..scan.lineworker import Answered, LineWorker, Share
 from ..seal.configuration import FILE_NAME
 from .accounts import recording
 from .decode import read_header
@@ -198,9 +198,8 @@ class Loads:
             self._left += 1
             return
         if self._worker is None:
-            self._worker = LineWorker(
-                answering.command(), "the reader", seconds=SECONDS, idle=not self.enforces
-            )
+            share = Share.ITS_STARTERS if self.enforces else Share.LEFT_OVER
+            self._worker = LineWorker(answering.command(), "the reader", seconds=SECONDS, share=share)
         self._remember(key, None)
         self._number += 1
         self._sent[self._number] = key, path

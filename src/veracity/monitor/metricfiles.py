@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -25,6 +24,7 @@ from ..core.observation import Gap, LoggedValue, MetricsLogged
 from ..core.origin import Origin, Trust
 from ..observe import process
 from ..observe.metrics import Parser, parser_for
+from .pace import be_modest
 
 LAW = "reported-computed"
 LOOK_EVERY = 0.5
@@ -40,7 +40,6 @@ WAIT = 1000
 LAST_SECONDS = 20.0
 MAX_FILES = 64
 MAX_ROOTS = 32
-NICENESS = 19
 MAX_LOOK = 4 << 20
 MAX_WHOLE = 8 << 20
 MAX_RUN = 256 << 20
@@ -116,7 +115,7 @@ class MetricFiles:
                 roots.update(dict.fromkeys(_named(folder / part)))
         made = cls(tuple(roots)[:MAX_ROOTS])
         # Begun now, so that the thread does not take over the monitor's idle class, which may starve it.
-        made._pool.submit(_be_modest)
+        made._pool.submit(be_modest)
         for path in made._search():
             with contextlib.suppress(OSError):
                 made._remember(path)
@@ -317,12 +316,6 @@ class MetricFiles:
             if depth < MAX_DEPTH:
                 pending += [(one, depth + 1) for one in listing.folders]
             yield from map(os.path.realpath, listing.files)
-
-
-def _be_modest() -> None:
-    """The least share of a core that is a share at all, for the thread that calls."""
-    with contextlib.suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
 
 
 def _listed(folder: str, known: Listing | None) -> Listing:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
+import threading
 import time
 from pathlib import Path
 
@@ -59,6 +60,14 @@ class Pace:
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
         _join(os.SCHED_BATCH)
+
+
+def be_modest(niceness: int = NICENESS) -> None:
+    """Give the calling thread a share so small. One that is not to run on idle time begins before the loop
+    does, of whose class it would be otherwise.
+    """
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)
 
 
 def run_delay() -> float:

@@ -9,7 +9,6 @@ Where another account records, witnesses are asked as the job's, and only these 
 from __future__ import annotations
 
 import contextlib
-import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -29,6 +28,7 @@ from ..ledger.witness.cosigned import MAX_HEADS, read_cosigned, write_cosigned
 from ..ledger.witness.policy import Policy
 from .accounts import recording
 from .folder import RunFolder
+from .pace import be_modest
 
 ASK_EVERY = 30.0
 ROUND_SECONDS = 25.0
@@ -38,7 +38,6 @@ LAW = "record"
 LEDGER = "ledger"
 COSIGNED = "cosigned"
 POLICY = "witness.policy"
-NICENESS = 19
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +129,7 @@ class Witnessing:
         return head is not None and self._whole is not None and head.size == self._whole.size
 
     def _work(self) -> None:
-        with contextlib.suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+        be_modest()
         while not self._ended.wait(ASK_EVERY):
             self._ask()
         self._failures.clear()

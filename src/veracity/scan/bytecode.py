@@ -160,9 +160,7 @@ class BytecodeCheck:
     ) -> Iterator[BytecodeCompared]:
         programs = self._programs
         count = max(1, min(programs.workers, len(jobs)))
-        workers = [
-            CheckWorker(programs.python, programs.archive, programs.package, idle=False) for _ in range(count)
-        ]
+        workers = [CheckWorker(programs.python, programs.archive, programs.package) for _ in range(count)]
         waiting = dict(enumerate(jobs))
         numbers = iter(list(waiting))
         turns = cycle(workers)

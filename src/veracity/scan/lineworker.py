@@ -16,9 +16,20 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum
 
 MAX_ANSWER = 64 << 20
 MAX_RESTARTS = 20
+TENTH = 10
+"""The niceness that has a tenth of the weight of an ordinary task: 110 to 1024, see sched(7)."""
+
+
+class Share(Enum):
+    """What a worker gets of a processor that others want as well; one that is free it has whole."""
+
+    LEFT_OVER = "what others leave over"
+    TENTH = "a tenth"
+    ITS_STARTERS = "that of whoever starts it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +58,13 @@ class _Request:
 class LineWorker:
     """Starts the worker by ``command`` when the first request comes; ``called`` names it in reasons.
 
-    ``seconds``: how long one request may take. ``idle``: it takes only what others leave over of the
-    processors.
+    ``seconds``: how long one request may take. ``share``: what it may take of processors that others want.
     """
 
-    def __init__(self, command: Sequence[str], called: str, *, seconds: float, idle: bool = True) -> None:
-        self._idle = idle
+    def __init__(
+        self, command: Sequence[str], called: str, *, seconds: float, share: Share = Share.LEFT_OVER
+    ) -> None:
+        self._share = share
         self._command = list(command)
         self._called = called
         self._seconds = seconds
@@ -129,9 +141,12 @@ class LineWorker:
             self._give_up(results, f"{self._called} cannot be started: {error.strerror}")
             return False
         with contextlib.suppress(OSError):
-            # It takes only what training leaves over; when the job has ended it has the machine.
-            if self._idle:
+            if self._share is Share.LEFT_OVER:
                 os.sched_setscheduler(process.pid, os.SCHED_IDLE, os.sched_param(0))
+            elif self._share is Share.TENTH:
+                # Who started it may have been in the idle class.
+                os.sched_setscheduler(process.pid, os.SCHED_OTHER, os.sched_param(0))
+                os.setpriority(os.PRIO_PROCESS, process.pid, TENTH)
         for pipe in (process.stdin, process.stdout):
             if pipe is not None:
                 os.set_blocking(pipe.fileno(), False)

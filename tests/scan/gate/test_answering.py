@@ -17,7 +17,7 @@ from veracity.scan.gate import answering
 from veracity.scan.gate.answering import Answer, Question, answer
 from veracity.scan.gate.file import judge_open
 from veracity.scan.gate.result import FileResult
-from veracity.scan.lineworker import Answered, LineWorker
+from veracity.scan.lineworker import Answered, LineWorker, Share
 
 RUNS = b"cposix\nsystem\n(Vtrue\ntR."
 """Would run the program ``true``, which does nothing."""
@@ -114,7 +114,7 @@ def test_what_a_site_permits(tmp_path: Path) -> None:
 def test_a_process_answers_line_by_line(tmp_path: Path) -> None:
     path = tmp_path / "näme\udcff.pkl"
     path.write_bytes(RUNS)
-    worker = LineWorker(answering.command(), "the reader", seconds=60, idle=False)
+    worker = LineWorker(answering.command(), "the reader", seconds=60, share=Share.ITS_STARTERS)
     for number in (1, 2):
         body = msgspec.to_builtins(Question(number, str(path), identity_of(path.stat())))
         worker.send(body.pop("id"), body)

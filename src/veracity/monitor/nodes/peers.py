@@ -6,8 +6,6 @@ of other nodes, not the monitor its pace.
 
 from __future__ import annotations
 
-import contextlib
-import os
 import queue
 import threading
 import time
@@ -18,13 +16,13 @@ from dataclasses import dataclass, field
 
 from ...core import observation as seen
 from ...core.origin import Origin, Trust, monitor_origin
+from ..pace import be_modest
 from .files import OwnFile, PeerFiles, Trouble, file_name
 from .lines import Line
 from .meeting import Meeting
 from .ownranks import OwnRanks
 
 LAW = "replica-agreement"
-NICENESS = 19
 VISIT_EVERY = 1.0
 VISIT_SECONDS = 10.0
 WAIT = 5.0
@@ -200,8 +198,7 @@ class Peers:
         self._visits.put((lines, self._running))
 
     def _serve(self) -> None:
-        with contextlib.suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+        be_modest()
         while (visit := self._visits.get()) is not None:
             self._visited(*visit)
         if self._files is not None:
