@@ -37,3 +37,17 @@ def test_a_record_longer_than_a_portion_does_not_end_the_reading(
     before = reader.taken
     assert list(reader.read()) == []
     assert reader.taken == before
+
+
+def test_who_stops_early_gives_each_spool_its_turn(tmp_path: Path) -> None:
+    for pid in range(10, 13):
+        frames = [pack("module", number, 1, {}, bytes([pid])) for number in range(4)]
+        (tmp_path / f"{pid}-0123abcd.000000.spool").write_bytes(b"".join(frames))
+    reader = SpoolReader(tmp_path)
+    taken = []
+    for _ in range(12):
+        item = next(reader.read())
+        assert isinstance(item, tuple), item
+        taken.append((item[0].pid, item[1].blob))
+    assert taken == [(pid, bytes([pid])) for pid in (10, 11, 12)] * 4
+    assert list(reader.read()) == []

@@ -46,6 +46,8 @@ from .workers import Workers
 READ_EVERY = 0.05
 ASKED_EVERY = 0.01
 """The same while a process waits to hear whether it may load a file."""
+PORTION_SECONDS = 1.0
+"""So long a turn takes in what the job wrote: one that gets next to nothing must end to get more."""
 READS_AT_AN_END = 16
 COMMIT_EVERY = 1.0
 CALM_COMMIT_EVERY = 4.0
@@ -241,7 +243,8 @@ class Loop:
         now = time.monotonic()
         calm = self._is_calm()
         interval = self._attention.interval(now, calm=calm)
-        if self._pipeline.busy or self._stopped:
+        # In a rest what the checkers finish waits for the next reading.
+        if (self._pipeline.busy and not calm) or self._pipeline.held_back or self._stopped:
             interval = min(interval, READ_EVERY)
         if self._pipeline.loads.asked:
             interval = min(interval, ASKED_EVERY)
@@ -259,7 +262,9 @@ class Loop:
         fresh = now >= self._next_read
         if fresh:
             self._next_read = now + self._until_next(now, calm=calm)
-            self._pipeline.read()
+            self._pipeline.read(PORTION_SECONDS)
+            if self._pipeline.held_back:
+                self._next_read = now
             for seen in self._processes.scan():
                 self._pipeline.observe(seen)
             for logged in self._metrics.look(self._processes.trainers(), calm=calm):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -243,11 +244,11 @@ class Pipeline:
 
     # --- what the guards say ---------------------------------------------------------------------
 
-    def read(self) -> bool:
-        """Take in what is new in the spools, and what the checkers have finished; whether more may wait."""
-        self.held_back, before = False, self._spool.taken
+    def read(self, seconds: float = math.inf) -> bool:
+        """Take in what is new in the spools, for about ``seconds``, and what was checked; may more wait?"""
+        until, self.held_back, before = time.monotonic() + seconds, False, self._spool.taken
         for item in self._spool.read():
-            if not self._allowance.record():
+            if not self._allowance.record() or time.monotonic() > until:
                 self.held_back = True
             if isinstance(item, Damage):
                 self._damaged(item.stream, item.pid, item.reason)

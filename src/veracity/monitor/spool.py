@@ -53,16 +53,24 @@ class SpoolReader:
         self._folder = folder
         self.taken = 0
         self._streams: dict[str, Stream] = {}
+        self._next = 0
         self._refused = 0
         self._consumed: list[Path] = []
         self._recorded: list[Path] = []
 
     def read(self) -> Iterator[tuple[Stream, Frame] | Damage]:
-        """Everything new since the last call, a bounded portion per spool."""
+        """Everything new since the last call, a bounded portion per spool.
+
+        Whoever does not take all of it in goes on behind the spool where it stopped: each has its turn.
+        """
         self._discover()
-        for stream in list(self._streams.values()):
+        streams = list(self._streams.values())
+        first = self._next % max(1, len(streams))
+        for number, stream in enumerate([*streams[first:], *streams[:first]], first + 1):
+            self._next = number
             if not stream.damaged:
                 yield from self._read_stream(stream)
+        self._next = 0
 
     def recorded(self) -> None:
         """What was read so far has been appended to the record, with all that came of it."""
