@@ -19,12 +19,14 @@ from veracity.monitor.attention import (
 )
 
 
-def looks(attention: Attention, begin: float, end: float, *, calm: bool = False) -> list[float]:
+def looks(
+    attention: Attention, begin: float, end: float, *, calm: bool = False, stretch: float = 1.0
+) -> list[float]:
     """When it looks from ``begin`` to ``end``."""
     now, times = begin, []
     while now < end:
         times.append(now)
-        now += attention.interval(now, calm=calm)
+        now += attention.interval(now, calm=calm, stretch=stretch)
     return times
 
 
@@ -40,12 +42,14 @@ def test_a_quiet_run_is_looked_at_closely_a_quarter_of_the_time(begun: float) ->
     assert 0.8 * wanted < close < 1.2 * wanted
 
 
-@given(st.floats(0, 1e6))
-def test_while_the_guards_rest_it_is_a_sixteenth(begun: float) -> None:
+@given(st.floats(0, 1e6), st.floats(1, 8))
+def test_while_the_guards_rest_it_is_a_sixteenth_or_less(begun: float, stretch: float) -> None:
     attention = Attention(begun)
     looks(attention, begun, begun + CYCLE_SECONDS)
     later = begun + CYCLE_SECONDS
-    times = looks(attention, later, later + 10 * CALM_CYCLE_SECONDS, calm=True)
+    until = later + 10 * stretch * CALM_CYCLE_SECONDS
+    times = looks(attention, later, until, calm=True, stretch=stretch)
+    assert CALM_WIDE_TICK < max(gaps(times)) <= CALM_WIDE_TICK * stretch + 1e-6 or stretch == 1
     close = sum(gap <= CLOSE_TICK + 1e-6 for gap in gaps(times))
     wanted = 10 * BURST_SECONDS / CLOSE_TICK
     assert 0.8 * wanted < close < 1.2 * wanted

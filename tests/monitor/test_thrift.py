@@ -48,14 +48,17 @@ def test_where_a_processor_is_free_it_reads_each_second() -> None:
 
 
 def test_where_none_is_free_it_keeps_to_its_part_of_the_budget() -> None:
-    machine = Machine(each=0.012)
-    every, part = machine.goes_on(machine.thrift(0.01))
+    machine = Machine(each=0.006)
+    thrift = machine.thrift(0.01)
+    assert thrift.stretch == 1
+    every, part = machine.goes_on(thrift)
     assert LEAST_SECONDS < every < MOST_SECONDS
+    assert thrift.stretch == every / LEAST_SECONDS
     assert part == pytest.approx(0.01 * PART, rel=0.05)
 
 
 def test_a_cheap_reading_comes_each_second() -> None:
-    machine = Machine(each=0.003)
+    machine = Machine(each=0.002)
     assert machine.goes_on(machine.thrift(0.01))[0] == LEAST_SECONDS
 
 
@@ -74,7 +77,7 @@ def test_it_comes_back_when_a_processor_is_free_again() -> None:
 
 
 def test_what_it_used_while_the_guards_looked_does_not_count() -> None:
-    machine = Machine(each=0.004)
+    machine = Machine(each=0.002)
     thrift = machine.thrift(0.01)
     machine.goes_on(thrift)
     machine.used, machine.waited, machine.now = machine.used + 60, machine.waited + 90, machine.now + 100

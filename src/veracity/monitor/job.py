@@ -242,7 +242,7 @@ class Loop:
     def _turn(self) -> None:
         now = time.monotonic()
         calm = self._is_calm()
-        interval = self._attention.interval(now, calm=calm)
+        interval = self._attention.interval(now, calm=calm, stretch=self._thrift.stretch)
         # In a rest what the checkers finish waits for the next reading.
         if (self._pipeline.busy and not calm) or self._pipeline.held_back or self._stopped:
             interval = min(interval, READ_EVERY)

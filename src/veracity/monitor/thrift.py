@@ -2,8 +2,9 @@
 
 A reading looks at all that the job wrote and at each of its processes. Where a processor is free that costs
 training nothing, and the monitor reads once a second. Where training uses them all the monitor's time is
-taken from it, so it may use half of the user's budget (``--overhead``), of one core, and sleeps longer where
-it used more. What it is told meanwhile waits in the spools; what a guard asks or a process' end wakes it.
+taken from it, so it may use a quarter of the user's budget (``--overhead``), of one core. Where it used more
+it sleeps longer, between its looks from outside as well (:mod:`.attention`). What it is told meanwhile waits
+in the spools; what a guard asks or a process' end wakes it.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from .pace import run_delay
 
 LEAST_SECONDS = 1.0
 MOST_SECONDS = 4.0
-PART = 0.5
-"""Of the budget; the other half pays for the guards' looks (``guard/schedule.py``)."""
+PART = 0.25
+"""Of the budget. Half of it pays for the guards' looks (``guard/schedule.py``), and what is left for what is
+done at every step and for what the monitor's work costs the step beside its time: it empties caches."""
 _FASTER = 0.5
 _SLOWER = 2.0
 
@@ -36,6 +38,11 @@ class Thrift:
         self._used, self._waited = used, waited
         self._every = LEAST_SECONDS
         self._last: tuple[float, float, float] | None = None
+
+    @property
+    def stretch(self) -> float:
+        """So many times as long as where a processor is free the monitor sleeps now."""
+        return self._every / LEAST_SECONDS
 
     def after(self, now: float) -> float:
         """Seconds until the next reading; one was made at ``now``, seconds of a monotonic clock."""
