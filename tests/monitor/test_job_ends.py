@@ -1,11 +1,13 @@
-"""The end of a process is noted after what it wrote, however much others go on writing."""
+"""The end of a process is noted after what it wrote; nobody is late by what was not read yet."""
 
 from __future__ import annotations
 
 from types import SimpleNamespace
 from typing import cast
 
-from veracity.monitor.job import READS_AT_AN_END, Loop
+import pytest
+
+from veracity.monitor.job import PORTION_SECONDS, READS_AT_AN_END, Loop
 
 
 class Endless:
@@ -42,3 +44,20 @@ def test_all_that_was_written_is_read_first() -> None:
 
 def test_a_job_that_never_stops_writing_does_not_hold_the_monitor() -> None:
     assert end(10**9) == ["read"] * READS_AT_AN_END + ["ended"]
+
+
+@pytest.mark.parametrize("left", [False, True])
+def test_what_is_left_of_a_portion_is_read_in_the_next_turn(left: bool) -> None:
+    asked: list[float] = []
+    pipeline = SimpleNamespace(held_back=left, read=asked.append, hear_peers=lambda: None)
+    loop = SimpleNamespace(
+        _pipeline=pipeline,
+        _processes=SimpleNamespace(scan=list, trainers=list),
+        _metrics=SimpleNamespace(look=lambda _pids, calm: []),
+        _witnessing=SimpleNamespace(gaps=list),
+        _until_next=lambda _now, calm: 4.0,
+    )
+    fresh = Loop._take_in(cast("Loop", loop), 10.0, calm=True)
+    assert asked == [PORTION_SECONDS]
+    assert fresh is not left  # else a rank whose steps wait in its spool would be called late, or hung
+    assert loop._next_read == (10.0 if left else 14.0)

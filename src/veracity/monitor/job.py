@@ -259,19 +259,7 @@ class Loop:
             self._pipeline.take_loads()
         now = time.monotonic()
         self._hear()
-        fresh = now >= self._next_read
-        if fresh:
-            self._next_read = now + self._until_next(now, calm=calm)
-            self._pipeline.read(PORTION_SECONDS)
-            if self._pipeline.held_back:
-                self._next_read = now
-            for seen in self._processes.scan():
-                self._pipeline.observe(seen)
-            for logged in self._metrics.look(self._processes.trainers(), calm=calm):
-                self._pipeline.observe(logged)
-            self._pipeline.hear_peers()
-            for gap in self._witnessing.gaps():
-                self._pipeline.observe(gap)
+        fresh = now >= self._next_read and self._take_in(now, calm=calm)
         self._look(now, fresh=fresh)
         quiet = calm and not self._pipeline.has_news
         if now - self._committed >= (CALM_COMMIT_EVERY if quiet else COMMIT_EVERY):
@@ -282,6 +270,21 @@ class Loop:
             self._pipeline.stopped_by_policy()
             self._attended.end()
             self._processes.forwarded.append(signal.SIGTERM)
+
+    def _take_in(self, now: float, *, calm: bool) -> bool:
+        """What the job wrote, and what it does beside that; whether nothing of the former was left."""
+        self._next_read = now + self._until_next(now, calm=calm)
+        self._pipeline.read(PORTION_SECONDS)
+        for seen in self._processes.scan():
+            self._pipeline.observe(seen)
+        for logged in self._metrics.look(self._processes.trainers(), calm=calm):
+            self._pipeline.observe(logged)
+        self._pipeline.hear_peers()
+        for gap in self._witnessing.gaps():
+            self._pipeline.observe(gap)
+        if self._pipeline.held_back:
+            self._next_read = now
+        return not self._pipeline.held_back
 
     def _until_next(self, now: float, *, calm: bool) -> float:
         """Seconds until what the job wrote is read again."""
