@@ -84,3 +84,24 @@ def test_the_kernel_tells_how_long_a_thread_waited() -> None:
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "True"
+
+
+@pytest.mark.parametrize("prepare", ["", UNPRIVILEGED])
+def test_a_modest_thread_keeps_its_share_when_the_monitor_gives_way(prepare: str) -> None:
+    program = f"""
+import os, threading
+from concurrent.futures import ThreadPoolExecutor
+from veracity.monitor import pace
+{prepare}
+pool = ThreadPoolExecutor(1)
+pool.submit(pace.be_modest, 10).result()
+pace.Pace()
+def standing():
+    me = threading.get_native_id()
+    return os.sched_getscheduler(me), os.getpriority(os.PRIO_PROCESS, me)
+print(*standing(), *pool.submit(standing).result())
+"""
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    mine, _, its, niceness = map(int, result.stdout.split())
+    assert mine in (os.SCHED_IDLE, os.SCHED_BATCH)
+    assert (its, niceness) == (os.SCHED_OTHER, 10)

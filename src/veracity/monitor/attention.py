@@ -4,8 +4,8 @@ Each time it wakes it takes a core from training for a moment. Seeing a main thr
 looks at close intervals, so these come in bursts: all the time while a run's first steps are made, then for a
 second in every four (in every sixteen while the guards rest, rarer still where that costs training too much,
 see :mod:`.thrift`), at a time that the program cannot know, and again all the time for a while after
-something was seen. In between it wakes to read what has come. A stall
-worth a finding comes back, so a burst meets it; one that is longer than the wide interval is met anyway.
+something was seen. In between it wakes to read what has come. A stall worth a finding comes back, so a burst
+meets it; one that is longer than the wide interval is met anyway.
 """
 
 from __future__ import annotations
